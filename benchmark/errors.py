@@ -1,0 +1,12 @@
+"""The two families of failure: what the user can mend, and (everything else) our own bugs."""
+
+
+class BenchError(Exception):
+    """Something the user can mend; the command line prints it as one line and exits with status 2.
+
+    The message says what was expected, what came, and what to do.
+    """
+
+
+class ContractBroken(BenchError):
+    """A plugin returned what its interface forbids: a wrong shape or range, NaN, a broken budget."""
