@@ -70,7 +70,8 @@ class Classifier(nn.Module):
                 if isinstance(output, Tensor):
                     taps[name] = output.clone()
 
-            return modules[name].register_forward_hook(hook)
+            handle: torch.utils.hooks.RemovableHandle = modules[name].register_forward_hook(hook)
+            return handle
 
         handles: list[torch.utils.hooks.RemovableHandle] = []
         try:

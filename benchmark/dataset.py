@@ -86,7 +86,9 @@ def pixels_sha256(images: Tensor, labels: Sequence[int]) -> str:
 DATASETS: Registry[Dataset] = Registry(
     "dataset", base="benchmark.dataset:Dataset", group="purifybench.datasets"
 )
-DATASETS.add("digits", "benchmark.datasets.digits:Digits", "8x8 grey, 10 classes, ships with scikit-learn")
+DATASETS.add(
+    "digits", "benchmark.datasets.digits:Digits", "8x8 grey, 10 classes, ships with scikit-learn"
+)
 DATASETS.add("mnist", "benchmark.datasets.vision:MNIST", "28x28 grey, 10 classes")
 DATASETS.add("fashion_mnist", "benchmark.datasets.vision:FashionMNIST", "28x28 grey, 10 classes")
 DATASETS.add("cifar10", "benchmark.datasets.vision:CIFAR10", "32x32 colour, 10 classes")

@@ -98,5 +98,7 @@ class Registry(Generic[T]):
                 f"module installed or in the current folder"
             ) from error
         except AttributeError as error:
-            raise BenchError(f"module {module!r} has no {attribute!r}; expected module:Class") from error
+            raise BenchError(
+                f"module {module!r} has no {attribute!r}; expected module:Class"
+            ) from error
         return found

@@ -107,4 +107,6 @@ class Threat:
         """The steepest ascent step of norm 1 for a gradient `(b, c, h, w)`: its sign, or its unit vector."""
         if self.norm is Norm.LINF:
             return gradient.sign()
-        return gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+        length = gradient.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+        unit: Tensor = gradient / length
+        return unit

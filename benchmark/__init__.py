@@ -1,0 +1,1 @@
+"""The harness: vocabulary, interfaces, running, keeping, publishing, the command line."""

@@ -1,0 +1,132 @@
+"""The interface of attacks: one small method that changes images inside a threat."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import BenchError, ContractBroken
+from benchmark.randomness import Draws
+from benchmark.registry import Registry
+from benchmark.target import Target
+from benchmark.threat import ROUNDING, Threat
+
+
+class Attack(ABC):
+    """Turns images into adversarial images inside a threat; it never judges its own success.
+
+    `__init__` of a subclass takes keyword-only arguments, stores them under their own names and does nothing
+    else.
+    """
+
+    name: ClassVar[str]
+    min_classes: ClassVar[int] = 2
+    """The fewest classes with which its loss makes sense (3 for DLR, 4 for targeted DLR)."""
+    per_image: ClassVar[bool] = True
+    """Whether an image's result is the same in any batch; where not, the batch size is part of the key."""
+    summary: ClassVar[str] = ""
+    """One line for a listing, with its paper."""
+
+    @abstractmethod
+    def perturb(
+        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> Tensor:
+        """Adversarial images for a batch.
+
+        Args:
+            target: The victim, with its gradient mode; counts what it is asked.
+            x: Clean images `(b, c, h, w)` in [0, 1]. Not to be changed in place.
+            y: True labels `(b,)`.
+            threat: The budget to stay in.
+            draws: The only source of randomness allowed; one stream an image.
+
+        Returns:
+            One image for each, `(b, c, h, w)`, or m candidates for each, `(b, m, c, h, w)`, among which the
+            criterion chooses.
+        """
+
+    def arguments(self) -> dict[str, object]:
+        """The constructor's arguments with their values, as they enter a job's key."""
+        names = inspect.signature(type(self).__init__).parameters
+        return {name: getattr(self, name) for name in names if name != "self"}
+
+    @final
+    def __call__(
+        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> Tensor:
+        """`perturb`, with its contract enforced; rounding is projected, an excess is an error.
+
+        Returns:
+            Candidates `(b, m, c, h, w)`, inside the budget and [0, 1].
+
+        Raises:
+            BenchError: There are too few classes for its loss.
+            ContractBroken: It returned a wrong shape, NaN, or left the budget or [0, 1].
+        """
+        if target.classes < self.min_classes:
+            raise BenchError(
+                f"attack {self.name!r} needs at least {self.min_classes} classes; this task has "
+                f"{target.classes}"
+            )
+        version = x._version
+        with torch.no_grad():
+            x_adv = self.perturb(target, x, y, threat=threat, draws=draws).detach()
+        if x._version != version:
+            raise ContractBroken(f"attack {self.name!r} changed its input in place")
+        if x_adv.shape == x.shape:
+            x_adv = x_adv.unsqueeze(1)
+        if x_adv.ndim != 5 or x_adv.shape[0] != len(x) or x_adv.shape[2:] != x.shape[1:]:
+            raise ContractBroken(
+                f"attack {self.name!r} returned shape {tuple(x_adv.shape)} for images of shape "
+                f"{tuple(x.shape)}; perturb() must return one image, or m candidates, for each"
+            )
+        m = x_adv.shape[1]
+        flat, clean = x_adv.flatten(0, 1), x.repeat_interleave(m, 0)
+        refuse_outside(self.name, clean, flat, threat)
+        return threat.project(clean, flat).view_as(x_adv)
+
+
+def refuse_outside(name: str, x: Tensor, x_adv: Tensor, threat: Threat) -> None:
+    """Refuses images `(b, c, h, w)` that left the budget around `x`, or [0, 1], by more than rounding.
+
+    Raises:
+        ContractBroken: One of them did, or is NaN.
+    """
+    if not x_adv.numel():
+        return
+    worst = float(threat.size(x, x_adv).max())
+    low, high = (float(v) for v in torch.aminmax(x_adv))
+    if not worst <= threat.eps * (1 + ROUNDING) + ROUNDING:  # written so that NaN fails too
+        raise ContractBroken(
+            f"attack {name!r} left the budget: {threat.norm} {worst:g} where {threat.eps:g} is allowed"
+        )
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):
+        raise ContractBroken(f"attack {name!r} left [0, 1]: values from {low:g} to {high:g}")
+
+
+ATTACKS: Registry[Attack] = Registry(
+    "attack", base="benchmark.attack:Attack", group="purifybench.attacks"
+)
+ATTACKS.add("clean", "attacks.clean:Clean", "the clean image itself")
+ATTACKS.add("fgsm", "attacks.fgsm:FGSM", "one signed step (Goodfellow et al. 2015)")
+ATTACKS.add(
+    "pgd", "attacks.pgd:PGD", "projected gradient descent, EOT in one batch (Madry et al. 2018)"
+)
+ATTACKS.add("apgd", "attacks.apgd:APGD", "Auto-PGD: CE, DLR, targeted DLR (Croce and Hein 2020)")
+ATTACKS.add(
+    "auxiliary",
+    "attacks.auxiliary:AuxiliaryAware",
+    "auxiliary-aware PGD, A1 and A2 (Hwang et al. 2021)",
+)
+ATTACKS.add(
+    "transfer", "attacks.transfer:Transfer", "images that other jobs made on other classifiers"
+)
+ATTACKS.add(
+    "autoattack",
+    "attacks.autoattack:AutoAttack",
+    "pyautoattack, unchanged, in its own process (Croce and Hein 2020)",
+)

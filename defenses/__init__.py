@@ -1,0 +1,1 @@
+"""A shelf of purifiers: one file or folder each, siblings that do not know each other."""
