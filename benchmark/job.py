@@ -1,0 +1,209 @@
+"""Jobs: one attack on one victim, as a frozen value whose key covers everything that decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from benchmark.criterion import Criterion
+from benchmark.errors import BenchError
+from benchmark.threat import Threat
+
+KEY_VERSION = 1
+"""Raised whenever the meaning of a key changes without any of its fields changing."""
+
+RUNTIME_FIELDS = frozenset({"row"})
+"""Fields that decide nothing about the result."""
+IDENTITY_FIELDS = frozenset(
+    {
+        "defenses",
+        "classifier",
+        "dataset",
+        "split",
+        "threat",
+        "attack",
+        "gradient",
+        "eot",
+        "is_source",
+        "criterion",
+        "precision",
+        "seed",
+        "fixed_batch",
+        "needs",
+        "engine",
+        "key_version",
+    }
+)
+_SHELVES = frozenset({"attacks", "defenses", "__main__"})
+_ENGINE = (
+    "attack",
+    "classifier",
+    "criterion",
+    "dataset",
+    "defense",
+    "losses",
+    "purified",
+    "randomness",
+    "shard",
+    "target",
+    "threat",
+    "verdict",
+    "victim",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plugin as a key sees it.
+
+    Args:
+        path: `module:Class`.
+        label: The name it is published under.
+        arguments: Its constructor's arguments, canonical JSON.
+        source: sha256 of its source, hex.
+        weights: sha256 of its weights file, hex; empty where it has none.
+    """
+
+    path: str
+    label: str
+    arguments: str
+    source: str
+    weights: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A classifier as a key sees it: its name and the sha256 of its weights."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One attack on one victim; a shard of it is some of its images.
+
+    Args:
+        row: The id of the protocol's row; for people only.
+        defenses: The purifiers in the order in which an image passes them; none for a bare classifier.
+        classifier: The frozen classifier.
+        dataset: Its name; the pixels' own hash stands in each shard.
+        split: `train` or `test`.
+        threat: The budget.
+        attack: The attack.
+        gradient: `exact` or `bpda`.
+        eot: Draws a gradient is averaged over.
+        is_source: Whether its images are made for other jobs: full length, every image, all kept.
+        criterion: How often the victim is asked.
+        precision: `float32` or `float64`.
+        seed: The run's seed.
+        fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
+        needs: Keys of the jobs whose images it takes.
+        engine: sha256 of the harness's own files that decide a result, hex.
+        key_version: `KEY_VERSION`.
+    """
+
+    row: str
+    defenses: tuple[Plugin, ...]
+    classifier: Frozen
+    dataset: str
+    split: str
+    threat: Threat
+    attack: Plugin
+    gradient: str
+    eot: int
+    is_source: bool
+    criterion: Criterion
+    precision: str
+    seed: int
+    fixed_batch: int = 0
+    needs: tuple[str, ...] = ()
+    engine: str = field(default_factory=lambda: engine_sha256())
+    key_version: int = KEY_VERSION
+
+    @property
+    def key(self) -> str:
+        """sha256 of all that decides the result, hex."""
+        identity = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name in IDENTITY_FIELDS
+        }
+        return hashlib.sha256(canonical(identity).encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """A value as JSON in which equal values are equal text.
+
+    Raises:
+        BenchError: It holds something that JSON cannot say.
+    """
+
+    def plain(item: object) -> Any:
+        if hasattr(item, "__dataclass_fields__"):
+            return asdict(item)  # type: ignore[call-overload]
+        if isinstance(item, Path):
+            return str(item)
+        raise BenchError(
+            f"an argument of type {type(item).__name__} cannot enter a job's key; plugins take numbers, "
+            f"strings, booleans, lists and None (got {item!r})"
+        )
+
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"), default=plain)
+
+
+def plugin_of(instance: Any, *, label: str, weights: str = "") -> Plugin:
+    """A defense or an attack as a key sees it.
+
+    Args:
+        instance: It has `arguments()`.
+        label: The name it is published under.
+        weights: sha256 of its weights file, hex.
+
+    Raises:
+        BenchError: Its arguments cannot enter a key.
+    """
+    kind = type(instance)
+    path = f"{kind.__module__}:{kind.__qualname__}"
+    return Plugin(path, label, canonical(instance.arguments()), source_sha256(kind), weights)
+
+
+@cache
+def source_sha256(kind: type) -> str:
+    """sha256 of the source that a plugin's class consists of, hex.
+
+    That is its own file where it lies on one of this project's shelves or in no package, all files of its
+    folder where it has a folder of its own on a shelf, and all of its top package where it is someone else's.
+    """
+    try:
+        file = Path(inspect.getsourcefile(kind) or "")
+    except TypeError:
+        file = Path()
+    if not file.is_file():
+        return hashlib.sha256(cloudpickle.dumps(kind)).hexdigest()
+    package = (inspect.getmodule(kind) or inspect).__name__.split(".")[:-1]
+    if not package or package[-1] in _SHELVES:
+        return _sha256_of_files([file])
+    levels = 1 if package[0] in _SHELVES else len(package)
+    folder = file.parents[levels - 1]
+    return _sha256_of_files(sorted(folder.rglob("*.py")))
+
+
+@cache
+def engine_sha256() -> str:
+    """sha256 of the harness's own files that decide a result, hex."""
+    folder = Path(__file__).parent
+    return _sha256_of_files([folder / f"{name}.py" for name in _ENGINE])
+
+
+def _sha256_of_files(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

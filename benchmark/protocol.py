@@ -1,0 +1,166 @@
+"""Protocols: named, versioned lists of attacks with their arguments, read from YAML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from benchmark.criterion import Criterion
+from benchmark.errors import BenchError
+from benchmark.registry import unknown
+from benchmark.threat import Knowledge
+
+FOLDER = Path(__file__).parent / "protocols"
+MAX_BYTES = 200_000
+
+
+class Column(StrEnum):
+    """The families of a leaderboard; each is measured on all images."""
+
+    CLEAN = "clean"
+    OBLIVIOUS = "oblivious"
+    AUTOATTACK = "autoattack"
+    ADAPTIVE = "adaptive"
+    AUXILIARY = "auxiliary"
+    TRANSFER = "transfer"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Asked(_Model):
+    """How often a stochastic victim is asked (`benchmark.criterion.Criterion`)."""
+
+    draws: Annotated[int, Field(ge=1)] = 20
+    vote: Annotated[int, Field(ge=1)] = 5
+    any_of: Annotated[int, Field(ge=1)] = 5
+
+
+class SourceRow(_Model):
+    """Images made for transfer: full length, every image, on undefended classifiers."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    attack: str
+    arguments: dict[str, Any] = {}
+    on: Literal["bare", "surrogates"]
+    """The defended classifier itself without its purifier, or the dataset's surrogates, one job each."""
+
+
+class AttackRow(_Model):
+    """One attack on the victim."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    column: Column
+    knowledge: Knowledge
+    attack: str
+    arguments: dict[str, Any] = {}
+    gradients: list[Literal["exact", "bpda", "best"]] = []
+    """One job for each; `exact` is left out where the defense has no gradient, `best` is exact where there is
+    one and else bpda. Empty: the attack uses none."""
+    eot: Annotated[int, Field(ge=1)] = 1
+    """Draws a gradient is averaged over; 1 on a deterministic victim whatever stands here."""
+    victims: Literal["all", "stochastic", "deterministic"] = "all"
+    counts: Literal["always", "deterministic"] = "always"
+    """Whether it enters the worst case always, or only on a deterministic victim."""
+    sources: list[str] = []
+    """Ids of the sources whose images it takes."""
+
+
+class Protocol(_Model):
+    """A standard evaluation."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    version: Annotated[int, Field(ge=1)]
+    summary: str
+    samples: Annotated[int, Field(ge=1)] | None = None
+    """How many images by default; None for the whole test split."""
+    preliminary: bool = False
+    criterion: Asked = Asked()
+    sources: list[SourceRow] = []
+    attacks: Annotated[list[AttackRow], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Protocol:
+        ids = [row.id for row in self.sources] + [row.id for row in self.attacks]
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        if twice:
+            raise ValueError(f"the id {twice[0]!r} occurs more than once")
+        known = {row.id for row in self.sources}
+        for row in self.attacks:
+            missing = [source for source in row.sources if source not in known]
+            if missing:
+                raise ValueError(
+                    f"attack {row.id!r} names no source of this protocol: {missing[0]!r}"
+                )
+        if not any(row.column is Column.CLEAN for row in self.attacks):
+            raise ValueError("no attack has the column 'clean': clean accuracy would be missing")
+        return self
+
+    def asked(self) -> Criterion:
+        """The criterion as the harness uses it."""
+        return Criterion(**self.criterion.model_dump())
+
+    def sha256(self) -> str:
+        """Of its content, hex: two protocols of one name and version that differ are told apart."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def protocol_names() -> list[str]:
+    """The protocols that ship with the project."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_protocol(text: str) -> Protocol:
+    """A protocol by name, or from a YAML file where `text` ends in .yaml or .yml.
+
+    Raises:
+        BenchError: There is none of that name, or the file is missing, not YAML, or says what no protocol may.
+    """
+    path = Path(text) if text.endswith((".yaml", ".yml")) else FOLDER / f"{text}.yaml"
+    if path.parent == FOLDER and text not in protocol_names():
+        raise unknown("protocol", text, protocol_names())
+    if not path.is_file():
+        raise BenchError(
+            f"no protocol file at {path}; expected a YAML file, or one of: {', '.join(protocol_names())}"
+        )
+    return parse_protocol(path.read_bytes(), where=str(path))
+
+
+def parse_protocol(content: bytes, *, where: str) -> Protocol:
+    """A protocol from the bytes of its YAML.
+
+    Raises:
+        BenchError: They are too long, no YAML, use aliases, or say what no protocol may.
+    """
+    if len(content) > MAX_BYTES:
+        raise BenchError(f"{where}: a protocol has at most {MAX_BYTES} bytes; got {len(content)}")
+    try:
+        if any(
+            isinstance(event, yaml.AliasEvent)
+            for event in yaml.parse(content, Loader=yaml.SafeLoader)
+        ):
+            raise BenchError(
+                f"{where}: a protocol uses no YAML aliases (they can grow without bound)"
+            )
+        return Protocol.model_validate(yaml.safe_load(content))
+    except yaml.YAMLError as error:
+        raise BenchError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the protocol"
+        raise BenchError(
+            f"{where}: {place}: {first['msg']}; got {_short(first['input'])}"
+        ) from error
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,115 @@
+"""The record between running and publishing: what one job found on one shard of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from benchmark.criterion import Outcome, Rule
+from benchmark.errors import BenchError
+
+SCHEMA = 1
+"""Raised whenever a stored record changes its meaning or its fields."""
+
+
+class Status(StrEnum):
+    """Whether a job came to its end on a shard."""
+
+    OK = "ok"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What an attack spent on a shard; the verdict's own passes are not counted.
+
+    Args:
+        forwards: Images passed forward through the victim (every EOT row counts).
+        backwards: Images passed backward.
+        seconds: Wall-clock seconds; the only field that differs between two runs of the same job.
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one job found on the images `start` to `stop` of its dataset's order.
+
+    Args:
+        job: The job's key.
+        start: First position in the order.
+        stop: One past the last.
+        status: Whether it came to its end.
+        error: One line about a failure.
+        outcomes: For each rule, one outcome an image; empty where it failed.
+        cost: What it spent.
+        trace: Share of images still classified rightly, step by step.
+        warnings: What the attack itself complained about.
+        zero_gradients: Share of gradients that were zero everywhere.
+        pixels_sha256: Of the shard's clean images and labels.
+    """
+
+    job: str
+    start: int
+    stop: int
+    status: Status
+    error: str = ""
+    outcomes: Mapping[Rule, tuple[Outcome, ...]] = field(default_factory=dict)
+    cost: Cost = field(default_factory=Cost)
+    trace: tuple[float, ...] = ()
+    warnings: tuple[str, ...] = ()
+    zero_gradients: float = 0.0
+    pixels_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if self.stop <= self.start:
+            raise ValueError(f"a shard has at least one image; got {self.start} to {self.stop}")
+        if self.status is Status.FAILED:
+            if self.outcomes or not self.error:
+                raise ValueError("a failed result has an error and no outcomes")
+            return
+        if set(self.outcomes) != set(Rule):
+            raise ValueError(
+                f"a finished result has outcomes under every rule; got {list(self.outcomes)}"
+            )
+        for rule, outcomes in self.outcomes.items():
+            if len(outcomes) != self.stop - self.start:
+                raise ValueError(
+                    f"{rule}: {len(outcomes)} outcomes for {self.stop - self.start} images"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values, with its schema number."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any], *, where: str) -> Result:
+        """The record read back.
+
+        Raises:
+            BenchError: It is of another schema, or has fields missing or unknown; `where` names the file.
+        """
+        values = dict(record)
+        schema = values.pop("schema", None)
+        if schema != SCHEMA:
+            raise BenchError(
+                f"{where}: expected a record of schema {SCHEMA}, got {schema!r}; it was written by "
+                f"another version of purifybench (move it away to have it made again)"
+            )
+        try:
+            values["status"] = Status(values["status"])
+            values["cost"] = Cost(**values["cost"])
+            values["trace"] = tuple(values["trace"])
+            values["warnings"] = tuple(values["warnings"])
+            values["outcomes"] = {
+                Rule(rule): tuple(Outcome(**outcome) for outcome in outcomes)
+                for rule, outcomes in values["outcomes"].items()
+            }
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BenchError(f"{where}: not a record of schema {SCHEMA}: {error}") from error
