@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,21 @@ _ENGINE = (
     "verdict",
     "victim",
 )
+
+
+@lru_cache(maxsize=1)
+def engine_sha256() -> str:
+    """sha256 of the harness's own files that decide a result, hex."""
+    folder = Path(__file__).parent
+    return _sha256_of_files([folder / f"{name}.py" for name in _ENGINE])
+
+
+def _sha256_of_files(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +140,7 @@ class Job:
     seed: int
     fixed_batch: int = 0
     needs: tuple[str, ...] = ()
-    engine: str = field(default_factory=lambda: engine_sha256())
+    engine: str = field(default_factory=engine_sha256)
     key_version: int = KEY_VERSION
 
     @property
@@ -173,7 +188,6 @@ def plugin_of(instance: Any, *, label: str, weights: str = "") -> Plugin:
     return Plugin(path, label, canonical(instance.arguments()), source_sha256(kind), weights)
 
 
-@cache
 def source_sha256(kind: type) -> str:
     """sha256 of the source that a plugin's class consists of, hex.
 
@@ -192,18 +206,3 @@ def source_sha256(kind: type) -> str:
     levels = 1 if package[0] in _SHELVES else len(package)
     folder = file.parents[levels - 1]
     return _sha256_of_files(sorted(folder.rglob("*.py")))
-
-
-@cache
-def engine_sha256() -> str:
-    """sha256 of the harness's own files that decide a result, hex."""
-    folder = Path(__file__).parent
-    return _sha256_of_files([folder / f"{name}.py" for name in _ENGINE])
-
-
-def _sha256_of_files(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name}\0".encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()

@@ -49,7 +49,7 @@ class SourceRow(_Model):
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     attack: str
     arguments: dict[str, Any] = {}
-    on: Literal["bare", "surrogates"]
+    against: Literal["bare", "surrogates"]
     """The defended classifier itself without its purifier, or the dataset's surrogates, one job each."""
 
 
