@@ -1,0 +1,81 @@
+"""What a run hands to publishing: the plan, its facts, and every result; no torch from here on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmark.job import Job
+from benchmark.protocol import Column, Protocol
+from benchmark.results import Result
+from benchmark.threat import Knowledge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One job in its place in a protocol.
+
+    Args:
+        id: The row's id, with the gradient mode behind it where the protocol asks for several (`pgd:bpda`), and
+            the classifier's name where a source is made on several.
+        job: The job.
+        column: The family it belongs to; None for a source.
+        knowledge: What the attacker knows.
+        counts: Whether it enters the worst case.
+    """
+
+    id: str
+    job: Job
+    column: Column | None
+    knowledge: Knowledge
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What was evaluated, in words and numbers.
+
+    Args:
+        label: The published name (`atop[digits]`, `atop[digits]+jpeg`, `none`).
+        is_stochastic: Whether draws matter.
+        gradient: What the defense declares: exact, almost-everywhere or none (the weakest of a chain).
+        is_add_on: Whether the classifier stays frozen and its own.
+        classes: Number of classes.
+        shape: `(c, h, w)` of one image at the classifier's input.
+        split: `train` or `test`.
+        indices: Index of each evaluated image into its split, in the dataset's order.
+        labels: True label of each of them.
+    """
+
+    label: str
+    is_stochastic: bool
+    gradient: str
+    is_add_on: bool
+    classes: int
+    shape: tuple[int, int, int]
+    split: str
+    indices: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """A finished run of one defense on one classifier under one protocol.
+
+    Args:
+        subject: What was evaluated.
+        protocol: How.
+        rows: Every job of the plan, sources included.
+        results: For each job's key its shards in order; a missing shard is missing here.
+        skipped: Rows that could not be planned, each with its reason; they are gaps.
+        command: The command that makes the entry again.
+        environment: Versions and hardware, by name.
+    """
+
+    subject: Subject
+    protocol: Protocol
+    rows: tuple[Row, ...]
+    results: Mapping[str, tuple[Result, ...]]
+    skipped: Mapping[str, str]
+    command: str
+    environment: Mapping[str, str]
