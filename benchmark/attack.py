@@ -11,7 +11,6 @@ from torch import Tensor
 
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.randomness import Draws
-from benchmark.registry import Registry
 from benchmark.target import Target
 from benchmark.threat import ROUNDING, Threat
 
@@ -106,27 +105,3 @@ def refuse_outside(name: str, x: Tensor, x_adv: Tensor, threat: Threat) -> None:
         )
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         raise ContractBroken(f"attack {name!r} left [0, 1]: values from {low:g} to {high:g}")
-
-
-ATTACKS: Registry[Attack] = Registry(
-    "attack", base="benchmark.attack:Attack", group="purifybench.attacks"
-)
-ATTACKS.add("clean", "attacks.clean:Clean", "the clean image itself")
-ATTACKS.add("fgsm", "attacks.fgsm:FGSM", "one signed step (Goodfellow et al. 2015)")
-ATTACKS.add(
-    "pgd", "attacks.pgd:PGD", "projected gradient descent, EOT in one batch (Madry et al. 2018)"
-)
-ATTACKS.add("apgd", "attacks.apgd:APGD", "Auto-PGD: CE, DLR, targeted DLR (Croce and Hein 2020)")
-ATTACKS.add(
-    "auxiliary",
-    "attacks.auxiliary:AuxiliaryAware",
-    "auxiliary-aware PGD, A1 and A2 (Hwang et al. 2021)",
-)
-ATTACKS.add(
-    "transfer", "attacks.transfer:Transfer", "images that other jobs made on other classifiers"
-)
-ATTACKS.add(
-    "autoattack",
-    "attacks.autoattack:AutoAttack",
-    "pyautoattack, unchanged, in its own process (Croce and Hein 2020)",
-)

@@ -12,8 +12,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from benchmark.registry import Registry
-
 Split = Literal["train", "test"]
 
 
@@ -81,14 +79,3 @@ def pixels_sha256(images: Tensor, labels: Sequence[int]) -> str:
     digest = hashlib.sha256(images.detach().cpu().float().contiguous().numpy().tobytes())
     digest.update(",".join(map(str, labels)).encode())
     return digest.hexdigest()
-
-
-DATASETS: Registry[Dataset] = Registry(
-    "dataset", base="benchmark.dataset:Dataset", group="purifybench.datasets"
-)
-DATASETS.add(
-    "digits", "benchmark.datasets.digits:Digits", "8x8 grey, 10 classes, ships with scikit-learn"
-)
-DATASETS.add("mnist", "benchmark.datasets.vision:MNIST", "28x28 grey, 10 classes")
-DATASETS.add("fashion_mnist", "benchmark.datasets.vision:FashionMNIST", "28x28 grey, 10 classes")
-DATASETS.add("cifar10", "benchmark.datasets.vision:CIFAR10", "32x32 colour, 10 classes")

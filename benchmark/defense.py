@@ -12,7 +12,6 @@ from torch import Tensor
 
 from benchmark.errors import ContractBroken
 from benchmark.randomness import Draws
-from benchmark.registry import Registry
 from benchmark.setting import Setting
 from benchmark.threat import ROUNDING
 from benchmark.victim import Victim
@@ -92,14 +91,16 @@ class Defense(ABC):
         """
         return purified
 
-    def variant(self) -> str:
-        """The preset's name where the network is not the paper's (`digits`); it is then part of the label."""
+    def variant(self, shape: tuple[int, int, int]) -> str:
+        """The preset's name for images of a shape, where its network is not the paper's (`digits`)."""
+        del shape
         return ""
 
-    @property
-    def label(self) -> str:
-        """The name under which results are published, such as `atop[digits]`."""
-        return f"{self.name}[{self.variant()}]" if self.variant() else self.name
+    @final
+    def label(self, shape: tuple[int, int, int]) -> str:
+        """The name under which results on images `(c, h, w)` are published, such as `atop[digits]`."""
+        variant = self.variant(shape)
+        return f"{self.name}[{variant}]" if variant else self.name
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments with their values, as they enter a job's key."""
@@ -134,16 +135,3 @@ class Defense(ABC):
                     f"return images in [0, 1] (clamp at the end)"
                 )
         return x_hat
-
-
-DEFENSES: Registry[Defense] = Registry(
-    "defense", base="benchmark.defense:Defense", group="purifybench.defenses"
-)
-DEFENSES.add("none", "defenses.none:Identity", "no purifier: the undefended classifier")
-DEFENSES.add(
-    "gaussian", "defenses.gaussian:Gaussian", "Gaussian noise on the input (Cohen et al. 2019)"
-)
-DEFENSES.add("jpeg", "defenses.jpeg:Jpeg", "JPEG compression; not differentiable (Guo et al. 2018)")
-DEFENSES.add(
-    "atop", "defenses.atop.atop:AToP", "adversarial training on purification (Lin et al. 2024)"
-)

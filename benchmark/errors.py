@@ -10,3 +10,7 @@ class BenchError(Exception):
 
 class ContractBroken(BenchError):
     """A plugin returned what its interface forbids: a wrong shape or range, NaN, a broken budget."""
+
+
+class WeightsMissing(BenchError):
+    """A defense has no weights for a classifier and a dataset; training it first mends that."""

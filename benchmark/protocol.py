@@ -81,6 +81,8 @@ class Protocol(_Model):
     summary: str
     samples: Annotated[int, Field(ge=1)] | None = None
     """How many images by default; None for the whole test split."""
+    shard_size: Annotated[int, Field(ge=1)] = 64
+    """Images in one shard: what is written at once, lost at most when killed, and given to one worker."""
     preliminary: bool = False
     criterion: Asked = Asked()
     sources: list[SourceRow] = []

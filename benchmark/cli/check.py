@@ -1,0 +1,78 @@
+"""`bench check` and `bench selftest`: does a plugin keep its contract, do the attacks attack?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmark.cli.options import device_option, model_option, task_options
+
+
+@click.command("check")
+@click.argument("defense")
+@click.option(
+    "--defense-arg",
+    "defense_args",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An argument of the defense.",
+)
+@model_option(multiple=False)
+@task_options
+@device_option
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="The defense's weights; default: those shipped or trained.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def check_command(**options: Any) -> int:
+    """Check that DEFENSE keeps the contract of a defense.
+
+    What it declares is checked, not believed: shape and range, input untouched, the same draws give the same
+    output, gradients against finite differences, and an image's output the same in any batch. Exit status 1
+    where a check fails.
+    """
+    from benchmark.checking import check_request  # here so that --help starts no torch
+    from benchmark.request import Request, parse_arguments
+
+    names = ("model", "dataset", "data", "threat", "seed", "device", "weights")
+    request = Request(
+        defense=options["defense"],
+        defense_args=parse_arguments(options["defense_args"]),
+        **{name: options[name] for name in names},
+    )
+    return _report(check_request(request), as_json=options["as_json"])
+
+
+@click.command("selftest")
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def selftest_command(*, device: str, as_json: bool) -> int:
+    """Show that this installation's attacks attack.
+
+    They must find the exact margin of a linear classifier, the closed form behind a Gaussian purifier, and bring
+    known-broken purifiers down to what the undefended classifier reaches. An installation that fails is not to
+    be trusted; exit status 1.
+    """
+    from benchmark.selftest import selftest  # here so that --help starts no torch
+
+    return _report(selftest(device), as_json=as_json)
+
+
+def _report(outcomes: list[Any], *, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(outcome) for outcome in outcomes], indent=2))
+    else:
+        for outcome in outcomes:
+            mark = (
+                click.style("ok  ", fg="green") if outcome.passed else click.style("FAIL", fg="red")
+            )
+            click.echo(f"{mark} {outcome.name}: {outcome.detail}")
+        failed = sum(not outcome.passed for outcome in outcomes)
+        click.echo(f"{len(outcomes) - failed} passed, {failed} failed")
+    return 0 if all(outcome.passed for outcome in outcomes) else 1

@@ -1,0 +1,82 @@
+"""`bench list`: what there is, without starting torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from benchmark.protocol import load_protocol, protocol_names
+from benchmark.registry import Registry
+from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
+
+
+@click.group("list")
+def list_group() -> None:
+    """List defenses, attacks, models, datasets or protocols."""
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+
+
+def _show(rows: Sequence[dict[str, str]], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(list(rows), indent=2))
+    else:
+        click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, 90]))
+
+
+@list_group.command("defenses")
+@json_option
+def list_defenses(*, as_json: bool) -> None:
+    """Purifiers, by the name that --defense takes."""
+    _show(_of(DEFENSES), as_json=as_json)
+
+
+@list_group.command("attacks")
+@json_option
+def list_attacks(*, as_json: bool) -> None:
+    """Attacks, by the name that a protocol takes."""
+    _show(_of(ATTACKS), as_json=as_json)
+
+
+@list_group.command("datasets")
+@json_option
+def list_datasets(*, as_json: bool) -> None:
+    """Datasets, by the name that --dataset takes."""
+    rows = _of(DATASETS)
+    rows.append({"name": "npz:FILE", "what": "your own images and labels"})
+    _show(rows, as_json=as_json)
+
+
+@list_group.command("protocols")
+@json_option
+def list_protocols(*, as_json: bool) -> None:
+    """Protocols, by the name that --protocol takes."""
+    protocols = [load_protocol(name) for name in protocol_names()]
+    rows = [
+        {
+            "name": p.name,
+            "version": str(p.version),
+            "samples": str(p.samples or "all"),
+            "attacks": str(len(p.attacks)),
+            "what": p.summary,
+        }
+        for p in protocols
+    ]
+    _show(rows, as_json=as_json)
+
+
+@list_group.command("models")
+@click.option("--dataset", metavar="NAME", help="Only those for one dataset.")
+@json_option
+def list_models(*, dataset: str | None, as_json: bool) -> None:
+    """Classifiers, by the name that --model takes: this project's, and the RobustBench zoo."""
+    _show(models(dataset), as_json=as_json)
+
+
+def _of(registry: Registry[Any]) -> list[dict[str, str]]:
+    return [{"name": name, "what": registry.note(name)} for name in registry.names()]

@@ -1,0 +1,109 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def model_option(*, multiple: bool) -> Callable[[F], F]:
+    """`--model`, once or several times."""
+    return click.option(
+        "--model",
+        "models" if multiple else "model",
+        multiple=multiple,
+        metavar="NAME",
+        help="The frozen classifier: a name (bench list models), a RobustBench name or a short one "
+        "(Gowal2021), or file:PATH@ARCHITECTURE. Default: the dataset's own.",
+    )
+
+
+def task_options(function: F) -> F:
+    """What is classified, and where its files are."""
+    for option in (
+        click.option(
+            "--dataset",
+            default="digits",
+            show_default=True,
+            metavar="NAME",
+            help="bench list datasets, or npz:FILE.",
+        ),
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Where datasets and classifiers are. Default: $BENCH_DATA, else a cache folder.",
+        ),
+        click.option(
+            "--threat",
+            metavar="NORM:EPS",
+            help="Such as linf:8/255 or l2:0.5, in pixel units of [0, 1]. Default: the dataset's.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Decides every draw.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def evaluation_options(function: F) -> F:
+    """How much is evaluated, how, and where finished work is kept."""
+    for option in (
+        click.option(
+            "--protocol",
+            default="quick",
+            show_default=True,
+            metavar="NAME|FILE.yaml",
+            help="bench list protocols.",
+        ),
+        click.option(
+            "--samples",
+            type=click.IntRange(1),
+            metavar="N",
+            help="The first N images of the dataset's fixed order. Default: the protocol's.",
+        ),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(1),
+            metavar="ROWS",
+            help="Rows in one forward pass at the most; changes memory and time only.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Worker processes. Default: one a core on the CPU, one on a GPU.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "float64"]),
+            default="float32",
+            show_default=True,
+        ),
+        click.option(
+            "--runs",
+            type=click.Path(path_type=Path),
+            default=Path("runs"),
+            show_default=True,
+            help="Where finished shards are kept.",
+        ),
+    ):
+        function = option(function)
+    return task_options(function)
+
+
+def device_option(function: F) -> F:
+    """`--device`."""
+    return click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")(
+        function
+    )

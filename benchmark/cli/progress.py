@@ -1,0 +1,74 @@
+"""Progress bars on standard error; silent where that is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from benchmark.results import Result
+    from benchmark.run import Listener
+    from benchmark.scheduler import Task
+
+
+class RunProgress:
+    """A bar that counts finished shards and names the last one.
+
+    Args:
+        title: What is being evaluated.
+    """
+
+    def __init__(self, title: str) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task(title, total=None, note="loading")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def step(self, done: int, total: int, note: str) -> None:
+        """Shows how far something has come."""
+        self._bar.update(self._task, completed=done, total=total, note=note)
+
+    def listener(self) -> Listener:
+        """What a run tells its progress to."""
+        from benchmark.run import Listener  # here so that --help starts no torch
+
+        def on_plan(tasks: Sequence[Task]) -> None:
+            self._bar.update(self._task, total=len(tasks), note="")
+
+        def on_done(task: Task, result: Result, cached: bool) -> None:
+            note = "kept from before" if cached else f"{result.cost.seconds:.1f} s"
+            self._bar.update(self._task, advance=1, note=f"{task.row.id} {note}")
+
+        return Listener(on_plan, on_done)

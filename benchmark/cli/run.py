@@ -1,0 +1,162 @@
+"""`bench run`: evaluates defenses, writes entries, prints their table."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from benchmark.cli.options import device_option, evaluation_options, model_option
+from benchmark.cli.progress import RunProgress
+from benchmark.errors import BenchError, WeightsMissing
+
+if TYPE_CHECKING:
+    from benchmark.entry import Entry
+    from benchmark.request import Request
+
+EPILOG = """\b
+Examples:
+  bench run
+  bench run --defense atop --defense jpeg --defense none
+  bench run --defense gaussian --defense-arg sigma=0.1 --model standard-r18 --samples 32
+  bench run --defense atop+jpeg --protocol standard
+  bench run --defense my_pkg:MyPurifier --dataset npz:images.npz --model file:net.safetensors@resnet18
+"""
+
+
+@click.command("run", epilog=EPILOG)
+@click.option(
+    "--defense",
+    "defenses",
+    multiple=True,
+    metavar="NAME",
+    help="A name (bench list defenses), module:Class, none, or a chain such as atop+jpeg. May be given again. "
+    "Default: none and atop.",
+)
+@click.option(
+    "--defense-arg",
+    "defense_args",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An argument of the defense; in a chain NAME.KEY=VALUE.",
+)
+@model_option(multiple=True)
+@evaluation_options
+@device_option
+@click.option(
+    "--leaderboards",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboards"),
+    show_default=True,
+    help="Where entries and pages are written.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="The defense's weights; default: those shipped or trained.",
+)
+@click.option(
+    "--train",
+    "train_first",
+    is_flag=True,
+    help="Train a defense that has no weights for this classifier and dataset, then go on.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the entries as one JSON array instead of a table.",
+)
+def run_command(**options: Any) -> int:
+    """Evaluate defenses and write leaderboard entries.
+
+    Every attack family of the protocol is run on every image: oblivious, AutoAttack, adaptive (exact gradients
+    and BPDA, with EOT), auxiliary-aware and transfer. The worst case is taken image by image. Finished shards
+    are kept, so an interrupted run goes on where it stopped when the same command is given again.
+    """
+    # imported here so that --help starts no torch
+    from benchmark.leaderboard import entry_path, publish_folder, refuse_unwritable, to_text
+
+    leaderboards: Path = options["leaderboards"]
+    refuse_unwritable(leaderboards)
+    requests = _requests(options)
+    refuse_unwritable(options["runs"])
+    entries = []
+    for request in requests:
+        entry = _evaluate(request, train_first=options["train_first"])
+        entries.append(entry)
+        _write(entry, leaderboards)
+    if options["as_json"]:
+        click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
+    else:
+        click.echo(to_text(entries))
+    folders = dict.fromkeys(entry_path(leaderboards, entry).parent for entry in entries)
+    for folder in folders:
+        publish_folder(folder)
+        click.echo(f"Written: {folder / 'README.md'} and its entries", err=True)
+    return _status(entries)
+
+
+def _requests(options: dict[str, Any]) -> list[Request]:
+    from benchmark.request import Request, parse_arguments
+
+    defenses = options["defenses"] or ("none", "atop")
+    arguments = parse_arguments(options["defense_args"])
+    if arguments and len(defenses) > 1:
+        raise BenchError(
+            "--defense-arg goes with exactly one --defense; run the command once for each"
+        )
+    if options["weights"] and len(defenses) > 1:
+        raise BenchError("--weights goes with exactly one --defense; run the command once for each")
+    shared = ("dataset", "data", "threat", "protocol", "samples", "seed", "device", "batch_size")
+    more = ("workers", "precision", "runs", "weights")
+    return [
+        Request(
+            defense=defense,
+            defense_args=arguments,
+            model=model,
+            **{name: options[name] for name in (*shared, *more)},
+        )
+        for model, defense in itertools.product(options["models"] or (None,), defenses)
+    ]
+
+
+def _evaluate(request: Request, *, train_first: bool) -> Entry:
+    from benchmark.cli.train import train_for
+    from benchmark.run import run
+
+    with RunProgress(str(request.defense)) as progress:
+        try:
+            return run(request, progress.listener())
+        except WeightsMissing:
+            if not train_first:
+                raise
+    train_for(request)
+    with RunProgress(str(request.defense)) as progress:
+        return run(request, progress.listener())
+
+
+def _write(entry: Entry, leaderboards: Path) -> None:
+    from benchmark.entry import write_entry
+    from benchmark.leaderboard import entry_path
+
+    path = entry_path(leaderboards, entry)
+    write_entry(entry, path)
+    click.echo(f"Written: {path}", err=True)
+
+
+def _status(entries: list[Entry]) -> int:
+    failed = [
+        (entry, attack)
+        for entry in entries
+        for attack in entry.attacks
+        if attack.status == "failed"
+    ]
+    for entry, attack in failed:
+        click.echo(
+            f"bench: {entry.defense.label}: {attack.id} failed, a gap: {attack.error}", err=True
+        )
+    return 1 if failed else 0

@@ -1,0 +1,106 @@
+"""The same as `bench run`, from Python."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from benchmark.dataset import Dataset, Split
+from benchmark.defense import Defense
+from benchmark.entry import Entry
+from benchmark.errors import BenchError
+from benchmark.request import Request
+from benchmark.run import Listener, run
+from benchmark.threat import Threat
+
+
+class Given(Dataset):
+    """Images and labels handed over from Python; they are the test split, and there is no other.
+
+    Args:
+        images: `(n, c, h, w)`, floating point in [0, 1].
+        labels: `(n,)`, whole numbers from 0.
+        classes: Number of classes.
+        title: What the dataset is called in an entry.
+    """
+
+    name: ClassVar[str] = "given"
+    threat = ""
+    model = ""
+
+    def __init__(self, *, images: Tensor, labels: Tensor, classes: int, title: str) -> None:
+        super().__init__(folder=Path())
+        if images.ndim != 4 or len(images) != len(labels) or not len(images):
+            raise BenchError(
+                f"expected images (n, c, h, w) with n labels; got {tuple(images.shape)} and "
+                f"{tuple(labels.shape)}"
+            )
+        if not (images.min() >= 0 and images.max() <= 1):
+            raise BenchError("expected images in [0, 1]; divide by 255 if they are bytes")
+        if not (labels.min() >= 0 and labels.max() < classes):
+            raise BenchError(f"expected labels from 0 to {classes - 1}")
+        self.name = title  # type: ignore[misc]
+        self.shape = (images.shape[1], images.shape[2], images.shape[3])
+        self.classes = classes
+        self._images = images.detach().cpu()
+        self._labels = labels.detach().cpu().long()
+
+    def labels(self, split: Split) -> Tensor:
+        """All labels, `(n,)` int64."""
+        self._refuse_training(split)
+        return self._labels
+
+    def images(self, split: Split, indices: Tensor) -> Tensor:
+        """Images `(b, c, h, w)` for indices `(b,)`."""
+        self._refuse_training(split)
+        return self._images[indices]
+
+    @staticmethod
+    def _refuse_training(split: Split) -> None:
+        if split == "train":
+            raise BenchError("images handed over from Python have no training split")
+
+
+def evaluate(
+    defense: str | Defense,
+    model: str | nn.Module | None = None,
+    *,
+    dataset: str | Dataset | tuple[Tensor, Tensor] = "digits",
+    threat: str | Threat | None = None,
+    options: Request | None = None,
+    listener: Listener | None = None,
+) -> Entry:
+    """Evaluates a purifier in front of a classifier and returns the entry that a leaderboard would publish.
+
+    Args:
+        defense: A name, `module:Class`, a chain, or a prepared-by-nobody `Defense` object.
+        model: A classifier's name, or any module from images in [0, 1] to logits; None for the dataset's.
+        dataset: A name, a `Dataset`, or `(images, labels)`.
+        threat: Such as `linf:8/255`; needed where images are handed over.
+        options: Everything else (`Request(defense=..., protocol="standard", samples=64, ...)`); its
+            defense, model, dataset and threat are replaced by those given here.
+        listener: Told of progress.
+
+    Returns:
+        The entry. Nothing is written but the shards under `options.runs`.
+
+    Raises:
+        BenchError: The request cannot be met as it stands.
+    """
+    if isinstance(dataset, tuple):
+        if threat is None:
+            raise BenchError("images handed over need a threat, such as threat='linf:8/255'")
+        images, labels = dataset
+        classes = int(labels.max()) + 1 if len(labels) else 0
+        dataset = Given(images=images, labels=labels, classes=max(2, classes), title="given")
+    request = replace(
+        options or Request(defense=defense),
+        defense=defense,
+        model=model,
+        dataset=dataset,
+        threat=threat,
+    )
+    return run(request, listener)

@@ -1,0 +1,172 @@
+"""Plans: a protocol applied to one defense and one classifier, as a graph of jobs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmark.attack import Attack
+from benchmark.classifier import Classifier
+from benchmark.criterion import Criterion
+from benchmark.defense import Defense, Derivative
+from benchmark.errors import BenchError
+from benchmark.evaluated import Row
+from benchmark.job import Frozen, Job, Plugin, plugin_of
+from benchmark.protocol import AttackRow, Protocol, SourceRow
+from benchmark.shelf import ATTACKS
+from benchmark.threat import Knowledge, Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subjects:
+    """What a protocol is applied to.
+
+    Args:
+        defenses: The purifiers, prepared, in order.
+        plugins: The same as a key sees them.
+        is_stochastic: Whether the victim made of them is.
+        classifier: The defended classifier.
+        surrogates: Classifiers of the same task for transfer.
+        dataset: The dataset's name.
+        split: Which of its splits.
+        classes: Number of classes.
+        threat: The budget.
+        precision: `float32` or `float64`.
+        seed: The run's seed.
+    """
+
+    defenses: Sequence[Defense]
+    plugins: tuple[Plugin, ...]
+    is_stochastic: bool
+    classifier: Classifier
+    surrogates: Mapping[str, Classifier]
+    dataset: str
+    split: str
+    classes: int
+    threat: Threat
+    precision: str
+    seed: int
+
+
+def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
+    """What a chain offers to back-propagation: the least that one of its stages does."""
+    order = [Derivative.EXACT, Derivative.ALMOST_EVERYWHERE, Derivative.NONE]
+    return max(
+        (defense.gradient for defense in defenses), key=order.index, default=Derivative.EXACT
+    )
+
+
+def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[str, str]]:
+    """All jobs of a protocol, sources first, and the rows that cannot be planned, each with its reason.
+
+    Raises:
+        BenchError: The protocol names an attack that there is not, or arguments that it does not take.
+    """
+    planner = _Planner(protocol, subjects)
+    sources = {row.id: list(planner.source_rows(row)) for row in protocol.sources}
+    rows = [made for group in sources.values() for made in group]
+    for row in protocol.attacks:
+        rows.extend(planner.attack_rows(row, sources))
+    wanted = {key for row in rows if row.column is not None for key in row.job.needs}
+    return [row for row in rows if row.column is not None or row.job.key in wanted], planner.skipped
+
+
+class _Planner:
+    def __init__(self, protocol: Protocol, subjects: Subjects) -> None:
+        self.protocol = protocol
+        self.subjects = subjects
+        self.skipped: dict[str, str] = {}
+
+    def source_rows(self, row: SourceRow) -> Iterator[Row]:
+        """One row for each classifier that a source is made on."""
+        classifiers = (
+            [self.subjects.classifier]
+            if row.against == "bare"
+            else list(self.subjects.surrogates.values())
+        )
+        knowledge = Knowledge.OBLIVIOUS if row.against == "bare" else Knowledge.TRANSFER
+        attack = self._attack(row)
+        for classifier in classifiers:
+            job = self._job(row.id, attack, classifier=classifier, is_source=True)
+            yield Row(
+                id=f"{row.id}:{classifier.name}",
+                job=job,
+                column=None,
+                knowledge=knowledge,
+                counts=False,
+            )
+
+    def attack_rows(self, row: AttackRow, sources: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
+        """One row for each gradient mode; none, with a reason kept, where it cannot be run."""
+        stochastic = self.subjects.is_stochastic
+        if row.victims != "all" and (row.victims == "stochastic") != stochastic:
+            return
+        attack = self._attack(row)
+        if self.subjects.classes < attack.min_classes:
+            return  # its loss does not exist for so few classes; others of its family do the work
+        needs = tuple(made.job.key for source in row.sources for made in sources[source])
+        if row.sources and not needs:
+            self.skipped[row.id] = f"no surrogate classifiers are known for {self.subjects.dataset}"
+            return
+        for mode in self._modes(row):
+            job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
+            yield Row(
+                id=f"{row.id}:{mode}" if len(row.gradients) > 1 else row.id,
+                job=job,
+                column=row.column,
+                knowledge=row.knowledge,
+                counts=row.counts == "always" or not stochastic,
+            )
+
+    def _modes(self, row: AttackRow) -> list[str]:
+        has_gradient = weakest_gradient(self.subjects.defenses) is not Derivative.NONE
+        best = "exact" if has_gradient else "bpda"
+        asked = [best if mode == "best" else mode for mode in row.gradients] or [best]
+        kept = [mode for mode in asked if mode != "exact" or has_gradient]
+        return list(dict.fromkeys(kept or [best]))
+
+    def _attack(self, row: SourceRow | AttackRow) -> Attack:
+        kind = ATTACKS.get(row.attack)
+        known = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
+        wrong = [name for name in row.arguments if name not in known]
+        if wrong:
+            raise BenchError(
+                f"protocol {self.protocol.name!r}, row {row.id!r}: attack {row.attack!r} takes no "
+                f"argument {wrong[0]!r}; it takes: {', '.join(known) or 'none'}"
+            )
+        return kind(**row.arguments)
+
+    def _job(
+        self,
+        row: str,
+        attack: Attack,
+        *,
+        classifier: Classifier | None = None,
+        is_source: bool = False,
+        gradient: str = "exact",
+        eot: int = 1,
+        needs: tuple[str, ...] = (),
+    ) -> Job:
+        s = self.subjects
+        frozen = classifier or s.classifier
+        return Job(
+            row=row,
+            defenses=() if is_source else s.plugins,
+            classifier=Frozen(frozen.name, frozen.sha256),
+            dataset=s.dataset,
+            split=s.split,
+            threat=s.threat,
+            attack=plugin_of(attack, label=attack.name),
+            gradient=gradient,
+            eot=eot if s.is_stochastic and not is_source else 1,
+            is_source=is_source,
+            criterion=self._criterion(is_stochastic=s.is_stochastic and not is_source),
+            precision=s.precision,
+            seed=s.seed,
+            fixed_batch=0 if attack.per_image else self.protocol.shard_size,
+            needs=needs,
+        )
+
+    def _criterion(self, *, is_stochastic: bool) -> Criterion:
+        return self.protocol.asked() if is_stochastic else Criterion(draws=1, vote=1, any_of=1)

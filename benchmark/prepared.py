@@ -1,0 +1,193 @@
+"""Requests made real: everything that a request names, loaded, checked and ready to be attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from benchmark.classifier import Classifier
+from benchmark.dataset import Dataset
+from benchmark.defense import Defense
+from benchmark.errors import BenchError, ContractBroken, WeightsMissing
+from benchmark.job import Plugin, plugin_of
+from benchmark.loading import data_folder, load_classifier, load_dataset, wrap_module
+from benchmark.numerics import choose_device
+from benchmark.protocol import Protocol, load_protocol
+from benchmark.purified import Purified
+from benchmark.randomness import Draws
+from benchmark.request import Request, make_defenses
+from benchmark.setting import Setting
+from benchmark.threat import Threat
+from benchmark.victim import GradientMode, Victim
+from benchmark.weights import find_weights, sha256_of
+
+PROBED = 4
+"""Clean images that a victim is shown before a run begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Everything a request names, loaded and ready."""
+
+    request: Request
+    protocol: Protocol
+    threat: Threat
+    dataset: Dataset
+    classifier: Classifier
+    surrogates: Mapping[str, Classifier]
+    defenses: tuple[Defense, ...]
+    plugins: tuple[Plugin, ...]
+    victim: Victim
+    order: tuple[int, ...]
+    device: torch.device
+
+    @property
+    def label(self) -> str:
+        """The published name of the defense."""
+        return "+".join(plugin.label for plugin in self.plugins)
+
+
+def prepare(request: Request) -> Prepared:
+    """Loads everything that a request names.
+
+    Raises:
+        BenchError: Something is missing, damaged or impossible.
+    """
+    device = choose_device(request.device)
+    wanted = request.protocol
+    protocol = wanted if isinstance(wanted, Protocol) else load_protocol(wanted)
+    dataset, threat = _task(request)
+    defenses = make_defenses(request)
+    order = _order(dataset, request.samples, protocol)
+    load = _Loader(request, dataset, device)
+    classifier = load.classifier(request.model or dataset.model)
+    needed = any(row.against == "surrogates" for row in protocol.sources)
+    surrogates = {
+        name: load.classifier(name)
+        for name in (dataset.surrogates if needed else ())
+        if name != classifier.name
+    }
+    setting = Setting(
+        dataset=dataset.name,
+        shape=dataset.shape,
+        classes=dataset.classes,
+        threat=threat,
+        device=device,
+        dtype=dtype_of(request),
+        classifier=classifier,
+    )
+    of_chain = len(defenses) > 1
+    plugins = tuple(_prepare_defense(d, setting, request, of_chain=of_chain) for d in defenses)
+    victim: Victim = Purified(defenses, classifier)
+    for defense in defenses:
+        victim = defense.wrap(victim)
+    return Prepared(
+        request=request,
+        protocol=protocol,
+        threat=threat,
+        dataset=dataset,
+        classifier=classifier,
+        surrogates=surrogates,
+        defenses=tuple(defenses),
+        plugins=plugins,
+        victim=victim,
+        order=order,
+        device=device,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    request: Request
+    dataset: Dataset
+    device: torch.device
+
+    def classifier(self, model: str | torch.nn.Module) -> Classifier:
+        if not model:
+            raise BenchError(
+                f"dataset {self.dataset.name!r} has no default classifier; name one with --model"
+            )
+        load: dict[str, Any] = {"dataset": self.dataset, "device": self.device}
+        load["dtype"] = dtype_of(self.request)
+        if isinstance(model, str):
+            return load_classifier(model, folder=data_folder(self.request.data), **load)
+        return wrap_module(model, **load)
+
+
+def _task(request: Request) -> tuple[Dataset, Threat]:
+    wanted = request.dataset
+    dataset = (
+        wanted
+        if isinstance(wanted, Dataset)
+        else load_dataset(wanted, folder=data_folder(request.data))
+    )
+    threat = request.threat or dataset.threat
+    return dataset, threat if isinstance(threat, Threat) else Threat.parse(threat)
+
+
+def probe(ready: Prepared) -> None:
+    """Shows the victim a few clean images, so that a broken plugin is refused before anything is attacked.
+
+    Raises:
+        BenchError: A plugin breaks its contract, or images and classifier do not fit each other.
+    """
+    indices = torch.tensor(ready.order[:PROBED])
+    x = ready.dataset.images("test", indices).to(ready.device, dtype_of(ready.request))
+    draws = Draws.of(ready.request.seed, indices.to(ready.device), "probe")
+    with torch.no_grad():
+        try:
+            logits = ready.victim.logits(x, draws=draws, mode=GradientMode.EXACT)
+        except RuntimeError as error:
+            raise BenchError(
+                f"defense {ready.label!r} with classifier {ready.classifier.name!r} does not take images of "
+                f"shape {ready.dataset.shape} of {ready.dataset.name!r}: {' '.join(str(error).split())[:200]}"
+            ) from error
+    expected = (len(x), ready.dataset.classes)
+    if tuple(logits.shape) != expected:
+        raise ContractBroken(
+            f"classifier {ready.classifier.name!r} returned logits of shape {tuple(logits.shape)}; expected "
+            f"{expected} for {len(x)} images of {ready.dataset.name!r}"
+        )
+    if not bool(logits.isfinite().all()):
+        raise ContractBroken(f"defense {ready.label!r}: the logits of clean images are not finite")
+
+
+def dtype_of(request: Request) -> torch.dtype:
+    """The precision of a request as torch names it."""
+    return torch.float64 if request.precision == "float64" else torch.float32
+
+
+def _order(dataset: Dataset, samples: int | None, protocol: Protocol) -> tuple[int, ...]:
+    order = dataset.order("test").tolist()
+    if samples is not None and samples > len(order):
+        raise BenchError(
+            f"dataset {dataset.name!r} has {len(order)} test images; --samples {samples} is more than that"
+        )
+    n = samples or min(protocol.samples or len(order), len(order))
+    return tuple(order[:n])
+
+
+def _prepare_defense(
+    defense: Defense, setting: Setting, request: Request, *, of_chain: bool
+) -> Plugin:
+    """Finds a defense's weights, prepares it, and says what a key needs to know of it."""
+    classifier = setting.defended()
+    weights = find_weights(
+        type(defense),
+        label=defense.label(setting.shape),
+        classifier=classifier.name,
+        dataset=setting.dataset,
+        explicit=None if of_chain else request.weights,
+    )
+    if defense.needs_weights and weights is None:
+        raise WeightsMissing(
+            f"{defense.name} has no weights for {classifier.name} on {setting.dataset}; train them with: "
+            f"bench train --defense {defense.name} --model {classifier.name} --dataset {setting.dataset} "
+            f"(or add --train, or give --weights FILE)"
+        )
+    defense.prepare(replace(setting, weights=weights if defense.needs_weights else None))
+    sha256 = sha256_of(weights) if weights and defense.needs_weights else ""
+    return plugin_of(defense, label=defense.label(setting.shape), weights=sha256)

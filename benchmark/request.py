@@ -1,0 +1,150 @@
+"""Requests: what a user asks to have evaluated, as one value, and its options read from text."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from benchmark.dataset import Dataset
+from benchmark.defense import Defense
+from benchmark.errors import BenchError
+from benchmark.protocol import Protocol
+from benchmark.shelf import DEFENSES
+from benchmark.threat import Threat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One defense on one classifier, under one protocol; every default follows from the dataset.
+
+    Args:
+        defense: A name, `module:Class`, a chain (`atop+jpeg`), or a defense object.
+        defense_args: Arguments of its constructor; in a chain `name.argument`.
+        model: A classifier's name, `file:PATH`, or a module from [0, 1] images to logits; None for the
+            dataset's own.
+        dataset: A name, `npz:FILE`, or a dataset object.
+        data: Where datasets and downloaded classifiers are; None for `BENCH_DATA`, else a cache folder.
+        threat: Such as `linf:8/255`; None for the dataset's.
+        protocol: A name, a YAML file, or a protocol.
+        samples: How many images; None for the protocol's number.
+        seed: Decides every draw.
+        device: `auto`, `cpu`, `cuda` or `cuda:0`.
+        batch_size: Rows in one forward pass at the most; None for what suits the device.
+        workers: Processes; None for one a core on the CPU, one on a GPU.
+        precision: `float32` or `float64`.
+        runs: Where finished shards are kept.
+        weights: The defense's weights file; None for those that are found.
+    """
+
+    defense: str | Defense
+    defense_args: Mapping[str, Any] = field(default_factory=dict)
+    model: str | nn.Module | None = None
+    dataset: str | Dataset = "digits"
+    data: Path | None = None
+    threat: str | Threat | None = None
+    protocol: str | Protocol = "quick"
+    samples: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+    precision: str = "float32"
+    runs: Path = Path("runs")
+    weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "batch_size", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BenchError(f"{name} is at least 1; got {value}")
+        if self.precision not in ("float32", "float64"):
+            raise BenchError(f"precision is float32 or float64; got {self.precision!r}")
+        if not 0 <= self.seed < 2**63:
+            raise BenchError(f"a seed is a whole number from 0; got {self.seed}")
+
+
+def make_defenses(request: Request) -> list[Defense]:
+    """The purifiers of a request, in order, not yet prepared.
+
+    Raises:
+        BenchError: A name, or an argument, that there is not.
+    """
+    if isinstance(request.defense, Defense):
+        if request.defense_args:
+            raise BenchError(
+                "a defense object already has its arguments; give defense_args with a name"
+            )
+        return [request.defense]
+    names = request.defense.split("+")
+    if not all(names):
+        raise BenchError(
+            f"defense {request.defense!r}: expected NAME, or a chain such as atop+jpeg"
+        )
+    kinds = [DEFENSES.get(name) for name in names]
+    given = _by_stage(names, request.defense_args)
+    return [_make(kind, arguments) for kind, arguments in zip(kinds, given, strict=True)]
+
+
+def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
+    """Reads `key=value` options; a value is what YAML makes of it (`4`, `.25`, `true`, `rt2`).
+
+    Raises:
+        BenchError: One is not of that form, or its value is no plain one.
+    """
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not key or not equals:
+            raise BenchError(f"--defense-arg {pair!r}: expected key=value, such as sigma=0.1")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BenchError(f"--defense-arg {pair!r}: the value is not understood") from error
+        if isinstance(value, dict):
+            raise BenchError(
+                f"--defense-arg {pair!r}: a value is a number, a word, true, false or a list"
+            )
+        arguments[key] = value
+    return arguments
+
+
+def _by_stage(names: Sequence[str], arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if len(names) == 1:
+        return [dict(arguments)]
+    given: list[dict[str, Any]] = [{} for _ in names]
+    for key, value in arguments.items():
+        stage, dot, argument = key.partition(".")
+        if not dot or stage not in names:
+            raise BenchError(
+                f"defense argument {key!r}: in the chain {'+'.join(names)!r} write STAGE.ARGUMENT, such "
+                f"as {names[0]}.{key.rpartition('.')[2]}"
+            )
+        for i, name in enumerate(names):
+            if name == stage:
+                given[i][argument] = value
+    return given
+
+
+def _make(kind: type[Defense], arguments: Mapping[str, Any]) -> Defense:
+    parameters = [p for n, p in inspect.signature(kind.__init__).parameters.items() if n != "self"]
+    known = {p.name: p.default for p in parameters}
+    for key, value in arguments.items():
+        if key not in known:
+            raise BenchError(
+                f"defense {kind.name!r} takes no argument {key!r}; it takes: {', '.join(known) or 'none'}"
+            )
+        default = known[key]
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            continue
+        if default is not None and not isinstance(value, type(default)):
+            raise BenchError(
+                f"defense {kind.name!r}: {key} is of the kind {type(default).__name__} (default "
+                f"{default!r}); got {value!r}"
+            )
+    return kind(**arguments)

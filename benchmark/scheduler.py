@@ -1,0 +1,211 @@
+"""The local executor: runs the shards that are not done, in this process or in worker processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cloudpickle
+import torch
+from loky import ProcessPoolExecutor
+from loky.process_executor import TerminatedWorkerError
+
+from benchmark.dataset import pixels_sha256
+from benchmark.evaluated import Row
+from benchmark.job import Job
+from benchmark.numerics import fix_numerics
+from benchmark.results import Result, Status
+from benchmark.shard import Bench, run_shard
+from benchmark.store import Store
+
+log = logging.getLogger(__name__)
+
+OnDone = Callable[["Task", Result, bool], None]
+"""Called for each finished task: the task, its result, and whether it had been done before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One shard of one job.
+
+    Args:
+        row: The job in its place in the protocol.
+        start: First position in the order of images.
+        stop: One past the last.
+        needs: The jobs whose images of the same shard it takes.
+    """
+
+    row: Row
+    start: int
+    stop: int
+    needs: tuple[Job, ...]
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self.row.job
+
+
+def tasks_of(rows: Sequence[Row], n: int, shard_size: int) -> list[Task]:
+    """Every shard of every job, jobs that others need before those, at boundaries fixed by `shard_size`."""
+    jobs = {row.job.key: row.job for row in rows}
+    return [
+        Task(row, start, min(start + shard_size, n), tuple(jobs[key] for key in row.job.needs))
+        for row in sorted(rows, key=lambda row: bool(row.job.needs))
+        for start in range(0, n, shard_size)
+    ]
+
+
+def run_tasks(
+    bench: Bench, tasks: Sequence[Task], store: Store, *, workers: int, on_done: OnDone
+) -> dict[str, tuple[Result, ...]]:
+    """Runs what is not done yet and returns every result, by job key, in shard order.
+
+    A task that crashes becomes a failed result, which is not kept, so that the next run tries it again.
+
+    Args:
+        bench: What the run consists of.
+        tasks: As `tasks_of` gives them.
+        store: Where finished shards are, and are put.
+        workers: Processes; 1 computes in this one.
+        on_done: Told of each finished task.
+
+    Raises:
+        BenchError: A finished shard cannot be written.
+    """
+    done: dict[Task, Result] = {}
+    pixels = {(t.start, t.stop): _pixels(bench, t.start, t.stop) for t in tasks}
+    for task in tasks:
+        found = store.load(task.job, task.start, task.stop)
+        if found and found.pixels_sha256 == pixels[task.start, task.stop]:
+            done[task] = found
+            on_done(task, found, True)
+    todo = [task for task in tasks if task not in done]
+
+    def finish(task: Task, result: Result) -> None:
+        done[task] = result
+        on_done(task, result, False)
+
+    if workers == 1 or len(todo) <= 1:
+        for task in todo:
+            finish(task, _stopped_by_source(task, done) or perform(bench, task, store))
+    else:
+        _run_in_workers(bench, todo, store, min(workers, len(todo)), done, finish)
+    keys = dict.fromkeys(task.job.key for task in tasks)
+    return {key: tuple(done[task] for task in tasks if task.job.key == key) for key in keys}
+
+
+def perform(bench: Bench, task: Task, store: Store) -> Result:
+    """Runs one task and keeps its result; the one place where a crash is caught.
+
+    Raises:
+        BenchError: The finished shard cannot be written.
+    """
+    try:
+        sources = [store.images(job, task.start, task.stop) for job in task.needs]
+        result, images = run_shard(
+            bench,
+            task.job,
+            task.start,
+            task.stop,
+            sources=torch.cat(sources, dim=1) if sources else None,
+        )
+    except Exception as error:  # noqa: BLE001 (a crashed job is a named gap, and is run again next time)
+        log.debug("%s failed:\n%s", task.row.id, traceback.format_exc())
+        return _failed(task, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+    store.save(task.job, result, images)
+    return result
+
+
+def _run_in_workers(
+    bench: Bench,
+    todo: Sequence[Task],
+    store: Store,
+    workers: int,
+    done: dict[Task, Result],
+    finish: Callable[[Task, Result], None],
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="purifybench-") as folder:
+        blob = Path(folder) / "bench.pkl"
+        blob.write_bytes(cloudpickle.dumps(bench))
+        left = _race(blob, todo, store, workers, done, finish)
+        for task in left:  # a worker died: one at a time, so that the culprit is known
+            if _race(blob, [task], store, 1, done, finish):
+                finish(task, _failed(task, "its worker process died (killed, or out of memory)"))
+
+
+def _race(
+    blob: Path,
+    todo: Sequence[Task],
+    store: Store,
+    workers: int,
+    done: dict[Task, Result],
+    finish: Callable[[Task, Result], None],
+) -> list[Task]:
+    """Runs tasks in worker processes as their sources finish; returns those left when a worker died."""
+    waiting = list(todo)
+    running: dict[Future[Result], Task] = {}
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    pool = ProcessPoolExecutor(max_workers=workers, initializer=fix_numerics, initargs=(threads,))
+    try:
+        while waiting or running:
+            for task in [task for task in waiting if _is_ready(task, waiting, running)]:
+                waiting.remove(task)
+                stopped = _stopped_by_source(task, done)
+                if stopped:
+                    finish(task, stopped)
+                else:
+                    running[pool.submit(_perform_in_worker, str(blob), task, store)] = task
+            if not running:
+                continue
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                finish(running[future], future.result())
+                del running[future]
+    except TerminatedWorkerError:
+        return [*running.values(), *waiting]
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
+    return []
+
+
+def _is_ready(task: Task, waiting: list[Task], running: dict[Future[Result], Task]) -> bool:
+    """Whether every source of a task is finished: none is still waiting or running."""
+    unfinished = {(t.job.key, t.start) for t in (*waiting, *running.values())}
+    return not any((job.key, task.start) in unfinished for job in task.needs)
+
+
+def _perform_in_worker(blob: str, task: Task, store: Store) -> Result:
+    return perform(_bench_from(blob), task, store)
+
+
+@lru_cache(maxsize=1)
+def _bench_from(blob: str) -> Bench:
+    bench: Bench = cloudpickle.loads(Path(blob).read_bytes())
+    return bench
+
+
+def _pixels(bench: Bench, start: int, stop: int) -> str:
+    x, y, _ = bench.images(start, stop)
+    return pixels_sha256(x, y.tolist())
+
+
+def _stopped_by_source(task: Task, done: dict[Task, Result]) -> Result | None:
+    failed = {(t.job.key, t.start): t.row.id for t, r in done.items() if r.status is Status.FAILED}
+    for job in task.needs:
+        name = failed.get((job.key, task.start))
+        if name:
+            return _failed(task, f"the images of {name} are missing: that job failed")
+    return None
+
+
+def _failed(task: Task, error: str) -> Result:
+    return Result(
+        job=task.job.key, start=task.start, stop=task.stop, status=Status.FAILED, error=error
+    )

@@ -1,0 +1,57 @@
+"""The shelves: every plugin by name, listed without importing torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmark.registry import Registry
+
+if TYPE_CHECKING:
+    from benchmark.attack import Attack
+    from benchmark.dataset import Dataset
+    from benchmark.defense import Defense
+
+DEFENSES: Registry[Defense] = Registry(
+    "defense", base="benchmark.defense:Defense", group="purifybench.defenses"
+)
+DEFENSES.add("none", "defenses.none:Identity", "no purifier: the undefended classifier")
+DEFENSES.add(
+    "gaussian", "defenses.gaussian:Gaussian", "Gaussian noise on the input (Cohen et al. 2019)"
+)
+DEFENSES.add("jpeg", "defenses.jpeg:Jpeg", "JPEG compression; not differentiable (Guo et al. 2018)")
+DEFENSES.add(
+    "atop", "defenses.atop.atop:AToP", "adversarial training on purification (Lin et al. 2024)"
+)
+
+ATTACKS: Registry[Attack] = Registry(
+    "attack", base="benchmark.attack:Attack", group="purifybench.attacks"
+)
+ATTACKS.add("clean", "attacks.clean:Clean", "the clean image itself")
+ATTACKS.add("fgsm", "attacks.fgsm:FGSM", "one signed step (Goodfellow et al. 2015)")
+ATTACKS.add(
+    "pgd", "attacks.pgd:PGD", "projected gradient descent, EOT in one batch (Madry et al. 2018)"
+)
+ATTACKS.add("apgd", "attacks.apgd:APGD", "Auto-PGD: CE, DLR, targeted DLR (Croce and Hein 2020)")
+ATTACKS.add(
+    "auxiliary",
+    "attacks.auxiliary:AuxiliaryAware",
+    "auxiliary-aware PGD, A1 and A2 (Hwang et al. 2021)",
+)
+ATTACKS.add(
+    "transfer", "attacks.transfer:Transfer", "images that other jobs made on other classifiers"
+)
+ATTACKS.add(
+    "autoattack",
+    "attacks.autoattack:AutoAttack",
+    "pyautoattack, unchanged, in its own process (Croce and Hein 2020)",
+)
+
+DATASETS: Registry[Dataset] = Registry(
+    "dataset", base="benchmark.dataset:Dataset", group="purifybench.datasets"
+)
+DATASETS.add(
+    "digits", "benchmark.datasets.digits:Digits", "8x8 grey, 10 classes, ships with scikit-learn"
+)
+DATASETS.add("mnist", "benchmark.datasets.vision:MNIST", "28x28 grey, 10 classes")
+DATASETS.add("fashion_mnist", "benchmark.datasets.vision:FashionMNIST", "28x28 grey, 10 classes")
+DATASETS.add("cifar10", "benchmark.datasets.vision:CIFAR10", "32x32 colour, 10 classes")

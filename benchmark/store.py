@@ -1,0 +1,97 @@
+"""Results on disk: one file a shard, named by its job's key, checked by hash when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor
+
+from benchmark.errors import BenchError
+from benchmark.files import write_whole
+from benchmark.job import Job
+from benchmark.results import Result, Status
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """A folder of finished shards.
+
+    A shard's file is the sha256 of what follows it (64 hex digits and a newline), then a safetensors file
+    that holds the kept images and, as metadata, the result.
+
+    Args:
+        folder: Made when first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, job: Job, start: int, stop: int) -> Path:
+        """Where a shard's file is."""
+        return self.folder / job.key[:2] / job.key / f"{start:06d}-{stop:06d}.shard"
+
+    def save(self, job: Job, result: Result, images: Tensor) -> None:
+        """Writes a finished shard, whole or not at all.
+
+        Args:
+            job: The job.
+            result: Finished; a failed one is not kept, so that it is tried again.
+            images: What is kept of its images: all candidates of a source, else the chosen ones.
+
+        Raises:
+            BenchError: It cannot be written.
+        """
+        if result.status is not Status.OK:
+            raise ValueError("a failed result is not kept: it would never be tried again")
+        about = self.folder / job.key[:2] / job.key / "job.json"
+        if not about.exists():
+            text = json.dumps(asdict(job), indent=2, sort_keys=True)
+            write_whole(about, f"{text}\n".encode())
+        payload = safetensors.torch.save(
+            {"images": images.detach().cpu().contiguous()}, {"result": json.dumps(result.to_json())}
+        )
+        digest = hashlib.sha256(payload).hexdigest()
+        write_whole(self.path(job, result.start, result.stop), f"{digest}\n".encode() + payload)
+
+    def load(self, job: Job, start: int, stop: int) -> Result | None:
+        """A finished shard's result; None where there is none, or a damaged one (which is logged)."""
+        found = self._read(self.path(job, start, stop))
+        return found[0] if found else None
+
+    def images(self, job: Job, start: int, stop: int) -> Tensor:
+        """The images that a finished shard kept.
+
+        Raises:
+            BenchError: There is no such shard.
+        """
+        path = self.path(job, start, stop)
+        found = self._read(path)
+        if found is None:
+            raise BenchError(
+                f"expected a finished shard at {path}; run the same command again to make it"
+            )
+        return found[1]
+
+    def _read(self, path: Path) -> tuple[Result, Tensor] | None:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        digest, payload = content[:64], content[65:]
+        if hashlib.sha256(payload).hexdigest().encode() != digest:
+            log.warning("%s is damaged (its hash does not match); it is made again", path)
+            return None
+        size = int.from_bytes(payload[:8], "little")
+        metadata = json.loads(payload[8 : 8 + size])["__metadata__"]
+        try:
+            result = Result.from_json(json.loads(metadata["result"]), where=str(path))
+        except BenchError as error:
+            log.warning("%s; it is made again", error)
+            return None
+        return result, safetensors.torch.load(payload)["images"]
