@@ -51,6 +51,7 @@ _ENGINE = (
     "losses",
     "purified",
     "randomness",
+    "search",
     "shard",
     "target",
     "threat",
@@ -200,9 +201,9 @@ def source_sha256(kind: type) -> str:
         file = Path()
     if not file.is_file():
         return hashlib.sha256(cloudpickle.dumps(kind)).hexdigest()
-    package = (inspect.getmodule(kind) or inspect).__name__.split(".")[:-1]
+    module = inspect.getmodule(kind)
+    package = [name for name in ((module and module.__package__) or "").split(".") if name]
     if not package or package[-1] in _SHELVES:
         return _sha256_of_files([file])
-    levels = 1 if package[0] in _SHELVES else len(package)
-    folder = file.parents[levels - 1]
-    return _sha256_of_files(sorted(folder.rglob("*.py")))
+    levels = len(package) - 1 if package[0] in _SHELVES else len(package)
+    return _sha256_of_files(sorted(file.parents[levels - 1].rglob("*.py")))

@@ -1,0 +1,97 @@
+"""Jobs: the key covers all that decides a result, and nothing else."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from benchmark.criterion import Criterion
+from benchmark.errors import BenchError
+from benchmark.job import (
+    IDENTITY_FIELDS,
+    RUNTIME_FIELDS,
+    Frozen,
+    Job,
+    Plugin,
+    canonical,
+    source_sha256,
+)
+from benchmark.threat import Norm, Threat
+
+JOB = Job(
+    row="pgd",
+    defenses=(Plugin("a:B", "b", "{}", "00", "11"),),
+    classifier=Frozen("net", "22"),
+    dataset="digits",
+    split="test",
+    threat=Threat(Norm.LINF, 0.15),
+    attack=Plugin("attacks.pgd:PGD", "pgd", '{"steps":20}', "33"),
+    gradient="exact",
+    eot=10,
+    is_source=False,
+    criterion=Criterion(),
+    precision="float32",
+    seed=0,
+    engine="44",
+)
+OTHER = {
+    "defenses": (),
+    "classifier": Frozen("net", "23"),
+    "dataset": "mnist",
+    "split": "train",
+    "threat": Threat(Norm.L2, 0.15),
+    "attack": Plugin("attacks.pgd:PGD", "pgd", '{"steps":20}', "34"),
+    "gradient": "bpda",
+    "eot": 1,
+    "is_source": True,
+    "criterion": Criterion(draws=21),
+    "precision": "float64",
+    "seed": 1,
+    "fixed_batch": 64,
+    "needs": ("x",),
+    "engine": "45",
+    "key_version": 0,
+}
+
+
+def test_every_field_of_a_job_is_classified():
+    assert {f.name for f in fields(Job)} == IDENTITY_FIELDS | RUNTIME_FIELDS
+    assert not IDENTITY_FIELDS & RUNTIME_FIELDS
+
+
+@pytest.mark.parametrize("name", sorted(IDENTITY_FIELDS))
+def test_every_identity_field_changes_the_key(name):
+    assert replace(JOB, **{name: OTHER[name]}).key != JOB.key
+
+
+def test_what_decides_nothing_does_not_change_the_key():
+    assert replace(JOB, row="another").key == JOB.key
+
+
+def test_the_key_is_pinned():
+    # A change here makes every stored shard worthless: raise KEY_VERSION and say so in the changelog.
+    assert JOB.key == "af20ba00ddcccbcf660d1ac6e088a6cb76395f241ce6824151e83657f43f7298"
+
+
+def test_an_argument_that_json_cannot_say_is_refused_in_one_line():
+    with pytest.raises(BenchError, match="cannot enter a job's key"):
+        canonical({"f": object()})
+
+
+def test_another_source_is_another_hash(tmp_path, monkeypatch):
+    import importlib
+    import sys
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hashes = []
+    for body in ("a = 1", "a = 2"):
+        package = tmp_path / "their_package"
+        package.mkdir(exist_ok=True)
+        (package / "__init__.py").write_text(
+            "from their_package.inner import helper\nclass Mine:\n    pass\n"
+        )
+        (package / "inner.py").write_text(f"def helper():\n    {body}\n")
+        sys.modules.pop("their_package", None)
+        sys.modules.pop("their_package.inner", None)
+        importlib.invalidate_caches()
+        hashes.append(source_sha256(importlib.import_module("their_package").Mine))
+    assert hashes[0] != hashes[1], "an edit in a helper module of the package must be noticed"
