@@ -92,14 +92,16 @@ class Defense(ABC):
         """
         return purified
 
-    def variant(self) -> str:
-        """The preset's name where the network is not the paper's (`digits`); it is then part of the label."""
+    def variant(self, shape: tuple[int, int, int]) -> str:
+        """The preset's name for images of a shape, where its network is not the paper's (`digits`)."""
+        del shape
         return ""
 
-    @property
-    def label(self) -> str:
-        """The name under which results are published, such as `atop[digits]`."""
-        return f"{self.name}[{self.variant()}]" if self.variant() else self.name
+    @final
+    def label(self, shape: tuple[int, int, int]) -> str:
+        """The name under which results on images `(c, h, w)` are published, such as `atop[digits]`."""
+        variant = self.variant(shape)
+        return f"{self.name}[{variant}]" if variant else self.name
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments with their values, as they enter a job's key."""
