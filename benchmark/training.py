@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import re
 import resource
 import sys
 import time
@@ -105,7 +106,7 @@ def train(
         product = recipe.product()
     save_safetensors(product, out)
     record = _record(recipe, setting, options, so_far, out)
-    text = json.dumps(record, indent=2, allow_nan=False) + "\n"
+    text = _one_point_a_line(json.dumps(record, indent=2, allow_nan=False)) + "\n"
     write_atomically(out.with_suffix(".json"), lambda temporary: temporary.write_text(text))
     checkpoint_path(out).unlink()
     return out
@@ -260,12 +261,19 @@ def _record(
     }
 
 
+def _one_point_a_line(text: str) -> str:
+    """Indented JSON with each innermost list of numbers on a line of its own."""
+    return re.sub(r"\[[-+.\de,\s]+\]", lambda found: " ".join(found[0].split()), text)
+
+
 def _plain(value: object) -> object:
     """A constructor's argument as JSON holds it."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Recipe):
+        return {name: _plain(inner) for name, inner in recipe_arguments(value).items()}
     return str(value)
 
 
