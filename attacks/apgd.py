@@ -102,6 +102,8 @@ class APGD(Attack):
         candidates: list[Tensor] = []
         for number, goal in enumerate(goals):
             for restart in range(self.restarts):
+                if not len(search.which):
+                    break
                 run = _Run(self, search, threat, goal, (restart, number))
                 best = run.climb()
                 if is_random:
