@@ -73,6 +73,8 @@ class PGD(Attack):
         for restart in range(self.restarts):
             if is_random:
                 search = Search(target, x, y, draws=draws, puts_success_first=False)
+            if not len(search.which):
+                break
             last = self._ascend(search, threat, restart)
             if self.keep == "last" or (self.keep == "best" and is_random):
                 candidates.append(last)
