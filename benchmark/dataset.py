@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ class Dataset(ABC):
         folder: Where its files are, or are to be put; a dataset that ships with a package ignores it.
     """
 
-    name: ClassVar[str]
+    name: str
     shape: tuple[int, int, int]
     """`(c, h, w)` of one image."""
     classes: int

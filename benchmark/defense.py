@@ -104,8 +104,7 @@ class Defense(ABC):
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments with their values, as they enter a job's key."""
-        names = inspect.signature(type(self).__init__).parameters
-        return {name: getattr(self, name) for name in names if name != "self"}
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     @final
     def __call__(self, x: Tensor, *, draws: Draws) -> Tensor:

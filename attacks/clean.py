@@ -1,0 +1,24 @@
+"""The attack that does nothing: what every victim makes of the clean images."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from benchmark.attack import Attack
+from benchmark.randomness import Draws
+from benchmark.target import Target
+from benchmark.threat import Threat
+
+
+class Clean(Attack):
+    """The clean images themselves, so that clean accuracy is measured by the same code as any other."""
+
+    name = "clean"
+    summary = "the clean image itself"
+
+    def perturb(
+        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> Tensor:
+        """A copy of `x`."""
+        del target, y, threat, draws
+        return x.clone()

@@ -1,0 +1,42 @@
+"""FGSM: one step of the whole budget along the gradient."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from benchmark.attack import Attack
+from benchmark.losses import LOSSES, refuse_loss
+from benchmark.randomness import Draws
+from benchmark.search import Search, untargeted
+from benchmark.target import Target
+from benchmark.threat import Threat
+
+
+class FGSM(Attack):
+    """One step of eps (Goodfellow, Shlens and Szegedy, "Explaining and harnessing", ICLR 2015, section 4).
+
+    In l2 the step goes along the unit gradient. The gradient is the mean over the target's EOT draws.
+
+    Args:
+        loss: `ce`, `margin` or `dlr`.
+        random_start: Whether it starts from a random point of the budget (Wong, Rice and Kolter, "Fast is
+            better than free", ICLR 2020) instead of the image.
+    """
+
+    name = "fgsm"
+    summary = "one signed step (Goodfellow et al. 2015)"
+
+    def __init__(self, *, loss: str = "ce", random_start: bool = False) -> None:
+        self.loss = loss
+        self.random_start = random_start
+
+    def perturb(
+        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> Tensor:
+        """One image for each, `(b, c, h, w)`."""
+        refuse_loss(self.name, self.loss, known=tuple(LOSSES), classes=target.classes)
+        search = Search(target, x, y, draws=draws, puts_success_first=False)
+        x_adv = search.start(threat, 0) if self.random_start else x
+        ascent = search.look(x_adv, untargeted(target, y, LOSSES[self.loss]), 0, 0, 0)
+        search.offer(x_adv, ascent.logits, ascent.loss)
+        return threat.project(x, x_adv + threat.eps * threat.direction(ascent.gradient))

@@ -1,0 +1,1 @@
+"""Where classifiers come from: small ones of this project, files, installed packages, the RobustBench zoo."""

@@ -1,0 +1,140 @@
+"""This project's small classifiers, whose weights ship with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from benchmark.classifiers.networks import SmallCNN, SmallConv, SmallMLP
+from benchmark.classifiers.source import ClassifierSource
+from benchmark.classifiers.training_recipe import AdversarialRecipe, ClassifierRecipe
+from benchmark.errors import BenchError
+from benchmark.recipe import Recipe
+from benchmark.weights import default_weights_path
+
+SHIPPED = Path(__file__).parent / "weights"
+_DIGITS = (1, 8, 8)
+_MNIST = (1, 28, 28)
+
+
+class _Small(ClassifierSource):
+    """What the small classifiers share: ten classes, shipped weights, one recipe."""
+
+    classes = 10
+    steps: int
+    shift = 1
+
+    def weights(self, folder: Path) -> Path:
+        """The shipped file, else the one that `bench train --classifier` wrote."""
+        del folder
+        shipped = SHIPPED / f"{self.name}.safetensors"
+        own = classifier_weights_path(self.name, self.dataset)
+        found = next((path for path in (shipped, own) if path.is_file()), None)
+        if found is None:
+            raise BenchError(
+                f"classifier {self.name!r} has no weights; train it with: bench train --classifier "
+                f"{self.name} --dataset {self.dataset}"
+            )
+        return found
+
+    def recipe(self, *, is_adversarial: bool) -> Recipe:
+        """Cross-entropy on shifted images, attacked ones where asked."""
+        natural = ClassifierRecipe(classifier=self.name, steps=self.steps, shift=self.shift)
+        return AdversarialRecipe(inner=natural) if is_adversarial else natural
+
+
+def classifier_weights_path(name: str, dataset: str, *, is_adversarial: bool = False) -> Path:
+    """Where `bench train --classifier` writes unless told otherwise."""
+    label = "adversarial" if is_adversarial else "natural"
+    return default_weights_path(label=label, classifier=name, dataset=dataset)
+
+
+class DigitsCNN(_Small):
+    """The default for `digits`."""
+
+    name, dataset, steps = "digits-cnn", "digits", 1200
+
+    def network(self) -> nn.Module:
+        """Two blocks of two convolutions."""
+        return SmallCNN(_DIGITS, 10, widths=(32, 64), hidden=128)
+
+
+class DigitsConv(_Small):
+    """The convolutional surrogate for `digits`."""
+
+    name, dataset, steps = "digits-conv", "digits", 1200
+
+    def network(self) -> nn.Module:
+        """Residual blocks at 4x4."""
+        return SmallConv(_DIGITS, 10, width=48, patch=2, depth=2)
+
+
+class DigitsMLP(_Small):
+    """The perceptron surrogate for `digits`."""
+
+    name, dataset, steps = "digits-mlp", "digits", 1200
+
+    def network(self) -> nn.Module:
+        """Two hidden layers of 256."""
+        return SmallMLP(_DIGITS, 10, hidden=(256, 256))
+
+
+class MnistCNN(_Small):
+    """The default for `mnist`."""
+
+    name, dataset, steps = "mnist-cnn", "mnist", 1400
+
+    def network(self) -> nn.Module:
+        """Three blocks of two convolutions."""
+        return SmallCNN(_MNIST, 10, widths=(16, 32, 64), hidden=128)
+
+
+class MnistConv(_Small):
+    """The convolutional surrogate for `mnist`."""
+
+    name, dataset, steps = "mnist-conv", "mnist", 1400
+
+    def network(self) -> nn.Module:
+        """Residual blocks at 7x7."""
+        return SmallConv(_MNIST, 10, width=48, patch=4, depth=2)
+
+
+class MnistMLP(_Small):
+    """The perceptron surrogate for `mnist`."""
+
+    name, dataset, steps = "mnist-mlp", "mnist", 4680
+
+    def network(self) -> nn.Module:
+        """Hidden layers of 384 and 256."""
+        return SmallMLP(_MNIST, 10, hidden=(384, 256))
+
+
+class FashionCNN(_Small):
+    """The default for `fashion_mnist`."""
+
+    name, dataset, steps = "fashion-cnn", "fashion_mnist", 2340
+
+    def network(self) -> nn.Module:
+        """Three blocks of two convolutions."""
+        return SmallCNN(_MNIST, 10, widths=(16, 32, 64), hidden=128)
+
+
+class FashionConv(_Small):
+    """The convolutional surrogate for `fashion_mnist`."""
+
+    name, dataset, steps = "fashion-conv", "fashion_mnist", 4680
+
+    def network(self) -> nn.Module:
+        """Residual blocks at 7x7."""
+        return SmallConv(_MNIST, 10, width=48, patch=4, depth=3)
+
+
+class FashionMLP(_Small):
+    """The perceptron surrogate for `fashion_mnist`."""
+
+    name, dataset, steps, shift = "fashion-mlp", "fashion_mnist", 7020, 0
+
+    def network(self) -> nn.Module:
+        """Hidden layers of 384 and 256."""
+        return SmallMLP(_MNIST, 10, hidden=(384, 256))

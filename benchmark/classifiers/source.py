@@ -1,0 +1,86 @@
+"""The interface of classifier plugins: a network without weights, and the file in which its weights are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.classifier import Classifier
+from benchmark.classifiers.state import fitted, load_state
+from benchmark.errors import BenchError
+from benchmark.recipe import Recipe
+from benchmark.weights import sha256_of
+
+
+class ClassifierSource(ABC):
+    """One classifier of one dataset, ready to be loaded.
+
+    `__init__` of a subclass takes no arguments that lack a default, and does nothing but store them.
+    """
+
+    name: str
+    """What it is called on the command line and in an entry."""
+    dataset: str
+    """The name of the dataset whose classes it knows."""
+    classes: int
+    """k, the number of logits."""
+    summary: str = ""
+    """One line for a listing."""
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The network without weights, on the CPU: images `(b, c, h, w)` in [0, 1] to logits `(b, k)`."""
+
+    @abstractmethod
+    def weights(self, folder: Path) -> Path:
+        """The file with its weights.
+
+        Args:
+            folder: The data folder, in which downloads are kept (`models/...`); what ships ignores it.
+
+        Raises:
+            BenchError: It is not there and cannot be had.
+        """
+
+    def recipe(self, *, is_adversarial: bool) -> Recipe:
+        """How it is trained, for `bench train --classifier`.
+
+        Raises:
+            BenchError: It is not trained here.
+        """
+        raise BenchError(
+            f"classifier {self.name!r} is not trained here"
+            f"{', adversarially or otherwise' if is_adversarial else ''}; its weights come as they are"
+        )
+
+    def state(self, path: Path) -> dict[str, Tensor]:
+        """The network's state out of its weights file; safetensors, or a pickle read as data alone.
+
+        Raises:
+            BenchError: The file is damaged or of another kind.
+        """
+        return load_state(path)
+
+    @final
+    def load(
+        self,
+        *,
+        folder: Path,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Classifier:
+        """The frozen classifier with its weights.
+
+        Raises:
+            BenchError: The weights cannot be had, or do not fit the network.
+        """
+        path = self.weights(folder)
+        network = fitted(self.network(), self.state(path), path)
+        classifier = Classifier(
+            network, name=self.name, classes=self.classes, sha256=sha256_of(path)
+        )
+        return classifier.to(device=device, dtype=dtype)

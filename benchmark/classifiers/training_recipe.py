@@ -1,0 +1,147 @@
+"""How this project's small classifiers are trained: naturally, or on adversarial images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, pad
+from torch.optim import AdamW, Optimizer
+
+from benchmark.classifiers.names import CLASSIFIERS
+from benchmark.randomness import Draws
+from benchmark.recipe import Recipe, TrainingAttack
+from benchmark.setting import Setting
+
+
+class ClassifierRecipe(Recipe):
+    """Cross-entropy by AdamW with a one-cycle learning rate, on randomly shifted images.
+
+    Args:
+        classifier: The name of a classifier with a network of its own.
+        steps: Optimiser steps.
+        batch_size: Images a step.
+        rate: The greatest learning rate, reached after a tenth of the steps, then falling as a cosine to 0.
+        weight_decay: AdamW's.
+        shift: Pixels by which an image may move in each direction.
+    """
+
+    def __init__(
+        self,
+        *,
+        classifier: str,
+        steps: int,
+        batch_size: int = 128,
+        rate: float = 3e-3,
+        weight_decay: float = 1e-2,
+        shift: int = 1,
+    ) -> None:
+        self.classifier = classifier
+        self.steps = steps
+        self.batch_size = batch_size
+        self.rate = rate
+        self.weight_decay = weight_decay
+        self.shift = shift
+
+    def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
+        """Makes the network and its optimiser."""
+        del attacks
+        network = CLASSIFIERS.get(self.classifier)().network()
+        self.network = network.to(setting.device, setting.dtype).train()
+        self.optimizer = AdamW(
+            self.network.parameters(), lr=self.rate, weight_decay=self.weight_decay
+        )
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The network."""
+        return {"network": self.network}
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """AdamW."""
+        return {"adamw": self.optimizer}
+
+    def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
+        """One update on images `(b, c, h, w)`, shifted first."""
+        return self.update(shifted(x, self.shift, draws.at("shift")), y, step=step)
+
+    def update(self, x: Tensor, y: Tensor, *, step: int) -> dict[str, float]:
+        """One update on images `(b, c, h, w)` as they are."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = one_cycle(step, self.steps, self.rate)
+        self.network.train()
+        logits = self.network(x)
+        loss = cross_entropy(logits, y)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        wrong = (logits.detach().argmax(1) != y).float().mean()
+        return {"cross_entropy": loss.item(), "error": wrong.item()}
+
+    def product(self) -> dict[str, Tensor]:
+        """The network's state."""
+        return dict(self.network.state_dict())
+
+
+class AdversarialRecipe(Recipe):
+    """Adversarial training (Madry et al., ICLR 2018, Eq. 2.1): a recipe's updates on attacked images alone.
+
+    The attack sees the network in eval mode, inside the setting's threat.
+
+    Args:
+        inner: The natural recipe.
+    """
+
+    attacks = ("pgd(steps=10)",)
+
+    def __init__(self, *, inner: ClassifierRecipe) -> None:
+        self.inner = inner
+        self.steps = inner.steps
+        self.batch_size = inner.batch_size
+
+    def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
+        """Makes the network and its optimiser, and keeps the attack."""
+        self.attack = attacks[self.attacks[0]]
+        self.inner.build(setting, {})
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The inner recipe's."""
+        return self.inner.modules()
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """The inner recipe's."""
+        return self.inner.optimizers()
+
+    def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
+        """One update on images `(b, c, h, w)`, shifted and then attacked."""
+        x = shifted(x, self.inner.shift, draws.at("shift"))
+        self.inner.network.eval()
+        x_adv = self.attack(self.inner.network, x, y, draws.at("attack"))
+        return self.inner.update(x_adv, y, step=step)
+
+    def product(self) -> dict[str, Tensor]:
+        """The inner recipe's."""
+        return self.inner.product()
+
+
+def one_cycle(step: int, steps: int, rate: float) -> float:
+    """The learning rate of a step: a linear rise over a tenth of the steps, then half a cosine down to 0."""
+    rise = max(1, steps // 10)
+    if step < rise:
+        return rate * (step + 1) / rise
+    return rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def shifted(x: Tensor, pixels: int, draws: Draws) -> Tensor:
+    """Images `(b, c, h, w)`, each moved by up to so many pixels on both axes; black comes in at the edges."""
+    if not pixels:
+        return x
+    b, c, h, w = x.shape
+    offsets = draws.integers(2 * pixels + 1, (2,))  # (b, 2)
+    rows = offsets[:, 0, None] + torch.arange(h, device=x.device)  # (b, h)
+    columns = offsets[:, 1, None] + torch.arange(w, device=x.device)  # (b, w)
+    padded = pad(x, (pixels,) * 4)
+    images = torch.arange(b, device=x.device)[:, None, None, None]
+    channels = torch.arange(c, device=x.device)[None, :, None, None]
+    return padded[images, channels, rows[:, None, :, None], columns[:, None, None, :]]

@@ -1,0 +1,1 @@
+"""The datasets of this project, one file for each source of files."""

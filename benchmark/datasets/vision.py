@@ -1,0 +1,160 @@
+"""MNIST, Fashion-MNIST and CIFAR-10, in torchvision's layout, downloaded when they are absent."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import shutil
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor
+from torchvision import datasets as sources
+
+from benchmark.dataset import Dataset, Split
+from benchmark.errors import BenchError
+
+_IDX = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+_SIZES = {"train": (60_000, 50_000), "test": (10_000, 10_000)}
+
+
+class VisionDataset(Dataset):
+    """A dataset that torchvision reads; pixels stay bytes in memory until they are asked for."""
+
+    source: Callable[..., Any]
+    """torchvision's class, called with `root`, `train` and `download`."""
+    subfolder: str
+    """Where in the data folder torchvision puts its files."""
+
+    def __init__(self, *, folder: Path) -> None:
+        super().__init__(folder=folder)
+        self._read: dict[Split, tuple[Tensor, Tensor]] = {}
+
+    @abstractmethod
+    def files(self, split: Split) -> tuple[str, ...]:
+        """Names of the files of a split, inside `subfolder`."""
+
+    def labels(self, split: Split) -> Tensor:
+        """All labels of a split, `(n,)` int64."""
+        return self._split(split)[1].clone()
+
+    def images(self, split: Split, indices: Tensor) -> Tensor:
+        """Images `(b, c, h, w)`, float32 in [0, 1]: bytes over 255."""
+        return self._split(split)[0][indices].float().div(255)
+
+    def _split(self, split: Split) -> tuple[Tensor, Tensor]:
+        if split not in self._read:
+            self._fetch(split)
+            self._read[split] = self._loaded(split)
+        return self._read[split]
+
+    def _missing(self, split: Split) -> list[str]:
+        place = self.folder / self.subfolder
+        return [name for name in self.files(split) if not (place / name).is_file()]
+
+    def _fetch(self, split: Split) -> None:
+        """Downloads what is missing into a folder aside, and moves it to its place when all is whole."""
+        missing = self._missing(split)
+        if not missing:
+            return
+        place = self.folder / self.subfolder
+        aside = self.folder / f"{type(self).__name__}.part"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
+                self.source(root=str(aside), train=split == "train", download=True)
+            for name in missing:
+                (aside / self.subfolder / name).replace(place / name)
+        except (URLError, OSError, RuntimeError) as error:
+            reason = str(error).strip().split("\n")[-1] or type(error).__name__
+            raise BenchError(
+                f"{self.name} is not in {str(place)!r} and cannot be downloaded ({reason}); put "
+                f"{', '.join(missing)} there, or name another folder with --data"
+            ) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _loaded(self, split: Split) -> tuple[Tensor, Tensor]:
+        place = self.folder / self.subfolder
+        damaged = (
+            f"the {split} files of {self.name} in {str(place)!r} are damaged; delete "
+            f"{', '.join(self.files(split))} there, and get them again"
+        )
+        try:
+            read = self.source(root=str(self.folder), train=split == "train", download=False)
+        except (
+            AssertionError, ValueError, RuntimeError, OSError, EOFError, KeyError, pickle.UnpicklingError,
+        ) as error:  # fmt: skip
+            raise BenchError(damaged) from error
+        pixels = torch.as_tensor(read.data)
+        pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+        labels = torch.as_tensor(read.targets, dtype=torch.int64)
+        sizes = _SIZES[split]
+        if pixels.shape[1:] != self.shape or len(labels) != len(pixels) or len(pixels) not in sizes:
+            raise BenchError(damaged)
+        return pixels.contiguous(), labels
+
+
+class MNIST(VisionDataset):
+    """Handwritten digits (LeCun, Bottou, Bengio and Haffner, Proc. IEEE 1998): 60,000 and 10,000 images."""
+
+    name = "mnist"
+    shape = (1, 28, 28)
+    classes = 10
+    threat = "linf:0.3"
+    model = "mnist-cnn"
+    surrogates = ("mnist-conv", "mnist-mlp")
+    source = sources.MNIST
+    subfolder = "MNIST/raw"
+
+    def files(self, split: Split) -> tuple[str, ...]:
+        """The IDX files of images and labels, unpacked."""
+        return _IDX[split]
+
+
+class FashionMNIST(VisionDataset):
+    """Articles of clothing (Xiao, Rasul and Vollgraf, 2017): 60,000 and 10,000 images."""
+
+    name = "fashion_mnist"
+    shape = (1, 28, 28)
+    classes = 10
+    threat = "linf:0.1"
+    model = "fashion-cnn"
+    surrogates = ("fashion-conv", "fashion-mlp")
+    source = sources.FashionMNIST
+    subfolder = "FashionMNIST/raw"
+
+    def files(self, split: Split) -> tuple[str, ...]:
+        """The IDX files of images and labels, unpacked."""
+        return _IDX[split]
+
+
+class CIFAR10(VisionDataset):
+    """Small colour photographs (Krizhevsky, 2009): 50,000 and 10,000 images.
+
+    Its files are pickles; torchvision compares each with its published MD5 before it reads one.
+    """
+
+    name = "cifar10"
+    shape = (3, 32, 32)
+    classes = 10
+    threat = "linf:8/255"
+    model = "standard-r18"
+    source = sources.CIFAR10
+    subfolder = "cifar-10-batches-py"
+
+    def files(self, split: Split) -> tuple[str, ...]:
+        """All batches whatever the split, since torchvision wants every one of them to be whole."""
+        del split
+        return (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")

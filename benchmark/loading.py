@@ -1,0 +1,69 @@
+"""From what a user names to what is used: the data folder, a dataset, a classifier."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+import torch
+
+from benchmark.classifier import Classifier
+from benchmark.classifiers.names import CLASSIFIERS
+from benchmark.dataset import DATASETS, Dataset
+from benchmark.errors import BenchError
+
+
+def data_folder(option: Path | None = None) -> Path:
+    """The folder of datasets and downloaded models: what was named, else `$BENCH_DATA`, else a cache folder.
+
+    Raises:
+        BenchError: The folder that was named does not exist.
+    """
+    chosen = option or (Path(os.environ["BENCH_DATA"]) if os.environ.get("BENCH_DATA") else None)
+    if chosen is None:
+        return platformdirs.user_cache_path("purifybench") / "data"
+    if not chosen.is_dir():
+        source = "--data" if option else "BENCH_DATA"
+        raise BenchError(
+            f"{source} names {str(chosen)!r}, which is no folder; make it, or name an existing one"
+        )
+    return chosen
+
+
+def load_dataset(text: str, *, folder: Path) -> Dataset:
+    """A dataset by name, by `npz:FILE`, or by `module:Class`.
+
+    Raises:
+        BenchError: Nothing has that name, or the file is not of the form that `npz:` wants.
+    """
+    return DATASETS.get(text)(folder=folder)
+
+
+def load_classifier(
+    name: str,
+    *,
+    dataset: Dataset,
+    folder: Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Classifier:
+    """A frozen classifier for a dataset.
+
+    Args:
+        name: One of this project's or of an installed package.
+        dataset: The task.
+        folder: The data folder; downloaded weights are kept in its `models`.
+        device: Where it is put.
+        dtype: Of its weights.
+
+    Raises:
+        BenchError: Nothing has that name, it is for another dataset, or its weights are missing or damaged.
+    """
+    source = CLASSIFIERS.get(name)()
+    if source.dataset != dataset.name:
+        raise BenchError(
+            f"classifier {name!r} is for {source.dataset}, not for {dataset.name}; "
+            f"bench list models --dataset {dataset.name} names those that fit"
+        )
+    return source.load(folder=folder, device=device, dtype=dtype)

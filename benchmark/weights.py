@@ -1,0 +1,169 @@
+"""Weights files: where they are found, how they are read, and how they are written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from benchmark.errors import BenchError
+
+_APP = "purifybench"
+_LONGEST = 64
+
+
+def file_name(*, label: str, classifier: str, dataset: str) -> str:
+    """`<label>--<classifier>--<dataset>.safetensors`, with nothing in it that a file system could mistake.
+
+    A part that had to be changed carries a short hash of the original, so that no two share a name.
+    """
+    parts = (label, classifier, dataset)
+    return "--".join(_sanitised(part) for part in parts) + ".safetensors"
+
+
+def weights_folder() -> Path:
+    """The user's folder of trained weights: `$BENCH_WEIGHTS`, else one in the platform's cache."""
+    chosen = os.environ.get("BENCH_WEIGHTS")
+    return Path(chosen) if chosen else platformdirs.user_cache_path(_APP) / "weights"
+
+
+def default_weights_path(*, label: str, classifier: str, dataset: str) -> Path:
+    """Where `bench train` writes weights unless told otherwise."""
+    return weights_folder() / file_name(label=label, classifier=classifier, dataset=dataset)
+
+
+def find_weights(
+    defense_class: type, *, label: str, classifier: str, dataset: str, explicit: Path | None = None
+) -> Path | None:
+    """The weights of a defense for one classifier and dataset.
+
+    Args:
+        defense_class: The plugin; weights that ship with it lie in `weights/` beside its module's file.
+        label: The defense's label, such as `atop[digits]`.
+        classifier: The classifier's name.
+        dataset: The dataset's name.
+        explicit: A file that the user named; it is then the only one considered.
+
+    Returns:
+        The file named, else the shipped one, else the user's own; None where there is none.
+
+    Raises:
+        BenchError: The file that the user named does not exist.
+    """
+    if explicit is not None:
+        if not explicit.is_file():
+            raise BenchError(f"there is no weights file {str(explicit)!r}; give an existing file")
+        return explicit
+    name = file_name(label=label, classifier=classifier, dataset=dataset)
+    places = [weights_folder() / name]
+    source = getattr(sys.modules.get(defense_class.__module__), "__file__", None)
+    if source is not None:
+        places.insert(0, Path(source).parent / "weights" / name)
+    return next((place for place in places if place.is_file()), None)
+
+
+def load_safetensors(
+    path: Path, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name.
+
+    Args:
+        path: The file.
+        device: Where the tensors are put.
+        dtype: To what floating-point tensors are cast; integers (counters) keep theirs. None casts nothing.
+
+    Raises:
+        BenchError: The file is missing, truncated, or of another kind.
+    """
+    if refuse_foreign(path).startswith((b"\x80", b"PK")):
+        raise BenchError(
+            f"weights {str(path)!r} are a pickle, not safetensors; convert them with "
+            f"safetensors.torch.save_file(state_dict, ...)"
+        )
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise BenchError(
+            f"weights {str(path)!r} are no whole safetensors file ({error}); make or download them again"
+        ) from error
+    return {name: _placed(tensor, device, dtype) for name, tensor in tensors.items()}
+
+
+def refuse_foreign(path: Path) -> bytes:
+    """Refuses what cannot be weights of any kind, before anything parses it; gives the first bytes.
+
+    Raises:
+        BenchError: The file is missing, empty, or a web page (what a failed download leaves).
+    """
+    if not path.is_file():
+        raise BenchError(f"there is no weights file {str(path)!r}; give an existing file")
+    with path.open("rb") as file:
+        first = file.read(512)
+    head = first.lstrip().lower()
+    if not head:
+        raise BenchError(f"weights {str(path)!r} are empty; make or download them again")
+    if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise BenchError(
+            f"weights {str(path)!r} are a web page, as a failed download leaves it; delete it and "
+            f"download the weights again"
+        )
+    return first
+
+
+def save_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Writes tensors to a safetensors file, whole or not at all; the same tensors give the same bytes."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = save(plain)
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` fill a temporary file in the same folder, syncs it to disk and renames it to `path`.
+
+    Raises:
+        BenchError: The folder cannot be made or written.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; choose a folder that is writable"
+        ) from error
+    finally:
+        _discard(temporary)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _discard(path: Path) -> None:
+    if path.is_file():
+        path.unlink()
+
+
+def _placed(tensor: Tensor, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:
+    return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+
+def _sanitised(text: str) -> str:
+    safe = re.sub(r"[^A-Za-z0-9._\[\]+=@-]", "-", text).lstrip(".") or "unnamed"
+    if safe == text and len(text) <= _LONGEST:
+        return text
+    return f"{safe[-_LONGEST:]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,138 @@
+"""The random transforms of AToP, RT1 to RT3: masks and noise, for each image its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import BenchError
+from benchmark.randomness import Draws
+from benchmark.registry import unknown
+from defenses.atop.presets import Preset
+
+
+class Kind(StrEnum):
+    """Which transform (Lin et al., "Adversarial training on purification (AToP)", ICLR 2024, section 3.2)."""
+
+    RT1 = "rt1"
+    """One mask."""
+    RT2 = "rt2"
+    """Noise, then one mask."""
+    RT3 = "rt3"
+    """Noise, then N masks with disjoint holes, whose fillings together make the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What the generator is shown: n views of each of b images, all of one view, then all of the next.
+
+    Args:
+        images: `(n * b, c, h, w)`, noisy, not masked.
+        keep: `(n * b, 1, h, w)`, 1 where the generator sees the image, 0 in holes.
+        count: n.
+    """
+
+    images: Tensor
+    keep: Tensor
+    count: int
+
+    def compose(self, filled: Tensor) -> Tensor:
+        """Purified images `(b, c, h, w)` out of the generator's outputs `(n * b, c, h, w)`.
+
+        With one view the whole output, also where nothing was masked; with more, from each view its holes:
+        `sum_i (1 - m_i) * g(m_i * x)`.
+        """
+        if self.count == 1:
+            return filled
+        holes = (1 - self.keep) * filled
+        return holes.view(self.count, -1, *filled.shape[1:]).sum(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transform:
+    """A random transform with its strength.
+
+    Args:
+        kind: RT1, RT2 or RT3.
+        sigma: Standard deviation of the noise, in units where pixels live in [0, 1]; RT1 has none.
+        patch: Side of a masked patch, in pixels.
+        ratio: Share of the patches in one mask's holes; RT3 takes 1 / `copies`.
+        copies: N, the number of masks of RT3.
+    """
+
+    kind: Kind
+    sigma: float
+    patch: int
+    ratio: float
+    copies: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma < math.inf:
+            raise BenchError(f"atop's sigma is a number from 0 up; got {self.sigma!r}")
+        if not self.patch >= 1:
+            raise BenchError(f"atop's patch is a number of pixels from 1 up; got {self.patch!r}")
+        if not 0 < self.ratio < 1:
+            raise BenchError(f"atop's ratio lies between 0 and 1; got {self.ratio!r}")
+        if not self.copies >= 2:
+            raise BenchError(f"atop's copies are at least 2; got {self.copies!r}")
+
+    def views(self, x: Tensor, *, draws: Draws) -> Views:
+        """The views of images `(b, c, h, w)` in [0, 1], differentiable in `x`."""
+        ranks = self.ranks(x.shape[2], x.shape[3], draws=draws)  # (b, h, w)
+        if self.kind is Kind.RT3:
+            n = int(ranks.max()) + 1 if ranks.numel() else 1
+            group = ranks * self.copies // n
+            keep = torch.cat([group != i for i in range(self.copies)])
+            images = self._noisy(x, draws).repeat(self.copies, 1, 1, 1)
+            return Views(images, keep.unsqueeze(1).to(x.dtype), self.copies)
+        keep = ranks >= self.holes(x.shape[2], x.shape[3])
+        images = x if self.kind is Kind.RT1 else self._noisy(x, draws).clamp(0.0, 1.0)
+        return Views(images, keep.unsqueeze(1).to(x.dtype), 1)
+
+    def holes(self, height: int, width: int) -> int:
+        """How many patches of an image one mask takes away."""
+        rows, columns = self._grid(height, width)
+        return max(1, round(self.ratio * rows * columns))
+
+    def ranks(self, height: int, width: int, *, draws: Draws) -> Tensor:
+        """Each pixel's patch's place in a random order of all patches, `(b, h, w)` int64."""
+        rows, columns = self._grid(height, width)
+        order = draws.at("mask").permutations(rows * columns).view(-1, rows, columns)
+        p = self.patch
+        return order.repeat_interleave(p, 1).repeat_interleave(p, 2)[:, :height, :width]
+
+    def _grid(self, height: int, width: int) -> tuple[int, int]:
+        return math.ceil(height / self.patch), math.ceil(width / self.patch)
+
+    def _noisy(self, x: Tensor, draws: Draws) -> Tensor:
+        noise = draws.at("noise").normal(tuple(x.shape[1:]), dtype=x.dtype)
+        return x + self.sigma * noise
+
+
+def transform_for(
+    preset: Preset,
+    *,
+    transform: str,
+    sigma: float | None,
+    patch: int | None,
+    ratio: float | None,
+    copies: int,
+) -> Transform:
+    """The transform of a name, its strength the preset's where it is None.
+
+    Raises:
+        BenchError: No transform has that name, or a strength is out of range.
+    """
+    if transform not in tuple(Kind):
+        raise unknown("transform of atop", transform, tuple(Kind))
+    return Transform(
+        kind=Kind(transform),
+        sigma=preset.sigma if sigma is None else sigma,
+        patch=preset.patch if patch is None else patch,
+        ratio=preset.ratio if ratio is None else ratio,
+        copies=copies,
+    )

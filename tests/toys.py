@@ -1,0 +1,110 @@
+"""Toys: small purifiers, victims and attacks that behave in one known way each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmark.classifier import Classifier
+from benchmark.defense import Defense, Derivative
+from benchmark.purified import Purified
+from benchmark.randomness import Draws
+from benchmark.target import Target
+from benchmark.truths import LinearTask
+from benchmark.victim import GradientMode, StraightThrough, Victim
+
+
+class Same(Defense):
+    """Gives back every image as it is."""
+
+    name = "same"
+    stochastic = False
+    gradient = Derivative.EXACT
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        return x * 1.0
+
+
+class Quantised(Defense):
+    """Rounds pixels to 1024 levels: no gradient, and no change of more than 1/2046."""
+
+    name = "quantised"
+    stochastic = False
+    gradient = Derivative.NONE
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        return (x * 1023).round() / 1023
+
+
+class Noise(Defense):
+    """Adds Gaussian noise, and remembers the first number drawn for every row."""
+
+    name = "noise"
+    stochastic = True
+    gradient = Derivative.EXACT
+
+    def __init__(self, *, sigma: float = 0.04) -> None:
+        self.sigma = sigma
+        self.seen: list[float] = []
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        noise = draws.normal(tuple(x.shape[1:]), dtype=x.dtype)
+        self.seen.extend(noise[:, 0, 0, 0].tolist())
+        return (x + self.sigma * noise).clamp(0, 1)
+
+
+class Nervous(Defense):
+    """Changes nothing, but has an auxiliary loss: the mean pixel's distance from a grey level."""
+
+    name = "nervous"
+    stochastic = False
+    gradient = Derivative.EXACT
+
+    def __init__(self, *, grey: float = 0.5, scale: float = 1.0) -> None:
+        self.grey = grey
+        self.scale = scale
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        return x * 1.0
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws) -> Tensor:
+        return self.scale * (x - self.grey).square().flatten(1).sum(1)
+
+
+class Band(Victim):
+    """Misclassifies only while the mean pixel lies within a narrow band; its gradient points past it."""
+
+    def __init__(self, classifier: Classifier, *, low: float, high: float) -> None:
+        super().__init__()
+        self.inner = classifier
+        self.low, self.high = low, high
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    @property
+    def classifiers(self) -> list[Classifier]:
+        return [self.inner]
+
+    def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        level = x.flatten(1).mean(1)
+        hit = ((level > self.low) & (level < self.high)).to(x.dtype)
+        value = torch.stack([-hit, hit - 0.5, -9 + 0 * hit, -9 + 0 * hit], dim=1)
+        slope = torch.stack([-level, level, 0 * level, 0 * level], dim=1)
+        out: Tensor = StraightThrough.apply(slope, value)
+        return out
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        return x.new_zeros(len(x))
+
+
+def linear_target(task: LinearTask, *defenses: Defense, **options) -> Target:
+    """The task's classifier behind purifiers, as a target."""
+    victim = Purified(list(defenses), task.classifier)
+    return Target(victim, classes=task.classifier.classes, **options)
+
+
+def image_draws(n: int, *path: str) -> Draws:
+    """Draws for the images 0..n-1."""
+    return Draws.of(11, torch.arange(n), *path)

@@ -1,0 +1,71 @@
+"""Attacks against truth: problems whose robustness has a closed form."""
+
+import math
+
+import pytest
+import torch
+
+from attacks.apgd import APGD
+from attacks.fgsm import FGSM
+from attacks.pgd import PGD
+from benchmark.threat import Norm
+from benchmark.truths import LinearTask, linear_failures
+from benchmark.victim import GradientMode
+from tests.toys import Noise, Quantised, Same, image_draws, linear_target
+
+TASK = LinearTask.make(n=12)
+VICTIMS = {
+    "bare": ((), GradientMode.EXACT),
+    "identity, exact": ((Same(),), GradientMode.EXACT),
+    "identity, bpda": ((Same(),), GradientMode.BPDA),
+    "quantised, bpda": ((Quantised(),), GradientMode.BPDA),
+}
+ATTACKS = {
+    "fgsm": FGSM(),
+    "fgsm dlr": FGSM(loss="dlr"),
+    "pgd ce": PGD(steps=20, step_size=0.25),
+    "pgd margin": PGD(steps=20, step_size=0.25, loss="margin", restarts=2),
+    "pgd dlr": PGD(steps=20, step_size=0.25, loss="dlr"),
+    "pgd last": PGD(steps=20, step_size=0.25, keep="last"),
+    "pgd max_margin": PGD(steps=20, step_size=0.25, keep="max_margin"),
+    "pgd no spare step": PGD(steps=10, step_size=0.1, random_start=False),
+    "apgd ce": APGD(steps=25),
+    "apgd dlr": APGD(steps=25, loss="dlr"),
+    "apgd targeted": APGD(steps=25, loss="dlr-targeted"),
+    "apgd margin": APGD(steps=25, loss="margin", restarts=2),
+}
+
+
+@pytest.mark.parametrize("leaves_early", [True, False], ids=["leaving", "staying"])
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_succeeds_just_above_the_exact_margin_and_never_just_below(
+    attack, victim, norm, leaves_early
+):
+    defenses, mode = VICTIMS[victim]
+    target = linear_target(TASK, *defenses, mode=mode, leaves_early=leaves_early)
+    assert linear_failures(ATTACKS[attack], TASK, target, norm) == []
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("factor", [0.9, 1.05])
+@pytest.mark.parametrize("attack", ["pgd ce", "pgd margin", "apgd ce", "apgd dlr"])
+def test_behind_gaussian_noise_each_image_reaches_the_closed_form_of_the_worst_point(
+    attack, factor, norm
+):
+    sigma, redraws = 0.04, 400
+    threat = TASK.threat(norm, factor)
+    target = linear_target(TASK, Noise(sigma=sigma), eot=8)
+    n = len(TASK.x)
+    x_adv = ATTACKS[attack](target, TASK.x, TASK.y, threat=threat, draws=image_draws(n))
+    exact = float(TASK.gaussian_accuracy(TASK.worst_room(threat), sigma))
+    reached = TASK.gaussian_accuracy(TASK.room(x_adv), sigma)  # (n, m)
+    assert (reached > exact - 1e-9).all()
+    assert float((reached.amin(1) - exact).max()) < 0.01
+    rows = image_draws(n, "score").repeat(redraws)
+    chosen = x_adv[torch.arange(n), reached.argmin(1)]
+    logits = target.predict(chosen.repeat_interleave(redraws, 0), draws=rows)
+    share = (logits.argmax(1) == TASK.y.repeat_interleave(redraws)).double().mean()
+    four_sigmas = 4 * math.sqrt(exact * (1 - exact) / (n * redraws))
+    assert abs(float(share) - exact) < four_sigmas + 0.01

@@ -1,0 +1,343 @@
+"""Training: reproducible to the bit, resumable after any interruption, with an honest record."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from benchmark.attack import ATTACKS, Attack
+from benchmark.checkpoint import Curves, checkpoint_path
+from benchmark.dataset import Dataset
+from benchmark.errors import BenchError
+from benchmark.randomness import Draws
+from benchmark.recipe import Recipe
+from benchmark.setting import Setting
+from benchmark.threat import Threat
+from benchmark.training import TrainingOptions, batch_indices, train
+from benchmark.training_attacks import training_attack
+from benchmark.weights import sha256_of
+
+THREAT = Threat.parse("linf:0.1")
+SETTING = Setting(
+    dataset="bars", shape=(1, 4, 4), classes=4, threat=THREAT, device=torch.device("cpu")
+)
+
+
+class Bars(Dataset):
+    """4x4 images whose bright row is their label."""
+
+    name = "bars"
+    shape = (1, 4, 4)
+    classes = 4
+    threat = "linf:0.1"
+    model = ""
+
+    def labels(self, split):
+        return torch.arange(70) % 4
+
+    def images(self, split, indices):
+        noise = Draws.of(0, indices, split).uniform((1, 4, 4)) * 0.3
+        noise[torch.arange(len(indices)), 0, self.labels(split)[indices]] += 0.5
+        return noise
+
+
+class Small(Recipe):
+    """A network with batch norm and dropout, trained by Adam: everything that a resumption could forget."""
+
+    def __init__(self, *, steps=40, batch_size=16, rate=1e-2, pause=0.0):
+        self.steps = steps
+        self.batch_size = batch_size
+        self.rate = rate
+        self.pause = pause
+
+    def build(self, setting, attacks):
+        self.attacked = attacks
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.1)
+        )
+        self.net.append(nn.Sequential(nn.Flatten(), nn.Linear(128, 4)))
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.rate)
+
+    def modules(self):
+        return {"net": self.net}
+
+    def optimizers(self):
+        return {"adam": self.optimizer}
+
+    def step(self, x, y, *, step, draws):
+        time.sleep(self.pause)
+        x = x + 0.01 * draws.at("noise").normal(tuple(x.shape[1:]))
+        loss = nn.functional.cross_entropy(self.net(x), y)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss.item()}
+
+    def product(self):
+        return dict(self.net.state_dict())
+
+
+class Stopping(Small):
+    """Interrupted in the middle, as by Ctrl-C."""
+
+    stop_at = 25
+
+    def step(self, x, y, *, step, draws):
+        if step == self.stop_at:
+            raise KeyboardInterrupt
+        return super().step(x, y, step=step, draws=draws)
+
+
+class Signs(Attack):
+    """Adds eps times the sign of the gradient, or what its argument says."""
+
+    name = "signs"
+
+    def __init__(self, *, share: float = 1.0) -> None:
+        self.share = share
+
+    def perturb(self, target, x, y, *, threat, draws):
+        def objective(rows, which, at):
+            logits = target.logits(rows, draws=at)
+            return nn.functional.cross_entropy(logits, y[which], reduction="none"), logits
+
+        ascent = target.ascend(x, objective, draws=draws)
+        return (x + self.share * threat.eps * ascent.gradient.sign()).clamp(0, 1)
+
+
+@pytest.fixture
+def bars(tmp_path):
+    return Bars(folder=tmp_path)
+
+
+def eager(**more):
+    return TrainingOptions(checkpoint_seconds=0.0, **more)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(bars, tmp_path):
+    outs = [tmp_path / f"{name}.safetensors" for name in "abc"]
+    for out, seed in zip(outs, (3, 3, 4), strict=True):
+        torch.manual_seed(hash(out.name) % 1000)  # the global generator must not matter
+        train(Small(), SETTING, bars, out=out, options=TrainingOptions(seed=seed))
+    first, again, other = (sha256_of(out) for out in outs)
+    assert first == again
+    assert first != other
+
+
+def test_training_leaves_global_generator_and_switches_as_they_were(bars, tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    train(Small(steps=3), SETTING, bars, out=tmp_path / "w.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_loss_falls_and_the_network_learns(bars, tmp_path):
+    out = train(Small(steps=120), SETTING, bars, out=tmp_path / "w.safetensors")
+    losses = [
+        loss for _, loss in json.loads(out.with_suffix(".json").read_text())["losses"]["loss"]
+    ]
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    recipe = Small()
+    recipe.build(SETTING, {})
+    recipe.net.load_state_dict(load_file(out))
+    x, y = bars.images("test", torch.arange(70)), bars.labels("test")
+    assert (recipe.net.eval()(x).argmax(1) == y).float().mean() > 0.95
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(bars, tmp_path):
+    whole = train(unstopped(), SETTING, bars, out=tmp_path / "whole.safetensors")
+    out = tmp_path / "cut.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(Stopping(), SETTING, bars, out=out, options=eager())
+    assert checkpoint_path(out).exists()
+    assert not out.exists()
+    seen = []
+    continued = Stopping()
+    continued.stop_at = -1
+    train(
+        continued, SETTING, bars, out=out, options=eager(), progress=lambda d, n, _: seen.append(d)
+    )
+    assert seen == list(range(26, 41))
+    assert sha256_of(out) == sha256_of(whole)
+    records = [json.loads(o.with_suffix(".json").read_text()) for o in (whole, out)]
+    assert records[0]["losses"] == records[1]["losses"]
+    assert not checkpoint_path(out).exists()
+
+
+def unstopped():
+    recipe = Stopping()
+    recipe.stop_at = -1
+    return recipe
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys, pathlib, importlib.util\n"
+        f"sys.path.insert(0, {str(Path.cwd())!r})\n"
+        f"spec = importlib.util.spec_from_file_location('trained', {__file__!r})\n"
+        "t = importlib.util.module_from_spec(spec); sys.modules['trained'] = t\n"
+        "spec.loader.exec_module(t)\n"
+        "out = pathlib.Path(sys.argv[1])\n"
+        "t.train(t.Small(pause=0.01, steps=60), t.SETTING, t.Bars(folder=out), out=out, "
+        "options=t.eager(), progress=lambda d, n, _: print(d, flush=True))\n"
+    )
+
+    def run(out: Path, kill_at: int) -> int:
+        command = [sys.executable, str(script), str(out)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                if int(line) == kill_at:
+                    os.kill(process.pid, signal.SIGKILL)
+        return process.returncode
+
+    assert run(tmp_path / "whole.safetensors", -1) == 0
+    for kill_at in (23, 41):
+        assert run(tmp_path / "cut.safetensors", kill_at) == -signal.SIGKILL
+    assert run(tmp_path / "cut.safetensors", -1) == 0
+    assert sha256_of(tmp_path / "cut.safetensors") == sha256_of(tmp_path / "whole.safetensors")
+    assert sorted(p.suffix for p in tmp_path.glob("cut*")) == [".json", ".safetensors"]
+
+
+def interrupted(bars, out):
+    with pytest.raises(KeyboardInterrupt):
+        train(Stopping(), SETTING, bars, out=out, options=eager())
+    return checkpoint_path(out)
+
+
+@pytest.mark.parametrize("change", ["seed", "argument", "recipe", "threat"])
+def test_the_checkpoint_of_another_run_is_refused(bars, tmp_path, change):
+    out = tmp_path / "w.safetensors"
+    checkpoint = interrupted(bars, out)
+    recipe = {"argument": Stopping(rate=1e-3), "recipe": Small()}.get(change, Stopping())
+    setting = SETTING
+    if change == "threat":
+        setting = Setting(
+            dataset="bars",
+            shape=(1, 4, 4),
+            classes=4,
+            threat=Threat.parse("linf:0.2"),
+            device=torch.device("cpu"),
+        )
+    with pytest.raises(BenchError, match="another run") as caught:
+        train(recipe, setting, bars, out=out, options=eager(seed=int(change == "seed")))
+    assert str(checkpoint) in str(caught.value)
+    assert checkpoint.exists()
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.mkdir, ("exploded",))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "malicious", "text"])
+def test_a_damaged_or_malicious_checkpoint_is_refused_and_runs_nothing(
+    bars, tmp_path, damage, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "w.safetensors"
+    checkpoint = interrupted(bars, out)
+    if damage == "truncated":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    elif damage == "malicious":
+        torch.save({"identity": Bomb()}, checkpoint)
+    else:
+        checkpoint.write_text("not a checkpoint")
+    with pytest.raises(BenchError, match="damaged"):
+        train(Stopping(), SETTING, bars, out=out, options=eager())
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_the_record_says_how_the_weights_came_to_be(bars, tmp_path):
+    command = "bench train --classifier small"
+    options = TrainingOptions(seed=7, command=command)
+    out = train(Small(steps=5), SETTING, bars, out=tmp_path / "w.safetensors", options=options)
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert (record["command"], record["seed"], record["steps"]) == (command, 7, 5)
+    assert record["arguments"] == {"steps": 5, "batch_size": 16, "rate": 1e-2, "pause": 0.0}
+    assert record["setting"]["threat"] == "linf:0.1"
+    assert record["weights_sha256"] == sha256_of(out)
+    assert record["peak_memory_bytes"] > 1_000_000
+
+
+def test_a_curve_keeps_few_points_and_loses_no_loss():
+    curves = Curves(1003)
+    for step in range(1003):
+        curves.add(step, {"loss": float(step)} | ({"late": 1.0} if step > 900 else {}))
+    points = curves.points["loss"]
+    assert len(points) <= 201
+    assert points[-1][0] == 1002
+    assert points[0] == [5, 2.5]  # the mean of steps 0 to 5
+    assert all(loss == 1.0 for _, loss in curves.points["late"])
+
+
+def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own():
+    epochs = [
+        torch.cat([batch_indices(64, 16, seed=1, step=4 * epoch + i) for i in range(4)])
+        for epoch in range(2)
+    ]
+    assert all(torch.equal(e.sort().values, torch.arange(64)) for e in epochs)
+    assert not torch.equal(*epochs)
+    assert len(batch_indices(10, 16, seed=1, step=3)) == 10
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_no_weights(bars, tmp_path):
+    class Diverging(Small):
+        def step(self, x, y, *, step, draws):
+            return {"loss": float("nan") if step == 3 else 1.0}
+
+    with pytest.raises(BenchError, match="diverged: loss is nan at step 3"):
+        train(Diverging(), SETTING, bars, out=tmp_path / "w.safetensors")
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_no_steps_and_an_unwritable_folder_are_refused_at_once(bars, tmp_path):
+    with pytest.raises(BenchError, match="at least one step"):
+        train(Small(steps=0), SETTING, bars, out=tmp_path / "w.safetensors")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchError, match="writable"):
+        train(Small(), SETTING, bars, out=tmp_path / "file" / "w.safetensors")
+
+
+@pytest.fixture
+def signs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "signs_attack", sys.modules[__name__])
+    monkeypatch.setitem(ATTACKS._own, "signs", "signs_attack:Signs")
+
+
+@pytest.mark.parametrize(("text", "size"), [("signs", 0.1), ("signs(share=0.5)", 0.05)])
+def test_a_recipe_gets_its_attacks_by_name_inside_the_threat(signs, text, size):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
+    module.train()
+    x = torch.full((3, 1, 4, 4), 0.5)
+    y = torch.tensor([0, 1, 2])
+    x_adv = training_attack(text, SETTING)(module, x, y, Draws.of(0, torch.arange(3)))
+    assert THREAT.size(x, x_adv).tolist() == pytest.approx([size] * 3)
+    loss = nn.functional.cross_entropy
+    assert loss(module(x_adv), y) > loss(module(x), y)
+    assert module.training
+    assert module[1].weight.grad is None
+    assert not x_adv.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sings", "Did you mean 'signs'"),
+        ("signs(pace=1)", "cannot be made"),
+        ("signs(0.5)", "by name"),
+        ("signs(share=open('x'))", "cannot be made"),
+    ],
+)
+def test_a_wrong_training_attack_is_one_clear_line(signs, text, message):
+    with pytest.raises(BenchError, match=message):
+        training_attack(text, SETTING)

@@ -1,0 +1,118 @@
+"""Weights files: found in the stated order, refused in one line, written whole."""
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from benchmark.errors import BenchError
+from benchmark.weights import (
+    default_weights_path,
+    file_name,
+    find_weights,
+    load_safetensors,
+    save_safetensors,
+    sha256_of,
+    write_atomically,
+)
+
+NAMES = {"label": "atop[digits]", "classifier": "digits-cnn", "dataset": "digits"}
+FILE = "atop[digits]--digits-cnn--digits.safetensors"
+
+
+@pytest.fixture
+def defense_class(tmp_path, monkeypatch):
+    """A class whose module lies in a folder of its own, where weights may ship."""
+    module = ModuleType("shipped_defense")
+    module.__file__ = str(tmp_path / "plugin" / "defense.py")
+    monkeypatch.setitem(sys.modules, "shipped_defense", module)
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "user"))
+    return type("Shipped", (), {"__module__": "shipped_defense"})
+
+
+def put(path: Path) -> Path:
+    save_safetensors({"w": torch.ones(2)}, path)
+    return path
+
+
+def test_weights_are_the_named_file_else_the_shipped_else_the_users(defense_class, tmp_path):
+    assert find_weights(defense_class, **NAMES) is None
+    own = put(default_weights_path(**NAMES))
+    assert own == tmp_path / "user" / FILE
+    assert find_weights(defense_class, **NAMES) == own
+    shipped = put(tmp_path / "plugin" / "weights" / FILE)
+    assert find_weights(defense_class, **NAMES) == shipped
+    named = put(tmp_path / "named.safetensors")
+    assert find_weights(defense_class, **NAMES, explicit=named) == named
+    with pytest.raises(BenchError, match="no weights file"):
+        find_weights(defense_class, **NAMES, explicit=tmp_path / "missing.safetensors")
+
+
+def test_without_a_chosen_folder_weights_go_to_the_platforms_cache(monkeypatch):
+    monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
+    assert default_weights_path(**NAMES).parts[-3:] == ("purifybench", "weights", FILE)
+
+
+@pytest.mark.parametrize(
+    "name", ["file:/a/b.pt@x", "../../etc", "a\\b", "", ".", "n\0l", "x" * 300]
+)
+def test_no_name_leaves_the_folder(name):
+    made = file_name(label="l", classifier=name, dataset="d")
+    assert Path(made).name == made
+    assert "\\" not in made
+    assert "\0" not in made
+    assert len(made) < 255
+
+
+def test_names_that_differ_only_in_separators_do_not_share_a_file():
+    names = {file_name(label="l", classifier=c, dataset="d") for c in ("a/b", "a-b", "a:b")}
+    assert len(names) == 3
+
+
+def test_tensors_come_back_cast_but_counters_keep_their_type(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_safetensors({"w": torch.tensor([0.5, 1.0]), "n": torch.tensor(3)}, path)
+    found = load_safetensors(path, "cpu", torch.float64)
+    assert found["w"].dtype == torch.float64
+    assert found["n"].dtype == torch.int64
+    assert found["w"].tolist() == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "html", "pickle", "truncated", "noise"])
+def test_what_is_no_whole_safetensors_file_is_one_clear_line(tmp_path, kind):
+    path = tmp_path / "w.safetensors"
+    if kind == "pickle":
+        torch.save({"w": torch.ones(3)}, path)
+    elif kind == "truncated":
+        save_file({"w": torch.ones(300)}, path)
+        path.write_bytes(path.read_bytes()[:400])
+    elif kind != "missing":
+        path.write_bytes({"empty": b"", "html": b"\n<!DOCTYPE html><p>", "noise": b"0" * 99}[kind])
+    with pytest.raises(BenchError) as caught:
+        load_safetensors(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+    path = put(tmp_path / "w.safetensors")
+    before = sha256_of(path)
+
+    def half(temporary: Path) -> None:
+        temporary.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, half)
+    assert sha256_of(path) == before
+    assert os.listdir(tmp_path) == ["w.safetensors"]  # noqa: PTH208
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchError, match="writable"):
+        put(tmp_path / "file" / "w.safetensors")
