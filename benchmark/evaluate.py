@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -27,7 +26,6 @@ class Given(Dataset):
         title: What the dataset is called in an entry.
     """
 
-    name: ClassVar[str] = "given"
     threat = ""
     model = ""
 
@@ -42,7 +40,7 @@ class Given(Dataset):
             raise BenchError("expected images in [0, 1]; divide by 255 if they are bytes")
         if not (labels.min() >= 0 and labels.max() < classes):
             raise BenchError(f"expected labels from 0 to {classes - 1}")
-        self.name = title  # type: ignore[misc]
+        self.name = title
         self.shape = (images.shape[1], images.shape[2], images.shape[3])
         self.classes = classes
         self._images = images.detach().cpu()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import os
 from pathlib import Path
 
 import platformdirs
 import torch
+from torch import nn
 
 from benchmark.classifier import Classifier
 from benchmark.classifiers.names import CLASSIFIERS
-from benchmark.dataset import DATASETS, Dataset
+from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
+from benchmark.shelf import DATASETS
 
 
 def data_folder(option: Path | None = None) -> Path:
@@ -67,3 +71,29 @@ def load_classifier(
             f"bench list models --dataset {dataset.name} names those that fit"
         )
     return source.load(folder=folder, device=device, dtype=dtype)
+
+
+def wrap_module(
+    network: nn.Module,
+    *,
+    dataset: Dataset,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Classifier:
+    """A frozen classifier out of any module from images in [0, 1] to logits; a copy, the original stays.
+
+    It is named after its class, and known by the sha256 of its weights and buffers.
+    """
+    if isinstance(network, Classifier):
+        return network.to(device=device, dtype=dtype)
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().cpu().double().numpy().tobytes())
+    classifier = Classifier(
+        copy.deepcopy(network),
+        name=type(network).__name__,
+        classes=dataset.classes,
+        sha256=digest.hexdigest(),
+    )
+    return classifier.to(device=device, dtype=dtype)

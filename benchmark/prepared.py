@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -40,6 +39,7 @@ class Prepared:
     surrogates: Mapping[str, Classifier]
     defenses: tuple[Defense, ...]
     plugins: tuple[Plugin, ...]
+    settings: tuple[Setting, ...]
     victim: Victim
     order: tuple[int, ...]
     device: torch.device
@@ -80,7 +80,8 @@ def prepare(request: Request) -> Prepared:
         classifier=classifier,
     )
     of_chain = len(defenses) > 1
-    plugins = tuple(_prepare_defense(d, setting, request, of_chain=of_chain) for d in defenses)
+    settings = [_with_weights(d, setting, request, of_chain=of_chain) for d in defenses]
+    plugins = [_prepared(d, at) for d, at in zip(defenses, settings, strict=True)]
     victim: Victim = Purified(defenses, classifier)
     for defense in defenses:
         victim = defense.wrap(victim)
@@ -92,7 +93,8 @@ def prepare(request: Request) -> Prepared:
         classifier=classifier,
         surrogates=surrogates,
         defenses=tuple(defenses),
-        plugins=plugins,
+        plugins=tuple(plugins),
+        settings=tuple(settings),
         victim=victim,
         order=order,
         device=device,
@@ -110,11 +112,16 @@ class _Loader:
             raise BenchError(
                 f"dataset {self.dataset.name!r} has no default classifier; name one with --model"
             )
-        load: dict[str, Any] = {"dataset": self.dataset, "device": self.device}
-        load["dtype"] = dtype_of(self.request)
-        if isinstance(model, str):
-            return load_classifier(model, folder=data_folder(self.request.data), **load)
-        return wrap_module(model, **load)
+        dtype = dtype_of(self.request)
+        if not isinstance(model, str):
+            return wrap_module(model, dataset=self.dataset, device=self.device, dtype=dtype)
+        return load_classifier(
+            model,
+            dataset=self.dataset,
+            folder=data_folder(self.request.data),
+            device=self.device,
+            dtype=dtype,
+        )
 
 
 def _task(request: Request) -> tuple[Dataset, Threat]:
@@ -170,10 +177,12 @@ def _order(dataset: Dataset, samples: int | None, protocol: Protocol) -> tuple[i
     return tuple(order[:n])
 
 
-def _prepare_defense(
+def _with_weights(
     defense: Defense, setting: Setting, request: Request, *, of_chain: bool
-) -> Plugin:
-    """Finds a defense's weights, prepares it, and says what a key needs to know of it."""
+) -> Setting:
+    """The setting with the weights that were found for a defense."""
+    if not defense.needs_weights:
+        return setting
     classifier = setting.defended()
     weights = find_weights(
         type(defense),
@@ -182,12 +191,17 @@ def _prepare_defense(
         dataset=setting.dataset,
         explicit=None if of_chain else request.weights,
     )
-    if defense.needs_weights and weights is None:
+    if weights is None:
         raise WeightsMissing(
             f"{defense.name} has no weights for {classifier.name} on {setting.dataset}; train them with: "
             f"bench train --defense {defense.name} --model {classifier.name} --dataset {setting.dataset} "
             f"(or add --train, or give --weights FILE)"
         )
-    defense.prepare(replace(setting, weights=weights if defense.needs_weights else None))
-    sha256 = sha256_of(weights) if weights and defense.needs_weights else ""
+    return replace(setting, weights=weights)
+
+
+def _prepared(defense: Defense, setting: Setting) -> Plugin:
+    """Prepares a defense and says what a key needs to know of it."""
+    defense.prepare(setting)
+    sha256 = sha256_of(setting.weights) if setting.weights else ""
     return plugin_of(defense, label=defense.label(setting.shape), weights=sha256)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from benchmark.attack import ATTACKS, Attack
+from benchmark.attack import Attack
 from benchmark.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
 from benchmark.recipe import TrainingAttack
 from benchmark.setting import Setting
+from benchmark.shelf import ATTACKS
 from benchmark.target import Target
 from benchmark.victim import GradientMode, Victim
 

@@ -24,8 +24,10 @@ sources:
 attacks:
   - {id: clean, column: clean, knowledge: oblivious, attack: clean}
   - {id: oblivious, column: oblivious, knowledge: oblivious, attack: transfer, sources: [made]}
-  - {id: pgd, column: adaptive, knowledge: white-box, attack: pgd, gradients: [exact, bpda], eot: 3, arguments: {steps: 3}}
-  - {id: aware, column: auxiliary, knowledge: white-box, attack: auxiliary, gradients: [best], eot: 2, arguments: {variant: A2, steps: 2, lambdas: [1]}}
+  - {id: pgd, column: adaptive, knowledge: white-box, attack: pgd, gradients: [exact, bpda], eot: 3,
+     arguments: {steps: 3}}
+  - {id: aware, column: auxiliary, knowledge: white-box, attack: auxiliary, gradients: [best], eot: 2,
+     arguments: {variant: A2, steps: 2, lambdas: [1]}}
 """
 SHAPE = (1, 4, 4)
 CLASSES = 4

@@ -55,9 +55,9 @@ def check_command(**options: Any) -> int:
 def selftest_command(*, device: str, as_json: bool) -> int:
     """Show that this installation's attacks attack.
 
-    They must find the exact margin of a linear classifier, the closed form behind a Gaussian purifier, and bring
-    known-broken purifiers down to what the undefended classifier reaches. An installation that fails is not to
-    be trusted; exit status 1.
+    They must find the exact margin of a linear classifier, the closed form behind a Gaussian purifier, and
+    bring known-broken purifiers down to what the undefended classifier reaches. An installation that fails is
+    not to be trusted; exit status 1.
     """
     from benchmark.selftest import selftest  # here so that --help starts no torch
 

@@ -60,6 +60,11 @@ class RunProgress:
         """Shows how far something has come."""
         self._bar.update(self._task, completed=done, total=total, note=note)
 
+    def losses(self, done: int, total: int, losses: dict[str, float]) -> None:
+        """Shows a training step and its losses."""
+        note = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        self.step(done, total, note)
+
     def listener(self) -> Listener:
         """What a run tells its progress to."""
         from benchmark.run import Listener  # here so that --help starts no torch

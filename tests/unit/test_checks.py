@@ -7,9 +7,10 @@ from torch import nn
 
 from benchmark.checks import CHECKS, CheckOutcome, run_checks
 from benchmark.classifier import Classifier
-from benchmark.defense import DEFENSES, Defense
+from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.setting import Setting
+from benchmark.shelf import DEFENSES
 from benchmark.threat import Threat
 
 NAMES = [check.__name__ for check in CHECKS]

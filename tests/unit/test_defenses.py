@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 from benchmark.classifier import Classifier
-from benchmark.defense import DEFENSES, Defense
+from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
+from benchmark.shelf import DEFENSES
 from benchmark.threat import Threat
 from benchmark.victim import GradientMode
 

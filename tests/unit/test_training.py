@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from benchmark.attack import ATTACKS, Attack
+from benchmark.attack import Attack
 from benchmark.checkpoint import Curves, checkpoint_path
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
 from benchmark.recipe import Recipe
 from benchmark.setting import Setting
+from benchmark.shelf import ATTACKS
 from benchmark.threat import Threat
 from benchmark.training import TrainingOptions, batch_indices, train
 from benchmark.training_attacks import training_attack

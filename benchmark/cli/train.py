@@ -1,0 +1,103 @@
+"""`bench train`: fits a defense to a classifier, or trains one of this project's classifiers."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from benchmark.cli.options import device_option, model_option, task_options
+from benchmark.cli.progress import RunProgress
+from benchmark.errors import BenchError
+
+if TYPE_CHECKING:
+    from benchmark.request import Request
+
+EPILOG = """\b
+Examples:
+  bench train --defense atop
+  bench train --defense atop --dataset mnist --recipe-arg steps=2000
+  bench train --classifier digits-cnn --adversarial --out digits-cnn-at.safetensors
+"""
+
+
+@click.command("train", epilog=EPILOG)
+@click.option("--defense", metavar="NAME", help="The defense to train (bench list defenses).")
+@click.option(
+    "--defense-arg",
+    "defense_args",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An argument of the defense.",
+)
+@click.option(
+    "--recipe-arg",
+    "recipe_args",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An argument of its recipe, such as steps=2000.",
+)
+@click.option(
+    "--classifier", metavar="NAME", help="Train this classifier instead (bench list models)."
+)
+@click.option(
+    "--adversarial", is_flag=True, help="Train the classifier on PGD images of the threat."
+)
+@model_option(multiple=False)
+@task_options
+@device_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The weights file (safetensors). Default for a defense: where bench run finds it.",
+)
+def train_command(**options: Any) -> int:
+    """Train a defense for one classifier on one dataset, or a classifier.
+
+    Seeded and resumable: interrupted, even by kill -9, the same command goes on to the very weights of an
+    unbroken run. A training record (curves, time, memory, command) is written beside the weights.
+    """
+    from benchmark.fitting import Fit, fit_classifier, fit_defense  # so that --help starts no torch
+    from benchmark.request import Request, parse_arguments
+
+    if bool(options["defense"]) == bool(options["classifier"]):
+        raise BenchError("name either --defense or --classifier to train")
+    names = ("model", "dataset", "data", "threat", "seed", "device")
+    fit = Fit(
+        request=Request(
+            defense=options["defense"] or "none",
+            defense_args=parse_arguments(options["defense_args"]),
+            **{name: options[name] for name in names},
+        ),
+        recipe_args=parse_arguments(options["recipe_args"]),
+        out=options["out"],
+        command=shlex.join(["bench", *sys.argv[1:]]),
+    )
+    with RunProgress(f"train {options['defense'] or options['classifier']}") as progress:
+        if options["classifier"]:
+            path = fit_classifier(
+                options["classifier"],
+                fit,
+                is_adversarial=options["adversarial"],
+                report=progress.losses,
+            )
+        else:
+            path = fit_defense(fit, progress.losses)
+    click.echo(f"Written: {path} and {path.with_suffix('.json')}")
+    return 0
+
+
+def train_for(request: Request) -> Path:
+    """Trains the defense that an evaluation lacks, as `bench run --train` does first."""
+    from benchmark.fitting import Fit, fit_defense
+
+    with RunProgress(f"train {request.defense}") as progress:
+        path = fit_defense(
+            Fit(request=request, command=shlex.join(["bench", *sys.argv[1:]])), progress.losses
+        )
+    click.echo(f"Written: {path}", err=True)
+    return path

@@ -1,0 +1,146 @@
+"""`bench train` as one function: from names to a recipe, a setting and a weights file."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.classifiers.names import CLASSIFIERS
+from benchmark.dataset import Dataset
+from benchmark.defense import Defense
+from benchmark.errors import BenchError
+from benchmark.loading import data_folder, load_classifier, load_dataset
+from benchmark.numerics import choose_device
+from benchmark.recipe import Recipe
+from benchmark.registry import Registry
+from benchmark.request import Request, make_defenses
+from benchmark.setting import Setting
+from benchmark.threat import Threat
+from benchmark.training import TrainingOptions, train
+from benchmark.weights import default_weights_path
+
+RECIPES: Registry[Recipe] = Registry(
+    "recipe", base="benchmark.recipe:Recipe", group="purifybench.recipes"
+)
+
+Report = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """One training run.
+
+    Args:
+        request: The defense (one, by name), its arguments, classifier, dataset, threat, seed and device.
+        recipe_args: Arguments of its recipe, which come before those of the defense.
+        out: The weights file; None for the folder where `bench run` looks.
+        command: The command line, for the training record.
+    """
+
+    request: Request
+    recipe_args: Mapping[str, Any] = field(default_factory=dict)
+    out: Path | None = None
+    command: str = ""
+
+
+def fit_defense(fit: Fit, report: Report | None = None) -> Path:
+    """Trains a defense for one classifier on one dataset; returns its weights file.
+
+    Raises:
+        BenchError: It is not trained, or the request cannot be met.
+    """
+    request = fit.request
+    defenses = make_defenses(request)
+    if len(defenses) != 1:
+        raise BenchError(f"defense {request.defense!r} is a chain: train its stages one by one")
+    defense = defenses[0]
+    if defense.recipe is None:
+        raise BenchError(f"defense {defense.name!r} has nothing to be trained")
+    dataset, setting = _setting(request)
+    model = request.model or dataset.model
+    if not isinstance(model, str) or not model:
+        raise BenchError(f"name the classifier to defend on {dataset.name!r} with --model")
+    classifier = load_classifier(
+        model, dataset=dataset, folder=data_folder(request.data), device=setting.device
+    )
+    recipe = _recipe(defense, fit.recipe_args)
+    out = fit.out or default_weights_path(
+        label=defense.label(dataset.shape), classifier=classifier.name, dataset=dataset.name
+    )
+    return train(
+        recipe,
+        Setting(
+            dataset=setting.dataset,
+            shape=setting.shape,
+            classes=setting.classes,
+            threat=setting.threat,
+            device=setting.device,
+            classifier=classifier,
+        ),
+        dataset,
+        out=out,
+        options=TrainingOptions(seed=request.seed, command=fit.command),
+        progress=report,
+    )
+
+
+def fit_classifier(
+    name: str, fit: Fit, *, is_adversarial: bool, report: Report | None = None
+) -> Path:
+    """Trains one of this project's classifiers; returns its weights file.
+
+    Raises:
+        BenchError: It is not trained here, is for another dataset, or `fit.out` is missing.
+    """
+    source = CLASSIFIERS.get(name)()
+    dataset, setting = _setting(fit.request)
+    if source.dataset != dataset.name:
+        raise BenchError(
+            f"classifier {name!r} is for {source.dataset}, not for {dataset.name}; add --dataset {source.dataset}"
+        )
+    if fit.out is None:
+        raise BenchError(
+            "training a classifier needs --out FILE.safetensors: the shipped one stays as it is"
+        )
+    options = TrainingOptions(seed=fit.request.seed, command=fit.command)
+    recipe = source.recipe(is_adversarial=is_adversarial)
+    return train(recipe, setting, dataset, out=fit.out, options=options, progress=report)
+
+
+def _setting(request: Request) -> tuple[Dataset, Setting]:
+    if not isinstance(request.dataset, str):
+        raise BenchError("training takes a dataset by name")
+    dataset = load_dataset(request.dataset, folder=data_folder(request.data))
+    threat = request.threat or dataset.threat
+    return dataset, Setting(
+        dataset=dataset.name,
+        shape=dataset.shape,
+        classes=dataset.classes,
+        threat=threat if isinstance(threat, Threat) else Threat.parse(threat),
+        device=choose_device(request.device),
+        dtype=torch.float32,
+    )
+
+
+def _recipe(defense: Defense, given: Mapping[str, Any]) -> Recipe:
+    """The recipe, with those of the defense's arguments that it takes too."""
+    kind = RECIPES.get(defense.recipe or "")
+    known = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
+    wrong = [name for name in given if name not in known]
+    if wrong:
+        raise BenchError(
+            f"the recipe of {defense.name!r} takes no argument {wrong[0]!r}; it takes: {', '.join(known)}"
+        )
+    shared = {name: value for name, value in defense.arguments().items() if name in known}
+    try:
+        return kind(**{**shared, **given})
+    except TypeError as error:
+        raise BenchError(
+            f"the recipe of {defense.name!r}: {error}; got {json.dumps(dict(given))}"
+        ) from error
