@@ -24,10 +24,18 @@ class Search:
         draws: Of the b images.
         puts_success_first: See above; only then does an image leave the batch once it is misclassified, and
             only where the target says so.
+        follows: An earlier search over the same images: those that left it are left out, and keep its image.
     """
 
     def __init__(
-        self, target: Target, x: Tensor, y: Tensor, *, draws: Draws, puts_success_first: bool
+        self,
+        target: Target,
+        x: Tensor,
+        y: Tensor,
+        *,
+        draws: Draws,
+        puts_success_first: bool,
+        follows: Search | None = None,
     ) -> None:
         self.target = target
         self.puts_success_first = puts_success_first
@@ -38,6 +46,11 @@ class Search:
         self._x, self._y, self._draws = x, y, draws
         self._value = torch.full_like(x[:, 0, 0, 0], float("-inf"))
         self._fooled = torch.zeros_like(y, dtype=torch.bool)
+        if follows is not None and follows.leaves_early:
+            self.which = follows.which
+            self._fooled[:] = True
+            self._fooled[self.which] = False
+            self.best[self._fooled] = follows.best[self._fooled]
 
     @property
     def x(self) -> Tensor:
@@ -65,12 +78,24 @@ class Search:
             δ = threat.direction(at.normal(shape, dtype=x.dtype)) * radius
         return threat.project(x, x + threat.eps * δ)
 
-    def look(self, x_adv: Tensor, objective: Objective, *names: str | int) -> Ascent:
+    def look(
+        self, x_adv: Tensor, objective: Objective, *names: str | int, is_evidence: bool = True
+    ) -> Ascent:
         """Loss, gradient and logits at iterates `(a, c, h, w)`, over EOT rows drawn at a place.
 
-        `objective` gets positions among those still attacked, as `self.y` has them.
+        Args:
+            x_adv: The iterates.
+            objective: The loss; it gets positions among those still attacked, as `self.y` has them.
+            *names: The place.
+            is_evidence: Whether a gradient of 0 is a sign of a masked one; not where the loss itself may be
+                flat, as a capped one is.
         """
-        return self.target.ascend(x_adv, objective, draws=self.draws("eot", *names))
+        target = self.target
+        counts = target.gradients, target.zero_gradients
+        ascent = target.ascend(x_adv, objective, draws=self.draws("eot", *names))
+        if not is_evidence:
+            target.gradients, target.zero_gradients = counts
+        return ascent
 
     def offer(self, x_adv: Tensor, logits: Tensor, value: Tensor) -> Tensor:
         """Takes note of iterates `(a, c, h, w)`, marks the trace, and lets images leave.

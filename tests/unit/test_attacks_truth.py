@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from attacks.apgd import APGD
+from attacks.auxiliary import AuxiliaryAware
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
 from benchmark.threat import Norm
 from benchmark.truths import LinearTask, linear_failures
 from benchmark.victim import GradientMode
-from tests.toys import Noise, Quantised, Same, image_draws, linear_target
+from tests.toys import Nervous, Noise, Quantised, Same, image_draws, linear_target
 
 TASK = LinearTask.make(n=12)
 VICTIMS = {
@@ -19,6 +20,7 @@ VICTIMS = {
     "identity, exact": ((Same(),), GradientMode.EXACT),
     "identity, bpda": ((Same(),), GradientMode.BPDA),
     "quantised, bpda": ((Quantised(),), GradientMode.BPDA),
+    "with an auxiliary loss": ((Nervous(),), GradientMode.EXACT),
 }
 ATTACKS = {
     "fgsm": FGSM(),
@@ -33,6 +35,10 @@ ATTACKS = {
     "apgd dlr": APGD(steps=25, loss="dlr"),
     "apgd targeted": APGD(steps=25, loss="dlr-targeted"),
     "apgd margin": APGD(steps=25, loss="margin", restarts=2),
+    "auxiliary A1": AuxiliaryAware(variant="A1", steps=20, step_size=0.25),
+    "auxiliary A2": AuxiliaryAware(variant="A2", steps=20, step_size=0.25),
+    "projection A1": AuxiliaryAware(variant="A1", steps=20, step_size=0.25, projection=True),
+    "projection A2": AuxiliaryAware(variant="A2", steps=20, step_size=0.25, projection=True),
 }
 
 
