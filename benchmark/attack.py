@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
+from benchmark.configuration import arguments_of
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.randomness import Draws
 from benchmark.target import Target
@@ -50,8 +50,7 @@ class Attack(ABC):
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments with their values, as they enter a job's key."""
-        names = inspect.signature(type(self).__init__).parameters
-        return {name: getattr(self, name) for name in names if name != "self"}
+        return arguments_of(self)
 
     @final
     def __call__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from enum import StrEnum
 from typing import ClassVar, final
@@ -10,6 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from benchmark.configuration import arguments_of
 from benchmark.errors import ContractBroken
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
@@ -104,7 +104,7 @@ class Defense(ABC):
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments with their values, as they enter a job's key."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return arguments_of(self)
 
     @final
     def __call__(self, x: Tensor, *, draws: Draws) -> Tensor:

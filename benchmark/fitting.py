@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmark.classifiers.names import CLASSIFIERS
+from benchmark.configuration import parameters_of, refuse_arguments
 from benchmark.dataset import Dataset
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
@@ -102,7 +101,8 @@ def fit_classifier(
     dataset, setting = _setting(fit.request)
     if source.dataset != dataset.name:
         raise BenchError(
-            f"classifier {name!r} is for {source.dataset}, not for {dataset.name}; add --dataset {source.dataset}"
+            f"classifier {name!r} is for {source.dataset}, not for {dataset.name}; "
+            f"add --dataset {source.dataset}"
         )
     if fit.out is None:
         raise BenchError(
@@ -131,16 +131,7 @@ def _setting(request: Request) -> tuple[Dataset, Setting]:
 def _recipe(defense: Defense, given: Mapping[str, Any]) -> Recipe:
     """The recipe, with those of the defense's arguments that it takes too."""
     kind = RECIPES.get(defense.recipe or "")
-    known = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
-    wrong = [name for name in given if name not in known]
-    if wrong:
-        raise BenchError(
-            f"the recipe of {defense.name!r} takes no argument {wrong[0]!r}; it takes: {', '.join(known)}"
-        )
+    refuse_arguments(given, kind, what=f"the recipe of {defense.name!r}")
+    known = parameters_of(kind)
     shared = {name: value for name, value in defense.arguments().items() if name in known}
-    try:
-        return kind(**{**shared, **given})
-    except TypeError as error:
-        raise BenchError(
-            f"the recipe of {defense.name!r}: {error}; got {json.dumps(dict(given))}"
-        ) from error
+    return kind(**{**shared, **given})

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.attack import Attack
 from benchmark.classifier import Classifier
+from benchmark.configuration import refuse_arguments
 from benchmark.criterion import Criterion
 from benchmark.defense import Defense, Derivative
-from benchmark.errors import BenchError
 from benchmark.evaluated import Row
 from benchmark.job import Frozen, Job, Plugin, plugin_of
 from benchmark.protocol import AttackRow, Protocol, SourceRow
@@ -128,13 +127,8 @@ class _Planner:
 
     def _attack(self, row: SourceRow | AttackRow) -> Attack:
         kind = ATTACKS.get(row.attack)
-        known = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
-        wrong = [name for name in row.arguments if name not in known]
-        if wrong:
-            raise BenchError(
-                f"protocol {self.protocol.name!r}, row {row.id!r}: attack {row.attack!r} takes no "
-                f"argument {wrong[0]!r}; it takes: {', '.join(known) or 'none'}"
-            )
+        what = f"protocol {self.protocol.name!r}, row {row.id!r}: attack {row.attack!r}"
+        refuse_arguments(row.arguments, kind, what=what)
         return kind(**row.arguments)
 
     def _job(

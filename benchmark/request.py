@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 from torch import nn
 
+from benchmark.configuration import refuse_arguments
 from benchmark.dataset import Dataset
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
@@ -132,19 +132,5 @@ def _by_stage(names: Sequence[str], arguments: Mapping[str, Any]) -> list[dict[s
 
 
 def _make(kind: type[Defense], arguments: Mapping[str, Any]) -> Defense:
-    parameters = [p for n, p in inspect.signature(kind.__init__).parameters.items() if n != "self"]
-    known = {p.name: p.default for p in parameters}
-    for key, value in arguments.items():
-        if key not in known:
-            raise BenchError(
-                f"defense {kind.name!r} takes no argument {key!r}; it takes: {', '.join(known) or 'none'}"
-            )
-        default = known[key]
-        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            continue
-        if default is not None and not isinstance(value, type(default)):
-            raise BenchError(
-                f"defense {kind.name!r}: {key} is of the kind {type(default).__name__} (default "
-                f"{default!r}); got {value!r}"
-            )
+    refuse_arguments(arguments, kind, what=f"defense {kind.name!r}")
     return kind(**arguments)

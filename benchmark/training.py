@@ -28,6 +28,7 @@ from benchmark.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from benchmark.configuration import arguments_of
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
@@ -199,18 +200,12 @@ def _refuse_divergence(losses: dict[str, float], step: int) -> None:
             )
 
 
-def recipe_arguments(recipe: Recipe) -> dict[str, object]:
-    """The constructor's arguments with their values."""
-    names = inspect.signature(type(recipe).__init__).parameters
-    return {name: getattr(recipe, name) for name in names if name not in ("self", "args", "kwargs")}
-
-
 def _description(recipe: Recipe, setting: Setting, seed: int) -> dict[str, object]:
     classifier = setting.classifier
     return {
         "seed": seed,
         "recipe": f"{type(recipe).__module__}:{type(recipe).__qualname__}",
-        "arguments": {name: _plain(value) for name, value in recipe_arguments(recipe).items()},
+        "arguments": {name: _plain(value) for name, value in arguments_of(recipe).items()},
         "steps": recipe.steps,
         "batch_size": recipe.batch_size,
         "attacks": list(recipe.attacks),
@@ -273,7 +268,7 @@ def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Recipe):
-        return {name: _plain(inner) for name, inner in recipe_arguments(value).items()}
+        return {name: _plain(inner) for name, inner in arguments_of(value).items()}
     return str(value)
 
 

@@ -1,0 +1,53 @@
+"""Constructors as configuration: a plugin's arguments, their defaults, and their checks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from benchmark.errors import BenchError
+
+
+def parameters_of(kind: type) -> dict[str, Any]:
+    """The arguments that a class's constructor takes, with their defaults (`inspect.Parameter.empty`: none)."""
+    return {name: p.default for name, p in inspect.signature(kind).parameters.items()}
+
+
+def arguments_of(instance: object) -> dict[str, object]:
+    """The arguments that an object was made with, which it stores under their own names."""
+    return {name: getattr(instance, name) for name in parameters_of(type(instance))}
+
+
+def refuse_arguments(given: Mapping[str, Any], kind: type, *, what: str) -> None:
+    """Refuses arguments that a constructor does not take, or of another kind than its default's.
+
+    Args:
+        given: Name and value of each argument.
+        kind: The class.
+        what: What a message calls it ("defense 'gaussian'").
+
+    Raises:
+        BenchError: There is one; the message says what is taken.
+    """
+    known = parameters_of(kind)
+    for name, value in given.items():
+        if name not in known:
+            raise BenchError(
+                f"{what} takes no argument {name!r}; it takes: {', '.join(known) or 'none'}"
+            )
+        default = known[name]
+        if default is None or default is inspect.Parameter.empty or value is None:
+            continue
+        wanted = (int, float) if isinstance(default, float) else type(default)
+        if isinstance(value, bool) != isinstance(default, bool) or not _fits(value, wanted):
+            raise BenchError(
+                f"{what}: {name} is of the kind {type(default).__name__} (default {default!r}); got "
+                f"{value!r}"
+            )
+
+
+def _fits(value: object, wanted: type | tuple[type, ...]) -> bool:
+    return (
+        isinstance(value, (list, tuple)) if wanted in (list, tuple) else isinstance(value, wanted)
+    )
