@@ -7,10 +7,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmark.criterion import Criterion, Outcome, Rule
 from benchmark.defense import Defense, Derivative
 from benchmark.evaluate import Given
-from benchmark.protocol import Protocol, parse_protocol
+from benchmark.evaluated import Row
+from benchmark.job import Frozen, Job, Plugin
+from benchmark.protocol import Column, Protocol, parse_protocol
 from benchmark.request import Request
+from benchmark.results import Cost, Result, Status
+from benchmark.threat import Knowledge, Norm, Threat
 
 PROTOCOL = b"""
 name: tiny
@@ -81,3 +86,50 @@ def request(runs: Path, **changes) -> Request:
         "precision": "float64",
     }
     return Request(**{**standard, **changes})
+
+
+def one_row() -> Row:
+    """One planned job."""
+    return Row(
+        id="pgd",
+        job=job(),
+        column=Column.ADAPTIVE,
+        knowledge=Knowledge.WHITE_BOX,
+        counts=True,
+    )
+
+
+def job() -> Job:
+    return Job(
+        row="pgd",
+        defenses=(Plugin("tests.tiny:Noise", "noise-under-test", "{}", "00"),),
+        classifier=Frozen("net", "22"),
+        dataset="tiny",
+        split="test",
+        threat=Threat(Norm.LINF, 0.1),
+        attack=Plugin("attacks.pgd:PGD", "pgd", "{}", "33"),
+        gradient="exact",
+        eot=1,
+        is_source=False,
+        criterion=Criterion(draws=2, vote=1, any_of=1),
+        precision="float64",
+        seed=0,
+        engine="44",
+    )
+
+
+def finished_shard() -> tuple[Job, Result, torch.Tensor]:
+    """A job, a finished result of four images, and their images."""
+    outcome = Outcome(rate=0.5, margin=0.1, bits="10")
+    result = Result(
+        job=job().key,
+        start=0,
+        stop=4,
+        status=Status.OK,
+        outcomes=dict.fromkeys(Rule, (outcome,) * 4),
+        cost=Cost(forwards=8, backwards=4, seconds=0.5),
+        trace=(1.0, 0.5),
+        warnings=("a warning",),
+        pixels_sha256="55",
+    )
+    return job(), result, torch.rand(4, 1, *SHAPE, generator=torch.Generator().manual_seed(0))
