@@ -1,0 +1,110 @@
+"""A real process killed with SIGKILL at many points: run again, the same entry bit for bit except timing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+from benchmark.entry import without_timing
+
+from benchmark import files
+from benchmark.run import run
+from tests.tiny import request
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch", "benchmark.run", "tests.tiny"])
+
+
+class KillingFile:
+    """A file that kills its process once so many bytes were written by it and its likes."""
+
+    left = 0
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.inner.close()
+
+    def write(self, content):
+        if len(content) >= KillingFile.left:
+            self.inner.write(content[: KillingFile.left])
+            self.inner.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        KillingFile.left -= len(content)
+        return self.inner.write(content)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+class KillingOs:
+    """The `os` module of `benchmark.files`, with a kill planted before or after a rename."""
+
+    def __init__(self, *, rename: int, when: str):
+        self.rename = rename
+        self.when = when
+
+    def fdopen(self, *arguments):
+        return KillingFile(os.fdopen(*arguments)) if self.when == "bytes" else os.fdopen(*arguments)
+
+    def replace(self, source, target):
+        self.rename -= 1
+        if self.rename == 0 and self.when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.replace(source, target)  # noqa: PTH105 (it stands in for that very function)
+        if self.rename == 0 and self.when == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+def evaluate_and_die(folder, when, point):
+    KillingFile.left = point if when == "bytes" else 1 << 60
+    files.os = KillingOs(rename=point, when=when)
+    run(request(folder))
+    os._exit(0)  # the point lay past the end: nothing was killed
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    entry = run(request(folder))
+    written = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return without_timing(entry), sum(written), len(written)
+
+
+def points(whole):
+    _, n_bytes, n_files = whole
+    spread = [("bytes", max(1, round(n_bytes * share / 14))) for share in range(14)]
+    renames = [
+        (when, place) for when in ("before", "after") for place in (1, n_files // 2, n_files)
+    ]
+    return spread + renames
+
+
+def test_killed_anywhere_and_run_again_it_ends_with_the_same_entry(whole, tmp_path):
+    expected = whole[0]
+    for when, point in points(whole):
+        folder = tmp_path / f"{when}-{point}"
+        child = CONTEXT.Process(target=evaluate_and_die, args=(folder, when, point))
+        child.start()
+        child.join(120)
+        assert child.exitcode == -signal.SIGKILL, f"{when} {point}: exit code {child.exitcode}"
+        assert without_timing(run(request(folder))) == expected, f"killed {when} {point}"
+
+
+def test_killed_again_and_again_it_still_ends_with_the_same_entry(whole, tmp_path):
+    expected, n_bytes, _ = whole
+    for _ in range(4):
+        child = CONTEXT.Process(target=evaluate_and_die, args=(tmp_path, "bytes", n_bytes // 5))
+        child.start()
+        child.join(120)
+        assert child.exitcode in (-signal.SIGKILL, 0)
+    assert without_timing(run(request(tmp_path))) == expected
