@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -160,5 +161,5 @@ def test_interrupted_it_says_so_and_goes_on_from_there(tmp_path):
 
 def environment():
     """The environment, with this checkout importable from any folder."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    root = str(Path(__file__).resolve().parents[2])
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
