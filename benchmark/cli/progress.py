@@ -30,6 +30,8 @@ class RunProgress:
     """
 
     def __init__(self, title: str) -> None:
+        self._title = title
+        self.failures: list[str] = []
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -75,5 +77,7 @@ class RunProgress:
         def on_done(task: Task, result: Result, cached: bool) -> None:
             note = "kept from before" if cached else f"{result.cost.seconds:.1f} s"
             self._bar.update(self._task, advance=1, note=f"{task.row.id} {note}")
+            if result.error:
+                self.failures.append(f"{self._title}, {task.row.id}: {result.error}")
 
         return Listener(on_plan, on_done)

@@ -78,26 +78,25 @@ def run_command(**options: Any) -> int:
     are kept, so an interrupted run goes on where it stopped when the same command is given again.
     """
     # imported here so that --help starts no torch
-    from benchmark.leaderboard import entry_path, publish_folder, refuse_unwritable, to_text
+    from benchmark.files import refuse_unwritable
+    from benchmark.leaderboard import to_text
 
-    leaderboards: Path = options["leaderboards"]
-    refuse_unwritable(leaderboards)
-    requests = _requests(options)
-    refuse_unwritable(options["runs"])
+    for folder in (options["leaderboards"], options["runs"]):
+        refuse_unwritable(folder)
     entries = []
-    for request in requests:
-        entry = _evaluate(request, train_first=options["train_first"])
+    failures: list[str] = []
+    for request in _requests(options):
+        entry, failed = _evaluate(request, train_first=options["train_first"])
         entries.append(entry)
-        _write(entry, leaderboards)
+        failures += failed
+        _publish(entry, options["leaderboards"])
     if options["as_json"]:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
     else:
-        click.echo(to_text(entries))
-    folders = dict.fromkeys(entry_path(leaderboards, entry).parent for entry in entries)
-    for folder in folders:
-        publish_folder(folder)
-        click.echo(f"Written: {folder / 'README.md'} and its entries", err=True)
-    return _status(entries)
+        click.echo(to_text(entries), nl=False)
+    for failure in failures:
+        click.echo(f"bench: a gap: {failure}", err=True)
+    return 1 if failures else 0
 
 
 def _requests(options: dict[str, Any]) -> list[Request]:
@@ -124,39 +123,29 @@ def _requests(options: dict[str, Any]) -> list[Request]:
     ]
 
 
-def _evaluate(request: Request, *, train_first: bool) -> Entry:
+def _evaluate(request: Request, *, train_first: bool) -> tuple[Entry, list[str]]:
     from benchmark.cli.train import train_for
     from benchmark.run import run
 
-    with RunProgress(str(request.defense)) as progress:
-        try:
-            return run(request, progress.listener())
-        except WeightsMissing:
-            if not train_first:
-                raise
+    try:
+        with RunProgress(str(request.defense)) as progress:
+            return run(request, progress.listener()), progress.failures
+    except WeightsMissing:
+        if not train_first:
+            raise
     train_for(request)
     with RunProgress(str(request.defense)) as progress:
-        return run(request, progress.listener())
+        return run(request, progress.listener()), progress.failures
 
 
-def _write(entry: Entry, leaderboards: Path) -> None:
-    from benchmark.entry import write_entry
-    from benchmark.leaderboard import entry_path
+def _publish(entry: Entry, leaderboards: Path) -> None:
+    from benchmark.entry_files import write_entry, write_schema
+    from benchmark.publish import entry_path, publish_folder
 
     path = entry_path(leaderboards, entry)
     write_entry(entry, path)
-    click.echo(f"Written: {path}", err=True)
-
-
-def _status(entries: list[Entry]) -> int:
-    failed = [
-        (entry, attack)
-        for entry in entries
-        for attack in entry.attacks
-        if attack.status == "failed"
-    ]
-    for entry, attack in failed:
-        click.echo(
-            f"bench: {entry.defense.label}: {attack.id} failed, a gap: {attack.error}", err=True
-        )
-    return 1 if failed else 0
+    write_schema(leaderboards)
+    published = publish_folder(path.parent)
+    click.echo(f"Written: {path} and {published.page}", err=True)
+    for line in published.damaged:
+        click.echo(f"bench: left out of the page: {line}", err=True)
