@@ -109,8 +109,8 @@ def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing(
         if line.strip() and not line.startswith(("Usage", "Try"))
     ]
     assert len(said) == 1
-    assert [p for p in tmp_path.rglob("*.shard")] == []
-    assert [p for p in tmp_path.rglob("*.json")] == []
+    assert list(tmp_path.rglob("*.shard")) == []
+    assert list(tmp_path.rglob("*.json")) == []
 
 
 def test_truncated_weights_are_named(tmp_path, capfd, monkeypatch):
