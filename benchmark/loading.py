@@ -12,8 +12,12 @@ import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.names import CLASSIFIERS
+from benchmark.classifiers.file import load_file
+from benchmark.classifiers.names import CLASSIFIERS, unknown_classifier
+from benchmark.classifiers.zoo import load_zoo
+from benchmark.classifiers.zoo_names import resolve
 from benchmark.dataset import Dataset
+from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
 from benchmark.shelf import DATASETS
 
@@ -41,6 +45,8 @@ def load_dataset(text: str, *, folder: Path) -> Dataset:
     Raises:
         BenchError: Nothing has that name, or the file is not of the form that `npz:` wants.
     """
+    if text.startswith("npz:"):
+        return NpzDataset(folder=folder, file=Path(text.removeprefix("npz:")).expanduser())
     return DATASETS.get(text)(folder=folder)
 
 
@@ -55,7 +61,9 @@ def load_classifier(
     """A frozen classifier for a dataset.
 
     Args:
-        name: One of this project's or of an installed package.
+        name: One of this project's or of an installed package, `module:Class` of a source, a RobustBench name
+            (exact, `Gowal2021`, or a unique beginning; `NAME@L2` for another norm than Linf), or
+            `file:PATH@ARCHITECTURE`.
         dataset: The task.
         folder: The data folder; downloaded weights are kept in its `models`.
         device: Where it is put.
@@ -64,6 +72,13 @@ def load_classifier(
     Raises:
         BenchError: Nothing has that name, it is for another dataset, or its weights are missing or damaged.
     """
+    if name.startswith("file:"):
+        return load_file(name, dataset=dataset, device=device, dtype=dtype)
+    if name not in CLASSIFIERS.paths() and ":" not in name:
+        found = resolve(name, dataset.name)
+        if found is None:
+            raise unknown_classifier(name, dataset.name)
+        return load_zoo(found, folder=folder, device=device, dtype=dtype)
     source = CLASSIFIERS.get(name)()
     if source.dataset != dataset.name:
         raise BenchError(

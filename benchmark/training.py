@@ -258,7 +258,9 @@ def _record(
 
 def _one_point_a_line(text: str) -> str:
     """Indented JSON with each innermost list of numbers on a line of its own."""
-    return re.sub(r"\[[-+.\de,\s]+\]", lambda found: " ".join(found[0].split()), text)
+    return re.sub(
+        r"\[[-+.\de,\s]+\]", lambda found: "".join(found[0].split()).replace(",", ", "), text
+    )
 
 
 def _plain(value: object) -> object:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
+from benchmark.classifiers.zoo_names import zoo_models
+from benchmark.errors import BenchError
 from benchmark.registry import Registry
 
 if TYPE_CHECKING:
@@ -39,3 +42,31 @@ _add(
     "benchmark.classifiers.standard:StandardR18",
     "ResNet-18, naturally trained, installed with pyautoattack",
 )
+
+
+def classifier_names(dataset: str) -> list[str]:
+    """All names that fit a dataset, the default first, then the RobustBench zoo; imports no torch.
+
+    What an installed package adds is listed for a dataset where its name begins with the dataset's
+    (`mnist-theirs`); any of its names can be loaded.
+    """
+    others = [name for name in CLASSIFIERS.names() if name not in _DATASETS]
+    own = [name for name, of in _DATASETS.items() if of == dataset]
+    added = [name for name in others if name.startswith(f"{dataset}-")]
+    return [*own, *added, *(model.name for model in zoo_models(dataset))]
+
+
+def classifier_note(name: str) -> str:
+    """One line about a classifier, for a listing."""
+    return CLASSIFIERS.note(name) if name in _DATASETS else ""
+
+
+def unknown_classifier(name: str, dataset: str) -> BenchError:
+    """The error for a name that no classifier of a dataset has, with what is near."""
+    names = {known.lower(): known for known in classifier_names(dataset)}
+    near = [names[n] for n in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)]
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return BenchError(
+        f"no classifier for {dataset} is called {name!r}.{hint} "
+        f"bench list models --dataset {dataset} names them all"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,9 @@ def load_checkpoint(path: Path) -> Any:
         BenchError: The file is damaged, or would run code.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BenchError(
             f"weights {str(path)!r} are refused: the pickle holds more than tensors and plain data and "

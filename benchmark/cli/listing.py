@@ -9,6 +9,8 @@ from typing import Any
 import click
 from tabulate import tabulate
 
+from benchmark.classifiers.names import classifier_names, classifier_note
+from benchmark.errors import BenchError
 from benchmark.protocol import load_protocol, protocol_names
 from benchmark.registry import Registry
 from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
@@ -75,7 +77,15 @@ def list_protocols(*, as_json: bool) -> None:
 @json_option
 def list_models(*, dataset: str | None, as_json: bool) -> None:
     """Classifiers, by the name that --model takes: this project's, and the RobustBench zoo."""
-    _show(models(dataset), as_json=as_json)
+    chosen = [dataset] if dataset else DATASETS.names()
+    rows = [
+        {"name": name, "dataset": of, "what": classifier_note(name) or "RobustBench zoo"}
+        for of in chosen
+        for name in classifier_names(of)
+    ]
+    if not rows:
+        raise BenchError(f"no classifier is known for dataset {dataset!r}; known: {', '.join(DATASETS.names())}")
+    _show(rows, as_json=as_json)
 
 
 def _of(registry: Registry[Any]) -> list[dict[str, str]]:

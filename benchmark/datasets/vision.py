@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import pickle
 import shutil
-from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from torchvision import datasets as sources
 from benchmark.dataset import Dataset, Split
 from benchmark.errors import BenchError
 
-_IDX = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
+_IDX = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 _SIZES = {"train": (60_000, 50_000), "test": (10_000, 10_000)}
 
 
@@ -33,14 +35,12 @@ class VisionDataset(Dataset):
     """torchvision's class, called with `root`, `train` and `download`."""
     subfolder: str
     """Where in the data folder torchvision puts its files."""
+    files: tuple[str, ...]
+    """Their names; torchvision wants all of them, whatever the split."""
 
     def __init__(self, *, folder: Path) -> None:
         super().__init__(folder=folder)
         self._read: dict[Split, tuple[Tensor, Tensor]] = {}
-
-    @abstractmethod
-    def files(self, split: Split) -> tuple[str, ...]:
-        """Names of the files of a split, inside `subfolder`."""
 
     def labels(self, split: Split) -> Tensor:
         """All labels of a split, `(n,)` int64."""
@@ -52,28 +52,28 @@ class VisionDataset(Dataset):
 
     def _split(self, split: Split) -> tuple[Tensor, Tensor]:
         if split not in self._read:
-            self._fetch(split)
+            self._fetch()
             self._read[split] = self._loaded(split)
         return self._read[split]
 
-    def _missing(self, split: Split) -> list[str]:
+    def _missing(self) -> list[str]:
         place = self.folder / self.subfolder
-        return [name for name in self.files(split) if not (place / name).is_file()]
+        return [name for name in self.files if not (place / name).is_file()]
 
-    def _fetch(self, split: Split) -> None:
+    def _fetch(self) -> None:
         """Downloads what is missing into a folder aside, and moves it to its place when all is whole."""
-        missing = self._missing(split)
+        missing = self._missing()
         if not missing:
             return
         place = self.folder / self.subfolder
-        aside = self.folder / f"{type(self).__name__}.part"
+        aside = self.folder / f"{type(self).__name__}.{os.getpid()}.part"
         try:
             place.mkdir(parents=True, exist_ok=True)
             with (
                 contextlib.redirect_stdout(io.StringIO()),
                 contextlib.redirect_stderr(io.StringIO()),
             ):
-                self.source(root=str(aside), train=split == "train", download=True)
+                self.source(root=str(aside), train=False, download=True)
             for name in missing:
                 (aside / self.subfolder / name).replace(place / name)
         except (URLError, OSError, RuntimeError) as error:
@@ -88,8 +88,8 @@ class VisionDataset(Dataset):
     def _loaded(self, split: Split) -> tuple[Tensor, Tensor]:
         place = self.folder / self.subfolder
         damaged = (
-            f"the {split} files of {self.name} in {str(place)!r} are damaged; delete "
-            f"{', '.join(self.files(split))} there, and get them again"
+            f"the files of {self.name} in {str(place)!r} are damaged; delete "
+            f"{', '.join(self.files)} there, and get them again"
         )
         try:
             read = self.source(root=str(self.folder), train=split == "train", download=False)
@@ -100,8 +100,8 @@ class VisionDataset(Dataset):
         pixels = torch.as_tensor(read.data)
         pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
         labels = torch.as_tensor(read.targets, dtype=torch.int64)
-        sizes = _SIZES[split]
-        if pixels.shape[1:] != self.shape or len(labels) != len(pixels) or len(pixels) not in sizes:
+        fits = pixels.shape[1:] == self.shape and len(pixels) in _SIZES[split]
+        if not fits or len(labels) != len(pixels) or int(labels.max()) >= self.classes:
             raise BenchError(damaged)
         return pixels.contiguous(), labels
 
@@ -117,10 +117,7 @@ class MNIST(VisionDataset):
     surrogates = ("mnist-conv", "mnist-mlp")
     source = sources.MNIST
     subfolder = "MNIST/raw"
-
-    def files(self, split: Split) -> tuple[str, ...]:
-        """The IDX files of images and labels, unpacked."""
-        return _IDX[split]
+    files = _IDX
 
 
 class FashionMNIST(VisionDataset):
@@ -134,10 +131,7 @@ class FashionMNIST(VisionDataset):
     surrogates = ("fashion-conv", "fashion-mlp")
     source = sources.FashionMNIST
     subfolder = "FashionMNIST/raw"
-
-    def files(self, split: Split) -> tuple[str, ...]:
-        """The IDX files of images and labels, unpacked."""
-        return _IDX[split]
+    files = _IDX
 
 
 class CIFAR10(VisionDataset):
@@ -153,8 +147,4 @@ class CIFAR10(VisionDataset):
     model = "standard-r18"
     source = sources.CIFAR10
     subfolder = "cifar-10-batches-py"
-
-    def files(self, split: Split) -> tuple[str, ...]:
-        """All batches whatever the split, since torchvision wants every one of them to be whole."""
-        del split
-        return (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+    files = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")

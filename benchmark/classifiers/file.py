@@ -1,0 +1,92 @@
+"""Classifiers out of a file: `file:PATH@ARCHITECTURE`."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmark.classifier import Classifier
+from benchmark.classifiers.names import CLASSIFIERS, unknown_classifier
+from benchmark.classifiers.state import fitted, load_state
+from benchmark.classifiers.zoo import zoo_network
+from benchmark.classifiers.zoo_names import resolve
+from benchmark.dataset import Dataset
+from benchmark.errors import BenchError
+from benchmark.weights import sha256_of
+
+FORM = (
+    "file:PATH@ARCHITECTURE, where the architecture is a classifier's name (digits-cnn, standard-r18, a "
+    "RobustBench model) or module:callable"
+)
+
+
+def load_file(
+    text: str, *, dataset: Dataset, device: torch.device | str, dtype: torch.dtype
+) -> Classifier:
+    """A classifier whose weights are in a file: safetensors, else a pickle read as data alone.
+
+    Args:
+        text: `file:PATH@ARCHITECTURE`: the name of a classifier whose network it has, or `module:callable` of a
+            callable that makes the network without arguments (images in [0, 1] to logits).
+        dataset: The task, whose shape and classes the network must have.
+        device: Where it is put.
+        dtype: Of its weights.
+
+    Raises:
+        BenchError: The form is wrong, the file is missing or damaged or would run code, or the network is
+            another one.
+    """
+    path_text, at, architecture = text.removeprefix("file:").rpartition("@")
+    if not at or not path_text or not architecture:
+        raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
+    path = Path(path_text).expanduser()
+    state = load_state(path)
+    network = fitted(_network(architecture, dataset), state, path)
+    classifier = Classifier(
+        network,
+        name=f"{path.stem}@{architecture.replace(':', '.')}",
+        classes=dataset.classes,
+        sha256=sha256_of(path),
+    )
+    _refuse_other_task(classifier, dataset)
+    return classifier.to(device=device, dtype=dtype)
+
+
+def _network(architecture: str, dataset: Dataset) -> nn.Module:
+    if architecture in CLASSIFIERS.paths():
+        return CLASSIFIERS.get(architecture)().network()
+    if ":" not in architecture:
+        found = resolve(architecture, dataset.name)
+        if found is None:
+            raise unknown_classifier(architecture, dataset.name)
+        return zoo_network(found)
+    module, _, attribute = architecture.partition(":")
+    try:
+        network = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise BenchError(
+            f"architecture {architecture!r} cannot be made ({error}); expected {FORM}"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise BenchError(f"architecture {architecture!r} made no torch.nn.Module; expected {FORM}")
+    return network
+
+
+def _refuse_other_task(classifier: Classifier, dataset: Dataset) -> None:
+    try:
+        with torch.no_grad():
+            found = tuple(classifier(torch.zeros(1, *dataset.shape)).shape)
+    except RuntimeError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise BenchError(
+            f"classifier {classifier.name!r} takes no images of shape {dataset.shape} as {dataset.name} "
+            f"has them ({reason})"
+        ) from error
+    if found != (1, dataset.classes):
+        raise BenchError(
+            f"classifier {classifier.name!r} gives logits of shape {found} for one image; {dataset.name} "
+            f"needs (1, {dataset.classes})"
+        )

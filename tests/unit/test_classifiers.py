@@ -1,0 +1,354 @@
+"""Classifiers: shipped ones are as good as they say, files are read as data alone, wrong names refused."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from benchmark.classifiers.names import CLASSIFIERS, classifier_names, classifier_note
+from benchmark.classifiers.training_recipe import (
+    AdversarialRecipe,
+    ClassifierRecipe,
+    one_cycle,
+    shifted,
+)
+from benchmark.errors import BenchError
+from benchmark.loading import load_classifier, load_dataset
+from benchmark.randomness import Draws
+from benchmark.setting import Setting
+from benchmark.threat import Threat
+from benchmark.training import TrainingOptions, train
+from benchmark.weights import sha256_of
+
+WEIGHTS = Path("benchmark/classifiers/weights")
+SMALL = [name for name in CLASSIFIERS.names() if name != "standard-r18"]
+DIGITS = ("digits-cnn", "digits-conv", "digits-mlp")
+
+
+@pytest.fixture
+def digits(tmp_path):
+    return load_dataset("digits", folder=tmp_path)
+
+
+def accuracy(classifier, dataset, n):
+    indices = dataset.order("test")[:n]
+    with torch.no_grad():
+        found = [classifier(dataset.images("test", part)).argmax(1) for part in indices.split(250)]
+    return float((torch.cat(found) == dataset.labels("test")[indices]).float().mean())
+
+
+def test_the_digits_classifiers_are_good_and_surrogates_as_good_within_three_points(digits):
+    found = {
+        name: accuracy(load_classifier(name, dataset=digits, folder=digits.folder), digits, 500)
+        for name in (digits.model, *digits.surrogates)
+    }
+    assert set(found) == set(DIGITS)
+    assert found["digits-cnn"] >= 0.975
+    assert all(abs(found[name] - found["digits-cnn"]) <= 0.03 for name in DIGITS)
+
+
+@pytest.mark.parametrize(("name", "least"), [("mnist", 0.985), ("fashion_mnist", 0.885)])
+def test_the_mnist_classifiers_are_good_and_surrogates_within_three_points(name, least):
+    if not os.environ.get("BENCH_DATA"):
+        pytest.skip("BENCH_DATA names no folder with the real datasets")
+    folder = Path(os.environ["BENCH_DATA"])
+    dataset = load_dataset(name, folder=folder)
+    names = (dataset.model, *dataset.surrogates)
+    found = [
+        accuracy(load_classifier(n, dataset=dataset, folder=folder), dataset, 2000) for n in names
+    ]
+    assert min(found) >= least - 0.01
+    assert max(found) - min(found) <= 0.04  # 3 points on all images, 1 more on 2,000 of them
+
+
+def test_standard_r18_is_the_real_network(tmp_path):
+    if not os.environ.get("BENCH_DATA"):
+        pytest.skip("BENCH_DATA names no folder with the real datasets")
+    dataset = load_dataset("cifar10", folder=Path(os.environ["BENCH_DATA"]))
+    classifier = load_classifier(dataset.model, dataset=dataset, folder=tmp_path)
+    assert accuracy(classifier, dataset, 200) >= 0.9
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_shipped_weights_are_small_and_have_their_record(name):
+    weights = WEIGHTS / f"{name}.safetensors"
+    record = json.loads(weights.with_suffix(".json").read_text())
+    source = CLASSIFIERS.get(name)()
+    assert weights.stat().st_size < 2_000_000
+    assert record["weights_sha256"] == sha256_of(weights)
+    assert (
+        record["arguments"]["steps"] == record["steps"] == source.recipe(is_adversarial=False).steps
+    )
+    assert record["command"] == (
+        f"bench train --classifier {name} --dataset {source.dataset} --seed {record['seed']}"
+    )
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_classifier_gives_the_same_logits_in_any_batch_and_mode(name, tmp_path):
+    source = CLASSIFIERS.get(name)()
+    dataset = load_dataset(source.dataset, folder=tmp_path)
+    classifier = load_classifier(name, dataset=dataset, folder=tmp_path, dtype=torch.float64)
+    x = Draws.of(0, torch.arange(5), "x").uniform(dataset.shape, dtype=torch.float64)
+    logits = classifier(x)
+    assert logits.shape == (5, 10)
+    classifier.train()
+    assert torch.allclose(classifier(x[3:4]), logits[3:4], atol=1e-12)
+    assert not any(p.requires_grad for p in classifier.parameters())
+    taps = classifier.features(x, classifier.tap_names())[1]
+    assert len(taps) >= 8
+
+
+class Linear(nn.Module):
+    """An architecture that a user brings along."""
+
+    def __init__(self, classes=10):
+        super().__init__()
+        self.fc = nn.Linear(64, classes)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+
+
+@pytest.fixture
+def architectures(monkeypatch):
+    monkeypatch.setitem(sys.modules, "my_net", sys.modules[__name__])
+
+
+def five():
+    return Linear(5)
+
+
+def nothing():
+    return "no module"
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pt", "checkpoint", "prefixed"])
+def test_a_file_is_loaded_into_a_named_or_brought_architecture(
+    digits, architectures, tmp_path, form
+):
+    torch.manual_seed(0)
+    net = Linear()
+    state = net.state_dict()
+    path = tmp_path / ("net.safetensors" if form == "safetensors" else "net.pt")
+    if form == "safetensors":
+        save_file(state, path)
+    elif form == "pt":
+        torch.save(state, path)
+    elif form == "checkpoint":
+        torch.save({"state_dict": state, "epoch": 3}, path)
+    else:
+        torch.save({f"module.{name}": value for name, value in state.items()}, path)
+    found = load_classifier(f"file:{path}@my_net:Linear", dataset=digits, folder=tmp_path)
+    x = digits.images("test", torch.arange(4))
+    assert torch.equal(found(x), net(x))
+    assert found.sha256 == sha256_of(path)
+    assert found.name == "net@my_net.Linear"
+
+
+def test_a_file_may_have_the_network_of_one_of_our_classifiers(digits, tmp_path):
+    path = tmp_path / "a@b.safetensors"
+    path.write_bytes((WEIGHTS / "digits-cnn.safetensors").read_bytes())
+    found = load_classifier(f"file:{path}@digits-cnn", dataset=digits, folder=tmp_path)
+    shipped = load_classifier("digits-cnn", dataset=digits, folder=tmp_path)
+    x = digits.images("test", torch.arange(4))
+    assert torch.equal(found(x), shipped(x))
+    assert found.sha256 == shipped.sha256
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.mkdir, ("exploded",))
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "bare"])
+def test_a_malicious_pickle_is_refused_and_runs_nothing(digits, tmp_path, monkeypatch, form):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "net.pt"
+    if form == "bare":
+        path.write_bytes(pickle.dumps({"fc.weight": Bomb()}))
+    else:
+        torch.save({"fc": Bomb()}, path, _use_new_zipfile_serialization=form == "zip")
+    with pytest.raises(BenchError, match="could run code"):
+        load_classifier(f"file:{path}@digits-cnn", dataset=digits, folder=tmp_path)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", "no weights file"),
+        ("html", "web page"),
+        ("empty", "empty"),
+        ("truncated", "damaged|whole safetensors"),
+        ("truncated pt", "damaged"),
+        ("list", "no state dict"),
+        ("other network", "not of this architecture"),
+        ("other shapes", "not of this architecture"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_line(digits, architectures, tmp_path, kind, message):
+    path = tmp_path / "net.pt"
+    shipped = (WEIGHTS / "digits-cnn.safetensors").read_bytes()
+    architecture = "digits-cnn"
+    if kind in ("html", "empty"):
+        path.write_bytes({"html": b"<!DOCTYPE html>", "empty": b""}[kind])
+    elif kind == "truncated":
+        path.write_bytes(shipped[:5000])
+    elif kind == "truncated pt":
+        torch.save(Linear().state_dict(), path)
+        path.write_bytes(path.read_bytes()[:1500])
+    elif kind == "list":
+        torch.save([1, 2], path)
+    elif kind == "other network":
+        torch.save(Linear().state_dict(), path)
+    elif kind == "other shapes":
+        architecture = "my_net:Linear"
+        torch.save(five().state_dict(), path)
+    with pytest.raises(BenchError, match=message) as caught:
+        load_classifier(f"file:{path}@{architecture}", dataset=digits, folder=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ("", "expected file:PATH@ARCHITECTURE"),
+        ("digits-cn", "Did you mean 'digits-cnn'"),
+        ("my_net:Nowhere", "cannot be made"),
+        ("nowhere_at_all:Net", "cannot be made"),
+        ("my_net:nothing", "made no torch.nn.Module"),
+        ("my_net:five", r"logits of shape \(1, 5\)"),
+        ("mnist-cnn", "not of this architecture"),
+    ],
+)
+def test_a_wrong_architecture_is_one_clear_line(
+    digits, architectures, tmp_path, architecture, message
+):
+    path = tmp_path / "net.pt"
+    torch.save(five().state_dict(), path)
+    at = f"@{architecture}" if architecture else ""
+    with pytest.raises(BenchError, match=message):
+        load_classifier(f"file:{path}{at}", dataset=digits, folder=tmp_path)
+
+
+def test_a_network_for_other_images_is_refused(tmp_path, digits):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes((WEIGHTS / "mnist-mlp.safetensors").read_bytes())
+    with pytest.raises(BenchError, match=r"takes no images of shape \(1, 8, 8\)"):
+        load_classifier(f"file:{path}@mnist-mlp", dataset=digits, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("digits-cn", "Did you mean 'digits-cnn'"),
+        ("mnist-cnn", "is for mnist, not for digits"),
+        ("nowhere_at_all:Source", "cannot be imported"),
+        ("my_net:Linear", "is no classifier"),
+    ],
+)
+def test_a_wrong_name_is_one_clear_line(digits, architectures, name, message):
+    with pytest.raises(BenchError, match=message):
+        load_classifier(name, dataset=digits, folder=digits.folder)
+
+
+def test_names_are_listed_without_torch_or_robustbench():
+    program = (
+        "import sys\n"
+        "from benchmark.classifiers.names import classifier_names\n"
+        "print(*classifier_names('cifar10'))\n"
+        "assert not {'torch', 'robustbench', 'timm'} & set(sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    names = ran.stdout.split()
+    assert names[0] == "standard-r18"
+    assert "Gowal2021Improving_28_10_ddpm_100m" in names
+    assert len(names) == len(set(names)) > 100
+
+
+def test_the_default_comes_first_and_every_own_name_has_a_note():
+    assert classifier_names("digits") == list(DIGITS)
+    assert all(classifier_note(name) for name in CLASSIFIERS.names())
+
+
+def recipe(**more):
+    return ClassifierRecipe(classifier="digits-mlp", steps=60, batch_size=64, **more)
+
+
+def setting():
+    return Setting(
+        dataset="digits",
+        shape=(1, 8, 8),
+        classes=10,
+        threat=Threat.parse("linf:0.15"),
+        device=torch.device("cpu"),
+    )
+
+
+def test_a_classifier_learns_by_its_recipe_and_twice_the_same(digits, tmp_path):
+    outs = [tmp_path / f"{i}.safetensors" for i in range(2)]
+    for out in outs:
+        train(recipe(), setting(), digits, out=out, options=TrainingOptions(seed=1))
+    assert sha256_of(outs[0]) == sha256_of(outs[1])
+    found = load_classifier(f"file:{outs[0]}@digits-mlp", dataset=digits, folder=tmp_path)
+    assert accuracy(found, digits, 500) > 0.8
+
+
+def test_the_adversarial_recipe_updates_on_attacked_images_alone(digits):
+    seen = {}
+
+    def attack(module, x, y, draws):
+        seen.update(training=module.training, x=x, path=draws.path)
+        return x + 1
+
+    wrapped = AdversarialRecipe(inner=recipe(shift=0))
+    wrapped.build(setting(), {wrapped.attacks[0]: attack})
+    inputs = []
+    wrapped.inner.network.register_forward_hook(
+        lambda _module, given, _out: inputs.append(given[0].clone())
+    )
+    x, y = digits.images("train", torch.arange(8)), digits.labels("train")[:8]
+    draws = Draws.of(0, torch.arange(8), "train", 0)
+    wrapped.step(x, y, step=0, draws=draws)
+    assert seen["training"] is False
+    assert torch.equal(seen["x"], x)
+    assert len(inputs) == 1
+    assert torch.equal(inputs[0], x + 1)
+    assert (wrapped.steps, wrapped.batch_size) == (60, 64)
+
+
+def test_an_image_is_shifted_by_its_own_offset_and_within_bounds():
+    x = torch.zeros(64, 1, 8, 8)
+    x[:, 0, 4, 4] = 1
+    draws = Draws.of(0, torch.arange(64), "shift")
+    moved = shifted(x, 1, draws)
+    places = {divmod(int(i), 8) for i in moved.flatten(1).argmax(1)}
+    assert places == {(r, c) for r in (3, 4, 5) for c in (3, 4, 5)}
+    assert moved.sum() == 64
+    assert torch.equal(shifted(x[9:10], 1, draws.take(torch.tensor([9]))), moved[9:10])
+    assert shifted(x, 0, draws) is x
+
+
+def test_the_learning_rate_rises_for_a_tenth_and_falls_to_zero():
+    rates = [one_cycle(step, 100, 2.0) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
+    assert max(rates) == pytest.approx(2.0)
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert 0 < rates[-1] < 0.01
+
+
+def test_standard_r18_is_not_trained_here():
+    with pytest.raises(BenchError, match="not trained here"):
+        CLASSIFIERS.get("standard-r18")().recipe(is_adversarial=False)
