@@ -1,0 +1,122 @@
+"""A function call in a process of its own, which ends with its caller however that one ends."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cloudpickle
+import torch
+
+from benchmark.errors import BenchError
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+_CALL, _ANSWER, _COMPLAINT = "call.pickle", "answer.pickle", "stderr.txt"
+_TAIL = 4000
+"""How many characters of a dead process's last words are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arithmetic:
+    """torch's settings of a process that decide rounding or speed; a new process does not inherit them."""
+
+    threads: int
+    is_deterministic: bool
+    is_benchmarking: bool
+    tf32: tuple[bool, bool]
+
+    @classmethod
+    def here(cls) -> _Arithmetic:
+        return cls(
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.backends.cudnn.benchmark,
+            (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32),
+        )
+
+    def apply(self) -> None:
+        torch.set_num_threads(self.threads)
+        torch.use_deterministic_algorithms(self.is_deterministic)
+        torch.backends.cudnn.benchmark = self.is_benchmarking
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.tf32
+
+
+def call_alone(function: Callable[[A], R], argument: A) -> R:
+    """`function(argument)` in a new process, so that nothing global of ours is touched.
+
+    Function, argument and result travel by cloudpickle: classes of `__main__` travel whole, and no
+    `if __name__ == "__main__"` is needed. What the process prints is dropped.
+
+    Raises:
+        BenchError: The function raised it.
+        RuntimeError: The process ended in any other way than by returning; its last words are quoted.
+    """
+    paths = [path or str(Path.cwd()) for path in sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    with tempfile.TemporaryDirectory(prefix="purifybench-") as name:
+        folder = Path(name)
+        call = (_Arithmetic.here(), cloudpickle.dumps((function, argument)))
+        (folder / _CALL).write_bytes(pickle.dumps(call))
+        with (folder / _COMPLAINT).open("wb") as complaint:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "benchmark.isolation", name],
+                env=environment,
+                stdin=subprocess.PIPE,  # never written to: when we are gone, the child reads its end
+                stdout=subprocess.DEVNULL,
+                stderr=complaint,
+            )
+            try:
+                status = process.wait()
+            finally:
+                process.kill()
+                process.wait()
+                if process.stdin:
+                    process.stdin.close()
+        if status:
+            last_words = (folder / _COMPLAINT).read_text(errors="replace")[-_TAIL:]
+            raise RuntimeError(
+                f"the process of {function.__module__}.{function.__qualname__} ended with status "
+                f"{status}:\n{last_words}"
+            )
+        is_good, answer = pickle.loads((folder / _ANSWER).read_bytes())
+    if not is_good:
+        raise answer
+    result: R = answer
+    return result
+
+
+def _end_with_caller() -> None:
+    """Ends this process at once when its caller's end of stdin is gone."""
+
+    def watch() -> None:
+        os.read(0, 1)  # not sys.stdin: its lock would be held while the interpreter shuts down
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _answer(folder: Path) -> None:
+    """The child's part: reads the call, makes it, writes the answer."""
+    _end_with_caller()
+    arithmetic, packed = pickle.loads((folder / _CALL).read_bytes())
+    arithmetic.apply()
+    function, argument = pickle.loads(packed)
+    try:
+        answer = (True, function(argument))
+    except BenchError as error:
+        answer = (False, error)
+    (folder / _ANSWER).write_bytes(cloudpickle.dumps(answer))
+
+
+if __name__ == "__main__":
+    _answer(Path(sys.argv[1]))

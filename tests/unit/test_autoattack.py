@@ -1,0 +1,201 @@
+"""AutoAttack: truth, its own process, and what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import attacks.autoattack
+from attacks.autoattack import AutoAttack
+from benchmark.errors import BenchError, ContractBroken
+from benchmark.isolation import call_alone
+from benchmark.threat import Norm
+from benchmark.truths import LinearTask, linear_failures
+from benchmark.victim import GradientMode
+from tests.toys import Noise, Quantised, Same, image_draws, linear_target
+
+ROOT = Path(__file__).parents[2]
+TASK = LinearTask.make(n=3, classes=4, shape=(1, 6, 6))
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Spares the seconds that a new process takes; upstream's marks on this one are wiped off."""
+    monkeypatch.setattr(attacks.autoattack, "call_alone", lambda function, order: function(order))
+    trace = sys.gettrace()
+    with torch.random.fork_rng():
+        yield
+    sys.settrace(trace)
+
+
+@pytest.mark.parametrize(
+    ("norm", "defense", "mode"),
+    [
+        (Norm.LINF, Same(), GradientMode.EXACT),
+        (Norm.L2, Same(), GradientMode.BPDA),
+        (Norm.LINF, Quantised(), GradientMode.BPDA),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+@pytest.mark.usefixtures("in_this_process")
+def test_standard_succeeds_just_above_the_exact_margin_and_never_just_below(norm, defense, mode):
+    target = linear_target(TASK, defense, mode=mode)
+    assert linear_failures(AutoAttack(), TASK, target, norm) == []
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_stochastic_victim_gets_rand_and_a_deterministic_one_standard():
+    run = {}
+    for defense in (Noise(), Same()):
+        target = linear_target(TASK, defense)
+        threat = TASK.threat(Norm.LINF, 1.2)
+        AutoAttack()(target, TASK.x, TASK.y, threat=threat, draws=image_draws(3))
+        run[defense.name] = target
+    assert run["noise"].backwards >= 20 * 101 * 3  # EOT 20, 101 gradients for APGD-CE alone
+    assert run["same"].backwards == 101 * 3
+    assert run["same"].trace == [0.0]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_its_warnings_come_back():
+    target = linear_target(TASK, Noise())
+    threat = TASK.threat(Norm.LINF, 1.5)
+    attack = AutoAttack(version="standard")
+    attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(3))
+    assert any("randomized" in message for message in target.warnings)
+
+
+def test_its_own_process_gives_the_same_and_leaves_our_generator_alone(monkeypatch):
+    threat = TASK.threat(Norm.LINF, 1.05)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    there = linear_target(TASK, Same())
+    images = AutoAttack()(there, TASK.x, TASK.y, threat=threat, draws=image_draws(3))
+    assert torch.equal(torch.get_rng_state(), state)
+    monkeypatch.setattr(attacks.autoattack, "call_alone", lambda function, order: function(order))
+    here = linear_target(TASK, Same())
+    trace = sys.gettrace()
+    with torch.random.fork_rng():
+        again = AutoAttack()(here, TASK.x, TASK.y, threat=threat, draws=image_draws(3))
+    sys.settrace(trace)
+    assert torch.equal(images, again)
+    assert (there.forwards, there.backwards) == (here.forwards, here.backwards)
+
+
+@pytest.mark.parametrize(("classes", "version"), [(3, "standard"), (2, "rand"), (9, "quick")])
+def test_too_few_classes_or_an_unknown_version_are_refused(classes, version):
+    target = linear_target(TASK)
+    target.classes = classes
+    threat = TASK.threat(Norm.LINF, 1.0)
+    with pytest.raises(BenchError, match="autoattack"):
+        AutoAttack(version=version)(target, TASK.x, TASK.y, threat=threat, draws=image_draws(3))
+
+
+def refuse(message):
+    raise ContractBroken(message)
+
+
+def die(status):
+    os._exit(status)
+
+
+def test_a_mistake_of_the_users_comes_back_as_it_is():
+    with pytest.raises(ContractBroken, match=r"^left the budget$"):
+        call_alone(refuse, "left the budget")
+
+
+def test_a_process_that_dies_is_never_taken_for_a_result():
+    with pytest.raises(RuntimeError, match="ended with status 7"):
+        call_alone(die, 7)
+
+
+GUARDLESS = """
+import torch
+from attacks.autoattack import AutoAttack
+from benchmark.threat import Norm
+from benchmark.truths import LinearTask, linear_failures
+from tests.toys import Same, image_draws, linear_target
+
+class Mine(Same):
+    name = "mine"
+    def purify(self, x, *, draws):
+        return 1 - (1 - x)
+
+task = LinearTask.make(n=2, classes=4, shape=(1, 6, 6))
+target = linear_target(task, Mine())
+x_adv = AutoAttack()(
+    target, task.x, task.y, threat=task.threat(Norm.LINF, 1.05), draws=image_draws(2)
+)
+print("fooled", int((task.room(x_adv) < 0).sum()))
+"""
+
+
+def test_a_script_without_a_main_guard_may_define_the_defense_itself(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(GUARDLESS)
+    done = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "fooled 2\n", done.stderr
+
+
+LINGERING = """
+import os, pathlib, sys, time
+from benchmark.isolation import call_alone
+
+def linger(path):
+    pathlib.Path(path + ".part").write_text(str(os.getpid()))
+    os.replace(path + ".part", path)
+    time.sleep(120)
+
+call_alone(linger, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_is_left_when_the_caller_is_interrupted_or_killed(tmp_path, how):
+    script, pid_file = tmp_path / "script.py", tmp_path / "pid"
+    script.write_text(LINGERING)
+    caller = subprocess.Popen(
+        [sys.executable, script, pid_file],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert within(90, pid_file.exists)
+        pid = int(pid_file.read_text())
+        assert is_running(pid)
+        caller.send_signal(how)
+        caller.wait(30)
+        assert within(30, lambda: not is_running(pid))
+    finally:
+        caller.kill()
+        caller.wait()
+
+
+def within(seconds, condition):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z")
