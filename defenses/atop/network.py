@@ -43,7 +43,8 @@ class GatedConv(nn.Module):
 
 def elu(a: Tensor) -> Tensor:
     """ELU, `a` above 0 and `exp(a) - 1` below, in vectorised steps: half the time of torch's own on a CPU."""
-    return a.relu() + a.clamp_max(0.0).exp() - 1
+    below = a.clamp_max(0.0)
+    return (a - below) + (below.exp() - 1)  # its derivative at 0 is 1 whatever clamp's is there
 
 
 class Generator(nn.Module):
