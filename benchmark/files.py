@@ -1,0 +1,45 @@
+"""Files written whole or not at all: a temporary file in the same folder, fsync, rename."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from benchmark.errors import BenchError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader, or a process started after a crash, finds all of it or the old one.
+
+    Raises:
+        BenchError: The folder cannot be made or written, or the disk is full; nothing half-written is left.
+    """
+    part = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"
+        )
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(part).chmod(0o644)
+        os.replace(part, path)  # noqa: PTH105 (a test plants a kill exactly here)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if part:
+            Path(part).unlink(missing_ok=True)
+        raise BenchError(
+            f"cannot write {path}: {error.strerror or error}; choose a folder that can be written, "
+            f"with room on its disk"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
