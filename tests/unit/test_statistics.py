@@ -80,7 +80,9 @@ def test_a_rate_that_is_no_outcome_is_refused_as_one():
         interval([0.5], is_binary=True)
 
 
-@pytest.mark.parametrize(("both", "only_a", "only_b"), [(5, 0, 0), (5, 1, 0), (9, 3, 12), (0, 7, 7)])
+@pytest.mark.parametrize(
+    ("both", "only_a", "only_b"), [(5, 0, 0), (5, 1, 0), (9, 3, 12), (0, 7, 7)]
+)
 def test_mcnemar_is_the_exact_binomial_test_on_what_differs(both, only_a, only_b):
     a = [True] * (both + only_a) + [False] * only_b
     b = [True] * both + [False] * only_a + [True] * only_b
@@ -121,7 +123,7 @@ def test_on_outcomes_of_0_and_1_the_sign_flip_test_is_mcnemars():
 
 def test_equal_rates_never_differ_and_unequal_lengths_are_refused():
     assert sign_flip([0.3, 0.7], [0.3, 0.7]) == 1.0
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         sign_flip([0.3], [0.3, 0.7])
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         mcnemar([True], [])

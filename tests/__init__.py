@@ -1,0 +1,1 @@
+"""The tests, and the toys they share."""
