@@ -84,7 +84,9 @@ def list_models(*, dataset: str | None, as_json: bool) -> None:
         for name in classifier_names(of)
     ]
     if not rows:
-        raise BenchError(f"no classifier is known for dataset {dataset!r}; known: {', '.join(DATASETS.names())}")
+        raise BenchError(
+            f"no classifier is known for dataset {dataset!r}; known: {', '.join(DATASETS.names())}"
+        )
     _show(rows, as_json=as_json)
 
 

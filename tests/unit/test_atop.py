@@ -260,7 +260,9 @@ def test_the_discriminator_has_layers_of_spectral_norm_one():
         scores = critic(x, torch.zeros(4, 1, 8, 8)).detach()
     assert scores.shape == (4, 16 * 2 * 2)
     for layer in critic.layers:
-        assert abs(float(torch.linalg.matrix_norm(layer[0].weight.detach().flatten(1), 2)) - 1) < 1e-3
+        assert (
+            abs(float(torch.linalg.matrix_norm(layer[0].weight.detach().flatten(1), 2)) - 1) < 1e-3
+        )
 
 
 # Losses and recipe

@@ -13,10 +13,10 @@ import torch
 from sklearn.datasets import load_digits
 from torchvision import datasets as sources
 
-from benchmark.shelf import DATASETS
 from benchmark.datasets.vision import CIFAR10, MNIST
 from benchmark.errors import BenchError
 from benchmark.loading import data_folder, load_dataset
+from benchmark.shelf import DATASETS
 from benchmark.threat import Threat
 
 

@@ -1,0 +1,151 @@
+"""Assembly: a finished run becomes an entry; what is missing becomes a named gap, never robustness."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from benchmark.criterion import Rule
+from benchmark.entry import SCHEMA_VERSION, Columns, Entry, PerImage
+from benchmark.evaluated import Evaluated
+from benchmark.flags import flags_of
+from benchmark.gathered import Gathered
+from benchmark.identity import (
+    Asked,
+    ClassifierIdentity,
+    DatasetIdentity,
+    DefenseIdentity,
+    ProtocolIdentity,
+    Stage,
+    ThreatIdentity,
+)
+from benchmark.job import Job, Plugin
+from benchmark.measured import choose, rates
+from benchmark.protocol import Column
+
+_FAMILIES = tuple(column for column in Column if column is not Column.CLEAN)
+
+
+def assemble(evaluated: Evaluated) -> Entry:
+    """The entry of a finished run (DESIGN section 7).
+
+    Under each rule, an image's worst case is *one* candidate, chosen on `select` draws over the clean image and
+    every row that counts, and scored on `score` draws. A row that failed, lacks a shard or could not be planned
+    is a gap: its column has no value and the entry is marked; images that such a row did finish still enter
+    the worst case, since leaving them out would make the defense look stronger. Without a whole clean row there
+    are no rates at all.
+
+    Raises:
+        BenchError: Nothing was planned, or rows met different images.
+        ValueError: The results do not fit the plan (a bug of ours).
+    """
+    made = Gathered.of(evaluated)
+    entry = Entry(
+        schema_version=SCHEMA_VERSION,
+        status="gaps" if made.gaps else "complete",
+        gaps=tuple(made.gaps),
+        preliminary=_is_preliminary(evaluated),
+        protocol=_protocol(evaluated),
+        defense=_defense(evaluated, made.job),
+        classifier=ClassifierIdentity(
+            name=made.job.classifier.name, sha256=made.job.classifier.sha256
+        ),
+        dataset=_dataset(evaluated, made),
+        threat=_threat(evaluated, made.job),
+        criterion=Asked(
+            draws=made.job.criterion.draws,
+            vote=made.job.criterion.vote,
+            any_of=made.job.criterion.any_of,
+        ),
+        seed=made.job.seed,
+        precision=made.job.precision,
+        key_version=made.job.key_version,
+        clean=rates(made.clean) if made.clean else None,
+        columns=Columns(**{column.value: made.family(column) for column in _FAMILIES}),
+        worst=rates(made.counting()) if made.clean else None,
+        undefended=made.undefended(),
+        flags=(),
+        cost=made.cost(),
+        attacks=tuple(made.record(measured) for measured in made.attacks),
+        sources=tuple(made.record(measured) for measured in made.sources),
+        per_image=_per_image(evaluated, made),
+        command=evaluated.command,
+        environment=dict(evaluated.environment),
+    )
+    return entry.model_copy(update={"flags": flags_of(entry)})
+
+
+def _is_preliminary(evaluated: Evaluated) -> bool:
+    asked = evaluated.protocol.samples
+    return evaluated.protocol.preliminary or (
+        asked is not None and len(evaluated.subject.indices) < asked
+    )
+
+
+def _protocol(evaluated: Evaluated) -> ProtocolIdentity:
+    protocol = evaluated.protocol
+    return ProtocolIdentity(
+        name=protocol.name,
+        version=protocol.version,
+        sha256=protocol.sha256(),
+        samples=protocol.samples,
+    )
+
+
+def _defense(evaluated: Evaluated, job: Job) -> DefenseIdentity:
+    subject = evaluated.subject
+    return DefenseIdentity(
+        label=subject.label,
+        stages=tuple(_stage(plugin) for plugin in job.defenses),
+        gradient=str(subject.gradient),
+        stochastic=subject.is_stochastic,
+        add_on=subject.is_add_on,
+    )
+
+
+def _stage(plugin: Plugin) -> Stage:
+    return Stage(
+        plugin=plugin.path,
+        label=plugin.label,
+        arguments=json.loads(plugin.arguments),
+        source_sha256=plugin.source,
+        weights_sha256=plugin.weights,
+    )
+
+
+def _dataset(evaluated: Evaluated, made: Gathered) -> DatasetIdentity:
+    subject = evaluated.subject
+    pixels = [result.pixels_sha256 for row in made.clean[:1] for result in row.finished]
+    return DatasetIdentity(
+        name=made.job.dataset,
+        split=subject.split,
+        n=len(subject.indices),
+        indices_sha256=_sha256(str(index) for index in subject.indices),
+        pixels_sha256=_sha256(pixels) if pixels else "",
+    )
+
+
+def _sha256(words: Iterable[str]) -> str:
+    return hashlib.sha256(",".join(words).encode()).hexdigest()
+
+
+def _threat(evaluated: Evaluated, job: Job) -> ThreatIdentity:
+    return ThreatIdentity(
+        norm=job.threat.norm.value,
+        eps=job.threat.eps,
+        text=str(job.threat),
+        input_shape=evaluated.subject.shape,
+    )
+
+
+def _per_image(evaluated: Evaluated, made: Gathered) -> PerImage:
+    clean = choose(made.clean, Rule.SINGLE) if made.clean else None
+    worst = choose(made.counting(), Rule.SINGLE) if made.clean else None
+    return PerImage(
+        indices=evaluated.subject.indices,
+        labels=evaluated.subject.labels,
+        clean=clean.bits if clean else (),
+        worst=worst.bits if worst else (),
+        chosen=worst.rows if worst else (),
+    )

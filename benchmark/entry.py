@@ -1,0 +1,250 @@
+"""Entries: what a leaderboard publishes for one defense, classifier, dataset, threat and protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, model_validator
+
+from benchmark.identity import (
+    Amount,
+    Arguments,
+    Asked,
+    ClassifierIdentity,
+    Count,
+    DatasetIdentity,
+    DefenseIdentity,
+    ProtocolIdentity,
+    Share,
+    Strict,
+    ThreatIdentity,
+    Words,
+)
+from benchmark.protocol import Column
+from benchmark.threat import Knowledge
+
+SCHEMA_VERSION: Final = 1
+"""Raised whenever an entry's fields or their meaning change."""
+ROUNDING = 1e-9
+"""How far a published rate may lie from the mean of its own outcomes."""
+
+Outcomes = Annotated[str, Field(pattern=r"^[01]+$")]
+"""Of one image under the single-draw rule: `1` (true label predicted) or `0`, one for each `score` draw."""
+
+
+class Rate(Strict):
+    """A share of right outcomes with its 95 % interval, all in [0, 1]."""
+
+    value: Share
+    low: Share
+    high: Share
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Rate:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"{self.value} lies outside its interval {self.low} to {self.high}")
+        return self
+
+
+class Rates(Strict):
+    """One quantity under each rule of `benchmark.criterion.Rule`, each with its own choice of images."""
+
+    single: Rate
+    vote: Rate
+    any_of: Rate
+
+
+class Family(Strict):
+    """A column: one image chosen for each original over the clean one and this family's rows."""
+
+    rows: tuple[str, ...]
+    """Ids of the attacks that were planned for it."""
+    is_complete: bool
+    rates: Rates | None
+    """None where a row of it is a gap: what is missing is never counted as withstood."""
+
+    @model_validator(mode="after")
+    def _gaps_have_no_value(self) -> Family:
+        if self.rates is not None and not self.is_complete:
+            raise ValueError("an incomplete column has no rates")
+        return self
+
+
+class Columns(Strict):
+    """The families; None where the protocol has none of that kind for such a victim."""
+
+    oblivious: Family | None
+    autoattack: Family | None
+    adaptive: Family | None
+    auxiliary: Family | None
+    transfer: Family | None
+
+
+class Undefended(Strict):
+    """The bare classifier, on the very images that were made on it; None where no row measured it."""
+
+    clean: Rate | None
+    oblivious: Rate | None
+
+
+class Cost(Strict):
+    """What was spent for each image; the verdict's own passes are not counted."""
+
+    forwards_per_image: Amount
+    backwards_per_image: Amount
+    seconds_per_image: Amount
+    """The only kind of field in which two runs of the same command differ (`without_timing`)."""
+
+
+class AttackRecord(Strict):
+    """One row of the protocol: an attack on the victim, or a source made on a bare classifier."""
+
+    id: str
+    column: Column | None
+    """None for a source."""
+    knowledge: Knowledge
+    attack: str
+    plugin: str
+    arguments: Arguments
+    source_sha256: str
+    gradient: str
+    eot: Annotated[int, Field(ge=1)]
+    counts: bool
+    """Whether it enters the worst case."""
+    classifier: str
+    """The one attacked, bare for a source."""
+    job_key: str
+    status: Literal["ok", "gap"]
+    error: str
+    rates: Rates | None
+    """Of the worse of the clean image and this row's, for each image; of a source, on its own victim."""
+    outcomes: tuple[Outcomes, ...]
+    """Those that `rates.single` is the mean of, one string an image; empty where it is a gap."""
+    cost: Cost
+    trace: tuple[Share, ...]
+    """Share of images still classified rightly, step by step."""
+    warnings: tuple[str, ...]
+    zero_gradients: Share
+    """Share of gradients that were zero everywhere."""
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> AttackRecord:
+        if (self.status == "gap") != bool(self.error):
+            raise ValueError("a gap has an error, and nothing else has")
+        if self.status == "gap" and (self.rates or self.outcomes):
+            raise ValueError("a gap has no rates and no outcomes")
+        _refuse_other_mean(f"attack {self.id!r}", self.rates, self.outcomes)
+        return self
+
+
+class Gap(Strict):
+    """Something that the protocol asks for and that is not there."""
+
+    row: str
+    column: Column | None
+    reason: Annotated[str, Field(min_length=1)]
+
+
+class Flag(Strict):
+    """A verdict on a known sign of an evaluation that fails to attack (`benchmark.flags`)."""
+
+    id: str
+    value: float | None
+    threshold: float | None
+    verdict: Literal["ok", "raised", "not-run"]
+    detail: str
+
+
+class PerImage(Strict):
+    """What happened to each image, under the single-draw rule; empty rows where the clean row is a gap."""
+
+    indices: tuple[Count, ...]
+    labels: tuple[Count, ...]
+    clean: tuple[Outcomes, ...]
+    worst: tuple[Outcomes, ...]
+    chosen: tuple[str, ...]
+    """Id of the attack whose image was scored for the worst case."""
+
+
+class Entry(Strict):
+    """One row of a leaderboard, with all that it stands on."""
+
+    schema_version: Literal[1]
+    status: Literal["complete", "gaps"]
+    gaps: tuple[Gap, ...]
+    preliminary: bool
+    """Whether the protocol is a first look, or fewer images were taken than it asks for."""
+    protocol: ProtocolIdentity
+    defense: DefenseIdentity
+    classifier: ClassifierIdentity
+    dataset: DatasetIdentity
+    threat: ThreatIdentity
+    criterion: Asked
+    seed: int
+    precision: str
+    key_version: int
+    clean: Rates | None
+    columns: Columns
+    worst: Rates | None
+    """The worst case; its twin under each rule is `clean` under that rule."""
+    undefended: Undefended
+    flags: tuple[Flag, ...]
+    cost: Cost
+    """Of all rows, sources included."""
+    attacks: tuple[AttackRecord, ...]
+    sources: tuple[AttackRecord, ...]
+    per_image: PerImage
+    command: str
+    environment: Words
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Entry:
+        if (self.status == "gaps") != bool(self.gaps):
+            raise ValueError("status is 'gaps' exactly where gaps are named")
+        gaps = [row.id for row in (*self.attacks, *self.sources) if row.status == "gap"]
+        unnamed = set(gaps) - {gap.row for gap in self.gaps}
+        if unnamed:
+            raise ValueError(f"the gap {min(unnamed)!r} is not named among the gaps")
+        n, images = self.dataset.n, self.per_image
+        if len(images.indices) != n or len(images.labels) != n:
+            raise ValueError(f"expected {n} indices and labels, one an image")
+        scored = n if self.clean else 0
+        for name in ("clean", "worst", "chosen"):
+            if len(getattr(images, name)) != scored:
+                raise ValueError(f"per_image.{name}: expected {scored}, one an image")
+        if (self.clean is None) != (self.worst is None):
+            raise ValueError("a clean accuracy and a worst case come together or not at all")
+        if set(images.chosen) - {row.id for row in self.attacks}:
+            raise ValueError("per_image.chosen names an attack that is not there")
+        _refuse_other_mean("clean", self.clean, images.clean)
+        _refuse_other_mean("worst", self.worst, images.worst)
+        return self
+
+
+def mean_rate(outcomes: Sequence[str]) -> float:
+    """The mean over images of their shares of right outcomes; at least one image."""
+    return math.fsum(bits.count("1") / len(bits) for bits in outcomes) / len(outcomes)
+
+
+def _refuse_other_mean(name: str, rates: Rates | None, outcomes: Sequence[str]) -> None:
+    if (rates is None) != (not outcomes):
+        raise ValueError(f"{name}: rates and outcomes come together or not at all")
+    if rates and abs(rates.single.value - mean_rate(outcomes)) > ROUNDING:
+        raise ValueError(
+            f"{name}: the rate {rates.single.value} is not the mean of its outcomes "
+            f"({mean_rate(outcomes)})"
+        )
+
+
+def without_timing(entry: Entry) -> dict[str, Any]:
+    """An entry as plain JSON values, less how long it took: what two runs of one command agree on exactly."""
+    seconds = {"cost": {"seconds_per_image"}}
+    rows = {"__all__": seconds}
+    return entry.model_dump(mode="json", exclude=seconds | {"attacks": rows, "sources": rows})
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of an entry."""
+    return Entry.model_json_schema() | {"title": "purifybench leaderboard entry"}

@@ -1,0 +1,93 @@
+"""Entries on disk: JSON, checked field by field when read, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from benchmark.entry import SCHEMA_VERSION, Entry, json_schema
+from benchmark.errors import BenchError
+from benchmark.files import write_whole
+
+MEND = "make it again by running its command, or move it away"
+
+
+def read_entry(path: Path) -> Entry:
+    """An entry from its file.
+
+    Raises:
+        BenchError: It cannot be read, is no JSON, is of another schema, or says what no entry may.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BenchError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        values = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "it is nested without end"
+        raise BenchError(f"{path} is no JSON ({reason}); {MEND}") from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise BenchError(
+            f"{path}: expected an entry with schema_version {SCHEMA_VERSION}, got {_short(version)}; "
+            f"it was written by another version of purifybench, or is no entry ({MEND})"
+        )
+    try:
+        return Entry.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the entry"
+        raise BenchError(
+            f"{path}: {_short(place)}: {' '.join(first['msg'].split())}; got {_short(first['input'])}; "
+            f"{MEND}"
+        ) from error
+
+
+def write_entry(entry: Entry, path: Path) -> None:
+    """Writes an entry, whole or not at all; the same entry gives the same bytes.
+
+    Raises:
+        BenchError: The file cannot be written.
+    """
+    write_whole(path, entry_text(entry).encode())
+
+
+def entry_text(entry: Entry) -> str:
+    """An entry as JSON: fields in the schema's order, a list of plain values on one line."""
+    return _render(entry.model_dump(mode="json"), "") + "\n"
+
+
+def write_schema(leaderboards: Path) -> Path:
+    """Writes the JSON Schema of an entry to `schema.json` in the leaderboards' folder, and says where.
+
+    Raises:
+        BenchError: It cannot be written.
+    """
+    path = leaderboards / "schema.json"
+    write_whole(path, f"{json.dumps(json_schema(), indent=2, sort_keys=True)}\n".encode())
+    return path
+
+
+def _render(value: Any, indent: str) -> str:
+    deeper = indent + "  "
+    if isinstance(value, dict) and value:
+        items = [f"{json.dumps(key)}: {_render(item, deeper)}" for key, item in value.items()]
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        items = [_render(item, deeper) for item in value]
+    else:
+        return json.dumps(value, allow_nan=False)
+    left, right = "{}" if isinstance(value, dict) else "[]"
+    return left + ",".join(f"\n{deeper}{item}" for item in items) + f"\n{indent}{right}"
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,69 @@
+"""Gaps: what a protocol asks for and a run does not hold, named; and images that are not the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from benchmark.entry import Gap
+from benchmark.errors import BenchError
+from benchmark.evaluated import Evaluated
+from benchmark.measured import Measured
+from benchmark.protocol import AttackRow
+
+ENOUGH_CLASSES = 4
+"""With so many classes every loss exists (targeted DLR needs 4), so that no row may be left out of a plan."""
+
+
+def asked_rows(evaluated: Evaluated) -> list[AttackRow]:
+    """The protocol's rows that are meant for such a victim."""
+    kind = "stochastic" if evaluated.subject.is_stochastic else "deterministic"
+    return [row for row in evaluated.protocol.attacks if row.victims in ("all", kind)]
+
+
+def gaps_of(evaluated: Evaluated, gathered: Sequence[Measured]) -> Iterator[Gap]:
+    """All gaps of a run: rows that could not be planned, that are in no plan, and that failed or are not whole.
+
+    Args:
+        evaluated: The run.
+        gathered: Its rows.
+    """
+    columns = {row.id: row.column for row in evaluated.protocol.attacks}
+    for name, reason in evaluated.skipped.items():
+        yield Gap(
+            row=name,
+            column=columns.get(_base(name)),
+            reason=reason or "it could not be planned",
+        )
+    if evaluated.subject.classes >= ENOUGH_CLASSES:
+        planned = {_base(name) for name in (*(m.row.id for m in gathered), *evaluated.skipped)}
+        for row in asked_rows(evaluated):
+            if row.id not in planned:
+                yield Gap(
+                    row=row.id, column=row.column, reason="the protocol asks for it; no job did it"
+                )
+    for measured in gathered:
+        if measured.gap:
+            yield Gap(row=measured.row.id, column=measured.row.column, reason=measured.gap)
+
+
+def refuse_other_pixels(gathered: Sequence[Measured]) -> None:
+    """Refuses rows that met different images at the same place.
+
+    Raises:
+        BenchError: Some did.
+    """
+    seen: dict[tuple[int, int], str] = {}
+    for measured in gathered:
+        for result in measured.finished:
+            place = (result.start, result.stop)
+            if seen.setdefault(place, result.pixels_sha256) != result.pixels_sha256:
+                raise BenchError(
+                    f"expected the same images in all rows, but images {place[0]} to {place[1]} of row "
+                    f"{measured.row.id!r} are others: the dataset changed between runs; run it again "
+                    f"into another runs folder"
+                )
+
+
+def _base(name: str) -> str:
+    """The protocol's id of a row: without the gradient mode or the classifier behind it."""
+    return name.partition(":")[0]

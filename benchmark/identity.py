@@ -1,0 +1,104 @@
+"""Identities: which defense, classifier, images, threat and protocol an entry speaks of."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+def _ordered(value: Any) -> Any:
+    """A JSON value with sorted keys, so that equal values are equal text."""
+    if isinstance(value, dict):
+        return {key: _ordered(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("NaN and infinity are no JSON numbers")
+    return value
+
+
+Arguments = Annotated[dict[str, JsonValue], AfterValidator(_ordered)]
+Words = Annotated[dict[str, str], AfterValidator(_ordered)]
+
+
+class Strict(BaseModel):
+    """Refuses unknown fields, NaN and infinity, and strings where numbers belong; never changed once made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ProtocolIdentity(Strict):
+    """Which standard evaluation; entries are ranked together only where name, version and sha256 agree."""
+
+    name: str
+    version: int
+    sha256: str
+    samples: int | None
+    """Images that the protocol asks for; None for the whole split."""
+
+
+class Stage(Strict):
+    """One purifier of a chain."""
+
+    plugin: str
+    """`module:Class`."""
+    label: str
+    arguments: Arguments
+    source_sha256: str
+    weights_sha256: str
+    """Empty where it has no weights."""
+
+
+class DefenseIdentity(Strict):
+    """What was evaluated."""
+
+    label: str
+    stages: tuple[Stage, ...]
+    gradient: str
+    """What it declares: exact, almost-everywhere or none."""
+    stochastic: bool
+    add_on: bool
+    """Whether the classifier stays frozen and its own."""
+
+
+class ClassifierIdentity(Strict):
+    """The frozen classifier behind the purifier."""
+
+    name: str
+    sha256: str
+
+
+class DatasetIdentity(Strict):
+    """The images; two entries with equal hashes met the same ones."""
+
+    name: str
+    split: str
+    n: Annotated[int, Field(ge=1)]
+    indices_sha256: str
+    pixels_sha256: str
+    """Of the hashes of the shards' pixels and labels; empty where the clean row is a gap."""
+
+
+class ThreatIdentity(Strict):
+    """The budget, in pixel units of [0, 1] at the classifier's own resolution."""
+
+    norm: str
+    eps: Annotated[float, Field(gt=0)]
+    text: str
+    """As the command line takes it: `linf:8/255`."""
+    input_shape: tuple[int, int, int]
+    """`(c, h, w)`."""
+
+
+class Asked(Strict):
+    """How often the victim was asked: draws scored, k of the vote, n of any-of-n."""
+
+    draws: Annotated[int, Field(ge=1)]
+    vote: Annotated[int, Field(ge=1)]
+    any_of: Annotated[int, Field(ge=1)]

@@ -1,0 +1,119 @@
+"""Publishing: where an entry belongs, and the page of each folder, made from all entries that lie in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.entry import Entry
+from benchmark.entry_files import read_entry
+from benchmark.errors import BenchError
+from benchmark.files import write_whole
+from benchmark.leaderboard import to_markdown
+from benchmark.names import file_name, short_hash
+
+PAGE = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What publishing a folder did.
+
+    Args:
+        page: The page that was written.
+        entries: Those on it.
+        damaged: One line for each file that could not be read; the page names them too.
+    """
+
+    page: Path
+    entries: tuple[Entry, ...]
+    damaged: tuple[str, ...]
+
+
+def entry_path(leaderboards: Path, entry: Entry) -> Path:
+    """Where an entry belongs: `<dataset>/<threat>/<defense>--<model>.json`, with names safe for a file.
+
+    What would make it another row stands behind the model: the protocol unless it is `standard`, the number of
+    images where it is not the protocol's own. Where that file already holds another row (other arguments of
+    the defense, another version or content of the protocol, a name that a file system takes for the same), a
+    short hash follows. So an entry replaces its own earlier run and nothing else.
+    """
+    threat = entry.threat.text.replace(":", "-").replace("/", "-")
+    folder = leaderboards / file_name(entry.dataset.name) / file_name(threat)
+    parts = [file_name(entry.defense.label), file_name(entry.classifier.name)]
+    if entry.protocol.name != "standard":
+        parts.append(file_name(entry.protocol.name))
+    if entry.protocol.samples not in (None, entry.dataset.n):
+        parts.append(f"n{entry.dataset.n}")
+    path = folder / f"{'--'.join(parts)}.json"
+    return path.with_name(f"{path.stem}--{_hash(entry)}.json") if _is_others(path, entry) else path
+
+
+def publish_folder(folder: Path) -> Published:
+    """Writes a folder's page from every entry (`*.json`) in it.
+
+    A damaged entry does not stop the others: the page is written, names it, and it stands in what is returned.
+
+    Raises:
+        BenchError: There is no such folder, no entry in it, or the page cannot be written.
+    """
+    if not folder.is_dir():
+        raise BenchError(f"expected a folder of entries at {folder}; there is none")
+    entries, damaged, lines = [], [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            entries.append(read_entry(path))
+        except BenchError as error:
+            damaged.append(str(error))
+            lines.append(f"{path.name}: not an entry that this version can read")
+    if not entries and not damaged:
+        raise BenchError(
+            f"expected entries (*.json) in {folder}, found none; `bench run` writes them"
+        )
+    title = f"{folder.resolve().parent.name}, {folder.resolve().name}"
+    page = folder / PAGE
+    write_whole(page, to_markdown(entries, title, lines).encode())
+    return Published(page, tuple(entries), tuple(damaged))
+
+
+def publish(leaderboards: Path) -> list[Published]:
+    """Writes the page of every folder `<dataset>/<threat>` that holds entries.
+
+    Raises:
+        BenchError: There is no such folder, or a page cannot be written.
+    """
+    if not leaderboards.is_dir():
+        raise BenchError(f"expected a folder of leaderboards at {leaderboards}; there is none")
+    folders = sorted({path.parent for path in leaderboards.glob("*/*/*.json")})
+    return [publish_folder(folder) for folder in folders]
+
+
+def _is_others(path: Path, entry: Entry) -> bool:
+    """Whether a file holds another row; a damaged one is nobody's, and is mended by being written again."""
+    if not path.is_file():
+        return False
+    try:
+        return _identity(read_entry(path)) != _identity(entry)
+    except BenchError:
+        return False
+
+
+def _identity(entry: Entry) -> str:
+    """What makes two entries the same row, run again: not the weights, not the source, not the seed."""
+    stages = [(stage.plugin, stage.arguments) for stage in entry.defense.stages]
+    return json.dumps(
+        [
+            entry.defense.label,
+            stages,
+            entry.classifier.name,
+            [entry.dataset.name, entry.dataset.split, entry.dataset.n],
+            [entry.threat.norm, entry.threat.eps, entry.threat.input_shape],
+            [entry.protocol.name, entry.protocol.version, entry.protocol.sha256],
+        ],
+        sort_keys=True,
+    )
+
+
+def _hash(entry: Entry) -> str:
+    return short_hash(_identity(entry))

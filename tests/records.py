@@ -1,0 +1,190 @@
+"""Hand-built runs: what an evaluation hands to publishing, without any evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchmark.assembly import assemble
+from benchmark.criterion import Criterion, Outcome, Rule
+from benchmark.entry import Entry
+from benchmark.evaluated import Evaluated, Row, Subject
+from benchmark.job import Frozen, Job, Plugin
+from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
+from benchmark.results import Cost, Result, Status
+from benchmark.threat import Knowledge, Threat
+
+COLUMNS = {
+    "clean": (Column.CLEAN, Knowledge.OBLIVIOUS),
+    "oblivious": (Column.OBLIVIOUS, Knowledge.OBLIVIOUS),
+    "autoattack": (Column.AUTOATTACK, Knowledge.WHITE_BOX),
+    "pgd": (Column.ADAPTIVE, Knowledge.WHITE_BOX),
+    "fgsm": (Column.ADAPTIVE, Knowledge.WHITE_BOX),
+    "auxiliary": (Column.AUXILIARY, Knowledge.WHITE_BOX),
+    "transfer": (Column.TRANSFER, Knowledge.TRANSFER),
+}
+"""Column and knowledge of a row, by the first part of its id."""
+
+Cell = str | Outcome | Mapping[Rule, Outcome]
+"""What became of one image: bits alone, or an outcome, or one under each rule."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run to be; every field has a plain default.
+
+    Args:
+        rows: For each row's id one cell an image. `fgsm` and `pgd:bpda` are rows of the adaptive column.
+        sources: The same for rows on the bare classifier.
+        failed: Shards that crashed, as (row, first image).
+        missing: Shards that are not there, likewise.
+        traces: Of a row, the same for each of its shards.
+    """
+
+    rows: Mapping[str, Sequence[Cell]]
+    sources: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
+    is_stochastic: bool = False
+    failed: frozenset[tuple[str, int]] = frozenset()
+    missing: frozenset[tuple[str, int]] = frozenset()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    not_planned: frozenset[str] = frozenset()
+    traces: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    zero_gradients: Mapping[str, float] = field(default_factory=dict)
+    label: str = "toy"
+    weights: str = ""
+    arguments: str = '{"sigma": 0.25}'
+    model: str = "net"
+    dataset: str = "digits"
+    threat: str = "linf:8/255"
+    protocol: str = "standard"
+    version: int = 1
+    samples: int | None = None
+    classes: int = 10
+    pixels: str = "p"
+    seconds: float = 1.0
+
+    @property
+    def n(self) -> int:
+        return len(next(iter(self.rows.values())))
+
+    def evaluated(self, shard: int = 2) -> Evaluated:
+        """The run as publishing sees it, cut into shards of so many images."""
+        made = [self._row(name, is_source=False) for name in self.rows]
+        made += [self._row(name, is_source=True) for name in self.sources]
+        kept = [
+            row for row in made if row.id not in self.skipped and row.id not in self.not_planned
+        ]
+        return Evaluated(
+            subject=Subject(
+                label=self.label,
+                is_stochastic=self.is_stochastic,
+                gradient="exact",
+                is_add_on=True,
+                classes=self.classes,
+                shape=(1, 8, 8),
+                split="test",
+                indices=tuple(range(100, 100 + self.n)),
+                labels=tuple(i % self.classes for i in range(self.n)),
+            ),
+            protocol=self._protocol(),
+            rows=tuple(kept),
+            results={row.job.key: self._shards(row, shard) for row in kept},
+            skipped=self.skipped,
+            command="bench run",
+            environment={"torch": "2", "numpy": "1"},
+        )
+
+    def entry(self, shard: int = 2) -> Entry:
+        return assemble(self.evaluated(shard))
+
+    def _protocol(self) -> Protocol:
+        attacks: dict[str, AttackRow] = {}
+        for name in self.rows:
+            base = name.partition(":")[0]
+            column, knowledge = COLUMNS[base.partition("-")[0]]
+            attacks[base] = AttackRow(id=base, column=column, knowledge=knowledge, attack=base)
+        return Protocol(
+            name=self.protocol,
+            version=self.version,
+            summary="by hand",
+            samples=self.samples,
+            preliminary=self.protocol == "quick",
+            criterion=Asked(draws=4, vote=2, any_of=2),
+            sources=[
+                SourceRow(id=name.partition(":")[0], attack="pgd", against="bare")
+                for name in self.sources
+            ],
+            attacks=list(attacks.values()),
+        )
+
+    def _row(self, name: str, *, is_source: bool) -> Row:
+        base, _, mode = name.partition(":")
+        attack = base.partition("-")[0]
+        column, knowledge = (None, Knowledge.OBLIVIOUS) if is_source else COLUMNS[attack]
+        defenses = (Plugin("toys:Toy", self.label, self.arguments, "s" * 64, self.weights),)
+        asked = Criterion(4, 2, 2) if self.is_stochastic and not is_source else Criterion(1, 1, 1)
+        job = Job(
+            row=name,
+            defenses=() if is_source else defenses,
+            classifier=Frozen(self.model, "c" * 64),
+            dataset=self.dataset,
+            split="test",
+            threat=Threat.parse(self.threat),
+            attack=Plugin(f"attacks:{attack}", attack, json.dumps({"id": name}), "a" * 64),
+            gradient=mode if mode in ("exact", "bpda") else "exact",
+            eot=1,
+            is_source=is_source,
+            criterion=asked,
+            precision="float32",
+            seed=0,
+            engine="e",
+        )
+        counts = not is_source and not (self.is_stochastic and column is Column.AUTOATTACK)
+        return Row(id=name, job=job, column=column, knowledge=knowledge, counts=counts)
+
+    def _shards(self, row: Row, size: int) -> tuple[Result, ...]:
+        starts = [i for i in range(0, self.n, size) if (row.id, i) not in self.missing]
+        return tuple(self._shard(row, i, min(i + size, self.n)) for i in starts)
+
+    def _shard(self, row: Row, start: int, stop: int) -> Result:
+        place = {"job": row.job.key, "start": start, "stop": stop}
+        if (row.id, start) in self.failed:
+            return Result(**place, status=Status.FAILED, error="RuntimeError: it | crashed")
+        cells = (self.rows | self.sources)[row.id][start:stop]  # type: ignore[operator]
+        return Result(
+            **place,
+            status=Status.OK,
+            outcomes={rule: tuple(outcome(cell, rule) for cell in cells) for rule in Rule},
+            cost=Cost(forwards=3 * (stop - start), backwards=stop - start, seconds=self.seconds),
+            trace=self.traces.get(row.id, ()),
+            warnings=self.warnings.get(row.id, ()),
+            zero_gradients=self.zero_gradients.get(row.id, 0.0),
+            pixels_sha256=f"{self.pixels}{start}",
+        )
+
+
+def outcome(cell: Cell, rule: Rule = Rule.SINGLE) -> Outcome:
+    """A cell as an outcome; bits alone stand for draws that say on `select` what they say on `score`."""
+    if isinstance(cell, Outcome):
+        return cell
+    if isinstance(cell, str):
+        return Outcome(cell.count("1") / len(cell), 0.0, cell)
+    return cell[rule]
+
+
+def deterministic(**rows: str) -> dict[str, list[Cell]]:
+    """Rows of a deterministic victim, one character an image; `pgd_bpda` stands for `pgd:bpda`."""
+    return {name.replace("_", ":"): list(bits) for name, bits in rows.items()}
+
+
+WHOLE = deterministic(
+    clean="111110",
+    oblivious="111010",
+    autoattack="110100",
+    pgd="111000",
+    auxiliary="110100",
+    transfer="111110",
+)
+"""Six images; right in the worst case: the first two."""
