@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchmark.cli.options import device_option, model_option, task_options
+
+if TYPE_CHECKING:
+    from benchmark.checks import CheckOutcome
 
 
 @click.command("check")
@@ -46,7 +50,13 @@ def check_command(**options: Any) -> int:
         defense_args=parse_arguments(options["defense_args"]),
         **{name: options[name] for name in names},
     )
-    return _report(check_request(request), as_json=options["as_json"])
+    outcomes = check_request(request)
+    if options["as_json"]:
+        _print_json(outcomes)
+    else:
+        for outcome in outcomes:
+            _print(outcome)
+    return _status(outcomes, quiet=options["as_json"])
 
 
 @click.command("selftest")
@@ -61,18 +71,23 @@ def selftest_command(*, device: str, as_json: bool) -> int:
     """
     from benchmark.selftest import selftest  # here so that --help starts no torch
 
-    return _report(selftest(device), as_json=as_json)
-
-
-def _report(outcomes: list[Any], *, as_json: bool) -> int:
+    outcomes = selftest(device, None if as_json else _print)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(outcome) for outcome in outcomes], indent=2))
-    else:
-        for outcome in outcomes:
-            mark = (
-                click.style("ok  ", fg="green") if outcome.passed else click.style("FAIL", fg="red")
-            )
-            click.echo(f"{mark} {outcome.name}: {outcome.detail}")
-        failed = sum(not outcome.passed for outcome in outcomes)
+        _print_json(outcomes)
+    return _status(outcomes, quiet=as_json)
+
+
+def _print(outcome: CheckOutcome) -> None:
+    mark = click.style("ok  ", fg="green") if outcome.passed else click.style("FAIL", fg="red")
+    click.echo(f"{mark} {outcome.name}: {outcome.detail}")
+
+
+def _print_json(outcomes: Sequence[CheckOutcome]) -> None:
+    click.echo(json.dumps([dataclasses.asdict(outcome) for outcome in outcomes], indent=2))
+
+
+def _status(outcomes: Sequence[CheckOutcome], *, quiet: bool) -> int:
+    failed = sum(not outcome.passed for outcome in outcomes)
+    if not quiet:
         click.echo(f"{len(outcomes) - failed} passed, {failed} failed")
-    return 0 if all(outcome.passed for outcome in outcomes) else 1
+    return 1 if failed else 0
