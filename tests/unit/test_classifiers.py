@@ -107,6 +107,15 @@ def test_a_small_classifier_gives_the_same_logits_in_any_batch_and_mode(name, tm
     assert len(taps) >= 8
 
 
+def test_loading_leaves_the_global_generator_as_it_was(digits, tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes((WEIGHTS / "digits-cnn.safetensors").read_bytes())
+    before = torch.get_rng_state()
+    for name in ("digits-cnn", f"file:{path}@digits-cnn"):
+        load_classifier(name, dataset=digits, folder=tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 class Linear(nn.Module):
     """An architecture that a user brings along."""
 
