@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from benchmark.classifiers import small
 from benchmark.classifiers.names import CLASSIFIERS, classifier_names, classifier_note
 from benchmark.classifiers.training_recipe import (
     AdversarialRecipe,
@@ -27,7 +28,7 @@ from benchmark.threat import Threat
 from benchmark.training import TrainingOptions, train
 from benchmark.weights import sha256_of
 
-WEIGHTS = Path("benchmark/classifiers/weights")
+WEIGHTS = Path(small.__file__).parent / "weights"
 SMALL = [name for name in CLASSIFIERS.names() if name != "standard-r18"]
 DIGITS = ("digits-cnn", "digits-conv", "digits-mlp")
 

@@ -185,7 +185,7 @@ def test_npz_images_are_read_in_either_layout_as_bytes_or_floats(tmp_path, form)
     images = {
         "NHWC": RGB,
         "NCHW": RGB.transpose(0, 3, 1, 2),
-        "float": RGB.astype(np.float64) / 255,
+        "float": (RGB / 255).astype(">f8"),
     }[form]
     dataset = load_dataset(npz(tmp_path, images=images, labels=LABELS), folder=tmp_path)
     assert (dataset.name, dataset.shape, dataset.classes) == ("npz-mine", (3, 4, 5), 3)
@@ -226,6 +226,7 @@ def test_npz_may_say_its_layout_classes_threat_and_training_images(tmp_path):
         ({"images": np.full(RGB.shape, np.nan)}, r"floats in \[0, 1\]"),
         ({"images": RGB[:, :, :, :2]}, "channels must be 1 or 3"),
         ({"images": RGB[0, 0]}, r"got \(5, 3\)"),
+        ({"images": RGB[:0], "labels": LABELS[:0]}, "at least one pixel"),
         ({"labels": LABELS / 2}, "integers"),
         ({"labels": LABELS[:1]}, "one label an image"),
         ({"labels": LABELS - 1}, "labels from 0"),
