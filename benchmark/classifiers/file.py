@@ -44,7 +44,9 @@ def load_file(
         raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
     path = Path(path_text).expanduser()
     state = load_state(path)
-    network = fitted(_network(architecture, dataset), state, path)
+    with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
+        network = _network(architecture, dataset)
+    network = fitted(network, state, path)
     classifier = Classifier(
         network,
         name=f"{path.stem}@{architecture.replace(':', '.')}",

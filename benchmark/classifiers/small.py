@@ -113,7 +113,7 @@ class MnistMLP(_Small):
 class FashionCNN(_Small):
     """The default for `fashion_mnist`."""
 
-    name, dataset, steps = "fashion-cnn", "fashion_mnist", 2340
+    name, dataset, steps = "fashion-cnn", "fashion_mnist", 940
 
     def network(self) -> nn.Module:
         """Three blocks of two convolutions."""
@@ -123,7 +123,7 @@ class FashionCNN(_Small):
 class FashionConv(_Small):
     """The convolutional surrogate for `fashion_mnist`."""
 
-    name, dataset, steps = "fashion-conv", "fashion_mnist", 4680
+    name, dataset, steps = "fashion-conv", "fashion_mnist", 2340
 
     def network(self) -> nn.Module:
         """Residual blocks at 7x7."""
@@ -133,7 +133,7 @@ class FashionConv(_Small):
 class FashionMLP(_Small):
     """The perceptron surrogate for `fashion_mnist`."""
 
-    name, dataset, steps, shift = "fashion-mlp", "fashion_mnist", 7020, 0
+    name, dataset, steps, shift = "fashion-mlp", "fashion_mnist", 9360, 0
 
     def network(self) -> nn.Module:
         """Hidden layers of 384 and 256."""

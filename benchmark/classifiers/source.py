@@ -79,7 +79,9 @@ class ClassifierSource(ABC):
             BenchError: The weights cannot be had, or do not fit the network.
         """
         path = self.weights(folder)
-        network = fitted(self.network(), self.state(path), path)
+        with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
+            network = self.network()
+        network = fitted(network, self.state(path), path)
         classifier = Classifier(
             network, name=self.name, classes=self.classes, sha256=sha256_of(path)
         )

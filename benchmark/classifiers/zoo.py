@@ -48,13 +48,14 @@ def load_zoo(
         load_checkpoint(file)  # as data alone, whatever robustbench does afterwards
     utils = robustbench_module("robustbench.utils")
     try:
-        network: nn.Module = utils.load_model(
-            model_name=model.model,
-            model_dir=folder / "models",
-            dataset=model.dataset,
-            threat_model=model.norm,
-            custom_checkpoint=str(files[0]),
-        )
+        with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
+            network: nn.Module = utils.load_model(
+                model_name=model.model,
+                model_dir=folder / "models",
+                dataset=model.dataset,
+                threat_model=model.norm,
+                custom_checkpoint=str(files[0]),
+            )
     except (RuntimeError, KeyError, AttributeError, TypeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise BenchError(

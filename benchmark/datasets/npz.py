@@ -70,7 +70,7 @@ class NpzDataset(Dataset):
     def images(self, split: Split, indices: Tensor) -> Tensor:
         """Images `(b, c, h, w)`, float32 in [0, 1]; bytes over 255."""
         images = self._of(split)[0][indices]
-        return images.float().div(255) if images.dtype == torch.uint8 else images.float()
+        return images.float().div(255) if images.dtype == torch.uint8 else images
 
     def _of(self, split: Split) -> tuple[Tensor, Tensor]:
         if split not in self._splits:
@@ -110,11 +110,13 @@ class NpzDataset(Dataset):
         return pixels, torch.from_numpy(labels.astype(np.int64))
 
     def _pixels(self, images: NDArray[np.generic], layout: str, name: str) -> Tensor:
-        """Images `(n, c, h, w)`, bytes or floats as they came."""
+        """Images `(n, c, h, w)`, bytes as they came or float32."""
         is_float = np.issubdtype(images.dtype, np.floating)
         if not is_float and images.dtype != np.uint8:
             raise self._wrong(f"needs uint8, or floats in [0, 1], in {name}; got {images.dtype}")
-        if is_float and images.size:
+        if not images.size:
+            raise self._wrong(f"needs at least one pixel in {name}; got shape {images.shape}")
+        if is_float:
             low, high = float(images.min()), float(images.max())
             if not (low >= 0 and high <= 1):  # written so that NaN fails too
                 raise self._wrong(f"needs floats in [0, 1] in {name}; got {low:g} to {high:g}")
@@ -134,7 +136,7 @@ class NpzDataset(Dataset):
             raise self._wrong(
                 f"needs (n, h, w, c), (n, c, h, w) or (n, h, w) in {name}; got {images.shape}: {why}"
             )
-        pixels = torch.from_numpy(images)
+        pixels = torch.from_numpy(images.astype(np.float32) if is_float else images)
         if fitting == ["NHWC"]:
             pixels = pixels.permute(0, 3, 1, 2).contiguous()
         return pixels

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from benchmark.classifiers import small
 from benchmark.classifiers.names import CLASSIFIERS, classifier_names, classifier_note
 from benchmark.classifiers.training_recipe import (
     AdversarialRecipe,
@@ -27,7 +28,7 @@ from benchmark.threat import Threat
 from benchmark.training import TrainingOptions, train
 from benchmark.weights import sha256_of
 
-WEIGHTS = Path("benchmark/classifiers/weights")
+WEIGHTS = Path(small.__file__).parent / "weights"
 SMALL = [name for name in CLASSIFIERS.names() if name != "standard-r18"]
 DIGITS = ("digits-cnn", "digits-conv", "digits-mlp")
 
@@ -105,6 +106,15 @@ def test_a_small_classifier_gives_the_same_logits_in_any_batch_and_mode(name, tm
     assert not any(p.requires_grad for p in classifier.parameters())
     taps = classifier.features(x, classifier.tap_names())[1]
     assert len(taps) >= 8
+
+
+def test_loading_leaves_the_global_generator_as_it_was(digits, tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes((WEIGHTS / "digits-cnn.safetensors").read_bytes())
+    before = torch.get_rng_state()
+    for name in ("digits-cnn", f"file:{path}@digits-cnn"):
+        load_classifier(name, dataset=digits, folder=tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 class Linear(nn.Module):

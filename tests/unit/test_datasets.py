@@ -63,9 +63,9 @@ def test_subsets_are_nested_and_balanced(tmp_path):
     assert digits.labels("test")[order[:60]].bincount().tolist() == [6] * 10
 
 
-@pytest.mark.parametrize("name", DATASETS.names())
+@pytest.mark.parametrize("name", ["digits", "mnist", "fashion_mnist", "cifar10"])
 def test_what_a_dataset_declares_is_well_formed(name, tmp_path):
-    dataset = DATASETS.get(name)(folder=tmp_path)
+    dataset = load_dataset(name, folder=tmp_path)
     assert dataset.name == name
     assert Threat.parse(dataset.threat).eps < 0.5
     assert len(dataset.shape) == 3
@@ -186,7 +186,7 @@ def test_npz_images_are_read_in_either_layout_as_bytes_or_floats(tmp_path, form)
     images = {
         "NHWC": RGB,
         "NCHW": RGB.transpose(0, 3, 1, 2),
-        "float": RGB.astype(np.float64) / 255,
+        "float": (RGB / 255).astype(">f8"),
     }[form]
     dataset = load_dataset(npz(tmp_path, images=images, labels=LABELS), folder=tmp_path)
     assert (dataset.name, dataset.shape, dataset.classes) == ("npz-mine", (3, 4, 5), 3)
@@ -227,6 +227,7 @@ def test_npz_may_say_its_layout_classes_threat_and_training_images(tmp_path):
         ({"images": np.full(RGB.shape, np.nan)}, r"floats in \[0, 1\]"),
         ({"images": RGB[:, :, :, :2]}, "channels must be 1 or 3"),
         ({"images": RGB[0, 0]}, r"got \(5, 3\)"),
+        ({"images": RGB[:0], "labels": LABELS[:0]}, "at least one pixel"),
         ({"labels": LABELS / 2}, "integers"),
         ({"labels": LABELS[:1]}, "one label an image"),
         ({"labels": LABELS - 1}, "labels from 0"),

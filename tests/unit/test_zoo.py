@@ -97,7 +97,9 @@ def test_gowal2021_is_loaded_from_a_checkpoint_where_robustbench_keeps_it(cifar1
     network, file = checkpoint(tmp_path, "Gowal2021")
     assert file == tmp_path / "models" / "cifar10" / "Linf" / f"{GOWAL}.pt"
     assert sum(p.numel() for p in network.parameters()) == 36_479_194  # a WRN-28-10
+    before = torch.get_rng_state()
     found = load_classifier("Gowal2021", dataset=cifar10, folder=tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(found(x), network(x))
