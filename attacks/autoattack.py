@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import logging
+import warnings
+from dataclasses import dataclass
 
-from attacks.autoattack_process import Order, evaluate
+import pyautoattack
+import torch
+from torch import Tensor, nn
+
 from benchmark.attack import Attack
 from benchmark.errors import BenchError
 from benchmark.isolation import call_alone
 from benchmark.randomness import Draws
 from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.threat import Norm, Threat
+from benchmark.victim import GradientMode, Victim
 
-CLASSES_NEEDED = {"standard": 4, "plus": 4, "rand": 3}
+_CLASSES_NEEDED = {"standard": 4, "plus": 4, "rand": 3}
 """Targeted DLR needs 4, DLR 3."""
+_NORMS = {Norm.LINF: "Linf", Norm.L2: "L2"}
+_TARGETS = 9
 
 
 class AutoAttack(Attack):
@@ -49,16 +57,16 @@ class AutoAttack(Attack):
         version = self.version
         if version == "auto":
             version = "rand" if target.victim.stochastic else "standard"
-        if version not in CLASSES_NEEDED:
+        if version not in _CLASSES_NEEDED:
             raise BenchError(
-                f"attack {self.name!r} has the versions auto, {', '.join(CLASSES_NEEDED)}; got {version!r}"
+                f"attack {self.name!r} has the versions auto, {', '.join(_CLASSES_NEEDED)}; got {version!r}"
             )
-        if target.classes < CLASSES_NEEDED[version]:
+        if target.classes < _CLASSES_NEEDED[version]:
             raise BenchError(
                 f"attack {self.name!r}, version {version!r}, needs at least "
-                f"{CLASSES_NEEDED[version]} classes; this task has {target.classes}: leave it out"
+                f"{_CLASSES_NEEDED[version]} classes; this task has {target.classes}: leave it out"
             )
-        order = Order(
+        order = _Order(
             victim=target.victim,
             mode=target.mode,
             classes=target.classes,
@@ -69,9 +77,108 @@ class AutoAttack(Attack):
             batch_size=min(target.batch_size, len(x)),
             seed=int(draws.at("autoattack").words(1).sum()) % 2**31,
         )
-        report = call_alone(evaluate, order)
+        report = call_alone(_evaluate, order)
         target.forwards += report.forwards
         target.backwards += report.backwards
         target.warnings.extend(report.warnings)
         target.mark(report.correct)
         return report.x_adv
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """One evaluation: a victim with its gradient mode, images `(b, c, h, w)` and labels `(b,)`."""
+
+    victim: Victim
+    mode: GradientMode
+    classes: int
+    x: Tensor
+    y: Tensor
+    threat: Threat
+    version: str
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    """What came of it: images, passes counted in images, the share left, and upstream's own warnings."""
+
+    x_adv: Tensor
+    forwards: int
+    backwards: int
+    correct: float
+    warnings: list[str]
+
+
+class _Counted(nn.Module):
+    """A victim as pyautoattack calls it: fresh draws for each call, and every pass counted.
+
+    pyautoattack works in float32; the victim sees its own dtype.
+    """
+
+    def __init__(self, order: _Order) -> None:
+        super().__init__()
+        self.order = order
+        self.calls = 0
+        self.forwards = 0
+        self.backwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits `(b, k)`, float32."""
+        order = self.order
+        rows = torch.arange(len(x), device=x.device)
+        draws = Draws.of(order.seed, rows, "autoattack", self.calls)
+        self.calls += 1
+        self.forwards += len(x)
+        logits = order.victim.logits(x.to(order.x.dtype), draws=draws, mode=order.mode)
+        if logits.requires_grad:
+            logits.register_hook(self._count)  # type: ignore[no-untyped-call]
+        return logits.float()
+
+    def _count(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+class _Listener(logging.Handler):
+    """Keeps the text of every warning."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps one."""
+        self.messages.append(record.getMessage())
+
+
+def _evaluate(order: _Order) -> _Report:
+    """What AutoAttack's own process does."""
+    victim, listener = _Counted(order), _Listener()
+    logger = logging.getLogger("auto-attack")
+    logger.addHandler(listener)
+    logger.propagate = False
+    upstream = pyautoattack.AutoAttack(
+        victim,
+        norm=_NORMS[order.threat.norm],
+        eps=order.threat.eps,
+        version=order.version,
+        device=order.x.device,
+        seed=order.seed,
+    )
+    upstream.verbose = False
+    targets = min(_TARGETS, order.classes - 1)
+    upstream.apgd_targeted.n_target_classes = targets
+    upstream.fab.n_target_classes = targets
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        x_adv, y_adv = upstream.run_standard_evaluation(
+            order.x.float(), order.y, batch_size=order.batch_size
+        )
+    return _Report(
+        x_adv=x_adv.to(order.x.dtype),
+        forwards=victim.forwards,
+        backwards=victim.backwards,
+        correct=float((y_adv == order.y).double().mean()),
+        warnings=list(dict.fromkeys([*listener.messages, *(str(w.message) for w in caught)])),
+    )

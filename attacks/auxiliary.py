@@ -17,6 +17,8 @@ from benchmark.threat import Threat
 
 VARIANTS = ("A1", "A2")
 LAMBDAS = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+_FLAT = 1e-30
+"""A mean absolute gradient below this counts as 0, so that no ratio overflows."""
 
 
 class AuxiliaryAware(Attack):
@@ -123,17 +125,17 @@ class AuxiliaryAware(Attack):
         is_done = gap >= self.cap
         along = _dot(auxiliary.gradient, main.gradient) / _dot(
             main.gradient, main.gradient
-        ).clamp_min(1e-30)
+        ).clamp_min(_FLAT)
         calm = _wide(along) * main.gradient - auxiliary.gradient
         direction = torch.where(_wide(is_done), calm, main.gradient)
         return direction, main.logits, torch.where(gap > 0, -auxiliary.loss, gap)
 
     def _balance(self, search: Search, x_adv: Tensor, number: int) -> Tensor:
-        """|grad main| / |grad auxiliary| of each image, `(a,)`; 0 where the auxiliary gradient is 0."""
+        """|grad main| / |grad auxiliary| of each image, `(a,)`; 0 where the auxiliary one is flat."""
         main, auxiliary = self._both(search, x_adv, (0, number, "balance"))
         above = main.gradient.flatten(1).abs().mean(1)
         below = auxiliary.gradient.flatten(1).abs().mean(1)
-        return torch.where(below > 0, above / below, 0.0)
+        return torch.where(below > _FLAT, above / below, 0.0)
 
     def _both(
         self, search: Search, x_adv: Tensor, place: tuple[int | str, ...]

@@ -54,7 +54,7 @@ class LinearTask:
         *,
         n: int = 16,
         classes: int = 5,
-        shape: tuple[int, int, int] = (3, 4, 4),
+        shape: tuple[int, int, int] = (3, 6, 6),
         dtype: torch.dtype = torch.float64,
         seed: int = 0,
     ) -> LinearTask:

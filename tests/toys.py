@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
 from benchmark.defense import Defense, Derivative
@@ -72,16 +72,20 @@ class Nervous(Defense):
 
 
 class Band(Victim):
-    """Misclassifies only while the mean pixel lies within a narrow band; its gradient points past it."""
+    """Misclassifies only while the mean pixel is near grey; its gradient points on and on to brighter.
 
-    def __init__(self, classifier: Classifier, *, low: float, high: float) -> None:
+    Class 0 is the right one. It may call itself stochastic, though it is not.
+    """
+
+    def __init__(self, classifier: Classifier, *, width: float, is_random: bool = False) -> None:
         super().__init__()
         self.inner = classifier
-        self.low, self.high = low, high
+        self.width = width
+        self.is_random = is_random
 
     @property
     def stochastic(self) -> bool:
-        return False
+        return self.is_random
 
     @property
     def classifiers(self) -> list[Classifier]:
@@ -89,7 +93,7 @@ class Band(Victim):
 
     def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         level = x.flatten(1).mean(1)
-        hit = ((level > self.low) & (level < self.high)).to(x.dtype)
+        hit = ((level - 0.5).abs() < self.width).to(x.dtype)
         value = torch.stack([-hit, hit - 0.5, -9 + 0 * hit, -9 + 0 * hit], dim=1)
         slope = torch.stack([-level, level, 0 * level, 0 * level], dim=1)
         out: Tensor = StraightThrough.apply(slope, value)
@@ -108,3 +112,21 @@ def linear_target(task: LinearTask, *defenses: Defense, **options) -> Target:
 def image_draws(n: int, *path: str) -> Draws:
     """Draws for the images 0..n-1."""
     return Draws.of(11, torch.arange(n), *path)
+
+
+def nonlinear_target(*defenses: Defense, **options) -> tuple[Target, Tensor, Tensor]:
+    """A small random float64 network behind purifiers, with 23 images and its own predictions as labels."""
+    one = Draws.of(5, torch.zeros(1, dtype=torch.int64), "network")
+    hidden = nn.Linear(48, 24, dtype=torch.float64)
+    last = nn.Linear(24, 6, dtype=torch.float64)
+    with torch.no_grad():
+        for name, parameter in (("w1", hidden.weight), ("w2", last.weight)):
+            shape = tuple(parameter.shape)
+            parameter.copy_(one.at(name).normal(shape, dtype=torch.float64)[0] / shape[1] ** 0.5)
+        hidden.bias.zero_()
+        last.bias.zero_()
+    network = nn.Sequential(nn.Flatten(), hidden, nn.Tanh(), last)
+    x = image_draws(23, "points").uniform((3, 4, 4), dtype=torch.float64)
+    classifier = Classifier(network, name="tanh", classes=6, sha256="")
+    victim = Purified(list(defenses), classifier)
+    return Target(victim, classes=6, **options), x, network(x).argmax(1)

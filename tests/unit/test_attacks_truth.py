@@ -68,18 +68,18 @@ def test_succeeds_just_above_the_exact_margin_and_never_just_below(attack, victi
 def test_behind_gaussian_noise_each_image_reaches_the_closed_form_of_the_worst_point(
     attack, factor, norm
 ):
-    sigma, redraws = 0.04, 300
+    sigma, redraws = 0.04, 200
     threat = TASK.threat(norm, factor)
-    target = linear_target(TASK, Noise(sigma=sigma), eot=4)
+    target = linear_target(TASK, Noise(sigma=sigma), eot=16)
     n = len(TASK.x)
     x_adv = attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(n))
     exact = float(TASK.gaussian_accuracy(TASK.worst_room(threat), sigma))
     reached = TASK.gaussian_accuracy(TASK.room(x_adv), sigma)  # (n, m)
     assert (reached > exact - 1e-9).all()
-    assert float((reached.amin(1) - exact).max()) < 0.01
+    assert float((reached.amin(1) - exact).max()) < 0.02  # the best of noisy means is not the best
     rows = image_draws(n, "score").repeat(redraws)
     chosen = x_adv[torch.arange(n), reached.argmin(1)]
     logits = target.predict(chosen.repeat_interleave(redraws, 0), draws=rows)
     share = (logits.argmax(1) == TASK.y.repeat_interleave(redraws)).double().mean()
     four_sigmas = 4 * math.sqrt(exact * (1 - exact) / (n * redraws))
-    assert abs(float(share) - exact) < four_sigmas + 0.01
+    assert abs(float(share) - exact) < four_sigmas + 0.02

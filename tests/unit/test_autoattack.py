@@ -100,10 +100,6 @@ def refuse(message):
     raise ContractBroken(message)
 
 
-def die(status):
-    os._exit(status)
-
-
 def test_a_mistake_of_the_users_comes_back_as_it_is():
     with pytest.raises(ContractBroken, match=r"^left the budget$"):
         call_alone(refuse, "left the budget")
@@ -111,7 +107,7 @@ def test_a_mistake_of_the_users_comes_back_as_it_is():
 
 def test_a_process_that_dies_is_never_taken_for_a_result():
     with pytest.raises(RuntimeError, match="ended with status 7"):
-        call_alone(die, 7)
+        call_alone(os._exit, 7)
 
 
 GUARDLESS = """
