@@ -16,7 +16,6 @@ from torchvision import datasets as sources
 from benchmark.datasets.vision import CIFAR10, MNIST
 from benchmark.errors import BenchError
 from benchmark.loading import data_folder, load_dataset
-from benchmark.shelf import DATASETS
 from benchmark.threat import Threat
 
 
