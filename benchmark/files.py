@@ -37,6 +37,20 @@ def write_whole(path: Path, content: bytes) -> None:
         ) from error
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Finds out before long work whether a folder can be made and written; leaves nothing in it.
+
+    Raises:
+        BenchError: It cannot.
+    """
+    probe = folder / ".written-by-purifybench"
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    write_whole(probe, b"")
+    probe.unlink()
+    for parent in made:
+        parent.rmdir()
+
+
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
