@@ -50,7 +50,7 @@ NATIVE = (
     "† AutoAttack on a stochastic victim: its images drawn again (its own verdict, by the last draw alone, in "
     "brackets); it does not enter the worst case"
 )
-BOUND = "≤: attacks are missing (gaps); they could only lower it. Such a row has no rank"
+BOUND = "≤: attacks are missing (gaps), so that the truth is at most this; such a row has no rank"
 
 
 def rank(entries: Iterable[Entry]) -> list[Entry]:
@@ -171,7 +171,10 @@ def _text_board(board: Sequence[Entry]) -> str:
         ]
         for place, entry in _numbered(board)
     ]
-    table = tabulate(rows, SHORT_HEADERS, tablefmt="simple", disable_numparse=True)
+    aligned = ("right", "left", "left", *["right"] * (len(SHORT_HEADERS) - 4), "left")
+    table = tabulate(
+        [SHORT_HEADERS, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True
+    )
     notes = [f"  {plain(note)}" for note in (*_footnotes(board, marks), *_gap_lines(board))]
     return "\n".join([plain(_heading(board)), table, *notes])
 

@@ -103,7 +103,8 @@ def test_one_outcome_an_image_gets_wilson_and_several_get_the_bootstrap():
 
 GAPS = {
     "failed": {"failed": frozenset({("pgd", 2)})},
-    "a shard is missing": {"missing": frozenset({("pgd", 4)})},
+    "the last shard is missing": {"missing": frozenset({("pgd", 4)})},
+    "a shard between others is missing": {"missing": frozenset({("pgd", 2)})},
     "all shards are missing": {"missing": frozenset({("pgd", i) for i in (0, 2, 4)})},
     "skipped": {"skipped": {"pgd": "no gradient"}},
     "in no plan": {"not_planned": frozenset({"pgd"})},
@@ -225,11 +226,11 @@ def test_traces_of_shards_are_joined_and_a_short_one_stands_still():
     evaluated = run.evaluated()
     key = evaluated.rows[1].job.key
     first, second = evaluated.results[key]
-    short = dataclasses.replace(second, trace=(0.5,))
+    short = dataclasses.replace(second, trace=(1.0, 0.5))
     entry = assemble(
         dataclasses.replace(evaluated, results={**evaluated.results, key: (first, short)})
     )
-    assert entry.attacks[1].trace == (0.75, 0.5, 0.25)
+    assert entry.attacks[1].trace == (1.0, 0.5, 0.25)
 
 
 def test_the_undefended_classifier_is_measured_by_the_sources_made_on_it():
