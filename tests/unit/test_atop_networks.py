@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.shelf import DEFENSES
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
+from benchmark.shelf import DEFENSES
 from defenses.atop.network import Discriminator, GatedConv, Generator, elu
 from defenses.atop.presets import PRESETS, preset_for
 from defenses.atop.transforms import Kind, Transform

@@ -10,11 +10,10 @@ import torch
 
 from benchmark.checks import CHECKS, CheckOutcome, run_checks
 from benchmark.classifiers.names import CLASSIFIERS
-from benchmark.dataset import DATASETS
 from benchmark.defense import Defense
-from benchmark.shelf import DEFENSES
 from benchmark.errors import BenchError
 from benchmark.setting import Setting
+from benchmark.shelf import DATASETS, DEFENSES
 from benchmark.threat import Threat
 from benchmark.weights import find_weights
 
