@@ -66,7 +66,7 @@ def evaluate(
     defense: str | Defense,
     model: str | nn.Module | None = None,
     *,
-    dataset: str | Dataset | tuple[Tensor, Tensor] = "digits",
+    dataset: str | Dataset | tuple[Tensor, Tensor] | None = None,
     threat: str | Threat | None = None,
     options: Request | None = None,
     listener: Listener | None = None,

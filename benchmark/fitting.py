@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ from benchmark.configuration import parameters_of, refuse_arguments
 from benchmark.dataset import Dataset
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
-from benchmark.loading import data_folder, load_classifier, load_dataset
+from benchmark.loading import data_folder, load_classifier, load_task
 from benchmark.numerics import choose_device
 from benchmark.recipe import Recipe
 from benchmark.registry import Registry
 from benchmark.request import Request, make_defenses
 from benchmark.setting import Setting
-from benchmark.threat import Threat
 from benchmark.training import TrainingOptions, train
 from benchmark.weights import default_weights_path
 
@@ -74,14 +73,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
     )
     return train(
         recipe,
-        Setting(
-            dataset=setting.dataset,
-            shape=setting.shape,
-            classes=setting.classes,
-            threat=setting.threat,
-            device=setting.device,
-            classifier=classifier,
-        ),
+        replace(setting, classifier=classifier),
         dataset,
         out=out,
         options=TrainingOptions(seed=request.seed, command=fit.command),
@@ -98,7 +90,10 @@ def fit_classifier(
         BenchError: It is not trained here, is for another dataset, or `fit.out` is missing.
     """
     source = CLASSIFIERS.get(name)()
-    dataset, setting = _setting(fit.request)
+    request = fit.request
+    if request.dataset is None:
+        request = replace(request, dataset=source.dataset)
+    dataset, setting = _setting(request)
     if source.dataset != dataset.name:
         raise BenchError(
             f"classifier {name!r} is for {source.dataset}, not for {dataset.name}; "
@@ -114,15 +109,16 @@ def fit_classifier(
 
 
 def _setting(request: Request) -> tuple[Dataset, Setting]:
-    if not isinstance(request.dataset, str):
+    if not isinstance(request.dataset, str | None):
         raise BenchError("training takes a dataset by name")
-    dataset = load_dataset(request.dataset, folder=data_folder(request.data))
-    threat = request.threat or dataset.threat
+    dataset, threat = load_task(
+        request.dataset, request.model, request.threat, folder=data_folder(request.data)
+    )
     return dataset, Setting(
         dataset=dataset.name,
         shape=dataset.shape,
         classes=dataset.classes,
-        threat=threat if isinstance(threat, Threat) else Threat.parse(threat),
+        threat=threat,
         device=choose_device(request.device),
         dtype=torch.float32,
     )

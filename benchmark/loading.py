@@ -13,13 +13,16 @@ from torch import nn
 
 from benchmark.classifier import Classifier
 from benchmark.classifiers.file import load_file
-from benchmark.classifiers.names import CLASSIFIERS, unknown_classifier
+from benchmark.classifiers.names import CLASSIFIERS, home_of, threat_of, unknown_classifier
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.dataset import Dataset
 from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
 from benchmark.shelf import DATASETS
+from benchmark.threat import Threat
+
+DEFAULT_DATASET = "digits"
 
 
 def data_folder(option: Path | None = None) -> Path:
@@ -86,6 +89,33 @@ def load_classifier(
             f"bench list models --dataset {dataset.name} names those that fit"
         )
     return source.load(folder=folder, device=device, dtype=dtype)
+
+
+def load_task(
+    dataset: str | Dataset | None,
+    model: object,
+    threat: str | Threat | None,
+    *,
+    folder: Path,
+) -> tuple[Dataset, Threat]:
+    """The dataset and the threat of a request; what is None follows from the model, else from the dataset.
+
+    Args:
+        dataset: A name, an object, or None for the model's, else `digits`.
+        model: Its name, or anything else.
+        threat: Its text, itself, or None for the model's, else the dataset's.
+        folder: The data folder.
+
+    Raises:
+        BenchError: A name that nothing has, or a threat that is not understood.
+    """
+    name = model if isinstance(model, str) else ""
+    if dataset is None:
+        dataset = (home_of(name) if name else None) or DEFAULT_DATASET
+    if isinstance(dataset, str):
+        dataset = load_dataset(dataset, folder=folder)
+    wanted = threat or (threat_of(name, dataset.name) if name else "") or dataset.threat
+    return dataset, wanted if isinstance(wanted, Threat) else Threat.parse(wanted)
 
 
 def wrap_module(

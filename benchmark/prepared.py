@@ -12,7 +12,7 @@ from benchmark.dataset import Dataset
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken, WeightsMissing
 from benchmark.job import Plugin, plugin_of
-from benchmark.loading import data_folder, load_classifier, load_dataset, wrap_module
+from benchmark.loading import data_folder, load_classifier, load_task, wrap_module
 from benchmark.numerics import choose_device
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.purified import Purified
@@ -59,7 +59,9 @@ def prepare(request: Request) -> Prepared:
     device = choose_device(request.device)
     wanted = request.protocol
     protocol = wanted if isinstance(wanted, Protocol) else load_protocol(wanted)
-    dataset, threat = _task(request)
+    dataset, threat = load_task(
+        request.dataset, request.model, request.threat, folder=data_folder(request.data)
+    )
     defenses = make_defenses(request)
     order = _order(dataset, request.samples, protocol)
     load = _Loader(request, dataset, device)
@@ -122,17 +124,6 @@ class _Loader:
             device=self.device,
             dtype=dtype,
         )
-
-
-def _task(request: Request) -> tuple[Dataset, Threat]:
-    wanted = request.dataset
-    dataset = (
-        wanted
-        if isinstance(wanted, Dataset)
-        else load_dataset(wanted, folder=data_folder(request.data))
-    )
-    threat = request.threat or dataset.threat
-    return dataset, threat if isinstance(threat, Threat) else Threat.parse(threat)
 
 
 def probe(ready: Prepared) -> None:

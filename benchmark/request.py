@@ -28,9 +28,9 @@ class Request:
         defense_args: Arguments of its constructor; in a chain `name.argument`.
         model: A classifier's name, `file:PATH`, or a module from [0, 1] images to logits; None for the
             dataset's own.
-        dataset: A name, `npz:FILE`, or a dataset object.
+        dataset: A name, `npz:FILE`, or a dataset object; None for the model's, else `digits`.
         data: Where datasets and downloaded classifiers are; None for `BENCH_DATA`, else a cache folder.
-        threat: Such as `linf:8/255`; None for the dataset's.
+        threat: Such as `linf:8/255`; None for the model's, else the dataset's.
         protocol: A name, a YAML file, or a protocol.
         samples: How many images; None for the protocol's number.
         seed: Decides every draw.
@@ -45,7 +45,7 @@ class Request:
     defense: str | Defense
     defense_args: Mapping[str, Any] = field(default_factory=dict)
     model: str | nn.Module | None = None
-    dataset: str | Dataset = "digits"
+    dataset: str | Dataset | None = None
     data: Path | None = None
     threat: str | Threat | None = None
     protocol: str | Protocol = "quick"

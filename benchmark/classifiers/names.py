@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from benchmark.classifiers.zoo_names import zoo_models
+from benchmark.classifiers.zoo_names import CLASSES, resolve, zoo_models
 from benchmark.errors import BenchError
 from benchmark.registry import Registry
 
@@ -19,6 +19,12 @@ CLASSIFIERS: Registry[ClassifierSource] = Registry(
 )
 
 _DATASETS: dict[str, str] = {}
+_THREATS = {  # RobustBench's own budgets
+    ("cifar10", "Linf"): "linf:8/255",
+    ("cifar10", "L2"): "l2:0.5",
+    ("cifar100", "Linf"): "linf:8/255",
+    ("imagenet", "Linf"): "linf:4/255",
+}
 
 
 def _add(name: str, dataset: str, path: str, note: str) -> None:
@@ -70,3 +76,22 @@ def unknown_classifier(name: str, dataset: str) -> BenchError:
         f"no classifier for {dataset} is called {name!r}.{hint} "
         f"bench list models --dataset {dataset} names them all"
     )
+
+
+def home_of(name: str) -> str | None:
+    """The dataset that a classifier's name belongs to; None where the name alone does not say.
+
+    Raises:
+        BenchError: Several RobustBench models begin with that name.
+    """
+    if name in _DATASETS:
+        return _DATASETS[name]
+    if ":" in name:
+        return None
+    return next((dataset for dataset in CLASSES if resolve(name, dataset)), None)
+
+
+def threat_of(name: str, dataset: str) -> str:
+    """The threat that a RobustBench model was made for, such as `l2:0.5`; empty where the name does not say."""
+    found = resolve(name, dataset) if name not in _DATASETS and ":" not in name else None
+    return _THREATS.get((dataset, found.norm), "") if found else ""

@@ -28,10 +28,8 @@ def task_options(function: F) -> F:
     for option in (
         click.option(
             "--dataset",
-            default="digits",
-            show_default=True,
             metavar="NAME",
-            help="bench list datasets, or npz:FILE.",
+            help="bench list datasets, or npz:FILE. Default: the model's, else digits.",
         ),
         click.option(
             "--data",
@@ -42,7 +40,7 @@ def task_options(function: F) -> F:
         click.option(
             "--threat",
             metavar="NORM:EPS",
-            help="Such as linf:8/255 or l2:0.5, in pixel units of [0, 1]. Default: the dataset's.",
+            help="Such as linf:8/255 or l2:0.5, in pixel units of [0, 1]. Default: the model's, else the dataset's.",
         ),
         click.option(
             "--seed",
