@@ -37,7 +37,8 @@ class AuxiliaryAware(Attack):
         lambdas: The grid; one candidate for each.
         steps: Steps for each lambda.
         step_size: Length of one step, as a share of eps.
-        cap: The main term's highest value, in logit units.
+        cap: The main term's highest value at each draw, in logit units. Far below the spread of a random
+            victim's margins it stops the attack too soon.
         projection: Instead of the grid, one candidate by two gradients taken apart: while the margin is below
             the cap the step follows the main gradient, else it lowers the auxiliary loss orthogonally to the
             main gradient (after Bryniarski et al., "Evading adversarial example detection defenses with
@@ -56,7 +57,7 @@ class AuxiliaryAware(Attack):
         lambdas: Sequence[float] = LAMBDAS,
         steps: int = 40,
         step_size: float = 0.1,
-        cap: float = 1.0,
+        cap: float = 10.0,
         projection: bool = False,
         random_start: bool = True,
     ) -> None:
@@ -118,7 +119,7 @@ class AuxiliaryAware(Attack):
     def _look_apart(
         self, search: Search, x_adv: Tensor, weight: Tensor, place: tuple[int, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The projection's direction, main logits, and value: the margin, above 0 minus the auxiliary loss."""
+        """The projection's direction, main logits, and value: the margin, above the cap the calmer one."""
         del weight
         main, auxiliary = self._both(search, x_adv, place)
         gap = margin(main.logits, search.y)
@@ -128,7 +129,8 @@ class AuxiliaryAware(Attack):
         ).clamp_min(_FLAT)
         calm = _wide(along) * main.gradient - auxiliary.gradient
         direction = torch.where(_wide(is_done), calm, main.gradient)
-        return direction, main.logits, torch.where(gap > 0, -auxiliary.loss, gap)
+        calmness = 1 / (1 + auxiliary.loss.clamp_min(0))  # in (0, 1]
+        return direction, main.logits, torch.where(is_done, self.cap + calmness, gap)
 
     def _balance(self, search: Search, x_adv: Tensor, number: int) -> Tensor:
         """|grad main| / |grad auxiliary| of each image, `(a,)`; 0 where the auxiliary one is flat."""
