@@ -141,6 +141,11 @@ def test_a_rate_is_a_number_between_0_and_1(value, values, tmp_path):
     refusal(values, tmp_path)
 
 
+def test_a_number_in_quotes_is_no_number(values, tmp_path):
+    values["worst"]["single"]["value"] = str(values["worst"]["single"]["value"])
+    assert "worst.single.value" in refusal(values, tmp_path)
+
+
 def test_not_even_arguments_hold_nan(values, tmp_path):
     values["attacks"][0]["arguments"] = {"a": [math.nan]}
     assert "NaN" in refusal(values, tmp_path)
