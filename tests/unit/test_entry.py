@@ -155,6 +155,14 @@ def test_not_even_arguments_hold_nan(values, tmp_path):
         read_entry(tmp_path / "entry.json")
 
 
+def test_a_number_too_large_for_a_float_is_refused_where_no_range_says_so(values, tmp_path):
+    values["flags"][0]["value"] = "huge"
+    path = tmp_path / "entry.json"
+    path.write_text(json.dumps(values).replace('"huge"', "1e999"))
+    with pytest.raises(BenchError, match="finite number"):
+        read_entry(path)
+
+
 def changed(values, *path_and_value):
     *path, last, value = path_and_value
     at = values
