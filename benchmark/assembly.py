@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 
 from benchmark.criterion import Rule
-from benchmark.entry import SCHEMA_VERSION, Columns, Entry, PerImage
+from benchmark.entry import SCHEMA_VERSION, Entry, PerImage
 from benchmark.evaluated import Evaluated
 from benchmark.flags import flags_of
 from benchmark.gathered import Gathered
@@ -22,9 +22,6 @@ from benchmark.identity import (
 )
 from benchmark.job import Job, Plugin
 from benchmark.measured import choose, rates
-from benchmark.protocol import Column
-
-_FAMILIES = tuple(column for column in Column if column is not Column.CLEAN)
 
 
 def assemble(evaluated: Evaluated) -> Entry:
@@ -48,21 +45,15 @@ def assemble(evaluated: Evaluated) -> Entry:
         preliminary=_is_preliminary(evaluated),
         protocol=_protocol(evaluated),
         defense=_defense(evaluated, made.job),
-        classifier=ClassifierIdentity(
-            name=made.job.classifier.name, sha256=made.job.classifier.sha256
-        ),
+        classifier=_classifier(made.job),
         dataset=_dataset(evaluated, made),
         threat=_threat(evaluated, made.job),
-        criterion=Asked(
-            draws=made.job.criterion.draws,
-            vote=made.job.criterion.vote,
-            any_of=made.job.criterion.any_of,
-        ),
+        criterion=_asked(made.job),
         seed=made.job.seed,
         precision=made.job.precision,
         key_version=made.job.key_version,
         clean=rates(made.clean) if made.clean else None,
-        columns=Columns(**{column.value: made.family(column) for column in _FAMILIES}),
+        columns=made.columns(),
         worst=rates(made.counting()) if made.clean else None,
         undefended=made.undefended(),
         flags=(),
@@ -112,6 +103,15 @@ def _stage(plugin: Plugin) -> Stage:
         source_sha256=plugin.source,
         weights_sha256=plugin.weights,
     )
+
+
+def _classifier(job: Job) -> ClassifierIdentity:
+    return ClassifierIdentity(name=job.classifier.name, sha256=job.classifier.sha256)
+
+
+def _asked(job: Job) -> Asked:
+    asked = job.criterion
+    return Asked(draws=asked.draws, vote=asked.vote, any_of=asked.any_of)
 
 
 def _dataset(evaluated: Evaluated, made: Gathered) -> DatasetIdentity:

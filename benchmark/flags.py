@@ -175,7 +175,7 @@ def _autoattack_native(entry: Entry) -> Flag:
 def _convergence(entry: Entry) -> Flag:
     columns = (Column.ADAPTIVE, Column.AUXILIARY)
     falls = {
-        row.id: _points(row.trace[3 * len(row.trace) // 4 - 1], row.trace[-1])
+        row.id: _late_fall(row.trace)
         for row in entry.attacks
         if row.column in columns and row.status == "ok" and len(row.trace) >= 4
     }
@@ -183,7 +183,17 @@ def _convergence(entry: Entry) -> Flag:
         return _not_run("convergence", "no adaptive attack kept a trace of at least four steps")
     most = max(falls, key=lambda name: falls[name])
     detail = f"most in {most} (points lost in the last quarter of its steps)"
-    return _flag("convergence", max(0.0, falls[most]), FALL_POINTS, detail)
+    return _flag("convergence", falls[most], FALL_POINTS, detail)
+
+
+def _late_fall(trace: Sequence[float]) -> float:
+    """Points by which the lowest accuracy so far fell in the last quarter of the steps.
+
+    The lowest so far, because a trace starts again with each restart. Where it reached 0 nothing was left to
+    fall, and the trace of a deterministic victim ends there.
+    """
+    lowest = min(trace)
+    return _points(min(trace[: 3 * len(trace) // 4]), lowest) if lowest > 0 else 0.0
 
 
 def _training_floor_clean(entry: Entry) -> Flag:

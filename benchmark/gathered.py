@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark.criterion import Rule
-from benchmark.entry import AttackRecord, Cost, Family, Gap, Rate, Undefended
+from benchmark.entry import AttackRecord, Columns, Cost, Family, Gap, Rate, Undefended
 from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated
 from benchmark.gaps import asked_rows, gaps_of, refuse_other_pixels
@@ -77,7 +77,17 @@ class Gathered:
     def _of_column(self, column: Column) -> tuple[Measured, ...]:
         return tuple(measured for measured in self.attacks if measured.row.column is column)
 
-    def family(self, column: Column) -> Family | None:
+    def columns(self) -> Columns:
+        """All families."""
+        return Columns(
+            oblivious=self._family(Column.OBLIVIOUS),
+            autoattack=self._family(Column.AUTOATTACK),
+            adaptive=self._family(Column.ADAPTIVE),
+            auxiliary=self._family(Column.AUXILIARY),
+            transfer=self._family(Column.TRANSFER),
+        )
+
+    def _family(self, column: Column) -> Family | None:
         """A column; None where the protocol has none of that kind for such a victim."""
         rows = self._of_column(column)
         if not rows and column not in self.columns_asked:

@@ -141,6 +141,11 @@ def test_a_rate_is_a_number_between_0_and_1(value, values, tmp_path):
     refusal(values, tmp_path)
 
 
+def test_a_number_in_quotes_is_no_number(values, tmp_path):
+    values["worst"]["single"]["value"] = str(values["worst"]["single"]["value"])
+    assert "worst.single.value" in refusal(values, tmp_path)
+
+
 def test_not_even_arguments_hold_nan(values, tmp_path):
     values["attacks"][0]["arguments"] = {"a": [math.nan]}
     assert "NaN" in refusal(values, tmp_path)
@@ -148,6 +153,14 @@ def test_not_even_arguments_hold_nan(values, tmp_path):
     (tmp_path / "entry.json").write_text(text)
     with pytest.raises(BenchError, match="infinity"):
         read_entry(tmp_path / "entry.json")
+
+
+def test_a_number_too_large_for_a_float_is_refused_where_no_range_says_so(values, tmp_path):
+    values["flags"][0]["value"] = "huge"
+    path = tmp_path / "entry.json"
+    path.write_text(json.dumps(values).replace('"huge"', "1e999"))
+    with pytest.raises(BenchError, match="finite number"):
+        read_entry(path)
 
 
 def changed(values, *path_and_value):

@@ -82,6 +82,9 @@ def test_autoattacks_own_verdict_is_held_against_its_images_drawn_again(native, 
         ((0.9, 0.7, 0.5, 0.3), "raised"),
         ((0.9, 0.3, 0.3, 0.3), "ok"),
         ((0.9, 0.3, 0.3, 0.4), "ok"),
+        ((0.9, 0.5, 0.2, 0.0), "ok"),  # nothing left to fall
+        ((0.9, 0.5, 0.3, 0.3, 0.9, 0.8, 0.5, 0.3), "ok"),  # a restart that found no more
+        ((0.9, 0.5, 0.3, 0.3, 0.9, 0.8, 0.5, 0.1), "raised"),  # one that did
         ((0.9, 0.3), "not-run"),
     ],
 )
