@@ -11,7 +11,6 @@ from benchmark.classifiers.source import ClassifierSource
 from benchmark.classifiers.training_recipe import AdversarialRecipe, ClassifierRecipe
 from benchmark.errors import BenchError
 from benchmark.recipe import Recipe
-from benchmark.weights import default_weights_path
 
 SHIPPED = Path(__file__).parent / "weights"
 _DIGITS = (1, 8, 8)
@@ -26,28 +25,21 @@ class _Small(ClassifierSource):
     shift = 1
 
     def weights(self, folder: Path) -> Path:
-        """The shipped file, else the one that `bench train --classifier` wrote."""
+        """The shipped file."""
         del folder
         shipped = SHIPPED / f"{self.name}.safetensors"
-        own = classifier_weights_path(self.name, self.dataset)
-        found = next((path for path in (shipped, own) if path.is_file()), None)
-        if found is None:
+        if not shipped.is_file():
             raise BenchError(
-                f"classifier {self.name!r} has no weights; train it with: bench train --classifier "
-                f"{self.name} --dataset {self.dataset}"
+                f"classifier {self.name!r} lacks the weights that ship with it; install again, or train it "
+                f"(bench train --classifier {self.name} --dataset {self.dataset} --out FILE.safetensors) "
+                f"and name it as file:FILE.safetensors@{self.name}"
             )
-        return found
+        return shipped
 
     def recipe(self, *, is_adversarial: bool) -> Recipe:
         """Cross-entropy on shifted images, attacked ones where asked."""
         natural = ClassifierRecipe(classifier=self.name, steps=self.steps, shift=self.shift)
         return AdversarialRecipe(inner=natural) if is_adversarial else natural
-
-
-def classifier_weights_path(name: str, dataset: str, *, is_adversarial: bool = False) -> Path:
-    """Where `bench train --classifier` writes unless told otherwise."""
-    label = "adversarial" if is_adversarial else "natural"
-    return default_weights_path(label=label, classifier=name, dataset=dataset)
 
 
 class DigitsCNN(_Small):

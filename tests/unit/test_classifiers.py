@@ -89,7 +89,8 @@ def test_shipped_weights_are_small_and_have_their_record(name):
         record["arguments"]["steps"] == record["steps"] == source.recipe(is_adversarial=False).steps
     )
     assert record["command"] == (
-        f"bench train --classifier {name} --dataset {source.dataset} --seed {record['seed']}"
+        f"bench train --classifier {name} --dataset {source.dataset} --seed {record['seed']} "
+        f"--out {name}.safetensors"
     )
 
 
