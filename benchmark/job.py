@@ -48,6 +48,7 @@ _ENGINE = (
     "criterion",
     "dataset",
     "defense",
+    "isolation",
     "losses",
     "purified",
     "randomness",

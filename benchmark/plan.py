@@ -16,6 +16,9 @@ from benchmark.protocol import AttackRow, Protocol, SourceRow
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Knowledge, Threat
 
+CLEAN = "clean"
+"""The attack that changes nothing: as a source it measures the bare classifier itself, and is kept."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subjects:
@@ -68,7 +71,12 @@ def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[s
     for row in protocol.attacks:
         rows.extend(planner.attack_rows(row, sources))
     wanted = {key for row in rows if row.column is not None for key in row.job.needs}
-    return [row for row in rows if row.column is not None or row.job.key in wanted], planner.skipped
+    kept = [
+        row
+        for row in rows
+        if row.column is not None or row.job.key in wanted or row.job.attack.label == CLEAN
+    ]
+    return kept, planner.skipped
 
 
 class _Planner:
