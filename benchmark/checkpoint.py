@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import torch
 
 from benchmark.errors import BenchError
+from benchmark.files import write_whole
 from benchmark.recipe import Recipe
-from benchmark.weights import write_atomically
 
 POINTS = 200
 """How many points a loss curve keeps at the most."""
@@ -75,7 +76,9 @@ def save_checkpoint(path: Path, recipe: Recipe, progress: Progress, identity: st
         "modules": {name: module.state_dict() for name, module in recipe.modules().items()},
         "optimizers": {name: opt.state_dict() for name, opt in recipe.optimizers().items()},
     }
-    write_atomically(path, lambda temporary: torch.save(state, temporary))
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_whole(path, content.getvalue())
 
 
 def load_checkpoint(path: Path, recipe: Recipe, progress: Progress, identity: str) -> None:

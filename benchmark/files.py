@@ -15,26 +15,28 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         BenchError: The folder cannot be made or written, or the disk is full; nothing half-written is left.
     """
-    part = ""
+    part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(
+        handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"
         )
+        part = Path(name)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(part).chmod(0o644)
+        part.chmod(0o644)
         os.replace(part, path)  # noqa: PTH105 (a test plants a kill exactly here)
         _sync_folder(path.parent)
     except OSError as error:
-        if part:
-            Path(part).unlink(missing_ok=True)
         raise BenchError(
             f"cannot write {path}: {error.strerror or error}; choose a folder that can be written, "
             f"with room on its disk"
         ) from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
 
 
 def refuse_unwritable(folder: Path) -> None:

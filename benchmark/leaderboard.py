@@ -187,7 +187,7 @@ def _numbers(entry: Entry, *, is_short: bool = False) -> list[str]:
     return [
         _percent(entry.clean.single) if entry.clean else "gap",
         _family(columns.oblivious),
-        _family(columns.autoattack) + _native(entry, is_short=is_short),
+        _family(columns.autoattack) + _native(entry),
         _family(columns.adaptive),
         _family(columns.auxiliary),
         _family(columns.transfer),
@@ -203,14 +203,14 @@ def _family(family: Family | None) -> str:
     return _percent(family.rates.single) if family.rates else "gap"
 
 
-def _native(entry: Entry, *, is_short: bool = False) -> str:
+def _native(entry: Entry) -> str:
     """Where AutoAttack does not enter the worst case: its own verdict, the last of its trace, and a mark."""
     family = entry.columns.autoattack
     rows = [row for row in entry.attacks if family and row.id in family.rows]
     if any(row.counts for row in rows) or not (family and family.rates):
         return ""
     own = [f"{100 * row.trace[-1]:.1f}" for row in rows if row.trace]
-    return "†" if is_short or not own else f" ({', '.join(own)})†"
+    return f" ({', '.join(own)})†" if own else "†"
 
 
 def _bound(entry: Entry) -> str:

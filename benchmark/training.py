@@ -31,11 +31,12 @@ from benchmark.checkpoint import (
 from benchmark.configuration import arguments_of
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
+from benchmark.files import write_whole
 from benchmark.randomness import Draws
 from benchmark.recipe import Recipe
 from benchmark.setting import Setting
 from benchmark.training_attacks import training_attacks
-from benchmark.weights import save_safetensors, sha256_of, write_atomically
+from benchmark.weights import save_safetensors, sha256_of
 
 RECORD_SCHEMA = 1
 
@@ -108,7 +109,7 @@ def train(
     save_safetensors(product, out)
     record = _record(recipe, setting, options, so_far, out)
     text = _one_point_a_line(json.dumps(record, indent=2, allow_nan=False)) + "\n"
-    write_atomically(out.with_suffix(".json"), lambda temporary: temporary.write_text(text))
+    write_whole(out.with_suffix(".json"), text.encode())
     checkpoint_path(out).unlink()
     return out
 

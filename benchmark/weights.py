@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from benchmark.errors import BenchError
+from benchmark.files import write_whole
 
 _APP = "purifybench"
 _LONGEST = 64
@@ -122,40 +122,13 @@ def refuse_foreign(path: Path) -> bytes:
 def save_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Writes tensors to a safetensors file, whole or not at all; the same tensors give the same bytes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = save(plain)
-    write_atomically(path, lambda temporary: temporary.write_bytes(data))
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a temporary file in the same folder, syncs it to disk and renames it to `path`.
-
-    Raises:
-        BenchError: The folder cannot be made or written.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise BenchError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; choose a folder that is writable"
-        ) from error
-    finally:
-        _discard(temporary)
+    write_whole(path, save(plain))
 
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _discard(path: Path) -> None:
-    if path.is_file():
-        path.unlink()
 
 
 def _placed(tensor: Tensor, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:

@@ -17,7 +17,6 @@ from benchmark.weights import (
     load_safetensors,
     save_safetensors,
     sha256_of,
-    write_atomically,
 )
 
 NAMES = {"label": "atop[digits]", "classifier": "digits-cnn", "dataset": "digits"}
@@ -34,8 +33,8 @@ def defense_class(tmp_path, monkeypatch):
     return type("Shipped", (), {"__module__": "shipped_defense"})
 
 
-def put(path: Path) -> Path:
-    save_safetensors({"w": torch.ones(2)}, path)
+def put(path: Path, value: float = 1.0) -> Path:
+    save_safetensors({"w": torch.full((2,), value)}, path)
     return path
 
 
@@ -98,21 +97,21 @@ def test_what_is_no_whole_safetensors_file_is_one_clear_line(tmp_path, kind):
     assert "\n" not in str(caught.value)
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     path = put(tmp_path / "w.safetensors")
     before = sha256_of(path)
 
-    def half(temporary: Path) -> None:
-        temporary.write_bytes(b"half")
+    def interrupted(_handle: int) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("benchmark.files.os.fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, half)
+        put(path, 2.0)
     assert sha256_of(path) == before
     assert os.listdir(tmp_path) == ["w.safetensors"]  # noqa: PTH208
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BenchError, match="writable"):
+    with pytest.raises(BenchError, match="can be written"):
         put(tmp_path / "file" / "w.safetensors")
