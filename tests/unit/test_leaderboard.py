@@ -122,7 +122,7 @@ def test_a_stochastic_victim_shows_every_rule_and_autoattacks_own_verdict_apart(
     assert table[3][1].startswith("100.0 → 75.0 (")
     assert table[3][4] == "4, 2, 2"
     assert "it does not enter the worst case" in page
-    assert "37.5†" in to_text([entry])
+    assert "37.5 (50.0)†" in to_text([entry])
 
 
 def test_a_defense_that_brings_its_own_classifier_says_so():
