@@ -105,7 +105,7 @@ class MnistMLP(_Small):
 class FashionCNN(_Small):
     """The default for `fashion_mnist`."""
 
-    name, dataset, steps = "fashion-cnn", "fashion_mnist", 2340
+    name, dataset, steps = "fashion-cnn", "fashion_mnist", 940
 
     def network(self) -> nn.Module:
         """Three blocks of two convolutions."""
