@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -17,6 +18,9 @@ class GatedConv(nn.Module):
 
     Yu et al., "Free-form image inpainting with gated convolution" (DeepFillv2), ICCV 2019, section 3.1. The
     padding keeps the size at stride 1 and halves an even one at stride 2.
+
+    The first weights are Kaiming-uniform of gain 2, not a ReLU's square root of 2: a gate begins at one half,
+    and so a small signal keeps its size from layer to layer.
     """
 
     def __init__(
@@ -31,6 +35,8 @@ class GatedConv(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = _conv(channels, 2 * out, kernel, stride=stride, dilation=dilation)
+        with torch.no_grad():
+            self.conv.weight.mul_(math.sqrt(2))
         self.is_relu = is_relu
 
     def forward(self, x: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ class Preset:
         patch: Side of a masked patch, in pixels.
         ratio: Share of the patches that a mask takes away.
         sigma: Standard deviation of the noise, in units where pixels live in [0, 1].
+        ce_weight: Lambda of Eq. 9 in training.
+        shift: By how many pixels at the most training images are moved, each way.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Preset:
     patch: int
     ratio: float = 0.25
     sigma: float = 0.25
+    ce_weight: float = 0.1
+    shift: int = 0
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -58,6 +62,9 @@ PRESETS: Mapping[str, Preset] = {
             branches=1,
             critic=(32, 64, 64),
             patch=1,
+            sigma=0.125,
+            ce_weight=0.5,
+            shift=1,
         ),
         Preset(
             name="28px",

@@ -45,10 +45,11 @@ class AToPRecipe(Recipe):
         batch_size: Images in a step.
         learning_rate: Of Adam with betas .5 and .999, for both networks; it falls to 0 in a straight line over
             the last half of the steps.
-        ce_weight: Lambda of Eq. 9.
+        ce_weight: Lambda of Eq. 9; None is the preset's.
         ce_from: How many steps of fine-tuning go by before the cross-entropy comes in.
         gan: `paper`, or `code` for a generator without the GAN's gradient.
         target: What fine-tuning restores: `adversarial`, the very x' that it is shown (Eq. 9), or `clean`.
+        shift: By how many pixels at the most images are moved, each way, over black; None is the preset's.
     """
 
     attacks: ClassVar[tuple[str, ...]] = ("fgsm",)
@@ -62,14 +63,15 @@ class AToPRecipe(Recipe):
         ratio: float | None = None,
         copies: int = 4,
         preset: str = AUTO,
-        steps: int = 6000,
-        pretraining: int = 2000,
+        steps: int = 4000,
+        pretraining: int = 500,
         batch_size: int = 64,
         learning_rate: float = 1e-3,
-        ce_weight: float = 0.1,
+        ce_weight: float | None = None,
         ce_from: int = 0,
         gan: str = "paper",
         target: str = "adversarial",
+        shift: int | None = None,
     ) -> None:
         self.transform = transform
         self.sigma = sigma
@@ -85,6 +87,7 @@ class AToPRecipe(Recipe):
         self.ce_from = ce_from
         self.gan = gan
         self.target = target
+        self.shift = shift
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
         """Makes generator, discriminator and their optimisers.
@@ -102,6 +105,8 @@ class AToPRecipe(Recipe):
             ratio=self.ratio,
             copies=self.copies,
         )
+        self._ce_weight = preset.ce_weight if self.ce_weight is None else self.ce_weight
+        self._shift = preset.shift if self.shift is None else self.shift
         self._classifier: Classifier = setting.defended()
         self._fgsm = attacks["fgsm"]
         device, dtype = setting.device, setting.dtype
@@ -124,6 +129,7 @@ class AToPRecipe(Recipe):
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update of the discriminator, then one of the generator."""
         self._schedule(step)
+        x = shifted(x, self._shift, draws=draws.at("shift"))
         is_tuning = step >= self.pretraining
         shown = self._fgsm(self._classifier, x, y, draws.at("fgsm")) if is_tuning else x
         wanted = x if self.target == "clean" else shown
@@ -139,7 +145,7 @@ class AToPRecipe(Recipe):
         total = torch.stack(list(parts.values())).sum()
         if step >= self.pretraining + self.ce_from:
             parts["ce"] = functional.cross_entropy(self._classifier(views.compose(x2)), y)
-            total = total + self.ce_weight * parts["ce"]
+            total = total + self._ce_weight * parts["ce"]
         self._generator_adam.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         self._generator_adam.step()
@@ -180,6 +186,18 @@ class AToPRecipe(Recipe):
             raise BenchError(
                 f"atop's pretraining is a part of its {self.steps} steps; got {self.pretraining}"
             )
+
+
+def shifted(x: Tensor, reach: int, *, draws: Draws) -> Tensor:
+    """Images `(b, c, h, w)`, each moved by up to `reach` pixels along both axes; black comes in."""
+    if not reach:
+        return x
+    h, w = x.shape[2:]
+    wide = functional.pad(x, (reach,) * 4)
+    corners = draws.integers(2 * reach + 1, (2,)).tolist()
+    return torch.stack(
+        [image[:, i : i + h, j : j + w] for image, (i, j) in zip(wide, corners, strict=True)]
+    )
 
 
 def critic_hinge(real: Tensor, fake: Tensor) -> Tensor:

@@ -106,6 +106,14 @@ def test_a_gated_convolution_is_an_elu_times_a_sigmoid():
     assert torch.allclose(layer(x), nn.functional.relu(a) * torch.sigmoid(b), atol=1e-6)
 
 
+def test_a_gated_convolution_begins_with_weights_of_gain_two():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weight = GatedConv(64, 64).conv.weight
+    expected = 2 / (64 * 9) ** 0.5
+    assert abs(float(weight.detach().std()) / expected - 1) < 0.02
+
+
 def test_the_fast_elu_is_the_elu_with_its_derivative_also_at_zero():
     a = torch.tensor([-5.0, -1e-3, 0.0, 1e-3, 5.0], dtype=torch.float64, requires_grad=True)
     assert torch.allclose(elu(a), nn.functional.elu(a))

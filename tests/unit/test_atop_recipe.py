@@ -16,10 +16,10 @@ from benchmark.setting import Setting
 from benchmark.threat import Threat
 from benchmark.training import TrainingOptions, train
 from defenses.atop.presets import PRESETS
-from defenses.atop.recipe import AToPRecipe, critic_hinge, generator_hinge
+from defenses.atop.recipe import AToPRecipe, critic_hinge, generator_hinge, shifted
 from defenses.atop.transforms import Views, transform_for
 
-TINY = replace(PRESETS["digits"], width=4, critic=(4, 4, 4))
+TINY = replace(PRESETS["digits"], width=4, critic=(4, 4, 4), sigma=0.25, ce_weight=0.1, shift=0)
 
 
 def draws(n: int, *, start: int = 0) -> Draws:
@@ -52,6 +52,26 @@ def test_the_hinge_losses_are_what_they_are_by_hand():
         (0 + 0.5 + 2 + 0) / 4 + (0.5 + 1 + 3) / 4
     )
     assert float(generator_hinge(fake)) == pytest.approx(1.5 / 4)
+
+
+def test_images_are_moved_each_by_itself_over_black():
+    x = images(64)
+    moved = shifted(x, 1, draws=draws(64))
+    wide = nn.functional.pad(x, (1, 1, 1, 1))
+    places = [
+        [
+            (i, j)
+            for i in range(3)
+            for j in range(3)
+            if torch.equal(wide[n, :, i : i + 8, j : j + 8], out)
+        ]
+        for n, out in enumerate(moved)
+    ]
+    assert all(len(found) == 1 for found in places)
+    assert len({found[0] for found in places}) == 9
+    one = torch.tensor([5])
+    assert torch.equal(shifted(x[one], 1, draws=draws(64).take(one))[0], moved[5])
+    assert shifted(x, 0, draws=draws(64)) is x
 
 
 class Stripes(Dataset):
