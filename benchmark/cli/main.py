@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import click
 
@@ -70,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None for those of the process.
     """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # so that module:Class finds a file of the current folder
     try:
         status = bench.main(args=argv, prog_name="bench", standalone_mode=False)
         return status if isinstance(status, int) else 0

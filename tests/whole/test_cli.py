@@ -128,6 +128,22 @@ def test_a_defense_without_weights_says_how_to_train_it(tmp_path, capfd, monkeyp
     )
 
 
+def test_a_class_in_the_current_folder_is_found_by_the_installed_command(tmp_path):
+    (tmp_path / "mine_here.py").write_text("from defenses.none import Identity as Mine\n")
+    code = (
+        "import sys; sys.path.pop(0); from benchmark.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", "mine_here:Mine"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
 def test_an_evaluation_ends_with_a_table_entries_and_a_page(tmp_path):
     done = bench("run", "--defense", "none", "--samples", "6", cwd=tmp_path, env=environment())
     assert done.returncode == 0, done.stderr
