@@ -64,7 +64,6 @@ PRESETS: Mapping[str, Preset] = {
             patch=1,
             sigma=0.125,
             ce_weight=0.5,
-            shift=1,
         ),
         Preset(
             name="28px",

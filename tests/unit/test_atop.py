@@ -170,7 +170,7 @@ def test_purifying_is_transforming_then_generating(tmp_path):
     defense.prepare(setting(weights=path))
     generator = Generator(1, PRESETS["digits"])
     generator.load_state_dict(load_safetensors(path))
-    views = transform("rt2", sigma=0.125).views(images(), draws=draws(5))
+    views = transform("rt2", sigma=PRESETS["digits"].sigma).views(images(), draws=draws(5))
     with torch.no_grad():
         assert torch.equal(
             defense(images(), draws=draws(5)), generator(views.images, views.keep)[1]

@@ -9,13 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.attack import ATTACKS
 from benchmark.classifiers.names import CLASSIFIERS
-from benchmark.dataset import DATASETS
-from benchmark.defense import DEFENSES
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
+from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
 from benchmark.target import Target
 from benchmark.threat import Threat
 from benchmark.victim import GradientMode

@@ -7,9 +7,9 @@ import os
 import signal
 
 import pytest
-from benchmark.entry import without_timing
 
 from benchmark import files
+from benchmark.entry import without_timing
 from benchmark.run import run
 from tests.tiny import request
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from benchmark.entry import without_timing
 
 from benchmark.defense import Defense, Derivative
+from benchmark.entry import without_timing
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.run import Listener, run
 from tests.tiny import Noise, dataset, network, protocol, request
