@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from attacks.pgd import PGD
 from benchmark.defense import Defense, Derivative
 from benchmark.entry import without_timing
 from benchmark.errors import BenchError, ContractBroken
@@ -78,15 +79,40 @@ class Crashing(Noise):
         return super().purify(x, draws=draws)
 
 
+def gap_failures(entry):
+    """What an entry of the crashing purifier gets wrong; empty where each crash is a named gap."""
+    failures = []
+    if entry.status != "gaps":
+        failures.append(f"the entry is {entry.status}")
+    if {gap.row for gap in entry.gaps} != {"pgd:exact", "aware"}:
+        failures.append(f"the gaps are {[gap.row for gap in entry.gaps]}")
+    if not all("out of luck" in gap.reason for gap in entry.gaps):
+        failures.append("a gap does not say why")
+    if entry.columns.adaptive.rates or entry.columns.auxiliary.rates:
+        failures.append("a column with a crashed attack has a value")
+    if entry.columns.oblivious.rates is None:
+        failures.append("a column without a crash has none")
+    return failures
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_crash_in_an_attack_is_a_named_gap_and_never_a_robust_image(tmp_path, workers):
     entry = run(request(tmp_path, defense=Crashing(), workers=workers))
-    assert entry.status == "gaps"
-    assert {gap.row for gap in entry.gaps} == {"pgd:exact", "aware"}
-    assert all("out of luck" in gap.reason for gap in entry.gaps)
-    assert entry.columns.adaptive.rates is None
-    assert entry.columns.auxiliary.rates is None
-    assert entry.columns.oblivious.rates is not None
+    assert gap_failures(entry) == []
+
+
+def test_a_swallowed_crash_would_be_noticed(tmp_path, monkeypatch):
+    """The fault planted: a crashed attack hands back the clean images, as if it had found nothing."""
+    perturb = PGD.perturb
+
+    def swallowing(self, target, x, y, *, threat, draws):
+        try:
+            return perturb(self, target, x, y, threat=threat, draws=draws)
+        except RuntimeError:
+            return x
+
+    monkeypatch.setattr(PGD, "perturb", swallowing)
+    assert gap_failures(run(request(tmp_path, defense=Crashing()))) != []
 
 
 def test_a_crashed_job_is_tried_again_by_the_next_run(tmp_path, monkeypatch, reference):
