@@ -62,7 +62,7 @@ PRESETS: Mapping[str, Preset] = {
             branches=1,
             critic=(32, 64, 64),
             patch=1,
-            sigma=0.125,
+            sigma=0.1,
             ce_weight=0.5,
         ),
         Preset(
