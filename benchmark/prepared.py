@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from benchmark.classifier import Classifier
+from benchmark.configuration import parameters_of
 from benchmark.dataset import Dataset
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken, WeightsMissing
@@ -19,6 +20,7 @@ from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.request import Request, make_defenses
 from benchmark.setting import Setting
+from benchmark.shelf import DEFENSES
 from benchmark.threat import Threat
 from benchmark.victim import GradientMode, Victim
 from benchmark.weights import find_weights, sha256_of
@@ -185,14 +187,28 @@ def _with_weights(
     if weights is None:
         raise WeightsMissing(
             f"{defense.name} has no weights for {classifier.name} on {setting.dataset}; train them with: "
-            f"bench train --defense {defense.name} --model {classifier.name} --dataset {setting.dataset} "
+            f"bench train --defense {_typed(defense, request)} --model {classifier.name} "
+            f"--dataset {setting.dataset} "
             f"(or add --train, or give --weights FILE)"
         )
     return replace(setting, weights=weights)
+
+
+def _typed(defense: Defense, request: Request) -> str:
+    """What a user calls a defense: its name, or the `module:Class` that he gave."""
+    names = request.defense.split("+") if isinstance(request.defense, str) else []
+    return next((name for name in names if DEFENSES.get(name) is type(defense)), defense.name)
 
 
 def _prepared(defense: Defense, setting: Setting) -> Plugin:
     """Prepares a defense and says what a key needs to know of it."""
     defense.prepare(setting)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
-    return plugin_of(defense, label=defense.label(setting.shape), weights=sha256)
+    return plugin_of(defense, label=_published(defense, setting.shape), weights=sha256)
+
+
+def _published(defense: Defense, shape: tuple[int, int, int]) -> str:
+    """The label, with the arguments that are not the defaults: `atop[digits](transform=rt3)`."""
+    defaults = parameters_of(type(defense))
+    changed = [f"{k}={v}" for k, v in defense.arguments().items() if v != defaults[k]]
+    return defense.label(shape) + (f"({', '.join(changed)})" if changed else "")

@@ -88,6 +88,8 @@ def train_command(**options: Any) -> int:
         else:
             path = fit_defense(fit, progress.losses)
     click.echo(f"Written: {path} and {path.with_suffix('.json')}")
+    if options["defense"]:
+        click.echo(f"Use it: bench run --defense {options['defense']} --weights {path}", err=True)
     return 0
 
 

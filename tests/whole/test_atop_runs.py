@@ -86,3 +86,11 @@ def test_the_same_from_python(tmp_path):
     entry = evaluate("none", options=options)
     assert entry.dataset.n == 2
     assert entry.status == "complete"
+
+
+def test_arguments_that_are_not_the_defaults_stand_in_the_published_name(tmp_path):
+    changed = {"transform": "rt3", "copies": 4}
+    request = Request(
+        defense="atop", defense_args=changed, protocol=PROTOCOL, samples=1, workers=1, runs=tmp_path
+    )
+    assert run(request).defense.label == "atop[digits](transform=rt3)"
