@@ -17,6 +17,7 @@ from benchmark.isolation import call_alone
 from benchmark.threat import Norm
 from benchmark.truths import LinearTask, linear_failures
 from benchmark.victim import GradientMode
+from tests.processes import hear_interrupts
 from tests.toys import Noise, Quantised, Same, image_draws, linear_target
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +116,7 @@ import torch
 from attacks.autoattack import AutoAttack
 from benchmark.threat import Norm
 from benchmark.truths import LinearTask, linear_failures
+from tests.processes import hear_interrupts
 from tests.toys import Same, image_draws, linear_target
 
 class Mine(Same):
@@ -166,6 +168,7 @@ def test_no_process_is_left_when_the_caller_is_interrupted_or_killed(tmp_path, h
         [sys.executable, script, pid_file],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.DEVNULL,
+        preexec_fn=hear_interrupts,
     )
     try:
         assert within(90, pid_file.exists)

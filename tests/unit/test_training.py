@@ -189,6 +189,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(bars, tmp_path):
         f"spec = importlib.util.spec_from_file_location({__name__!r}, {__file__!r})\n"
         f"t = sys.modules[{__name__!r}] = importlib.util.module_from_spec(spec)\n"
         "spec.loader.exec_module(t)\n"
+        f"t.torch.set_num_threads({torch.get_num_threads()})\n"  # other threads, other rounding
         f"t.train(t.Small(**{recipe}), t.SETTING, t.Bars(folder=None), out=t.Path({str(cut)!r}), "
         "options=t.eager(), progress=lambda d, n, _: print(d, flush=True))\n"
     )

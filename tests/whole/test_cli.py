@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
+from tests.processes import hear_interrupts
 
 
 def bench(*words, **options):
@@ -161,7 +162,12 @@ def test_an_evaluation_ends_with_a_table_entries_and_a_page(tmp_path):
 def test_interrupted_it_says_so_and_goes_on_from_there(tmp_path):
     words = [sys.executable, "-m", "benchmark", "run", "--defense", "none", "--samples", "40"]
     child = subprocess.Popen(
-        words, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+        words,
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("*.shard")) and time.monotonic() < deadline:
