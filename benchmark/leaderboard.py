@@ -105,7 +105,7 @@ def to_markdown(entries: Iterable[Entry], title: str, left_out: Sequence[str] = 
     """
     parts = [
         f"# {markdown(title)}",
-        "Made by `bench publish` from the entries (`*.json`) of this folder; change those, not this page. "
+        "`bench run` writes this page from the entries (`*.json`) of its folder; each holds its own command. "
         "Accuracies in %, of the true label, on all n images in every column; 95 % intervals are "
         "Wilson's for one outcome an image, else a bootstrap over images. Worst case: for each image one "
         "candidate is chosen over the clean image and all attacks that count, and scored on fresh draws.",
