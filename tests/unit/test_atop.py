@@ -8,46 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
-from benchmark.threat import Threat
 from benchmark.weights import load_safetensors, save_safetensors
 from defenses.atop.atop import AToP
 from defenses.atop.network import Generator
 from defenses.atop.presets import PRESETS
-from defenses.atop.transforms import Kind, Transform, Views
+from defenses.atop.transforms import Views
+from tests.small_atop import draws, images, setting, transform
 
 TINY = replace(PRESETS["digits"], width=4, critic=(4, 4, 4))
-
-
-def draws(n: int, *, start: int = 0) -> Draws:
-    return Draws.of(2, torch.arange(start, start + n), "test", "eot")
-
-
-def transform(kind: str, **changes) -> Transform:
-    given = {"sigma": 0.25, "patch": 1, "ratio": 0.25, "copies": 4} | changes
-    return Transform(kind=Kind(kind), **given)
-
-
-def images(n: int = 5, c: int = 1, side: int = 8) -> torch.Tensor:
-    return torch.rand(n, c, side, side, generator=torch.Generator().manual_seed(0))
-
-
-def setting(shape: tuple[int, int, int] = (1, 8, 8), weights: Path | None = None) -> Setting:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 10))
-    return Setting(
-        dataset="made-up",
-        shape=shape,
-        classes=10,
-        threat=Threat.parse("linf:0.15"),
-        device=torch.device("cpu"),
-        classifier=Classifier(network, name="linear", classes=10, sha256="0"),
-        weights=weights,
-    )
 
 
 @pytest.mark.parametrize(

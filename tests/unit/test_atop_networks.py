@@ -7,26 +7,12 @@ import torch
 from torch import nn
 
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
 from benchmark.shelf import DEFENSES
 from defenses.atop.network import Discriminator, GatedConv, Generator, elu
 from defenses.atop.presets import PRESETS, preset_for
-from defenses.atop.transforms import Kind, Transform
+from tests.small_atop import draws, images, transform
 
 TINY = replace(PRESETS["digits"], width=4, critic=(4, 4, 4))
-
-
-def draws(n: int, *, start: int = 0) -> Draws:
-    return Draws.of(2, torch.arange(start, start + n), "test", "eot")
-
-
-def transform(kind: str, **changes) -> Transform:
-    given = {"sigma": 0.25, "patch": 1, "ratio": 0.25, "copies": 4} | changes
-    return Transform(kind=Kind(kind), **given)
-
-
-def images(n: int = 5, c: int = 1, side: int = 8) -> torch.Tensor:
-    return torch.rand(n, c, side, side, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(("side", "name"), [(8, "digits"), (28, "28px"), (32, "32px")])
