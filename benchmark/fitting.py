@@ -15,7 +15,7 @@ from benchmark.dataset import Dataset
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.loading import data_folder, load_classifier, load_task
-from benchmark.numerics import choose_device
+from benchmark.numerics import choose_device, fix_numerics
 from benchmark.recipe import Recipe
 from benchmark.registry import Registry
 from benchmark.request import Request, make_defenses
@@ -39,12 +39,14 @@ class Fit:
         recipe_args: Arguments of its recipe, which come before those of the defense.
         out: The weights file; None for the folder where `bench run` looks.
         command: The command line, for the training record.
+        threads: Of torch's loops on the CPU; the same bits come only from the same number. None: torch's own.
     """
 
     request: Request
     recipe_args: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None
     command: str = ""
+    threads: int | None = None
 
 
 def fit_defense(fit: Fit, report: Report | None = None) -> Path:
@@ -54,6 +56,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
         BenchError: It is not trained, or the request cannot be met.
     """
     request = fit.request
+    fix_numerics(fit.threads)
     defenses = make_defenses(request)
     if len(defenses) != 1:
         raise BenchError(f"defense {request.defense!r} is a chain: train its stages one by one")
@@ -89,6 +92,7 @@ def fit_classifier(
     Raises:
         BenchError: It is not trained here, is for another dataset, or `fit.out` is missing.
     """
+    fix_numerics(fit.threads)
     source = CLASSIFIERS.get(name)()
     request = fit.request
     if request.dataset is None:

@@ -55,6 +55,13 @@ Examples:
     metavar="FILE",
     help="The weights file (safetensors). Default for a defense: where bench run finds it.",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Threads on the CPU; the same weights, bit for bit, come only from the same number. "
+    "Default: torch's own.",
+)
 def train_command(**options: Any) -> int:
     """Train a defense for one classifier on one dataset, or a classifier.
 
@@ -76,6 +83,7 @@ def train_command(**options: Any) -> int:
         recipe_args=parse_arguments(options["recipe_args"]),
         out=options["out"],
         command=shlex.join(["bench", *sys.argv[1:]]),
+        threads=options["threads"],
     )
     with RunProgress(f"train {options['defense'] or options['classifier']}") as progress:
         if options["classifier"]:
