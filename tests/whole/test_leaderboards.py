@@ -1,0 +1,50 @@
+"""The committed leaderboards: entries that can be read, pages that are theirs, a README that quotes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.entry import json_schema
+from benchmark.entry_files import read_entry, write_schema
+from benchmark.leaderboard import to_text
+from benchmark.publish import entry_path, publish_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+BOARDS = ROOT / "leaderboards"
+ENTRIES = sorted(BOARDS.glob("*/*/*.json"))
+
+
+@pytest.mark.parametrize("path", ENTRIES, ids=lambda path: path.stem)
+def test_a_committed_entry_can_be_read_and_lies_where_it_belongs(path):
+    assert entry_path(BOARDS, read_entry(path)) == path
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in ENTRIES}), ids=lambda f: f.name)
+def test_a_committed_page_is_what_its_entries_make(folder, tmp_path):
+    copy = tmp_path / folder.parent.name / folder.name
+    copy.mkdir(parents=True)
+    for path in folder.glob("*.json"):
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert publish_folder(copy).page.read_bytes() == (folder / "README.md").read_bytes()
+
+
+def test_the_committed_schema_is_the_current_one(tmp_path):
+    assert json_schema()["title"]
+    assert write_schema(tmp_path).read_bytes() == (BOARDS / "schema.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("digits/linf-0.15", ["none--digits-cnn--quick", "atop[digits]--digits-cnn--quick"]),
+        (
+            "cifar10/linf-8-255",
+            [f"{name}--standard-r18--quick--n32" for name in ("jpeg", "gaussian", "none")],
+        ),
+    ],
+)
+def test_the_readme_quotes_the_committed_entries(folder, names):
+    entries = [read_entry(BOARDS / folder / f"{name}.json") for name in names]
+    assert to_text(entries).strip() in (ROOT / "README.md").read_text()
