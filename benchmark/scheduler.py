@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -153,7 +156,11 @@ def _race(
     waiting = list(todo)
     running: dict[Future[Result], Task] = {}
     threads = max(1, (os.cpu_count() or 1) // workers)
-    pool = ProcessPoolExecutor(max_workers=workers, initializer=fix_numerics, initargs=(threads,))
+    pool = ProcessPoolExecutor(
+        max_workers=workers,
+        initializer=_begin_worker,
+        initargs=(threads, os.getpid(), str(blob.parent)),
+    )
     try:
         while waiting or running:
             for task in [task for task in waiting if _is_ready(task, waiting, running)]:
@@ -173,6 +180,19 @@ def _race(
     finally:
         pool.shutdown(wait=True, kill_workers=True)
     return []
+
+
+def _begin_worker(threads: int, caller: int, folder: str) -> None:
+    """Fixes a worker's numerics, and lets it end with its caller however that one ends."""
+    fix_numerics(threads)
+
+    def watch() -> None:
+        while os.getppid() == caller:
+            time.sleep(1.0)
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _is_ready(task: Task, waiting: list[Task], running: dict[Future[Result], Task]) -> bool:

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 
 def hear_interrupts() -> None:
     """For `preexec_fn`: a suite that runs in the background passes on that interrupts are ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def within(seconds: float, condition: Callable[[], object]) -> bool:
+    """Whether a condition comes true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z")

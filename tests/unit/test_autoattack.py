@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from benchmark.isolation import call_alone
 from benchmark.threat import Norm
 from benchmark.truths import LinearTask, linear_failures
 from benchmark.victim import GradientMode
-from tests.processes import hear_interrupts
+from tests.processes import hear_interrupts, is_running, within
 from tests.toys import Noise, Quantised, Same, image_draws, linear_target
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +115,7 @@ import torch
 from attacks.autoattack import AutoAttack
 from benchmark.threat import Norm
 from benchmark.truths import LinearTask, linear_failures
-from tests.processes import hear_interrupts
+from tests.processes import hear_interrupts, is_running, within
 from tests.toys import Same, image_draws, linear_target
 
 class Mine(Same):
@@ -180,21 +179,3 @@ def test_no_process_is_left_when_the_caller_is_interrupted_or_killed(tmp_path, h
     finally:
         caller.kill()
         caller.wait()
-
-
-def within(seconds, condition):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z")

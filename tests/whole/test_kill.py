@@ -5,12 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from benchmark import files
 from benchmark.entry import without_timing
 from benchmark.run import run
+from tests.processes import is_running, within
 from tests.tiny import request
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -78,6 +82,22 @@ def whole(tmp_path_factory):
     entry = run(request(folder))
     written = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return without_timing(entry), sum(written), len(written)
+
+
+def test_workers_end_with_a_caller_that_is_killed(tmp_path):
+    words = [sys.executable, "-m", "benchmark", "run", "--defense", "none", "--workers", "2"]
+    root = str(Path(__file__).resolve().parents[2])
+    caller = subprocess.Popen(
+        words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert within(90, lambda: list(tmp_path.rglob("*.shard")))
+        children = Path(f"/proc/{caller.pid}/task/{caller.pid}/children").read_text().split()
+        assert len(children) >= 2
+    finally:
+        caller.kill()
+        caller.wait()
+    assert within(30, lambda: not any(is_running(int(child)) for child in children))
 
 
 def points(whole):
