@@ -7,10 +7,12 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
+
+from benchmark.errors import BenchError
 
 Split = Literal["train", "test"]
 
@@ -54,6 +56,22 @@ class Dataset(ABC):
         Raises:
             BenchError: The files are missing and cannot be downloaded, or are damaged.
         """
+
+    def prepared_for(self, preparation: str) -> Self:
+        """The same dataset under another way from stored files to images, which decides their shape.
+
+        Args:
+            preparation: RobustBench's name for what it does to the images of one ImageNet model, such as
+                `Res256Crop224`; empty for the dataset's own way.
+
+        Raises:
+            BenchError: This dataset has only its own.
+        """
+        if preparation:
+            raise BenchError(
+                f"dataset {self.name!r} has no preparation {preparation!r}: its images are taken as they are"
+            )
+        return self
 
     def order(self, split: Split = "test") -> Tensor:
         """Indices of a split `(n,)` in the one order from which every subset is the first n.
