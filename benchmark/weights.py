@@ -84,7 +84,7 @@ def load_safetensors(
     Raises:
         BenchError: The file is missing, truncated, or of another kind.
     """
-    if refuse_foreign(path).startswith((b"\x80", b"PK")):
+    if is_pickle(refuse_foreign(path)):
         raise BenchError(
             f"weights {str(path)!r} are a pickle, not safetensors; convert them with "
             f"safetensors.torch.save_file(state_dict, ...)"
@@ -117,6 +117,15 @@ def refuse_foreign(path: Path) -> bytes:
             f"download the weights again"
         )
     return first
+
+
+def is_pickle(first: bytes) -> bool:
+    """Whether a file that begins so is what `torch.save` writes: a pickle, or a zip archive with one.
+
+    Safetensors begin with the length of a JSON header, whose bytes may be anything, a pickle's among them; the
+    header itself then begins at the ninth.
+    """
+    return first.startswith((b"\x80", b"PK")) and first[8:9] != b"{"
 
 
 def save_safetensors(tensors: dict[str, Tensor], path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.errors import BenchError
-from benchmark.weights import load_safetensors, refuse_foreign
+from benchmark.weights import is_pickle, load_safetensors, refuse_foreign
 
 _WRAPPINGS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "model.", "_orig_mod.", "network.")
@@ -28,7 +28,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
     Raises:
         BenchError: The file is missing, truncated, no weights at all, or would run code.
     """
-    if not refuse_foreign(path).startswith((b"\x80", b"PK")):
+    if not is_pickle(refuse_foreign(path)):
         return load_safetensors(path)
     found = load_checkpoint(path)
     for wrapping in _WRAPPINGS:
