@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -76,11 +78,10 @@ def _transfer(drive_id: str, file: BinaryIO, report: Report) -> None:
             failure.append(error)
 
     thread = threading.Thread(target=work, name="gdown", daemon=True)
-    thread.start()
-    try:
+    with warnings.catch_warnings(), contextlib.closing(sink):
+        warnings.simplefilter("ignore", DeprecationWarning)  # gdown's, about Beautiful Soup
+        thread.start()
         _wait(thread, sink)
-    finally:
-        sink.close()
     if failure:
         raise _named(failure[0]) from failure[0]
     if not sink.done:
