@@ -64,6 +64,11 @@ def reported_to(report: Report) -> Iterator[None]:
         _listener.reset(token)
 
 
+def listener() -> Report | None:
+    """Whom `reported_to` names; None where nobody listens."""
+    return _listener.get()
+
+
 def fetch_url(
     url: str, target: Path, *, what: str, sha256: str = "", accept: Accept | None = None
 ) -> None:
@@ -161,11 +166,11 @@ def _bring(origin: Origin, target: Path, what: str, sha256: str, accept: Accept 
 
 def _attempt(origin: Origin, file: BinaryIO, what: str) -> None:
     """Transfers, and again after a pause where what went wrong may pass."""
-    listener = _listener.get()
+    told = listener()
 
     def report(done: int, total: int | None) -> None:
-        if listener is not None:
-            listener(what, done, total)
+        if told is not None:
+            told(what, done, total)
 
     for pause in (*PAUSES, None):
         try:
