@@ -7,8 +7,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from benchmark.classifiers.zoo import load_zoo, robustbench_module, zoo_network
+from benchmark.classifiers.zoo import load_zoo, zoo_network
 from benchmark.classifiers.zoo_names import ALIASES, resolve, zoo_models
+from benchmark.classifiers.zoo_robustbench import robustbench_module
 from benchmark.errors import BenchError
 from benchmark.loading import load_classifier, load_dataset
 from benchmark.weights import sha256_of
