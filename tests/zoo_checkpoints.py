@@ -1,4 +1,4 @@
-"""Checkpoints of the zoo's true architectures with random weights, in the form in which RobustBench keeps them."""
+"""Checkpoints of true architectures of the zoo with random weights, in the form that RobustBench keeps."""
 
 from __future__ import annotations
 

@@ -88,12 +88,18 @@ def zoo_network_of(model: ZooModel, files: list[Path]) -> nn.Module:
     except (BenchError, RuntimeError, KeyError, AttributeError, TypeError) as error:
         if isinstance(error, BenchError) and any(repr(str(file)) in str(error) for file in files):
             raise  # it could not even be read
-        reason = str(error).strip().split("\n")[0]
+        reason = _reason(error)
         which = " and ".join(repr(str(file)) for file in files)
         raise BenchError(
             f"the checkpoint {which} is not that of {model.name!r} ({reason}); delete it, and "
             f"it will be downloaded again"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong on one line; torch names the first keys that do not fit on its second."""
+    first, *rest = str(error).strip().split("\n")
+    return rest[0].strip()[:200] if first.endswith(":") and rest else first
 
 
 def _registered(model: ZooModel, state: Mapping[str, Tensor]) -> nn.Module:
