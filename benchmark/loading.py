@@ -13,7 +13,13 @@ from torch import nn
 
 from benchmark.classifier import Classifier
 from benchmark.classifiers.file import load_file
-from benchmark.classifiers.names import CLASSIFIERS, home_of, threat_of, unknown_classifier
+from benchmark.classifiers.names import (
+    CLASSIFIERS,
+    home_of,
+    preparation_of,
+    threat_of,
+    unknown_classifier,
+)
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.dataset import Dataset
@@ -114,6 +120,9 @@ def load_task(
         dataset = (home_of(name) if name else None) or DEFAULT_DATASET
     if isinstance(dataset, str):
         dataset = load_dataset(dataset, folder=folder)
+    preparation = preparation_of(name, dataset.name) if name else ""
+    if preparation:
+        dataset = dataset.prepared_for(preparation)
     wanted = threat or (threat_of(name, dataset.name) if name else "") or dataset.threat
     return dataset, wanted if isinstance(wanted, Threat) else Threat.parse(wanted)
 

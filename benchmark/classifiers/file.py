@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.names import CLASSIFIERS, unknown_classifier
+from benchmark.classifiers.names import CLASSIFIERS, file_parts, unknown_classifier
 from benchmark.classifiers.state import fitted, load_state
-from benchmark.classifiers.zoo import zoo_network
+from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
@@ -41,14 +41,12 @@ def load_file(
         BenchError: The form is wrong, the file is missing or damaged or would run code, or the network is
             another one.
     """
-    path_text, at, architecture = text.removeprefix("file:").rpartition("@")
-    if not at or not path_text or not architecture:
+    path_text, architecture = file_parts(text)
+    if not path_text:
         raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
     path = local_file(path_text, what=f"the weights {path_text!r}", accept=_refuse_unreadable)
-    state = load_state(path)
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
-        network = _network(architecture, dataset)
-    network = fitted(network, state, path)
+        network = _network(architecture, dataset, path)
     classifier = Classifier(
         network,
         name=f"{path.stem}@{architecture.replace(':', '.')}",
@@ -59,14 +57,31 @@ def load_file(
     return classifier.to(device=device, dtype=dtype)
 
 
-def _network(architecture: str, dataset: Dataset) -> nn.Module:
+def _network(architecture: str, dataset: Dataset, path: Path) -> nn.Module:
+    """The network with the file's weights."""
+    state = load_state(path)
     if architecture in CLASSIFIERS.paths():
-        return CLASSIFIERS.get(architecture)().network()
-    if ":" not in architecture:
-        found = resolve(architecture, dataset.name)
-        if found is None:
-            raise unknown_classifier(architecture, dataset.name)
-        return zoo_network(found)
+        return fitted(CLASSIFIERS.get(architecture)().network(), state, path)
+    if ":" in architecture:
+        return fitted(_brought(architecture), state, path)
+    found = resolve(architecture, dataset.name)
+    if found is None:
+        raise unknown_classifier(architecture, dataset.name)
+    try:
+        return fitted(zoo_network(found), state, path)
+    except (
+        BenchError
+    ) as error:  # not its own state dict, but perhaps a checkpoint as RobustBench keeps it
+        if found.is_ensemble:
+            raise
+        try:
+            return zoo_network_of(found, [path])
+        except BenchError:
+            raise error from None
+
+
+def _brought(architecture: str) -> nn.Module:
+    """What the user's `module:callable` makes."""
     module, _, attribute = architecture.partition(":")
     try:
         network = getattr(importlib.import_module(module), attribute)()
@@ -81,7 +96,7 @@ def _network(architecture: str, dataset: Dataset) -> nn.Module:
 
 def pinned_model(text: str) -> str:
     """The same `file:PATH@ARCHITECTURE`, so that it names the same weights for ever."""
-    path_text, _, architecture = text.removeprefix("file:").rpartition("@")
+    path_text, architecture = file_parts(text)
     return f"file:{pinned(path_text)}@{architecture}"
 
 

@@ -79,7 +79,7 @@ def list_models(*, dataset: str | None, as_json: bool) -> None:
     """Classifiers, by the name that --model takes: this project's, and the RobustBench zoo."""
     chosen = [dataset] if dataset else DATASETS.names()
     rows = [
-        {"name": name, "dataset": of, "what": classifier_note(name) or "RobustBench zoo"}
+        {"name": name, "dataset": of, "what": classifier_note(name, of)}
         for of in chosen
         for name in classifier_names(of)
     ]
