@@ -139,7 +139,7 @@ def test_a_download_is_moved_to_its_place_only_when_whole(tmp_path, monkeypatch)
 
     monkeypatch.setattr(MNIST, "source", Downloading)
     dataset = MNIST(folder=tmp_path)
-    dataset._fetch()
+    dataset._fetch("test")
     assert not list(tmp_path.glob("*.part"))
     monkeypatch.setattr(MNIST, "source", sources.MNIST)
     assert dataset.labels("test").bincount().tolist() == [1_000] * 10
