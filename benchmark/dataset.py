@@ -102,6 +102,24 @@ class Dataset(ABC):
         return torch.arange(len(self.labels(split)))
 
 
+def indices_of(dataset: Dataset, split: Split, order: Order) -> list[int]:
+    """Indices into a split in one of its orders; the one door through which a run asks for them.
+
+    Raises:
+        ContractBroken: The labels are not what a dataset returns, or an order names an image twice, or one
+            that there is not.
+        BenchError: The files are missing or damaged.
+    """
+    n = len(labels_of(dataset, split))
+    found = dataset.listed(split) if order == "robustbench" else dataset.order(split)
+    indices: list[int] = found.tolist()
+    if len(set(indices)) != len(indices) or not set(indices) <= set(range(n)):
+        raise ContractBroken(
+            f"dataset {dataset.name!r}: an order holds indices from 0 to {n - 1}, each at most once"
+        )
+    return indices
+
+
 def refuse_undeclared(dataset: Dataset) -> None:
     """Refuses a dataset that does not say what it is.
 
