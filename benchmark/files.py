@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import uuid
 from pathlib import Path
 
 from benchmark.errors import BenchError
@@ -41,18 +40,17 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Finds out before long work whether a folder can be made and written; leaves and makes nothing.
-
-    Many processes may ask at once, on several machines: each writes a file of its own name, and none makes or
-    removes a folder that another one needs.
+    """Finds out before long work whether a folder can be made and written; leaves nothing in it.
 
     Raises:
         BenchError: It cannot.
     """
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    probe = there / f".written-by-purifybench-{uuid.uuid4().hex}"
+    probe = folder / ".written-by-purifybench"
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     write_whole(probe, b"")
-    probe.unlink(missing_ok=True)
+    probe.unlink()
+    for parent in made:
+        parent.rmdir()
 
 
 def _sync_folder(folder: Path) -> None:
