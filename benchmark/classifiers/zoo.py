@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
-import io
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,7 +18,9 @@ from torch import nn
 from benchmark.classifier import Classifier
 from benchmark.classifiers.state import load_checkpoint
 from benchmark.classifiers.zoo_names import CLASSES, ZooModel
+from benchmark.drive import fetch_drive
 from benchmark.errors import BenchError
+from benchmark.recorded import hold_to_record, record, recorded_sha256
 from benchmark.weights import refuse_foreign, sha256_of
 
 _EXPECTED = (
@@ -41,10 +41,13 @@ def load_zoo(
         BenchError: A checkpoint cannot be downloaded, is damaged, would run code, or does not fit.
     """
     files = model.files(folder)
+    hashes = []
     for file, drive_id in zip(files, model.drive_ids, strict=True):
         if not file.is_file():
             _download(file, drive_id, model)
         refuse_foreign(file)
+        hashes.append(sha256_of(file))
+        hold_to_record(file, hashes[-1])
         load_checkpoint(file)  # as data alone, whatever robustbench does afterwards
     utils = robustbench_module("robustbench.utils")
     try:
@@ -62,7 +65,8 @@ def load_zoo(
             f"the checkpoint {str(files[0])!r} is not that of {model.name!r} ({reason}); delete it, and "
             f"it will be downloaded again"
         ) from error
-    hashes = [sha256_of(file) for file in files]
+    for file, found in zip(files, hashes, strict=True):
+        record(file, found)
     sha256 = hashes[0] if len(hashes) == 1 else _digest("".join(hashes))
     classifier = Classifier(network, name=model.name, classes=CLASSES[model.dataset], sha256=sha256)
     return classifier.to(device=device, dtype=dtype)
@@ -111,32 +115,21 @@ def _autoattack_alias() -> Iterator[None]:
 
 
 def _download(file: Path, drive_id: str, model: ZooModel) -> None:
-    """Fetches a checkpoint; what arrives takes its place only when it can be read as weights."""
-    utils = robustbench_module("robustbench.utils")
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            utils.download_gdrive_new(drive_id, str(temporary))
-        refuse_foreign(temporary)
-        load_checkpoint(temporary)
-        temporary.replace(file)
-    except (BenchError, OSError, RuntimeError, ValueError, _retrieval_error()) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(":")
-        if isinstance(error, OSError) or not reason:  # requests tells the whole chain of its causes
-            reason = type(error).__name__
-        raise BenchError(
-            f"the checkpoint of {model.name!r} could not be downloaded ({reason}); get {file.name} by hand "
-            f"(Google Drive id {drive_id}) and put it into {str(file.parent)!r}"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Fetches a checkpoint; what arrives takes its place only when it can be read as weights.
+
+    One that was here before, and has a record, must be the same again.
+    """
+    fetch_drive(
+        drive_id,
+        file,
+        what=f"the checkpoint of {model.name!r}",
+        sha256=recorded_sha256(file),
+        accept=_refuse_unreadable,
+    )
 
 
-def _retrieval_error() -> type[Exception]:
-    """What gdown, which robustbench installs, raises where Google Drive refuses."""
-    found: type[Exception] = importlib.import_module("gdown.exceptions").FileURLRetrievalError
-    return found
+def _refuse_unreadable(file: Path) -> None:
+    load_checkpoint(file)
 
 
 def _digest(text: str) -> str:

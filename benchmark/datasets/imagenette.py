@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from benchmark.dataset import Split
-from benchmark.datasets.archive import Archive
+from benchmark.datasets.archives import Archive, unpacked_folder
 from benchmark.datasets.folder import FolderDataset, Listing, list_by_class
 
 WNIDS = (
@@ -20,11 +22,12 @@ WNIDS = (
 )
 """WordNet ids of its classes; a class's label is its place here."""
 ARCHIVE = Archive(
-    url="https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz",
-    sha256="569b4497c98db6dd29f335d1f109cf315fe127053cedf69010d047f0188e158c",
-    unpacked="imagenette2-320",
-    what="the dataset 'imagenette'",
+    urls=("https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz",),
+    place=Path("imagenette2-320.tgz"),
+    md5="3df6f0d01a2c9592104656642f5e78a3",
 )
+UNPACKED = "imagenette2-320"
+"""The folder that it holds."""
 _FOLDERS: dict[Split, str] = {"train": "train", "test": "val"}
 
 
@@ -45,5 +48,5 @@ class Imagenette(FolderDataset):
 
     def list_images(self, split: Split) -> Listing:
         """The images in the folders of the ten classes."""
-        root = ARCHIVE.folder(self.folder) / _FOLDERS[split]
+        root = unpacked_folder(ARCHIVE, UNPACKED, self.folder) / _FOLDERS[split]
         return list_by_class(root, {wnid: label for label, wnid in enumerate(WNIDS)})

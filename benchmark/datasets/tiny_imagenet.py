@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.dataset import Split
-from benchmark.datasets.archive import Archive
+from benchmark.datasets.archives import Archive, unpacked_folder
 from benchmark.datasets.folder import (
     FolderDataset,
     Listing,
@@ -16,11 +16,12 @@ from benchmark.datasets.folder import (
 from benchmark.errors import BenchError
 
 ARCHIVE = Archive(
-    url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-    sha256="6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
-    unpacked="tiny-imagenet-200",
-    what="the dataset 'tiny_imagenet'",
+    urls=("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+    place=Path("tiny-imagenet-200.zip"),
+    md5="90528d7ca1a48142e341f4ef8d21d0de",
 )
+UNPACKED = "tiny-imagenet-200"
+"""The folder that it holds."""
 ANNOTATIONS = "val_annotations.txt"
 
 
@@ -44,7 +45,7 @@ class TinyImageNet(FolderDataset):
 
     def list_images(self, split: Split) -> Listing:
         """The images in the folders of the classes, or those that the annotations name."""
-        place = ARCHIVE.folder(self.folder)
+        place = unpacked_folder(ARCHIVE, UNPACKED, self.folder)
         labels = self._labels(place)
         if split == "train":
             return list_by_class(place / "train", labels)

@@ -12,6 +12,7 @@ from torchvision import datasets as sources
 from benchmark.datasets.vision import CIFAR100, SVHN
 from benchmark.errors import BenchError
 from benchmark.loading import load_dataset
+from tests.servers import body, serving
 
 N = 30
 
@@ -99,7 +100,7 @@ def test_one_changed_byte_is_found_before_anything_is_read(name, file, request):
 @pytest.mark.parametrize(
     ("name", "files"),
     [
-        ("cifar100", ["train", "test", "meta"]),
+        ("cifar100", ["train", "test", "meta", "cifar-100-python.tar.gz"]),
         ("svhn", ["test_32x32.mat"]),
         ("mnist", ["t10k-images-idx3-ubyte"]),
     ],
@@ -112,6 +113,22 @@ def test_offline_nothing_is_downloaded_and_one_line_names_the_files(
         load_dataset(name, folder=tmp_path).labels("test")
     assert all(file in str(caught.value) for file in files)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_svhn_downloads_the_file_of_one_split_and_checks_it(svhn, tmp_path, monkeypatch):
+    content = (svhn[0] / "test_32x32.mat").read_bytes()
+    known = dict(sources.SVHN.split_list)
+    with serving() as server:
+        server.answers["/test_32x32.mat"] = body(content)
+        known["test"] = [f"{server.url}/test_32x32.mat", *known["test"][1:]]
+        monkeypatch.setattr(sources.SVHN, "split_list", known)
+        dataset = load_dataset("svhn", folder=tmp_path / "data")
+        assert len(dataset.labels("test")) == N
+        assert [path.name for path in (tmp_path / "data").glob("[!.]*")] == ["test_32x32.mat"]
+        server.answers["/test_32x32.mat"] = body(content[:-1] + b"x")
+        with pytest.raises(BenchError, match="MD5"):
+            load_dataset("svhn", folder=tmp_path / "other").labels("test")
+        assert not list((tmp_path / "other").glob("[!.]*"))
 
 
 def test_svhn_wants_only_the_file_of_the_split_that_is_asked_for(svhn, monkeypatch):
