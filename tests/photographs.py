@@ -107,3 +107,9 @@ def put_tiny_imagenet(data: Path, wnids: Sequence[str], val: Mapping[str, str]) 
     (place / "val" / "val_annotations.txt").write_text("".join(rows))
     (place / "wnids.txt").write_text("\n".join(wnids) + "\n")
     return place
+
+
+TINY = sorted(imagenet_wnids()[::5])[::-1]
+"""200 WordNet ids, not in the order of their labels, as in the published `wnids.txt`."""
+TINY_VAL = {"val_0.JPEG": TINY[7], "val_1.JPEG": TINY[199], "val_2.JPEG": TINY[7]}
+"""Of the images of its `val`, the class."""

@@ -1,40 +1,26 @@
 """Datasets in folders: found in their true layouts, decoded image by image, and clear where files are wrong."""
 
-import io
-import os
-import tarfile
-import zipfile
-from dataclasses import replace
-from hashlib import md5 as new_md5
-from pathlib import Path
-
 import pytest
 import torch
 from PIL import Image
 from torchvision import datasets as sources
 from torchvision.datasets.folder import pil_loader
 
-from benchmark.datasets import folder as folders
-from benchmark.datasets import imagenette, tiny_imagenet
+from benchmark.datasets import imagenette
 from benchmark.datasets.folder import read_image
-from benchmark.datasets.imagenet import ImageNet
 from benchmark.datasets.preparation import Preparation
 from benchmark.errors import BenchError
 from benchmark.loading import load_dataset
 from tests.photographs import (
-    imagenet_wnids,
+    TINY,
+    TINY_VAL,
     photograph,
     put,
-    put_imagenet,
     put_imagenette,
     put_tiny_imagenet,
 )
-from tests.servers import body, serving
 
 WNIDS = imagenette.WNIDS
-TINY = sorted(imagenet_wnids()[::5])[::-1]
-"""200 WordNet ids, not in the order of their labels, as in the published `wnids.txt`."""
-TINY_VAL = {"val_0.JPEG": TINY[7], "val_1.JPEG": TINY[199], "val_2.JPEG": TINY[7]}
 
 
 @pytest.fixture(autouse=True)
@@ -209,131 +195,3 @@ def test_an_empty_folder_is_one_line(tmp_path):
     (tmp_path / "imagenette2-320").mkdir()
     with pytest.raises(BenchError, match=r"no image is in .*val.*expected train/<wnid>"):
         load_dataset("imagenette", folder=tmp_path).labels("test")
-
-
-def md5(content: bytes) -> str:
-    return new_md5(content, usedforsecurity=False).hexdigest()
-
-
-def packed(tmp_path, kind) -> Path:
-    """A small archive in the dataset's own format."""
-    source = tmp_path / "source"
-    if kind == "imagenette":
-        place = put_imagenette(source, WNIDS)
-        file = tmp_path / "imagenette2-320.tgz"
-        with tarfile.open(file, "w:gz") as tar:
-            tar.add(place, place.name)
-        return file
-    place = put_tiny_imagenet(source, TINY, TINY_VAL)
-    file = tmp_path / "tiny-imagenet-200.zip"
-    with zipfile.ZipFile(file, "w") as archive:
-        for path in place.rglob("*"):
-            archive.write(path, path.relative_to(source))
-    return file
-
-
-@pytest.mark.parametrize("kind", ["imagenette", "tiny_imagenet"])
-def test_an_archive_is_downloaded_checked_unpacked_and_removed(kind, tmp_path, monkeypatch):
-    content = packed(tmp_path, kind).read_bytes()
-    module = {"imagenette": imagenette, "tiny_imagenet": tiny_imagenet}[kind]
-    name = module.ARCHIVE.place.name
-    data = tmp_path / "data"
-    monkeypatch.delenv("BENCH_OFFLINE")
-    with serving() as server:
-        server.answers[f"/{name}"] = body(content)
-        archive = replace(module.ARCHIVE, urls=(f"{server.url}/{name}",), md5=md5(content))
-        monkeypatch.setattr(module, "ARCHIVE", archive)
-        dataset = load_dataset(kind, folder=data)
-        assert len(dataset.labels("test")) == {"imagenette": 20, "tiny_imagenet": 3}[kind]
-        assert len(load_dataset(kind, folder=data).labels("train")) > 0
-        assert server.count(f"/{name}") == 1
-    assert [path.name for path in data.iterdir() if not path.name.startswith(".")] == [
-        module.UNPACKED
-    ]
-    assert not list(data.glob(".*.part"))
-
-
-def test_an_archive_put_there_by_hand_is_taken_if_it_is_the_published_one(tmp_path, monkeypatch):
-    file = packed(tmp_path, "imagenette")
-    with pytest.raises(BenchError, match=r"its MD5 is .* and should be 3df6f0d0") as caught:
-        load_dataset("imagenette", folder=tmp_path).labels("test")
-    assert "\n" not in str(caught.value)
-    known = replace(imagenette.ARCHIVE, md5=md5(file.read_bytes()))
-    monkeypatch.setattr(imagenette, "ARCHIVE", known)
-    assert len(load_dataset("imagenette", folder=tmp_path).labels("test")) == 20
-    assert file.exists()
-
-
-@pytest.mark.parametrize("kind", ["escaping", "other", "broken"])
-def test_an_archive_that_cannot_be_unpacked_leaves_nothing(kind, tmp_path, monkeypatch):
-    file = tmp_path / "imagenette2-320.tgz"
-    if kind == "broken":
-        file.write_bytes(packed(tmp_path, "imagenette").read_bytes()[:5000])
-    else:
-        with tarfile.open(file, "w:gz") as tar:
-            about = tarfile.TarInfo("../outside" if kind == "escaping" else "another/file")
-            tar.addfile(about, io.BytesIO())
-    known = replace(imagenette.ARCHIVE, md5=md5(file.read_bytes()))
-    monkeypatch.setattr(imagenette, "ARCHIVE", known)
-    data = tmp_path / "data"
-    data.mkdir()
-    file.rename(data / file.name)
-    with pytest.raises(BenchError, match="cannot be unpacked") as caught:
-        load_dataset("imagenette", folder=data).labels("test")
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "outside").exists()
-    assert {path.name for path in data.iterdir()} <= {file.name, ".imagenette2-320.lock"}
-
-
-def many(tmp_path, n) -> ImageNet:
-    """ImageNet with n images, which are links to eight files."""
-    wnids = imagenet_wnids()
-    val = put_imagenet(tmp_path, [f"{wnids[i]}/ILSVRC2012_val_{i:08d}.JPEG" for i in range(8)])
-    seeds = sorted(val.rglob("*.JPEG"))
-    for i in range(8, n):
-        link = val / wnids[i % 1000] / f"ILSVRC2012_val_{i:08d}.JPEG"
-        link.parent.mkdir(exist_ok=True)
-        os.link(seeds[i % 8], link)
-    return ImageNet(folder=tmp_path)
-
-
-def test_a_shard_opens_its_own_files_and_no_other(tmp_path, monkeypatch):
-    dataset = many(tmp_path, 64)
-    opened = []
-
-    def noted(path):
-        opened.append(path.name)
-        return read_image(path)
-
-    monkeypatch.setattr(folders, "read_image", noted)
-    order = dataset.order("test")
-    assert opened == []
-    wanted = order[:5]
-    dataset.images("test", wanted)
-    listing = dataset.listing("test")
-    assert opened == [Path(listing.paths[int(i)]).name for i in wanted]
-
-
-def test_the_folder_is_listed_once(tmp_path, monkeypatch):
-    dataset = many(tmp_path, 16)
-    dataset.labels("test")
-    monkeypatch.setattr(folders.os, "scandir", None)
-    assert len(dataset.labels("test")) == 16
-    assert dataset.images("test", torch.tensor([3])).shape == (1, 3, 224, 224)
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to read memory from")
-def test_memory_stays_flat_over_many_images(tmp_path):
-    """600 images of 602 kB each are 361 MB; what stays in memory is a shard."""
-    dataset = many(tmp_path, 600)
-    order = dataset.order("test")
-
-    def resident() -> int:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
-    seen = []
-    for start in range(0, 600, 20):
-        assert dataset.images("test", order[start : start + 20]).shape == (20, 3, 224, 224)
-        seen.append(resident())
-    assert max(seen[5:]) - seen[4] < 20 * 2**20
