@@ -65,8 +65,9 @@ def prepare(request: Request) -> Prepared:
         request.dataset, request.model, request.threat, folder=data_folder(request.data)
     )
     defenses = make_defenses(request)
-    order = _order(dataset, request, protocol)
     load = _Loader(request, dataset, device)
+    load.refuse_no_model()
+    order = _order(dataset, request, protocol)
     classifier = load.classifier(request.model or dataset.model)
     needed = any(row.against == "surrogates" for row in protocol.sources)
     surrogates = {
@@ -111,11 +112,14 @@ class _Loader:
     dataset: Dataset
     device: torch.device
 
-    def classifier(self, model: str | torch.nn.Module) -> Classifier:
-        if not model:
+    def refuse_no_model(self) -> None:
+        """Asked before anything is downloaded."""
+        if not (self.request.model or self.dataset.model):
             raise BenchError(
                 f"dataset {self.dataset.name!r} has no default classifier; name one with --model"
             )
+
+    def classifier(self, model: str | torch.nn.Module) -> Classifier:
         dtype = dtype_of(self.request)
         if not isinstance(model, str):
             return wrap_module(model, dataset=self.dataset, device=self.device, dtype=dtype)

@@ -1,6 +1,7 @@
 """ImageNet: one index and one label an image in every layout, and RobustBench's list of 5,000."""
 
 import logging
+import os
 
 import pytest
 import torch
@@ -74,6 +75,23 @@ def test_the_first_n_are_robustbenchs_images_labels_and_pixels(tmp_path, robustb
         assert path.endswith(FIRST[i])
         assert ours.labels("test")[indices[i]] == label
         assert torch.equal(images[i], image)
+
+
+def test_the_whole_list_is_robustbenchs_with_its_labels(tmp_path, robustbench, caplog):
+    val = put_imagenet(tmp_path, LIST[:1])
+    for wnid in imagenet_wnids():
+        (val / wnid).mkdir(
+            exist_ok=True
+        )  # its loader wants all classes, of which the list lacks some
+    for name in LIST[1:]:
+        os.link(val / LIST[0], val / name)
+    theirs = robustbench(str(val)).samples
+    ours = load_dataset("imagenet", folder=tmp_path)
+    indices, listing = ours.listed("test"), ours.listing("test")
+    assert [listing.paths[i] for i in indices.tolist()] == LIST
+    assert ours.labels("test")[indices].tolist() == [label for _, label in theirs]
+    assert len(theirs) == 5000
+    assert not caplog.records
 
 
 def test_robustbenchs_list_is_cut_where_an_image_is_missing_and_says_so(tmp_path, caplog):

@@ -14,6 +14,7 @@ import torch
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.loading import load_dataset
+from benchmark.request import Request
 from benchmark.run import run
 from tests.tiny import dataset as tiny_dataset
 from tests.tiny import request
@@ -198,6 +199,14 @@ def test_a_dataset_that_breaks_its_contract_is_refused_in_one_line(tmp_path, how
 
 def test_one_that_keeps_it_is_evaluated(tmp_path):
     assert run(request(tmp_path, dataset=Wrong(folder=tmp_path))).status == "complete"
+
+
+def test_a_missing_model_is_named_before_anything_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "benchmark.datasets.archives.fetch_url", None
+    )  # would crash if it were called
+    with pytest.raises(BenchError, match="'cifar100' has no default classifier; name one with"):
+        run(Request(defense="none", dataset="cifar100", data=tmp_path))
 
 
 class Undeclared(Dataset):
