@@ -110,14 +110,14 @@ def _refused(wanted: HubFile, error: Exception) -> BenchError:
             reason = f"has no revision {wanted.revision!r}; name a branch, a tag or a commit of it"
         case LocalEntryNotFoundError() if is_offline():
             reason = (
-                "is not in the cache, and offline mode (--offline, BENCH_OFFLINE, HF_HUB_OFFLINE) allows no "
-                "download; download it where there is a network (hf download), and set HF_HUB_CACHE to its "
-                "cache, or name a file on this disk"
+                f"is not in {constants.HF_HUB_CACHE!r}, and offline mode (--offline, BENCH_OFFLINE, "
+                f"HF_HUB_OFFLINE) allows no download; put there what `hf download {wanted.repo}` caches where "
+                f"there is a network, or name a file on this disk"
             )
         case LocalEntryNotFoundError():
             reason = (
-                f"is not in the cache, and the Hub at {_endpoint()} cannot be reached; try again, or name a "
-                f"file on this disk"
+                f"is not in {constants.HF_HUB_CACHE!r}, and the Hub at {_endpoint()} cannot be reached; try "
+                f"again, or name a file on this disk"
             )
         case EntryNotFoundError():
             reason = f"has no file {wanted.file!r}; bench takes its .safetensors files"

@@ -17,7 +17,7 @@ from benchmark.remote import cache_place, file_sha256, local_file, refuse_other_
 
 NAME: Final = "manifest.yaml"
 SCHEMA: Final = 1
-MAX_BYTES = 1_000_000
+MAX_BYTES = 200_000
 
 Kind = Literal["defense", "classifier"]
 

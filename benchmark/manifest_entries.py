@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 from pydantic import ValidationError
@@ -45,7 +46,8 @@ def update_manifest(
         old = known.pop(file.name, None)
         kept = {"licence": old.licence, "source": old.source, "urls": old.urls} if old else {}
         told = {name: value for name, value in given.items() if value}
-        urls = {"urls": [url.replace("{file}", file.name)]} if url else {}
+        name = file.name if url.startswith("hf:") else quote(file.name)
+        urls = {"urls": [url.replace("{file}", name)]} if url else {}
         made.append(_entry(file, kept | told | urls))
     manifest = Manifest(schema_version=SCHEMA, weights=[*made, *known.values()])
     path = folder / NAME

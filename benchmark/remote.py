@@ -37,7 +37,7 @@ def local_file(text: str | Path, *, what: str, accept: Accept | None = None) -> 
     """
     text = str(text)
     if text.startswith("hf:"):
-        return _hub(text)[0]
+        return hub_file(text)[0]
     if is_remote(text):
         return _url(text, what, accept)
     path = Path(text).expanduser()
@@ -53,7 +53,7 @@ def pinned(text: str | Path) -> str:
     """
     text = str(text)
     if text.startswith("hf:"):
-        return _hub(text)[1]
+        return hub_file(text)[1]
     if not is_remote(text):
         return text
     url, sha256 = _parsed(text)
@@ -77,6 +77,11 @@ def cache_place(key: str, name: str) -> Path:
     return weights_folder() / "downloads" / key[:16] / name
 
 
+def url_key(url: str) -> str:
+    """What stands for a URL in the cache."""
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, hex."""
     with path.open("rb") as file:
@@ -84,8 +89,11 @@ def file_sha256(path: Path) -> str:
 
 
 @functools.lru_cache
-def _hub(text: str) -> tuple[Path, str]:
-    """Asked once, so that a run and its entry mean the same commit, whatever happens to a branch meanwhile."""
+def hub_file(text: str) -> tuple[Path, str]:
+    """A file of the Hub, and its name with the commit.
+
+    Asked once, so that a run and its entry mean the same commit, whatever happens to a branch meanwhile.
+    """
     from benchmark.hub import fetch_hub  # here because it starts slowly, and is rarely needed
 
     path, found = fetch_hub(HubFile.parse(text))
@@ -94,7 +102,9 @@ def _hub(text: str) -> tuple[Path, str]:
 
 def _url(text: str, what: str, accept: Accept | None) -> Path:
     url, sha256 = _parsed(text)
-    place = _place(url, sha256)
+    place, unpinned = _place(url, sha256), _place(url, "")
+    if sha256 and not place.is_file() and unpinned.is_file():
+        place = unpinned if file_sha256(unpinned) == sha256 else place
     if not place.is_file():
         known = sha256 or recorded_sha256(place)
         fetch_url(url, place, what=what, sha256=known, accept=accept)
@@ -128,5 +138,4 @@ def _parsed(text: str) -> tuple[str, str]:
 
 def _place(url: str, sha256: str) -> Path:
     name = re.sub(r"[^\w.\[\]+=-]", "-", unquote(urlsplit(url).path.rpartition("/")[2]))
-    key = sha256 or hashlib.sha256(url.encode()).hexdigest()
-    return cache_place(key, name.lstrip(".")[-128:] or "weights")
+    return cache_place(sha256 or url_key(url), name.lstrip(".")[-128:] or "weights")

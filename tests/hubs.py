@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from tests.servers import Server, body
+from tests.servers import Answer, Server, body
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -30,7 +30,6 @@ def publish(
         server.answers[f"/api/models/{repo}/tree/{revision}"] = body(
             json.dumps(tree).encode(), kind="application/json"
         )
-        server.answers[f"/{repo}/resolve/{revision}/"] = missing("EntryNotFound")
         for name, content in files.items():
             server.answers[f"/{repo}/resolve/{revision}/{name}"] = body(
                 content,
@@ -40,6 +39,12 @@ def publish(
             )
 
 
-def missing(code: str, status: int = 404):
-    """The Hub's way of saying what is not there."""
-    return body(b"{}", code=status, kind="application/json", X_Error_Code=code)
+def absent(
+    repo: str, file: str, *, code: str, status: int = 404, revision: str = "main"
+) -> dict[str, Answer]:
+    """The Hub's way of saying that a repository, revision or file is not there, for one file's addresses."""
+    answer = body(b"{}", code=status, kind="application/json", X_Error_Code=code)
+    paths = [f"/{repo}/resolve/{revision}/{file}"]
+    if code != "EntryNotFound":
+        paths.append(f"/api/models/{repo}/tree/{revision}")
+    return dict.fromkeys(paths, answer)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from benchmark.cli.options import device_option, evaluation_options, model_option
+from benchmark.cli.options import device_option, evaluation_options, model_option, weights_option
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.slices import show_slices, slice_option
 from benchmark.errors import BenchError, WeightsMissing
@@ -60,11 +60,7 @@ Examples:
     show_default=True,
     help="Where entries and pages are written.",
 )
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    help="The defense's weights; default: those shipped or trained.",
-)
+@weights_option
 @click.option(
     "--train",
     "train_first",
