@@ -109,7 +109,7 @@ def _named(error: BaseException) -> BaseException:
             return TransferFailed("truncated: Google Drive broke off", is_brief=True)
         case requests.exceptions.SSLError():
             return TransferFailed("the certificate of drive.google.com is not trusted")
-        case requests.RequestException():
+        case requests.RequestException() | ConnectionError() | TimeoutError():
             return TransferFailed("Google Drive cannot be reached", is_brief=True)
         case KeyError() | AttributeError() | TypeError() | ValueError():
             return TransferFailed("Google Drive answered what gdown does not understand")

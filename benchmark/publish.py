@@ -35,9 +35,10 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
     """Where an entry belongs: `<dataset>/<threat>/<defense>--<model>.json`, with names safe for a file.
 
     What would make it another row stands behind the model: the protocol unless it is `standard`, the number of
-    images where it is not the protocol's own. Where that file already holds another row (other arguments of
-    the defense, another version or content of the protocol, a name that a file system takes for the same), a
-    short hash follows. So an entry replaces its own earlier run and nothing else.
+    images where it is not the protocol's own, their order where it is not this project's. Where that file
+    already holds another row (other arguments of the defense, another version or content of the protocol, a
+    name that a file system takes for the same), a short hash follows. So an entry replaces its own earlier run
+    and nothing else.
     """
     threat = entry.threat.text.replace(":", "-").replace("/", "-")
     folder = leaderboards / file_name(entry.dataset.name) / file_name(threat)
@@ -46,6 +47,8 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
         parts.append(file_name(entry.protocol.name))
     if entry.protocol.samples not in (None, entry.dataset.n):
         parts.append(f"n{entry.dataset.n}")
+    if entry.dataset.order != "nested":
+        parts.append(entry.dataset.order)
     path = folder / f"{'--'.join(parts)}.json"
     return path.with_name(f"{path.stem}--{_hash(entry)}.json") if _is_others(path, entry) else path
 
@@ -102,12 +105,14 @@ def _is_others(path: Path, entry: Entry) -> bool:
 def _identity(entry: Entry) -> str:
     """What makes two entries the same row, run again: not the weights, not the source, not the seed."""
     stages = [(stage.plugin, stage.arguments) for stage in entry.defense.stages]
+    images = [entry.dataset.name, entry.dataset.split, entry.dataset.n]
+    order = [entry.dataset.order] if entry.dataset.order != "nested" else []
     return json.dumps(
         [
             entry.defense.label,
             stages,
             entry.classifier.name,
-            [entry.dataset.name, entry.dataset.split, entry.dataset.n],
+            [*images, *order],
             [entry.threat.norm, entry.threat.eps, entry.threat.input_shape],
             [entry.protocol.name, entry.protocol.version, entry.protocol.sha256],
         ],

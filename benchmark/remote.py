@@ -102,7 +102,9 @@ def hub_file(text: str) -> tuple[Path, str]:
 
 def _url(text: str, what: str, accept: Accept | None) -> Path:
     url, sha256 = _parsed(text)
-    place = _place(url, sha256)
+    place, unpinned = _place(url, sha256), _place(url, "")
+    if sha256 and not place.is_file() and unpinned.is_file():
+        place = unpinned if file_sha256(unpinned) == sha256 else place
     if not place.is_file():
         known = sha256 or recorded_sha256(place)
         fetch_url(url, place, what=what, sha256=known, accept=accept)

@@ -11,11 +11,12 @@ import yaml
 from torch import nn
 
 from benchmark.configuration import refuse_arguments
-from benchmark.dataset import Dataset
+from benchmark.dataset import Dataset, Order
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
 from benchmark.shelf import DEFENSES
+from benchmark.slices import Slice
 from benchmark.threat import Threat
 
 
@@ -33,6 +34,9 @@ class Request:
         threat: Such as `linf:8/255`; None for the model's, else the dataset's.
         protocol: A name, a YAML file, or a protocol.
         samples: How many images; None for the protocol's number.
+        order: Of which order of the dataset they are the first: `nested`, balanced over classes, or
+            `robustbench`, whose first n are RobustBench's.
+        slice: The part of them that this run works on, without an entry (`run_slice`); None for all.
         seed: Decides every draw.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         batch_size: Rows in one forward pass at the most; None for what suits the device.
@@ -51,6 +55,8 @@ class Request:
     threat: str | Threat | None = None
     protocol: str | Protocol = "quick"
     samples: int | None = None
+    order: Order = "nested"
+    slice: Slice | None = None
     seed: int = 0
     device: str = "auto"
     batch_size: int | None = None
@@ -64,6 +70,8 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BenchError(f"{name} is at least 1; got {value}")
+        if self.order not in ("nested", "robustbench"):
+            raise BenchError(f"order is nested or robustbench; got {self.order!r}")
         if self.precision not in ("float32", "float64"):
             raise BenchError(f"precision is float32 or float64; got {self.precision!r}")
         if not 0 <= self.seed < 2**63:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import cloudpickle
@@ -84,10 +84,14 @@ def run_tasks(
         BenchError: A finished shard cannot be written.
     """
     done: dict[Task, Result] = {}
-    pixels = {(t.start, t.stop): _pixels(bench, t.start, t.stop) for t in tasks}
+
+    @cache  # images are decoded once a shard, and only where there is a result to compare them with
+    def pixels(start: int, stop: int) -> str:
+        return _pixels(bench, start, stop)
+
     for task in tasks:
         found = store.load(task.job, task.start, task.stop)
-        if found and found.pixels_sha256 == pixels[task.start, task.stop]:
+        if found and found.pixels_sha256 == pixels(task.start, task.stop):
             done[task] = found
             on_done(task, found, True)
     todo = [task for task in tasks if task not in done]

@@ -59,6 +59,10 @@ class Store:
         digest = hashlib.sha256(payload).hexdigest()
         write_whole(self.path(job, result.start, result.stop), f"{digest}\n".encode() + payload)
 
+    def holds(self, job: Job, start: int, stop: int) -> bool:
+        """Whether a finished shard's file is there, whole or damaged."""
+        return self.path(job, start, stop).is_file()
+
     def load(self, job: Job, start: int, stop: int) -> Result | None:
         """A finished shard's result; None where there is none, or a damaged one (which is logged)."""
         found = self._read(self.path(job, start, stop))

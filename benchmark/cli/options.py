@@ -109,6 +109,13 @@ def evaluation_options(function: F) -> F:
             help="The first N images of the dataset's fixed order. Default: the protocol's.",
         ),
         click.option(
+            "--order",
+            type=click.Choice(["nested", "robustbench"]),
+            default="nested",
+            show_default=True,
+            help="Of which order they are the first: balanced over classes, or RobustBench's own list.",
+        ),
+        click.option(
             "--batch-size",
             type=click.IntRange(1),
             metavar="ROWS",

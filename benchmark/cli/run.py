@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from benchmark.cli.options import device_option, evaluation_options, model_option, weights_option
 from benchmark.cli.progress import RunProgress
+from benchmark.cli.slices import show_slices, slice_option
 from benchmark.errors import BenchError, WeightsMissing
 
 if TYPE_CHECKING:
     from benchmark.entry import Entry
     from benchmark.request import Request
+    from benchmark.run import Listener
+
+Done = TypeVar("Done")
 
 EPILOG = """\b
 Examples:
@@ -24,6 +29,7 @@ Examples:
   bench run --defense gaussian --defense-arg sigma=0.1 --model standard-r18 --samples 32
   bench run --defense atop+jpeg --protocol standard
   bench run --defense my_pkg:MyPurifier --dataset npz:images.npz --model file:net.safetensors@resnet18
+  bench run --defense atop --protocol standard --slice $SLURM_ARRAY_TASK_ID/8    in sbatch --array=1-8
 """
 
 
@@ -45,6 +51,7 @@ Examples:
 )
 @model_option(multiple=True)
 @evaluation_options
+@slice_option
 @device_option
 @click.option(
     "--leaderboards",
@@ -76,13 +83,16 @@ def run_command(**options: Any) -> int:
     # imported here so that --help starts no torch
     from benchmark.files import refuse_unwritable
     from benchmark.leaderboard import to_text
+    from benchmark.run import run
 
+    if options["part"] is not None:
+        return _run_slice(options)
     for folder in (options["leaderboards"], options["runs"]):
         refuse_unwritable(folder)
     entries = []
     failures: list[str] = []
     for request in _requests(options):
-        entry, failed = _evaluate(request, train_first=options["train_first"])
+        entry, failed = _evaluate(run, request, train_first=options["train_first"])
         entries.append(entry)
         failures += failed
         _publish(entry, options["leaderboards"])
@@ -95,8 +105,31 @@ def run_command(**options: Any) -> int:
     return 1 if failures else 0
 
 
+def _run_slice(options: dict[str, Any]) -> int:
+    from benchmark.files import refuse_unwritable
+    from benchmark.run import run_slice
+
+    if options["as_json"]:
+        raise BenchError("--json prints entries, and a slice makes none; leave one of the two out")
+    requests = _requests(options)
+    refuse_unwritable(options["runs"])
+    done = []
+    failures: list[str] = []
+    for request in requests:
+        sliced, failed = _evaluate(run_slice, request, train_first=options["train_first"])
+        done.append(sliced)
+        failures += failed
+    part = requests[0].slice
+    if part is not None:
+        show_slices(part, done, has_gaps=bool(failures))
+    for failure in failures:
+        click.echo(f"bench: a gap: {failure}", err=True)
+    return 1 if failures else 0
+
+
 def _requests(options: dict[str, Any]) -> list[Request]:
     from benchmark.request import Request, parse_arguments
+    from benchmark.slices import Slice
 
     defenses = options["defenses"] or ("none", "atop")
     arguments = parse_arguments(options["defense_args"])
@@ -107,21 +140,24 @@ def _requests(options: dict[str, Any]) -> list[Request]:
     if options["weights"] and len(defenses) > 1:
         raise BenchError("--weights goes with exactly one --defense; run the command once for each")
     shared = ("dataset", "data", "threat", "protocol", "samples", "seed", "device", "batch_size")
-    more = ("workers", "precision", "runs", "weights")
+    more = ("workers", "precision", "runs", "weights", "order")
     return [
         Request(
             defense=defense,
             defense_args=arguments,
             model=model,
+            slice=None if options["part"] is None else Slice.parse(options["part"]),
             **{name: options[name] for name in (*shared, *more)},
         )
         for model, defense in itertools.product(options["models"] or (None,), defenses)
     ]
 
 
-def _evaluate(request: Request, *, train_first: bool) -> tuple[Entry, list[str]]:
+def _evaluate(
+    run: Callable[[Request, Listener], Done], request: Request, *, train_first: bool
+) -> tuple[Done, list[str]]:
+    """Runs a request under a progress bar, and says which of its shards failed."""
     from benchmark.cli.train import train_for
-    from benchmark.run import run
 
     try:
         with RunProgress(str(request.defense)) as progress:
