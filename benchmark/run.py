@@ -50,15 +50,14 @@ def run(request: Request, listener: Listener | None = None) -> Entry:
     fix_numerics()
     ready = prepare(request)
     probe(ready)
-    rows, skipped = make_plan(ready.protocol, _subjects(ready))
+    rows, skipped = make_plan(ready.protocol, subjects_of(ready))
     tasks = tasks_of(rows, len(ready.order), ready.protocol.shard_size)
     listener.on_plan(tasks)
-    on_cpu = ready.device.type == "cpu"
     results = run_tasks(
-        _bench(ready),
+        bench_of(ready),
         tasks,
         Store(request.runs),
-        workers=request.workers or ((os.cpu_count() or 1) if on_cpu else 1),
+        workers=workers_of(ready),
         on_done=listener.on_done,
     )
     return assemble(
@@ -114,7 +113,14 @@ def environment(device: torch.device) -> dict[str, str]:
     return found
 
 
-def _bench(ready: Prepared) -> Bench:
+def workers_of(ready: Prepared) -> int:
+    """How many processes compute: as many as asked for, else one a core on the CPU, one on a GPU."""
+    on_cpu = ready.device.type == "cpu"
+    return ready.request.workers or ((os.cpu_count() or 1) if on_cpu else 1)
+
+
+def bench_of(ready: Prepared) -> Bench:
+    """All that a worker needs of a prepared request."""
     return Bench(
         dataset=ready.dataset,
         split="test",
@@ -128,7 +134,8 @@ def _bench(ready: Prepared) -> Bench:
     )
 
 
-def _subjects(ready: Prepared) -> Subjects:
+def subjects_of(ready: Prepared) -> Subjects:
+    """What its protocol is applied to."""
     return Subjects(
         defenses=ready.defenses,
         plugins=ready.plugins,
