@@ -38,7 +38,8 @@ def estimate_command(**options: Any) -> int:
     """Say what `bench run` with the same options would cost at the most.
 
     For each attack: passes forward and backward, those of its verdict, disk, what is finished in --runs
-    already, and, after timing a few batches of the real victim, seconds an image and hours. Nothing is attacked.
+    already, and, after timing a few batches of the real victim, seconds an image and hours. It attacks
+    nothing.
     """
     expenses = [_estimate(request) for request in requests_of(options)]
     if options["as_json"]:
