@@ -136,7 +136,7 @@ def _plan(request: Request) -> _Planned:
     fix_numerics()
     ready = prepare(request)
     probe(ready)
-    rows, skipped = make_plan(ready.protocol, _subjects(ready))
+    rows, skipped = make_plan(ready.protocol, subjects_of(ready))
     tasks = tasks_of(rows, len(ready.order), ready.protocol.shard_size)
     return _Planned(ready, tuple(rows), skipped, tasks, Store(request.runs))
 
@@ -145,12 +145,11 @@ def _run_all(
     planned: _Planned, tasks: Sequence[Task], listener: Listener
 ) -> dict[str, tuple[Result, ...]]:
     listener.on_plan(tasks)
-    on_cpu = planned.ready.device.type == "cpu"
     return run_tasks(
-        _bench(planned.ready),
+        bench_of(planned.ready),
         tasks,
         planned.store,
-        workers=planned.ready.request.workers or ((os.cpu_count() or 1) if on_cpu else 1),
+        workers=workers_of(planned.ready),
         on_done=listener.on_done,
     )
 
@@ -205,7 +204,14 @@ def environment(device: torch.device) -> dict[str, str]:
     return found
 
 
-def _bench(ready: Prepared) -> Bench:
+def workers_of(ready: Prepared) -> int:
+    """How many processes compute: as many as asked for, else one a core on the CPU, one on a GPU."""
+    on_cpu = ready.device.type == "cpu"
+    return ready.request.workers or ((os.cpu_count() or 1) if on_cpu else 1)
+
+
+def bench_of(ready: Prepared) -> Bench:
+    """All that a worker needs of a prepared request."""
     return Bench(
         dataset=ready.dataset,
         split="test",
@@ -219,7 +225,8 @@ def _bench(ready: Prepared) -> Bench:
     )
 
 
-def _subjects(ready: Prepared) -> Subjects:
+def subjects_of(ready: Prepared) -> Subjects:
+    """What its protocol is applied to."""
     return Subjects(
         defenses=ready.defenses,
         plugins=ready.plugins,

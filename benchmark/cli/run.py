@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from benchmark.cli.options import device_option, evaluation_options, model_option, weights_option
+from benchmark.cli.options import (
+    defense_options,
+    device_option,
+    evaluation_options,
+    model_option,
+    requests_of,
+)
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.slices import show_slices, slice_option
 from benchmark.errors import BenchError, WeightsMissing
@@ -34,21 +39,7 @@ Examples:
 
 
 @click.command("run", epilog=EPILOG)
-@click.option(
-    "--defense",
-    "defenses",
-    multiple=True,
-    metavar="NAME",
-    help="A name (bench list defenses), module:Class, none, or a chain such as atop+jpeg. May be given again. "
-    "Default: none and atop.",
-)
-@click.option(
-    "--defense-arg",
-    "defense_args",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An argument of the defense; in a chain NAME.KEY=VALUE.",
-)
+@defense_options
 @model_option(multiple=True)
 @evaluation_options
 @slice_option
@@ -60,7 +51,6 @@ Examples:
     show_default=True,
     help="Where entries and pages are written.",
 )
-@weights_option
 @click.option(
     "--train",
     "train_first",
@@ -91,7 +81,7 @@ def run_command(**options: Any) -> int:
         refuse_unwritable(folder)
     entries = []
     failures: list[str] = []
-    for request in _requests(options):
+    for request in requests_of(options):
         entry, failed = _evaluate(run, request, train_first=options["train_first"])
         entries.append(entry)
         failures += failed
@@ -111,7 +101,7 @@ def _run_slice(options: dict[str, Any]) -> int:
 
     if options["as_json"]:
         raise BenchError("--json prints entries, and a slice makes none; leave one of the two out")
-    requests = _requests(options)
+    requests = requests_of(options)
     refuse_unwritable(options["runs"])
     done = []
     failures: list[str] = []
@@ -125,32 +115,6 @@ def _run_slice(options: dict[str, Any]) -> int:
     for failure in failures:
         click.echo(f"bench: a gap: {failure}", err=True)
     return 1 if failures else 0
-
-
-def _requests(options: dict[str, Any]) -> list[Request]:
-    from benchmark.request import Request, parse_arguments
-    from benchmark.slices import Slice
-
-    defenses = options["defenses"] or ("none", "atop")
-    arguments = parse_arguments(options["defense_args"])
-    if arguments and len(defenses) > 1:
-        raise BenchError(
-            "--defense-arg goes with exactly one --defense; run the command once for each"
-        )
-    if options["weights"] and len(defenses) > 1:
-        raise BenchError("--weights goes with exactly one --defense; run the command once for each")
-    shared = ("dataset", "data", "threat", "protocol", "samples", "seed", "device", "batch_size")
-    more = ("workers", "precision", "runs", "weights", "order")
-    return [
-        Request(
-            defense=defense,
-            defense_args=arguments,
-            model=model,
-            slice=None if options["part"] is None else Slice.parse(options["part"]),
-            **{name: options[name] for name in (*shared, *more)},
-        )
-        for model, defense in itertools.product(options["models"] or (None,), defenses)
-    ]
 
 
 def _evaluate(
