@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from benchmark.attack import Attack
 from benchmark.errors import BenchError
 from benchmark.isolation import call_alone
+from benchmark.pieces import InPieces
 from benchmark.randomness import Draws
 from benchmark.target import Target
 from benchmark.threat import Norm, Threat
@@ -22,6 +23,8 @@ _CLASSES_NEEDED = {"standard": 4, "plus": 4, "rand": 3}
 """Targeted DLR needs 4, DLR 3."""
 _NORMS = {Norm.LINF: "Linf", Norm.L2: "L2"}
 _TARGETS = 9
+_OURS = "does not have a deterministic implementation"
+"""What torch says of a GPU's kernel, because the harness asked for deterministic ones."""
 
 
 class AutoAttack(Attack):
@@ -30,7 +33,9 @@ class AutoAttack(Attack):
     It sees the victim by the target's gradient mode. Its checks count in module globals and it reseeds torch's
     global generator for every batch, so it runs in a process of its own. It judges a stochastic victim by the
     last draw alone, and gives back the clean image where it thinks that it failed. Its warnings become the
-    target's.
+    target's. It always runs in float32. Its batch is part of its result, so that where memory runs out not the
+    batch is cut, but the passes through the victim (`benchmark.pieces`); what is computed again for that is not
+    counted.
 
     Args:
         version: `auto` (`standard` for a deterministic victim, `rand` for a stochastic one), or one of
@@ -40,6 +45,7 @@ class AutoAttack(Attack):
     name = "autoattack"
     min_classes = 3
     per_image = False
+    mixes = False
     summary = "pyautoattack, unchanged, in its own process (Croce and Hein 2020)"
 
     def __init__(self, *, version: str = "auto") -> None:
@@ -75,9 +81,12 @@ class AutoAttack(Attack):
             threat=threat,
             version=version,
             batch_size=min(target.batch_size, len(x)),
+            rows=target.room.rows,
             seed=int(draws.at("autoattack").words(1).sum()) % 2**31,
         )
         report = call_alone(_evaluate, order)
+        if report.rows < order.rows:
+            target.room.halve(2 * report.rows)
         target.forwards += report.forwards
         target.backwards += report.backwards
         target.warnings.extend(report.warnings)
@@ -87,7 +96,10 @@ class AutoAttack(Attack):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
-    """One evaluation: a victim with its gradient mode, images `(b, c, h, w)` and labels `(b,)`."""
+    """One evaluation: a victim with its gradient mode, images `(b, c, h, w)` and labels `(b,)`.
+
+    `batch_size` is AutoAttack's, `rows` what may pass through the victim at once.
+    """
 
     victim: Victim
     mode: GradientMode
@@ -97,14 +109,16 @@ class _Order:
     threat: Threat
     version: str
     batch_size: int
+    rows: int
     seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Report:
-    """What came of it: images, passes counted in images, the share left, and upstream's own warnings."""
+    """What came of it: images, rows that fitted, passes in images, the share left, upstream's own warnings."""
 
     x_adv: Tensor
+    rows: int
     forwards: int
     backwards: int
     correct: float
@@ -120,6 +134,7 @@ class _Counted(nn.Module):
     def __init__(self, order: _Order) -> None:
         super().__init__()
         self.order = order
+        self.pieces = InPieces(order.rows, on_backward=self._count)
         self.calls = 0
         self.forwards = 0
         self.backwards = 0
@@ -131,13 +146,14 @@ class _Counted(nn.Module):
         draws = Draws.of(order.seed, rows, "autoattack", self.calls)
         self.calls += 1
         self.forwards += len(x)
-        logits = order.victim.logits(x.to(order.x.dtype), draws=draws, mode=order.mode)
-        if logits.requires_grad:
-            logits.register_hook(self._count)  # type: ignore[no-untyped-call]
-        return logits.float()
 
-    def _count(self, gradient: Tensor) -> None:
-        self.backwards += len(gradient)
+        def row_logits(part: Tensor, rows: Tensor) -> Tensor:
+            return order.victim.logits(part, draws=draws.take(rows), mode=order.mode)
+
+        return self.pieces(x.to(order.x.dtype), row_logits).float()
+
+    def _count(self, rows: int) -> None:
+        self.backwards += rows
 
 
 class _Listener(logging.Handler):
@@ -175,10 +191,12 @@ def _evaluate(order: _Order) -> _Report:
         x_adv, y_adv = upstream.run_standard_evaluation(
             order.x.float(), order.y, batch_size=order.batch_size
         )
+    said = [*listener.messages, *(str(w.message) for w in caught)]
     return _Report(
         x_adv=x_adv.to(order.x.dtype),
+        rows=victim.pieces.room.rows,
         forwards=victim.forwards,
         backwards=victim.backwards,
         correct=float((y_adv == order.y).double().mean()),
-        warnings=list(dict.fromkeys([*listener.messages, *(str(w.message) for w in caught)])),
+        warnings=list(dict.fromkeys(text for text in said if _OURS not in text)),
     )

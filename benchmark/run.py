@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from benchmark.assembly import assemble
+from benchmark.crew import Crew
 from benchmark.entry import Entry
 from benchmark.evaluated import Evaluated, Subject
-from benchmark.numerics import fix_numerics, hardware
+from benchmark.numerics import default_workers, devices_like, fix_numerics, hardware
 from benchmark.plan import Subjects, make_plan, weakest_gradient
-from benchmark.prepared import Prepared, dtype_of, prepare, probe
+from benchmark.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
 from benchmark.request import Request
 from benchmark.results import Result
 from benchmark.scheduler import Task, run_tasks, tasks_of
-from benchmark.shard import Bench
 from benchmark.store import Store
-
-CPU_ROWS = 512
-CUDA_ROWS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +50,16 @@ def run(request: Request, listener: Listener | None = None) -> Entry:
     rows, skipped = make_plan(ready.protocol, _subjects(ready))
     tasks = tasks_of(rows, len(ready.order), ready.protocol.shard_size)
     listener.on_plan(tasks)
-    on_cpu = ready.device.type == "cpu"
+    devices = devices_like(ready.device, torch.cuda.device_count())
     results = run_tasks(
-        _bench(ready),
+        bench_of(ready),
         tasks,
         Store(request.runs),
-        workers=request.workers or ((os.cpu_count() or 1) if on_cpu else 1),
+        crew=Crew(
+            workers=request.workers or default_workers(devices),
+            devices=devices,
+            bench_on=partial(bench_on, portable(request)),
+        ),
         on_done=listener.on_done,
     )
     return assemble(
@@ -112,20 +113,6 @@ def environment(device: torch.device) -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def _bench(ready: Prepared) -> Bench:
-    return Bench(
-        dataset=ready.dataset,
-        split="test",
-        order=ready.order,
-        victim=ready.victim,
-        classifiers={ready.classifier.name: ready.classifier, **ready.surrogates},
-        device=ready.device,
-        dtype=dtype_of(ready.request),
-        batch_size=ready.request.batch_size
-        or (CPU_ROWS if ready.device.type == "cpu" else CUDA_ROWS),
-    )
 
 
 def _subjects(ready: Prepared) -> Subjects:
