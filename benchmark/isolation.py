@@ -29,7 +29,7 @@ _TAIL = 4000
 
 @dataclass(frozen=True, slots=True)
 class _Arithmetic:
-    """torch's settings of a process that decide rounding, speed or place; a new process does not inherit them."""
+    """torch's settings of a process that decide rounding, speed or place; a new one does not inherit them."""
 
     threads: int
     is_deterministic: bool
@@ -67,8 +67,8 @@ def call_alone(function: Callable[[A], R], argument: A) -> R:
     """`function(argument)` in a new process, so that nothing global of ours is touched.
 
     Function, argument and result travel by cloudpickle: classes of `__main__` travel whole, and no
-    `if __name__ == "__main__"` is needed. What the process prints is dropped. Tensors on a GPU are copied there,
-    so that what travels takes its memory twice; what torch has cached here is freed first.
+    `if __name__ == "__main__"` is needed. What the process prints is dropped. Tensors on a GPU are
+    copied there, so that what travels takes its memory twice; what torch has cached here is freed first.
 
     Raises:
         BenchError: The function raised it.

@@ -124,9 +124,10 @@ def search_then_confirm(
 ) -> Found:
     """An attack in mixed precision.
 
-    All images are attacked in bfloat16, at draws of that search's own. Float32 says which of them are beaten; the
-    others are attacked again in float32, at the very draws of a run in float32. Hence whatever such a run finds
-    is found here too, but for rounding.
+    All images are attacked in bfloat16, at draws of that search's own. Float32 says which of them are beaten;
+    the others are attacked again in float32, at the very draws of a run in float32. Hence whatever such a run
+    finds is found here too, but for rounding. A random victim's image counts as beaten where some candidate is
+    misclassified at every `select` draw: no other candidate could then be worse.
 
     Args:
         attempt: Attacks `(victim, positions (k,), place)`; the place names its draws, empty for float32's.
