@@ -27,8 +27,8 @@ class Crew:
     Args:
         workers: Processes; 1 computes in this one.
         devices: Where; the workers take turns.
-        bench_on: Makes a bench on one of the devices. None: each worker gets a copy of the caller's, as it does on
-            the CPU, where tensors travel as they are.
+        bench_on: Makes a bench on one of the devices. None: each worker gets a copy of the caller's, as it does
+            on the CPU, where tensors travel as they are.
     """
 
     workers: int = 1

@@ -81,7 +81,7 @@ def evaluation_options(function: F) -> F:
             "--workers",
             type=click.IntRange(1),
             metavar="N",
-            help="Worker processes. Default: one a core on the CPU, one a GPU; on several GPUs they take turns.",
+            help="Worker processes, which take turns on all GPUs. Default: one a core on the CPU, one a GPU.",
         ),
         click.option(
             "--precision",

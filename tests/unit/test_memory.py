@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import weakref
 
 import pytest
 import torch
 
 import attacks.autoattack
+import benchmark.memory
 from attacks.apgd import APGD
 from attacks.autoattack import AutoAttack
 from attacks.auxiliary import AuxiliaryAware
@@ -16,7 +18,7 @@ from attacks.pgd import PGD
 from benchmark.criterion import Criterion
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
-from benchmark.memory import Room, is_out_of_memory
+from benchmark.memory import Room, free_memory, is_out_of_memory
 from benchmark.pieces import InPieces
 from benchmark.run import run
 from benchmark.target import Target
@@ -41,6 +43,14 @@ SEARCHES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def freed(monkeypatch):
+    """How often memory was freed; a whole collection each time would take most of these tests' time."""
+    times = []
+    monkeypatch.setattr(benchmark.memory, "free_memory", lambda: times.append(None))
+    return times
+
+
 def widths(room: Room, total: int, most: int) -> list[int]:
     """Rows of the passes that came to their end, where a pass over more than `most` runs out of memory."""
 
@@ -54,10 +64,11 @@ def widths(room: Room, total: int, most: int) -> list[int]:
     return [len(found) for found in passes]
 
 
-def test_a_pass_that_runs_out_of_memory_is_made_again_with_half_its_rows_and_so_are_all_later_ones():
+def test_a_pass_that_runs_out_of_memory_is_made_again_with_half_its_rows_as_are_all_later(freed):
     room = Room(64)
     assert widths(room, 70, most=20) == [16, 16, 16, 16, 6]
     assert room.halvings == 2
+    assert len(freed) == 2
     assert widths(room, 20, most=64) == [16, 4]
 
 
@@ -82,7 +93,7 @@ def test_another_failure_is_passed_on_as_it_is():
     def one_pass(rows):
         raise RuntimeError("shapes do not fit")
 
-    with pytest.raises(RuntimeError, match="^shapes do not fit$"):
+    with pytest.raises(RuntimeError, match=r"^shapes do not fit$"):
         list(Room(8).passes(3, one_pass, CPU))
 
 
@@ -108,6 +119,16 @@ def test_it_is_said_once_however_often_it_happens(caplog):
 )
 def test_what_says_that_memory_ran_out_is_told_from_what_does_not(error, expected):
     assert is_out_of_memory(error) is expected
+
+
+def test_a_broken_circle_that_holds_tensors_is_freed():
+    class Node:
+        def __init__(self):
+            self.me = self
+
+    reference = weakref.ref(Node())
+    free_memory()
+    assert reference() is None
 
 
 def test_torchs_own_allocator_is_understood():
@@ -145,7 +166,7 @@ def test_an_attack_that_runs_out_of_memory_finds_the_same_images_for_the_same_pa
 
 
 def test_a_pass_that_breaks_off_is_not_counted():
-    target, x, y = nonlinear_target()
+    target, x, _ = nonlinear_target()
     target.victim = Cramped(target.victim, rows=4)
     target.predict(x, draws=image_draws(len(x)))
     assert target.victim.failures > 0
