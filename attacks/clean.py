@@ -14,6 +14,7 @@ class Clean(Attack):
     """The clean images themselves, so that clean accuracy is measured by the same code as any other."""
 
     name = "clean"
+    mixes = False
     summary = "the clean image itself"
 
     def perturb(

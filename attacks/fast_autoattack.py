@@ -50,6 +50,7 @@ class FastAutoAttack(Attack):
     name = "fast-autoattack"
     min_classes = 4
     per_image = False
+    mixes = False
     parts = ("apgd",)
     summary = "what AutoAttack standard tries, faster; fixed victims only; not AutoAttack"
 
@@ -91,10 +92,13 @@ class FastAutoAttack(Attack):
                 y=y[left],
                 threat=threat,
                 batch_size=target.batch_size,
+                rows=target.room.rows,
                 seed=int(draws.at(self.name).words(1).sum()) % 2**31,
                 attack=self,
             )
             found = call_alone(_finish, order)
+            if found.rows < order.rows:
+                target.room.halve(2 * found.rows)
             target.forwards += found.forwards
             target.backwards += found.backwards
             x_adv[left[found.fooled]] = found.x_adv[found.fooled]
@@ -136,6 +140,7 @@ class FastAutoAttack(Attack):
             batch_size=target.batch_size,
             leaves_early=True,
         )
+        inner.room = target.room
         x_adv = self._apgd(loss)(inner, x, y, threat=threat, draws=draws.at(loss))
         target.forwards += inner.forwards
         target.backwards += inner.backwards
@@ -156,10 +161,11 @@ class _Order(Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """Images `(b, c, h, w)`, which of them are misclassified `(b,)`, and the passes that it took."""
+    """Images `(b, c, h, w)`, which are misclassified `(b,)`, rows that fitted, and the passes it took."""
 
     x_adv: Tensor
     fooled: Tensor
+    rows: int
     forwards: int
     backwards: int
 
@@ -215,6 +221,7 @@ def _finish(order: _Order) -> _Found:
     return _Found(
         x_adv=x_adv.to(order.x.dtype),
         fooled=fooled,
+        rows=victim.pieces.room.rows,
         forwards=victim.forwards,
         backwards=victim.backwards,
     )

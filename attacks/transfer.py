@@ -18,6 +18,7 @@ class Transfer(Attack):
     """
 
     name = "transfer"
+    mixes = False
     summary = "images that other jobs made on other classifiers"
 
     def perturb(

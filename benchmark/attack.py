@@ -48,6 +48,9 @@ class Attack(ABC):
     """The fewest classes with which its loss makes sense (3 for DLR, 4 for targeted DLR)."""
     per_image: ClassVar[bool] = True
     """Whether an image's result is the same in any batch; where not, the batch size is part of the key."""
+    mixes: ClassVar[bool] = True
+    """Whether `--precision mixed` lets it search in bfloat16 first. Not where it asks its victim nothing, where
+    it counts its queries, or where it is another library: it then runs in float32 alone."""
     summary: ClassVar[str] = ""
     """One line for a listing, with its paper."""
     parts: ClassVar[tuple[str, ...]] = ()

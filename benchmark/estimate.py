@@ -19,10 +19,10 @@ from benchmark.expense import Expense, RowExpense
 from benchmark.job import Job
 from benchmark.numerics import fix_numerics, hardware
 from benchmark.plan import make_plan
-from benchmark.prepared import Prepared, prepare, probe
+from benchmark.prepared import Prepared, bench_of, prepare, probe
 from benchmark.request import Request
 from benchmark.results import Cost, Result, Status
-from benchmark.run import bench_of, subjects_of, workers_of
+from benchmark.run import crew_of, subjects_of
 from benchmark.shard import Bench, attack_of
 from benchmark.speeds import Setup, Stopwatch
 from benchmark.store import Store
@@ -45,7 +45,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     rows, skipped = make_plan(ready.protocol, subjects_of(ready))
     once = list({row.job.key: row for row in rows}.values())
     reckoner = _Reckoner(ready, {row.job.key: row for row in once})
-    workers = workers_of(ready)
+    workers = crew_of(ready).workers
     found = []
     with _threads_of_one_of(workers):
         for i, row in enumerate(once):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.attack import Passes
+from benchmark.pieces import InPieces
 from benchmark.randomness import Draws
 from benchmark.threat import Norm, Threat
 from benchmark.victim import GradientMode, Victim
@@ -23,7 +24,10 @@ TARGETS = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One evaluation by outside code: a victim with its gradient mode, images `(b, c, h, w)`, labels `(b,)`."""
+    """One evaluation by outside code: a victim with its gradient mode, images `(b, c, h, w)`, labels `(b,)`.
+
+    `batch_size` is the outside code's, `rows` what may pass through the victim at once.
+    """
 
     victim: Victim
     mode: GradientMode
@@ -32,6 +36,7 @@ class Order:
     y: Tensor
     threat: Threat
     batch_size: int
+    rows: int
     seed: int
 
 
@@ -44,6 +49,7 @@ class CountedVictim(nn.Module):
     def __init__(self, order: Order) -> None:
         super().__init__()
         self.order = order
+        self.pieces = InPieces(order.rows, on_backward=self._count)
         self.calls = 0
         self.forwards = 0
         self.backwards = 0
@@ -55,13 +61,14 @@ class CountedVictim(nn.Module):
         draws = Draws.of(order.seed, rows, "autoattack", self.calls)
         self.calls += 1
         self.forwards += len(x)
-        logits = order.victim.logits(x.to(order.x.dtype), draws=draws, mode=order.mode)
-        if logits.requires_grad:
-            logits.register_hook(self._count)  # type: ignore[no-untyped-call]
-        return logits.float()
 
-    def _count(self, gradient: Tensor) -> None:
-        self.backwards += len(gradient)
+        def row_logits(part: Tensor, rows: Tensor) -> Tensor:
+            return order.victim.logits(part, draws=draws.take(rows), mode=order.mode)
+
+        return self.pieces(x.to(order.x.dtype), row_logits).float()
+
+    def _count(self, rows: int) -> None:
+        self.backwards += rows
 
 
 class WarningListener(logging.Handler):

@@ -20,6 +20,9 @@ from benchmark.threat import Threat
 KEY_VERSION = 1
 """Raised whenever the meaning of a key changes without any of its fields changing."""
 
+MIXED = "mixed"
+"""The precision in which bfloat16 searches and float32 judges (`benchmark.mixed`)."""
+
 RUNTIME_FIELDS = frozenset({"row"})
 """Fields that decide nothing about the result."""
 IDENTITY_FIELDS = frozenset(
@@ -54,6 +57,9 @@ _ENGINE = (
     "foreign",
     "isolation",
     "losses",
+    "memory",
+    "mixed",
+    "pieces",
     "purified",
     "randomness",
     "search",
@@ -123,7 +129,7 @@ class Job:
         eot: Draws a gradient is averaged over.
         is_source: Whether its images are made for other jobs: full length, every image, all kept.
         criterion: How often the victim is asked.
-        precision: `float32` or `float64`.
+        precision: `float32`, `float64`, or `mixed`: searched in bfloat16, then in float32.
         seed: The run's seed.
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
         needs: Keys of the jobs whose images it takes.

@@ -14,12 +14,14 @@ from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken, WeightsMissing
 from benchmark.job import Plugin, plugin_of
 from benchmark.loading import data_folder, load_classifier, load_task, wrap_module
+from benchmark.memory import Room
 from benchmark.numerics import choose_device
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.request import Request, make_defenses
 from benchmark.setting import Setting
+from benchmark.shard import Bench
 from benchmark.shelf import DEFENSES
 from benchmark.threat import Threat
 from benchmark.victim import GradientMode, Victim
@@ -27,6 +29,9 @@ from benchmark.weights import find_weights, sha256_of
 
 PROBED = 4
 """Clean images that a victim is shown before a run begins."""
+CPU_ROWS = 512
+CUDA_ROWS = 2048
+"""Rows in one forward pass to begin with; `benchmark.memory.Room` finds out how many of them fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +111,41 @@ def prepare(request: Request) -> Prepared:
     )
 
 
+def bench_of(ready: Prepared) -> Bench:
+    """What the jobs of a run are done with."""
+    rows = CPU_ROWS if ready.device.type == "cpu" else CUDA_ROWS
+    return Bench(
+        dataset=ready.dataset,
+        split="test",
+        order=ready.order,
+        victim=ready.victim,
+        classifiers={ready.classifier.name: ready.classifier, **ready.surrogates},
+        device=ready.device,
+        dtype=dtype_of(ready.request),
+        batch_size=ready.request.batch_size or rows,
+    )
+
+
+def bench_on(request: Request, device: torch.device) -> Bench:
+    """The same bench on another device: everything loaded and prepared anew, nothing moved.
+
+    What was prepared elsewhere may keep tensors that no `to(device)` reaches: a defense its setting's device, a
+    network of the zoo its means.
+
+    Raises:
+        BenchError: As `prepare`.
+    """
+    return bench_of(prepare(replace(portable(request), device=str(device))))
+
+
+def portable(request: Request) -> Request:
+    """The request with nothing in it that was prepared on some device."""
+    defense = request.defense
+    if not isinstance(defense, Defense):
+        return request
+    return replace(request, defense=type(defense)(**defense.arguments()))
+
+
 @dataclass(frozen=True, slots=True)
 class _Loader:
     request: Request
@@ -141,9 +181,14 @@ def probe(ready: Prepared) -> None:
     indices = torch.tensor(ready.order[:PROBED])
     x = images_of(ready.dataset, "test", indices).to(ready.device, dtype_of(ready.request))
     draws = Draws.of(ready.request.seed, indices.to(ready.device), "probe")
+
+    def one_pass(part: torch.Tensor) -> torch.Tensor:
+        return ready.victim.logits(x[part], draws=draws.take(part), mode=GradientMode.EXACT)
+
     with torch.no_grad():
         try:
-            logits = ready.victim.logits(x, draws=draws, mode=GradientMode.EXACT)
+            passes = Room(PROBED).passes(len(x), one_pass, x.device)
+            logits = torch.cat([found for _, found in passes])
         except RuntimeError as error:
             raise BenchError(
                 f"defense {ready.label!r} with classifier {ready.classifier.name!r} does not take images of "

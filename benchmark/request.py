@@ -14,10 +14,13 @@ from benchmark.configuration import refuse_arguments
 from benchmark.dataset import Dataset, Order
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
+from benchmark.job import MIXED
 from benchmark.protocol import Protocol
 from benchmark.shelf import DEFENSES
 from benchmark.slices import Slice
 from benchmark.threat import Threat
+
+PRECISIONS = ("float32", "float64", MIXED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +43,10 @@ class Request:
         seed: Decides every draw.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         batch_size: Rows in one forward pass at the most; None for what suits the device.
-        workers: Processes; None for one a core on the CPU, one on a GPU.
-        precision: `float32` or `float64`.
+        workers: Processes; None for one a core on the CPU, and one a GPU. On several GPUs (`auto`, `cuda`) they
+            take turns; `cuda:1` keeps all on that one.
+        precision: `float32`, `float64`, or `mixed`: bfloat16 searches, float32 judges and attacks again what
+            survived.
         runs: Where finished shards are kept.
         weights: The defense's weights: a path, `https://...[#sha256=...]` or `hf:org/name[@revision][/file]`;
             None for those that are found.
@@ -72,8 +77,8 @@ class Request:
                 raise BenchError(f"{name} is at least 1; got {value}")
         if self.order not in ("nested", "robustbench"):
             raise BenchError(f"order is nested or robustbench; got {self.order!r}")
-        if self.precision not in ("float32", "float64"):
-            raise BenchError(f"precision is float32 or float64; got {self.precision!r}")
+        if self.precision not in PRECISIONS:
+            raise BenchError(f"precision is {', '.join(PRECISIONS)}; got {self.precision!r}")
         if not 0 <= self.seed < 2**63:
             raise BenchError(f"a seed is a whole number from 0; got {self.seed}")
 

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from benchmark.assembly import assemble
 from benchmark.classifiers.file import pinned_model
+from benchmark.crew import Crew
 from benchmark.entry import Entry
 from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated, Row, Subject
-from benchmark.numerics import fix_numerics, hardware
+from benchmark.numerics import default_workers, devices_like, fix_numerics, hardware
 from benchmark.plan import Subjects, make_plan, weakest_gradient
-from benchmark.prepared import Prepared, dtype_of, prepare, probe
+from benchmark.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
 from benchmark.remote import pinned
 from benchmark.request import Request
 from benchmark.results import Result
 from benchmark.scheduler import Task, run_tasks, tasks_of
-from benchmark.shard import Bench
 from benchmark.slices import Slice
 from benchmark.store import Store
-
-CPU_ROWS = 512
-CUDA_ROWS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,7 @@ def _run_all(
         bench_of(planned.ready),
         tasks,
         planned.store,
-        workers=workers_of(planned.ready),
+        crew=crew_of(planned.ready),
         on_done=listener.on_done,
     )
 
@@ -204,24 +201,13 @@ def environment(device: torch.device) -> dict[str, str]:
     return found
 
 
-def workers_of(ready: Prepared) -> int:
-    """How many processes compute: as many as asked for, else one a core on the CPU, one on a GPU."""
-    on_cpu = ready.device.type == "cpu"
-    return ready.request.workers or ((os.cpu_count() or 1) if on_cpu else 1)
-
-
-def bench_of(ready: Prepared) -> Bench:
-    """All that a worker needs of a prepared request."""
-    return Bench(
-        dataset=ready.dataset,
-        split="test",
-        order=ready.order,
-        victim=ready.victim,
-        classifiers={ready.classifier.name: ready.classifier, **ready.surrogates},
-        device=ready.device,
-        dtype=dtype_of(ready.request),
-        batch_size=ready.request.batch_size
-        or (CPU_ROWS if ready.device.type == "cpu" else CUDA_ROWS),
+def crew_of(ready: Prepared) -> Crew:
+    """Who computes: as many workers as asked for, else one a core on the CPU, one a GPU."""
+    devices = devices_like(ready.device, torch.cuda.device_count())
+    return Crew(
+        workers=ready.request.workers or default_workers(devices),
+        devices=devices,
+        bench_on=partial(bench_on, portable(ready.request)),
     )
 
 

@@ -131,11 +131,11 @@ def evaluation_options(function: F) -> F:
             "--workers",
             type=click.IntRange(1),
             metavar="N",
-            help="Worker processes. Default: one a core on the CPU, one on a GPU.",
+            help="Worker processes, which take turns on all GPUs. Default: one a core on the CPU, one a GPU.",
         ),
         click.option(
             "--precision",
-            type=click.Choice(["float32", "float64"]),
+            type=click.Choice(["float32", "float64", "mixed"]),
             default="float32",
             show_default=True,
         ),
