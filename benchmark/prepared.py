@@ -9,6 +9,7 @@ import torch
 
 from benchmark.classifier import Classifier
 from benchmark.configuration import parameters_of
+from benchmark.containment import contained
 from benchmark.dataset import Dataset
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken, WeightsMissing
@@ -88,7 +89,8 @@ def prepare(request: Request) -> Prepared:
     plugins = [_prepared(d, at) for d, at in zip(defenses, settings, strict=True)]
     victim: Victim = Purified(defenses, classifier)
     for defense in defenses:
-        victim = defense.wrap(victim)
+        with contained(f"defense {defense.name!r}: wrapping its victim"):
+            victim = defense.wrap(victim)
     return Prepared(
         request=request,
         protocol=protocol,
@@ -137,7 +139,7 @@ def probe(ready: Prepared) -> None:
     indices = torch.tensor(ready.order[:PROBED])
     x = ready.dataset.images("test", indices).to(ready.device, dtype_of(ready.request))
     draws = Draws.of(ready.request.seed, indices.to(ready.device), "probe")
-    with torch.no_grad():
+    with contained(f"defense {ready.label!r}"), torch.no_grad():
         try:
             logits = ready.victim.logits(x, draws=draws, mode=GradientMode.EXACT)
         except RuntimeError as error:
@@ -202,7 +204,8 @@ def _typed(defense: Defense, request: Request) -> str:
 
 def _prepared(defense: Defense, setting: Setting) -> Plugin:
     """Prepares a defense and says what a key needs to know of it."""
-    defense.prepare(setting)
+    with contained(f"defense {defense.name!r}: preparing it"):
+        defense.prepare(setting)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
     return plugin_of(defense, label=_published(defense, setting.shape), weights=sha256)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmark.cli.options import device_option, model_option, task_options
+from benchmark.cli.streams import stdout_kept_clean
 
 if TYPE_CHECKING:
     from benchmark.checks import CheckOutcome
@@ -50,7 +51,8 @@ def check_command(**options: Any) -> int:
         defense_args=parse_arguments(options["defense_args"]),
         **{name: options[name] for name in names},
     )
-    outcomes = check_request(request)
+    with stdout_kept_clean():
+        outcomes = check_request(request)
     if options["as_json"]:
         _print_json(outcomes)
     else:

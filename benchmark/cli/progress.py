@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -15,6 +16,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from benchmark.cli.streams import stdout_kept_clean
 
 if TYPE_CHECKING:
     from benchmark.results import Result
@@ -32,6 +35,7 @@ class RunProgress:
     def __init__(self, title: str) -> None:
         self._title = title
         self.failures: list[str] = []
+        self._inside = contextlib.ExitStack()
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -47,7 +51,8 @@ class RunProgress:
         self._task = self._bar.add_task(title, total=None, note="loading")
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._inside.enter_context(stdout_kept_clean())  # while it lasts, plugins are running
+        self._inside.enter_context(self._bar)
         return self
 
     def __exit__(
@@ -56,7 +61,7 @@ class RunProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._inside.close()
 
     def step(self, done: int, total: int, note: str) -> None:
         """Shows how far something has come."""
