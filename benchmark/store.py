@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
+from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.job import Job
@@ -123,7 +123,7 @@ def _unpacked(payload: bytes, *, where: str) -> tuple[Result, Tensor]:
         size = int.from_bytes(payload[:8], "little")
         record = json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["result"])
         images = safetensors.torch.load(payload)["images"]
-    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+    except DAMAGED as error:
         raise BenchError(f"{where} is no shard of purifybench ({type(error).__name__})") from error
     if not isinstance(record, dict):
         raise BenchError(f"{where} is no shard of purifybench (its record is no mapping)")

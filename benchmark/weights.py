@@ -10,10 +10,10 @@ from pathlib import Path
 
 import platformdirs
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 
@@ -91,7 +91,7 @@ def load_safetensors(
         )
     try:
         tensors = load_file(path)
-    except SafetensorError as error:
+    except DAMAGED as error:
         raise BenchError(
             f"weights {str(path)!r} are no whole safetensors file ({error}); make or download them again"
         ) from error
