@@ -9,6 +9,7 @@ import torch
 
 from benchmark.classifier import Classifier
 from benchmark.configuration import parameters_of
+from benchmark.containment import contained
 from benchmark.dataset import Dataset, images_of, indices_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken, WeightsMissing
@@ -94,7 +95,8 @@ def prepare(request: Request) -> Prepared:
     plugins = [_prepared(d, at) for d, at in zip(defenses, settings, strict=True)]
     victim: Victim = Purified(defenses, classifier)
     for defense in defenses:
-        victim = defense.wrap(victim)
+        with contained(f"defense {defense.name!r}: wrapping its victim"):
+            victim = defense.wrap(victim)
     return Prepared(
         request=request,
         protocol=protocol,
@@ -185,7 +187,7 @@ def probe(ready: Prepared) -> None:
     def one_pass(part: torch.Tensor) -> torch.Tensor:
         return ready.victim.logits(x[part], draws=draws.take(part), mode=GradientMode.EXACT)
 
-    with torch.no_grad():
+    with contained(f"defense {ready.label!r}"), torch.no_grad():
         try:
             passes = Room(PROBED).passes(len(x), one_pass, x.device)
             logits = torch.cat([found for _, found in passes])
@@ -254,7 +256,8 @@ def _typed(defense: Defense, request: Request) -> str:
 
 def _prepared(defense: Defense, setting: Setting) -> Plugin:
     """Prepares a defense and says what a key needs to know of it."""
-    defense.prepare(setting)
+    with contained(f"defense {defense.name!r}: preparing it"):
+        defense.prepare(setting)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
     return plugin_of(defense, label=_published(defense, setting.shape), weights=sha256)
 

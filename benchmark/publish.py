@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,12 +58,32 @@ def publish_folder(folder: Path) -> Published:
     """Writes a folder's page from every entry (`*.json`) in it.
 
     A damaged entry does not stop the others: the page is written, names it, and it stands in what is returned.
+    Where another run puts an entry into the folder meanwhile, the page is written again, so that whoever writes
+    it last has seen every entry.
 
     Raises:
         BenchError: There is no such folder, no entry in it, or the page cannot be written.
     """
     if not folder.is_dir():
         raise BenchError(f"expected a folder of entries at {folder}; there is none")
+    while True:
+        seen = _stamps(folder)
+        published = _publish_once(folder)
+        if _stamps(folder) == seen:
+            return published
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """What tells one state of a folder's entries from another: inode and time of each file."""
+    found = {}
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            about = path.stat()
+            found[path.name] = (about.st_ino, about.st_mtime_ns)
+    return found
+
+
+def _publish_once(folder: Path) -> Published:
     entries, damaged, lines = [], [], []
     for path in sorted(folder.glob("*.json")):
         try:

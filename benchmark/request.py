@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
 from benchmark.configuration import refuse_arguments
+from benchmark.containment import contained
 from benchmark.dataset import Dataset, Order
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
@@ -19,6 +19,7 @@ from benchmark.protocol import Protocol
 from benchmark.shelf import DEFENSES
 from benchmark.slices import Slice
 from benchmark.threat import Threat
+from benchmark.yaml_values import read_yaml
 
 PRECISIONS = ("float32", "float64", MIXED)
 
@@ -109,20 +110,19 @@ def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
     """Reads `key=value` options; a value is what YAML makes of it (`4`, `.25`, `true`, `rt2`).
 
     Raises:
-        BenchError: One is not of that form, or its value is no plain one.
+        BenchError: One is not of that form, is given twice, or its value is no plain one.
     """
     arguments: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not key or not equals:
-            raise BenchError(f"--defense-arg {pair!r}: expected key=value, such as sigma=0.1")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BenchError(f"--defense-arg {pair!r}: the value is not understood") from error
+            raise BenchError(f"argument {pair!r}: expected key=value, such as sigma=0.1")
+        if key in arguments:
+            raise BenchError(f"argument {key!r} is given twice: {arguments[key]!r} and {text!r}")
+        value = read_yaml(text, where=f"argument {key!r}")
         if isinstance(value, dict):
             raise BenchError(
-                f"--defense-arg {pair!r}: a value is a number, a word, true, false or a list"
+                f"argument {pair!r}: a value is a number, a word, true, false or a list"
             )
         arguments[key] = value
     return arguments
@@ -146,5 +146,7 @@ def _by_stage(names: Sequence[str], arguments: Mapping[str, Any]) -> list[dict[s
 
 
 def _make(kind: type[Defense], arguments: Mapping[str, Any]) -> Defense:
-    refuse_arguments(arguments, kind, what=f"defense {kind.name!r}")
-    return kind(**arguments)
+    what = f"defense {kind.name!r}"
+    refuse_arguments(arguments, kind, what=what)
+    with contained(f"{what}: making it"):
+        return kind(**arguments)

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.folders import weights_folder
@@ -99,7 +99,7 @@ def load_safetensors(
         )
     try:
         tensors = load_file(path)
-    except SafetensorError as error:
+    except DAMAGED as error:
         raise BenchError(
             f"weights {str(path)!r} are no whole safetensors file ({error}); make or download them again"
         ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
 from benchmark.weights import is_pickle, load_safetensors, refuse_foreign
 
@@ -57,7 +57,7 @@ def load_checkpoint(path: Path) -> Any:
             f"weights {str(path)!r} are refused: the pickle holds more than tensors and plain data and "
             f"could run code, or it is damaged; save the plain state dict as safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise BenchError(
             f"weights {str(path)!r} are damaged ({_first_line(error)}); make or download them again"
         ) from error
