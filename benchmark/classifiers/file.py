@@ -44,7 +44,7 @@ def load_file(
     path_text, at, architecture = text.removeprefix("file:").rpartition("@")
     if not at or not path_text or not architecture:
         raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
-    path = local_file(path_text, what=f"the weights {path_text!r}", accept=_refuse_unreadable)
+    path = local_file(path_text, what=f"the weights of a {architecture}", accept=_refuse_unreadable)
     state = load_state(path)
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
         network = _network(architecture, dataset)
