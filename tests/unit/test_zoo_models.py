@@ -41,7 +41,7 @@ def test_every_row_resolves_by_its_name_and_has_the_budget_of_its_board():
         assert threat_of(m.name, m.dataset) == wanted
         assert not wanted or Threat.parse(wanted).eps > 0
         assert home_of(m.name) is not None
-        assert f"RobustBench, {m.norm}" in classifier_note(m.name, m.dataset)
+        assert f"RobustBench, {wanted or m.norm}" in classifier_note(m.name, m.dataset)
 
 
 def test_a_name_found_whole_in_one_dataset_belongs_there_though_it_begins_others():
@@ -161,7 +161,7 @@ def test_a_row_without_any_file_says_so(monkeypatch):
 def test_the_listing_says_of_each_model_its_norm_budget_and_preparation(capsys):
     assert main(["list", "models", "--dataset", "imagenet", "--json"]) == 0
     rows = {row["name"]: row["what"] for row in json.loads(capsys.readouterr().out)}
-    assert rows["Wong2020Fast"] == "RobustBench, Linf; images by Crop288; linf:4/255"
+    assert rows["Wong2020Fast"] == "RobustBench, linf:4/255; images by Crop288"
     assert "2 checkpoints" in rows["Bai2024MixedNUTS"]
     assert "weights by URL" in rows["Standard_R50@corruptions"]
 
