@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import tempfile
 import time
@@ -22,6 +23,7 @@ from benchmark.transfer import Report as Counter
 PAUSES = (0.5, 2.0, 6.0)
 """Seconds before each further attempt."""
 _LONGEST_PAUSE = 30.0
+_DAY = 86_400.0
 _ON = frozenset({"1", "true", "yes", "on"})
 
 Report = Callable[[str, int, int | None], None]
@@ -60,6 +62,11 @@ def reported_to(report: Report) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+def listener() -> Report | None:
+    """Whom `reported_to` names; None where nobody listens."""
+    return _listener.get()
 
 
 def fetch_url(
@@ -116,15 +123,31 @@ def deliver(
 
 @contextlib.contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    lock = FileLock(target.parent / f".{target.name}.lock")
+    """Waits until no other process downloads the file; where locks fail, both do, which does no harm."""
+    lock = target.parent / f".{target.name}.lock"
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(NotImplementedError):  # a file system without locks
-            stack.enter_context(lock)
+            stack.enter_context(FileLock(lock))
+            stack.callback(_discard, lock)
         yield
+
+
+def _discard(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
+
+
+def _discard_abandoned(target: Path) -> None:
+    """Deletes what killed downloads of this file left behind a day ago or more."""
+    for part in target.parent.glob(f".{glob.escape(target.name[:40])}.*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > _DAY:
+                part.unlink()
 
 
 def _bring(origin: Origin, target: Path, what: str, sha256: str, accept: Accept | None) -> None:
     """Downloads into a temporary file beside the target, which takes its name when all is well."""
+    _discard_abandoned(target)
     handle, name = tempfile.mkstemp(
         dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part"
     )
@@ -143,11 +166,11 @@ def _bring(origin: Origin, target: Path, what: str, sha256: str, accept: Accept 
 
 def _attempt(origin: Origin, file: BinaryIO, what: str) -> None:
     """Transfers, and again after a pause where what went wrong may pass."""
-    listener = _listener.get()
+    told = listener()
 
     def report(done: int, total: int | None) -> None:
-        if listener is not None:
-            listener(what, done, total)
+        if told is not None:
+            told(what, done, total)
 
     for pause in (*PAUSES, None):
         try:

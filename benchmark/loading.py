@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 from pathlib import Path
 
-import platformdirs
 import torch
 from torch import nn
 
@@ -25,27 +23,11 @@ from benchmark.classifiers.zoo_names import resolve
 from benchmark.dataset import Dataset
 from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
+from benchmark.folders import data_folder as data_folder
 from benchmark.shelf import DATASETS
 from benchmark.threat import Threat
 
 DEFAULT_DATASET = "digits"
-
-
-def data_folder(option: Path | None = None) -> Path:
-    """The folder of datasets and downloaded models: what was named, else `$BENCH_DATA`, else a cache folder.
-
-    Raises:
-        BenchError: The folder that was named does not exist.
-    """
-    chosen = option or (Path(os.environ["BENCH_DATA"]) if os.environ.get("BENCH_DATA") else None)
-    if chosen is None:
-        return platformdirs.user_cache_path("purifybench") / "data"
-    if not chosen.is_dir():
-        source = "--data" if option else "BENCH_DATA"
-        raise BenchError(
-            f"{source} names {str(chosen)!r}, which is no folder; make it, or name an existing one"
-        )
-    return chosen
 
 
 def load_dataset(text: str, *, folder: Path) -> Dataset:

@@ -189,7 +189,7 @@ def _with_weights(
             f"{defense.name} has no weights for {classifier.name} on {setting.dataset}; train them with: "
             f"bench train --defense {_typed(defense, request)} --model {classifier.name} "
             f"--dataset {setting.dataset} "
-            f"(or add --train, or give --weights FILE)"
+            f"(or add --train, or give --weights FILE, URL or hf:org/name)"
         )
     return replace(setting, weights=weights)
 

@@ -39,7 +39,8 @@ class Request:
         workers: Processes; None for one a core on the CPU, one on a GPU.
         precision: `float32` or `float64`.
         runs: Where finished shards are kept.
-        weights: The defense's weights file; None for those that are found.
+        weights: The defense's weights: a path, `https://...[#sha256=...]` or `hf:org/name[@revision][/file]`;
+            None for those that are found.
     """
 
     defense: str | Defense
@@ -56,7 +57,7 @@ class Request:
     workers: int | None = None
     precision: str = "float32"
     runs: Path = Path("runs")
-    weights: Path | None = None
+    weights: Path | str | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch_size", "workers"):

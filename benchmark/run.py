@@ -12,11 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from benchmark.assembly import assemble
+from benchmark.classifiers.file import pinned_model
 from benchmark.entry import Entry
 from benchmark.evaluated import Evaluated, Subject
 from benchmark.numerics import fix_numerics, hardware
 from benchmark.plan import Subjects, make_plan, weakest_gradient
 from benchmark.prepared import Prepared, dtype_of, prepare, probe
+from benchmark.remote import pinned
 from benchmark.request import Request
 from benchmark.results import Result
 from benchmark.scheduler import Task, run_tasks, tasks_of
@@ -79,7 +81,7 @@ def command_of(ready: Prepared) -> str:
     request = ready.request
     options = {
         "defense": request.defense if isinstance(request.defense, str) else ready.label,
-        "model": ready.classifier.name,
+        "model": _typed_model(ready),
         "dataset": ready.dataset.name,
         "threat": str(ready.threat),
         "protocol": request.protocol if isinstance(request.protocol, str) else ready.protocol.name,
@@ -88,12 +90,20 @@ def command_of(ready: Prepared) -> str:
     }
     if request.precision != "float32":
         options["precision"] = request.precision
+    if request.weights is not None and [bool(at.weights) for at in ready.settings] == [True]:
+        options["weights"] = pinned(request.weights)
     words = ["bench", "run"]
     for name, value in options.items():
         words += [f"--{name}", str(value)]
     for key, value in request.defense_args.items():
         words += ["--defense-arg", f"{key}={value}"]
     return shlex.join(words)
+
+
+def _typed_model(ready: Prepared) -> str:
+    model = ready.request.model
+    is_file = isinstance(model, str) and model.startswith("file:")
+    return pinned_model(str(model)) if is_file else ready.classifier.name
 
 
 def environment(device: torch.device) -> dict[str, str]:

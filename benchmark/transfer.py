@@ -72,13 +72,16 @@ class HttpTransfer:
                 tag = response.headers.get("ETag", "")
                 self._tag = "" if tag.startswith("W/") else tag
                 _copy(response, file, report, start)
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:
             raise _named(error, self.url) from error
 
 
 def public(url: str) -> str:
     """A URL without the name and password that it may carry."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
@@ -118,9 +121,9 @@ def _refuse(response: requests.Response, url: str) -> None:
     )
 
 
-def _named(error: requests.RequestException, url: str) -> TransferFailed:
+def _named(error: Exception, url: str) -> TransferFailed:
     """What went wrong in a few words; requests itself tells the whole chain of its causes."""
-    host = urlsplit(public(url)).netloc
+    host = public(url).partition("://")[2].partition("/")[0]
     match error:
         case requests.exceptions.SSLError():
             return TransferFailed(f"the certificate of {host} is not trusted, or TLS failed")

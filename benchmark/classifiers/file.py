@@ -1,4 +1,4 @@
-"""Classifiers out of a file: `file:PATH@ARCHITECTURE`."""
+"""Classifiers out of a file, here, of the Hub, or under a URL: `file:PATH@ARCHITECTURE`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
+from benchmark.remote import local_file, pinned
 from benchmark.weights import sha256_of
 
 FORM = (
-    "file:PATH@ARCHITECTURE, where the architecture is a classifier's name (digits-cnn, standard-r18, a "
-    "RobustBench model) or module:callable"
+    "file:PATH@ARCHITECTURE (or a URL, or hf:org/name, in the place of PATH), where the architecture is a "
+    "classifier's name (digits-cnn, standard-r18, a RobustBench model) or module:callable"
 )
 
 
@@ -29,8 +30,9 @@ def load_file(
     """A classifier whose weights are in a file: safetensors, else a pickle read as data alone.
 
     Args:
-        text: `file:PATH@ARCHITECTURE`: the name of a classifier whose network it has, or `module:callable` of a
-            callable that makes the network without arguments (images in [0, 1] to logits).
+        text: `file:PATH@ARCHITECTURE`: a path, a URL or `hf:org/name...`, and the name of a classifier whose
+            network it has, or `module:callable` of a callable that makes the network without arguments (images
+            in [0, 1] to logits).
         dataset: The task, whose shape and classes the network must have.
         device: Where it is put.
         dtype: Of its weights.
@@ -42,7 +44,7 @@ def load_file(
     path_text, architecture = file_parts(text)
     if not path_text:
         raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
-    path = Path(path_text).expanduser()
+    path = local_file(path_text, what=f"the weights {path_text!r}", accept=_refuse_unreadable)
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
         network = _network(architecture, dataset, path)
     classifier = Classifier(
@@ -90,6 +92,16 @@ def _brought(architecture: str) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise BenchError(f"architecture {architecture!r} made no torch.nn.Module; expected {FORM}")
     return network
+
+
+def pinned_model(text: str) -> str:
+    """The same `file:PATH@ARCHITECTURE`, so that it names the same weights for ever."""
+    path_text, architecture = file_parts(text)
+    return f"file:{pinned(path_text)}@{architecture}"
+
+
+def _refuse_unreadable(path: Path) -> None:
+    load_state(path)
 
 
 def _refuse_other_task(classifier: Classifier, dataset: Dataset) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib
-import io
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -25,8 +21,10 @@ from benchmark.classifiers.zoo_robustbench import (
     robustbench_module,
 )
 from benchmark.downloads import fetch_url
+from benchmark.drive import fetch_drive
 from benchmark.errors import BenchError
-from benchmark.weights import refuse_foreign, sha256_of
+from benchmark.recorded import hold_to_record, record, recorded_sha256
+from benchmark.weights import is_pickle, refuse_foreign, sha256_of
 
 _SAME_NETWORK = {"Standard_R50": ("Salman2020Do_R50", "Linf")}
 """Rows whose constructor downloads weights, with a row of the same architecture whose does not."""
@@ -43,14 +41,19 @@ def load_zoo(
     files = model.files(folder)
     if model.url and not files[0].is_file():
         what = f"the checkpoint of {model.name!r}"
-        fetch_url(model.url, files[0], what=what, accept=_accept)
+        known = recorded_sha256(files[0])
+        fetch_url(model.url, files[0], what=what, sha256=known, accept=_refuse_unreadable)
     for file, drive_id in zip(files, model.drive_ids, strict=False):
         if not file.is_file():
             _download(file, drive_id, model)
+    hashes = []
     for file in files:
         refuse_foreign(file)  # before much work is done for another
+        hashes.append(sha256_of(file))
+        hold_to_record(file, hashes[-1])
     network = zoo_network_of(model, files)
-    hashes = [sha256_of(file) for file in files]
+    for file, found in zip(files, hashes, strict=True):
+        record(file, found)
     sha256 = hashes[0] if len(hashes) == 1 else _digest("".join(hashes))
     classifier = Classifier(network, name=model.name, classes=CLASSES[model.dataset], sha256=sha256)
     return classifier.to(device=device, dtype=dtype)
@@ -125,42 +128,25 @@ def _of_torchvision(model: ZooModel, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _checkpoint(file: Path) -> Any:
-    is_pickle = refuse_foreign(file).startswith((b"\x80", b"PK"))
-    return load_checkpoint(file) if is_pickle else load_state(file)
-
-
-def _accept(file: Path) -> None:
-    refuse_foreign(file)
-    load_checkpoint(file)
+    return load_checkpoint(file) if is_pickle(refuse_foreign(file)) else load_state(file)
 
 
 def _download(file: Path, drive_id: str, model: ZooModel) -> None:
-    """Fetches a checkpoint; what arrives takes its place only when it can be read as weights."""
-    utils = robustbench_module("robustbench.utils")
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            utils.download_gdrive_new(drive_id, str(temporary))
-        refuse_foreign(temporary)
-        load_checkpoint(temporary)
-        temporary.replace(file)
-    except (BenchError, OSError, RuntimeError, ValueError, _retrieval_error()) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(":")
-        if isinstance(error, OSError) or not reason:  # requests tells the whole chain of its causes
-            reason = type(error).__name__
-        raise BenchError(
-            f"the checkpoint of {model.name!r} could not be downloaded ({reason}); get {file.name} by hand "
-            f"(Google Drive id {drive_id}) and put it into {str(file.parent)!r}"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Fetches a checkpoint; what arrives takes its place only when it can be read as weights.
+
+    One that was here before, and has a record, must be the same again.
+    """
+    fetch_drive(
+        drive_id,
+        file,
+        what=f"the checkpoint of {model.name!r}",
+        sha256=recorded_sha256(file),
+        accept=_refuse_unreadable,
+    )
 
 
-def _retrieval_error() -> type[Exception]:
-    """What gdown, which robustbench installs, raises where Google Drive refuses."""
-    found: type[Exception] = importlib.import_module("gdown.exceptions").FileURLRetrievalError
-    return found
+def _refuse_unreadable(file: Path) -> None:
+    _checkpoint(file)
 
 
 def _digest(text: str) -> str:

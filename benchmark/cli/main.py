@@ -12,6 +12,7 @@ import click
 
 from benchmark.cli.check import check_command, selftest_command
 from benchmark.cli.listing import list_group
+from benchmark.cli.manifest import manifest_command
 from benchmark.cli.run import run_command
 from benchmark.cli.train import train_command
 from benchmark.errors import BenchError
@@ -63,6 +64,7 @@ bench.add_command(train_command)
 bench.add_command(list_group)
 bench.add_command(check_command)
 bench.add_command(selftest_command)
+bench.add_command(manifest_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

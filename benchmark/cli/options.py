@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +21,36 @@ def model_option(*, multiple: bool) -> Callable[[F], F]:
         multiple=multiple,
         metavar="NAME",
         help="The frozen classifier: a name (bench list models), a RobustBench name or a short one "
-        "(Gowal2021), or file:PATH@ARCHITECTURE. Default: the dataset's own.",
+        "(Gowal2021), or file:PATH@ARCHITECTURE, with a URL or hf:org/name in the place of PATH. "
+        "Default: the dataset's own.",
     )
+
+
+def weights_option(function: F) -> F:
+    """`--weights`."""
+    return click.option(
+        "--weights",
+        metavar="FILE|URL|hf:ORG/NAME",
+        help="The defense's weights (safetensors): a path, https://...[#sha256=...], or "
+        "hf:org/name[@revision][/file]. Default: those shipped, listed or trained.",
+    )(function)
+
+
+def _go_offline(context: click.Context, option: click.Parameter, value: bool) -> None:
+    """Forbids downloads to this process and its children until the command is over."""
+    del option
+    if not value:
+        return
+    for name in ("BENCH_OFFLINE", "HF_HUB_OFFLINE"):
+        before = os.environ.get(name)
+        os.environ[name] = "1"
+        context.call_on_close(functools.partial(_restore, name, before))
+
+
+def _restore(name: str, value: str | None) -> None:
+    os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
 
 
 def task_options(function: F) -> F:
@@ -36,6 +66,13 @@ def task_options(function: F) -> F:
             type=click.Path(path_type=Path),
             metavar="DIR",
             help="Where datasets and classifiers are. Default: $BENCH_DATA, else a cache folder.",
+        ),
+        click.option(
+            "--offline",
+            is_flag=True,
+            expose_value=False,
+            callback=_go_offline,
+            help="Download nothing; say what is missing and where it belongs. Also: BENCH_OFFLINE=1.",
         ),
         click.option(
             "--threat",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import device_option, evaluation_options, model_option
+from benchmark.cli.options import device_option, evaluation_options, model_option, weights_option
 from benchmark.cli.progress import RunProgress
 from benchmark.errors import BenchError, WeightsMissing
 
@@ -53,11 +53,7 @@ Examples:
     show_default=True,
     help="Where entries and pages are written.",
 )
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    help="The defense's weights; default: those shipped or trained.",
-)
+@weights_option
 @click.option(
     "--train",
     "train_first",

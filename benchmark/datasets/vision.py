@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
 from torchvision import datasets as sources
 
 from benchmark.dataset import Dataset, Split
+from benchmark.datasets.archives import archives_of, unpacked
 from benchmark.errors import BenchError
 
 _IDX = (
@@ -32,7 +30,7 @@ class VisionDataset(Dataset):
     """A dataset that torchvision reads; pixels stay bytes in memory until they are asked for."""
 
     source: Callable[..., Any]
-    """torchvision's class, called with `root`, `train` and `download`."""
+    """torchvision's class, called with `root`, `train` and `download`; it names its archives."""
     subfolder: str
     """Where in the data folder torchvision puts its files."""
     files: tuple[str, ...]
@@ -68,19 +66,20 @@ class VisionDataset(Dataset):
         place = self.folder / self.subfolder
         aside = self.folder / f"{type(self).__name__}.{os.getpid()}.part"
         try:
+            unpacked(archives_of(self.source, self.subfolder), self.folder, aside)
             place.mkdir(parents=True, exist_ok=True)
-            with (
-                contextlib.redirect_stdout(io.StringIO()),
-                contextlib.redirect_stderr(io.StringIO()),
-            ):
-                self.source(root=str(aside), train=False, download=True)
             for name in missing:
-                (aside / self.subfolder / name).replace(place / name)
-        except (URLError, OSError, RuntimeError) as error:
-            reason = str(error).strip().split("\n")[-1] or type(error).__name__
+                next(aside.rglob(name)).replace(place / name)
+        except BenchError as error:
             raise BenchError(
-                f"{self.name} is not in {str(place)!r} and cannot be downloaded ({reason}); put "
-                f"{', '.join(missing)} there, or name another folder with --data"
+                f"{self.name} lacks {', '.join(missing)} in {str(place)!r}: {error}, or name another folder "
+                f"with --data"
+            ) from error
+        except (OSError, StopIteration) as error:
+            reason = str(error).strip() or "its archive lacks them"
+            raise BenchError(
+                f"{self.name} cannot be unpacked into {str(place)!r} ({reason}); put {', '.join(missing)} "
+                f"there, or name another folder with --data"
             ) from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)

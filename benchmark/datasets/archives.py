@@ -1,0 +1,106 @@
+"""Archives in which datasets are published: downloaded whole, compared with their MD5, unpacked aside."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import tarfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.downloads import fetch_url, is_offline
+from benchmark.errors import BenchError
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """One archive of a dataset.
+
+    Args:
+        urls: Where it is published, the first tried first.
+        place: Its path in the data folder; who has it by other means puts it there.
+        md5: What its publisher says it has, hex.
+    """
+
+    urls: tuple[str, ...]
+    place: Path
+    md5: str
+
+
+def archives_of(source: Any, subfolder: str) -> list[Archive]:
+    """The archives that a class of torchvision names, where torchvision keeps them.
+
+    Args:
+        source: A class with `mirrors` and `resources` (MNIST's kind), or `url`, `filename` and `tgz_md5`
+            (CIFAR's).
+        subfolder: Of the data folder, in which the unpacked files lie.
+    """
+    if hasattr(source, "resources"):
+        return [
+            Archive(tuple(mirror + name for mirror in source.mirrors), Path(subfolder, name), md5)
+            for name, md5 in source.resources
+        ]
+    return [Archive((source.url,), Path(source.filename), source.tgz_md5)]
+
+
+def unpacked(archives: Sequence[Archive], folder: Path, aside: Path) -> None:
+    """Downloads the archives that are absent, and unpacks all into `aside`; those downloaded are deleted.
+
+    Raises:
+        BenchError: One cannot be had, or is not the published one.
+    """
+    for archive in archives:
+        file = folder / archive.place
+        was_there = file.is_file()
+        if was_there:
+            _refuse_other(file, archive.md5)
+        else:
+            _fetch(archive, file)
+        _unpack(file, aside)
+        if not was_there:
+            file.unlink(missing_ok=True)
+
+
+def _fetch(archive: Archive, file: Path) -> None:
+    first: BenchError | None = None
+    for url in archive.urls:
+        try:
+            return fetch_url(
+                url, file, what=file.name, accept=lambda part: _refuse_other(part, archive.md5)
+            )
+        except BenchError as error:
+            first = first or error
+            if is_offline():
+                break
+    raise first or BenchError(f"nobody publishes {file.name}; put it into {str(file.parent)!r}")
+
+
+def _refuse_other(file: Path, md5: str) -> None:
+    with file.open("rb") as opened:
+        found = hashlib.file_digest(opened, "md5").hexdigest()
+    if found != md5:
+        raise BenchError(
+            f"{str(file)!r} is damaged or another archive: its MD5 is {found}, and should be {md5}; "
+            f"delete it"
+        )
+
+
+def _unpack(file: Path, aside: Path) -> None:
+    """A tar archive, or one file under gzip, into a folder."""
+    aside.mkdir(parents=True, exist_ok=True)
+    try:
+        if tarfile.is_tarfile(file):
+            with tarfile.open(file) as archive:
+                archive.extractall(aside, filter="data")
+        else:
+            with gzip.open(file) as packed, (aside / file.stem).open("wb") as plain:
+                shutil.copyfileobj(packed, plain)
+                plain.flush()
+                os.fsync(plain.fileno())
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BenchError(f"{str(file)!r} cannot be unpacked ({error}); delete it") from error
