@@ -20,7 +20,7 @@ from benchmark.identity import (
     Stage,
     ThreatIdentity,
 )
-from benchmark.job import Job, Plugin
+from benchmark.job import MIXED, Job, Plugin
 from benchmark.measured import choose, rates
 
 
@@ -50,7 +50,7 @@ def assemble(evaluated: Evaluated) -> Entry:
         threat=_threat(evaluated, made.job),
         criterion=_asked(made.job),
         seed=made.job.seed,
-        precision=made.job.precision,
+        precision=_precision(evaluated),
         key_version=made.job.key_version,
         clean=rates(made.clean) if made.clean else None,
         columns=made.columns(),
@@ -72,6 +72,12 @@ def _is_preliminary(evaluated: Evaluated) -> bool:
     return evaluated.protocol.preliminary or (
         asked is not None and len(evaluated.subject.indices) < asked
     )
+
+
+def _precision(evaluated: Evaluated) -> str:
+    """`mixed` where any job is: the others of such a run are float32's own."""
+    found = {row.job.precision for row in evaluated.rows}
+    return MIXED if MIXED in found else evaluated.rows[0].job.precision
 
 
 def _protocol(evaluated: Evaluated) -> ProtocolIdentity:
@@ -123,6 +129,8 @@ def _dataset(evaluated: Evaluated, made: Gathered) -> DatasetIdentity:
         n=len(subject.indices),
         indices_sha256=_sha256(str(index) for index in subject.indices),
         pixels_sha256=_sha256(pixels) if pixels else "",
+        order="robustbench" if made.job.order == "robustbench" else "nested",
+        preparation=made.job.preparation,
     )
 
 

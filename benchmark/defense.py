@@ -115,12 +115,17 @@ class Defense(ABC):
                 outside [0, 1].
         """
         version = x._version
+        rounding = ROUNDING
         x_hat = self.purify(x, draws=draws)
         if x._version != version:
             raise ContractBroken(
                 f"defense {self.name!r} changed its input in place; purify() must leave x as it is "
                 f"(start from x.clone())"
             )
+        device = x.device.type
+        if torch.is_autocast_enabled(device) and x_hat.dtype == torch.get_autocast_dtype(device):
+            rounding = float(torch.finfo(x_hat.dtype).eps)  # a search in mixed precision
+            x_hat = x_hat.to(x.dtype)
         if x_hat.shape != x.shape or x_hat.dtype != x.dtype:
             raise ContractBroken(
                 f"defense {self.name!r} returned {x_hat.dtype} of shape {tuple(x_hat.shape)} for images "
@@ -128,7 +133,7 @@ class Defense(ABC):
             )
         if x_hat.numel():
             low, high = (float(v) for v in torch.aminmax(x_hat.detach()))
-            if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # written so that NaN fails too
+            if not (low >= -rounding and high <= 1 + rounding):  # written so that NaN fails too
                 raise ContractBroken(
                     f"defense {self.name!r} returned values from {low:g} to {high:g}; purify() must "
                     f"return images in [0, 1] (clamp at the end)"

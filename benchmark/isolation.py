@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import cloudpickle
 import torch
 
 from benchmark.errors import BenchError
+from benchmark.memory import free_memory
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -28,39 +30,52 @@ _TAIL = 4000
 
 @dataclass(frozen=True, slots=True)
 class _Arithmetic:
-    """torch's settings of a process that decide rounding or speed; a new process does not inherit them."""
+    """torch's settings of a process that decide rounding, speed or place; a new one does not inherit them."""
 
     threads: int
     is_deterministic: bool
+    only_warns: bool
     is_benchmarking: bool
     tf32: tuple[bool, bool]
+    gpu: int | None
+    """torch's current one; None while CUDA is not in use."""
 
     @classmethod
     def here(cls) -> _Arithmetic:
         return cls(
             torch.get_num_threads(),
             torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
             torch.backends.cudnn.benchmark,
             (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32),
+            torch.cuda.current_device() if _is_cuda_in_use() else None,
         )
 
     def apply(self) -> None:
         torch.set_num_threads(self.threads)
-        torch.use_deterministic_algorithms(self.is_deterministic)
+        torch.use_deterministic_algorithms(self.is_deterministic, warn_only=self.only_warns)
         torch.backends.cudnn.benchmark = self.is_benchmarking
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.tf32
+        if self.gpu is not None:
+            torch.cuda.set_device(self.gpu)
+
+
+def _is_cuda_in_use() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def call_alone(function: Callable[[A], R], argument: A) -> R:
     """`function(argument)` in a new process, so that nothing global of ours is touched.
 
     Function, argument and result travel by cloudpickle: classes of `__main__` travel whole, and no
-    `if __name__ == "__main__"` is needed. What the process prints is dropped.
+    `if __name__ == "__main__"` is needed. What the process prints is dropped. Tensors on a GPU are
+    copied there, so that what travels takes its memory twice; what torch has cached here is freed first.
 
     Raises:
         BenchError: The function raised it.
         RuntimeError: The process ended in any other way than by returning; its last words are quoted.
     """
+    free_memory()
     paths = [path or str(Path.cwd()) for path in sys.path]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     with tempfile.TemporaryDirectory(prefix="purifybench-") as name:
@@ -74,6 +89,7 @@ def call_alone(function: Callable[[A], R], argument: A) -> R:
                 stdin=subprocess.PIPE,  # never written to: when we are gone, the child reads its end
                 stdout=subprocess.DEVNULL,
                 stderr=complaint,
+                process_group=0,  # Ctrl-C is the caller's to answer
             )
             try:
                 status = process.wait()
@@ -88,6 +104,11 @@ def call_alone(function: Callable[[A], R], argument: A) -> R:
                 f"the process of {function.__module__}.{function.__qualname__} ended with status "
                 f"{status}:\n{last_words}"
             )
+        if not (folder / _ANSWER).is_file():
+            raise RuntimeError(
+                f"the process of {function.__module__}.{function.__qualname__} ended without an answer: "
+                f"something in it called sys.exit(0) or os._exit(0)"
+            )
         is_good, answer = pickle.loads((folder / _ANSWER).read_bytes())
     if not is_good:
         raise answer
@@ -95,19 +116,21 @@ def call_alone(function: Callable[[A], R], argument: A) -> R:
     return result
 
 
-def _end_with_caller() -> None:
-    """Ends this process at once when its caller's end of stdin is gone."""
+def _end_with_caller(folder: Path) -> None:
+    """Ends this process at once, and removes its folder, when its caller's end of stdin is gone."""
+    leave = os._exit  # as it is before a plugin is imported
 
     def watch() -> None:
         os.read(0, 1)  # not sys.stdin: its lock would be held while the interpreter shuts down
-        os._exit(1)
+        shutil.rmtree(folder, ignore_errors=True)
+        leave(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def _answer(folder: Path) -> None:
     """The child's part: reads the call, makes it, writes the answer."""
-    _end_with_caller()
+    _end_with_caller(folder)
     arithmetic, packed = pickle.loads((folder / _CALL).read_bytes())
     arithmetic.apply()
     function, argument = pickle.loads(packed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,9 @@ from benchmark.threat import Threat
 KEY_VERSION = 1
 """Raised whenever the meaning of a key changes without any of its fields changing."""
 
+MIXED = "mixed"
+"""The precision in which bfloat16 searches and float32 judges (`benchmark.mixed`)."""
+
 RUNTIME_FIELDS = frozenset({"row"})
 """Fields that decide nothing about the result."""
 IDENTITY_FIELDS = frozenset(
@@ -27,6 +31,8 @@ IDENTITY_FIELDS = frozenset(
         "classifier",
         "dataset",
         "split",
+        "order",
+        "preparation",
         "threat",
         "attack",
         "gradient",
@@ -48,8 +54,12 @@ _ENGINE = (
     "criterion",
     "dataset",
     "defense",
+    "foreign",
     "isolation",
     "losses",
+    "memory",
+    "mixed",
+    "pieces",
     "purified",
     "randomness",
     "search",
@@ -119,11 +129,13 @@ class Job:
         eot: Draws a gradient is averaged over.
         is_source: Whether its images are made for other jobs: full length, every image, all kept.
         criterion: How often the victim is asked.
-        precision: `float32` or `float64`.
+        precision: `float32`, `float64`, or `mixed`: searched in bfloat16, then in float32.
         seed: The run's seed.
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
         needs: Keys of the jobs whose images it takes.
         engine: sha256 of the harness's own files that decide a result, hex.
+        order: Of which order of the dataset a shard's positions are: `nested` or `robustbench`.
+        preparation: How the dataset's files became images; empty where there is but one way.
         key_version: `KEY_VERSION`.
     """
 
@@ -143,6 +155,8 @@ class Job:
     fixed_batch: int = 0
     needs: tuple[str, ...] = ()
     engine: str = field(default_factory=engine_sha256)
+    order: str = "nested"
+    preparation: str = ""
     key_version: int = KEY_VERSION
 
     @property
@@ -174,20 +188,26 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"), default=plain)
 
 
-def plugin_of(instance: Any, *, label: str, weights: str = "") -> Plugin:
+def plugin_of(
+    instance: Any, *, label: str, weights: str = "", parts: Sequence[type] = ()
+) -> Plugin:
     """A defense or an attack as a key sees it.
 
     Args:
         instance: It has `arguments()`.
         label: The name it is published under.
         weights: sha256 of its weights file, hex.
+        parts: The plugins that it runs itself; their source decides its results too.
 
     Raises:
         BenchError: Its arguments cannot enter a key.
     """
     kind = type(instance)
     path = f"{kind.__module__}:{kind.__qualname__}"
-    return Plugin(path, label, canonical(instance.arguments()), source_sha256(kind), weights)
+    source = source_sha256(kind)
+    for part in parts:
+        source = hashlib.sha256(f"{source}{source_sha256(part)}".encode()).hexdigest()
+    return Plugin(path, label, canonical(instance.arguments()), source, weights)
 
 
 def source_sha256(kind: type) -> str:

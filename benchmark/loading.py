@@ -20,7 +20,7 @@ from benchmark.classifiers.names import (
 )
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import resolve
-from benchmark.dataset import Dataset
+from benchmark.dataset import Dataset, refuse_undeclared
 from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
 from benchmark.folders import data_folder as data_folder
@@ -34,11 +34,14 @@ def load_dataset(text: str, *, folder: Path) -> Dataset:
     """A dataset by name, by `npz:FILE`, or by `module:Class`.
 
     Raises:
-        BenchError: Nothing has that name, or the file is not of the form that `npz:` wants.
+        BenchError: Nothing has that name, it does not say what it is, or the file is not of the form that
+            `npz:` wants.
     """
     if text.startswith("npz:"):
         return NpzDataset(folder=folder, file=Path(text.removeprefix("npz:")).expanduser())
-    return DATASETS.get(text)(folder=folder)
+    dataset = DATASETS.get(text)(folder=folder)
+    refuse_undeclared(dataset)
+    return dataset
 
 
 def load_classifier(

@@ -11,7 +11,7 @@ from benchmark.configuration import refuse_arguments
 from benchmark.criterion import Criterion
 from benchmark.defense import Defense, Derivative
 from benchmark.evaluated import Row
-from benchmark.job import Frozen, Job, Plugin, plugin_of
+from benchmark.job import MIXED, Frozen, Job, Plugin, plugin_of
 from benchmark.protocol import AttackRow, Protocol, SourceRow
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Knowledge, Threat
@@ -34,8 +34,10 @@ class Subjects:
         split: Which of its splits.
         classes: Number of classes.
         threat: The budget.
-        precision: `float32` or `float64`.
+        precision: `float32`, `float64` or `mixed`.
         seed: The run's seed.
+        order: Of which order of the dataset the images are taken.
+        preparation: How its files became images.
     """
 
     defenses: Sequence[Defense]
@@ -49,6 +51,8 @@ class Subjects:
     threat: Threat
     precision: str
     seed: int
+    order: str = "nested"
+    preparation: str = ""
 
 
 def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
@@ -159,16 +163,26 @@ class _Planner:
             dataset=s.dataset,
             split=s.split,
             threat=s.threat,
-            attack=plugin_of(attack, label=attack.name),
+            attack=plugin_of(
+                attack, label=attack.name, parts=[ATTACKS.get(name) for name in attack.parts]
+            ),
             gradient=gradient,
             eot=eot if s.is_stochastic and not is_source else 1,
             is_source=is_source,
             criterion=self._criterion(is_stochastic=s.is_stochastic and not is_source),
-            precision=s.precision,
+            precision=self._precision(attack, is_source=is_source),
             seed=s.seed,
             fixed_batch=0 if attack.per_image else self.protocol.shard_size,
             needs=needs,
+            order=s.order,
+            preparation=s.preparation,
         )
+
+    def _precision(self, attack: Attack, *, is_source: bool) -> str:
+        """Mixed only where there is a search to be done twice; images made for transfer are made once."""
+        mixes = attack.mixes and attack.per_image and not is_source
+        precision = self.subjects.precision
+        return "float32" if precision == MIXED and not mixes else precision
 
     def _criterion(self, *, is_stochastic: bool) -> Criterion:
         return self.protocol.asked() if is_stochastic else Criterion(draws=1, vote=1, any_of=1)

@@ -9,17 +9,20 @@ import torch
 
 from benchmark.classifier import Classifier
 from benchmark.configuration import parameters_of
-from benchmark.dataset import Dataset
+from benchmark.containment import contained
+from benchmark.dataset import Dataset, images_of, indices_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken, WeightsMissing
 from benchmark.job import Plugin, plugin_of
 from benchmark.loading import data_folder, load_classifier, load_task, wrap_module
+from benchmark.memory import Room
 from benchmark.numerics import choose_device
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.request import Request, make_defenses
 from benchmark.setting import Setting
+from benchmark.shard import Bench
 from benchmark.shelf import DEFENSES
 from benchmark.threat import Threat
 from benchmark.victim import GradientMode, Victim
@@ -27,6 +30,9 @@ from benchmark.weights import find_weights, sha256_of
 
 PROBED = 4
 """Clean images that a victim is shown before a run begins."""
+CPU_ROWS = 512
+CUDA_ROWS = 2048
+"""Rows in one forward pass to begin with; `benchmark.memory.Room` finds out how many of them fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +71,9 @@ def prepare(request: Request) -> Prepared:
         request.dataset, request.model, request.threat, folder=data_folder(request.data)
     )
     defenses = make_defenses(request)
-    order = _order(dataset, request.samples, protocol)
     load = _Loader(request, dataset, device)
+    load.refuse_no_model()
+    order = _order(dataset, request, protocol)
     classifier = load.classifier(request.model or dataset.model)
     needed = any(row.against == "surrogates" for row in protocol.sources)
     surrogates = {
@@ -88,7 +95,8 @@ def prepare(request: Request) -> Prepared:
     plugins = [_prepared(d, at) for d, at in zip(defenses, settings, strict=True)]
     victim: Victim = Purified(defenses, classifier)
     for defense in defenses:
-        victim = defense.wrap(victim)
+        with contained(f"defense {defense.name!r}: wrapping its victim"):
+            victim = defense.wrap(victim)
     return Prepared(
         request=request,
         protocol=protocol,
@@ -105,17 +113,55 @@ def prepare(request: Request) -> Prepared:
     )
 
 
+def bench_of(ready: Prepared) -> Bench:
+    """What the jobs of a run are done with."""
+    rows = CPU_ROWS if ready.device.type == "cpu" else CUDA_ROWS
+    return Bench(
+        dataset=ready.dataset,
+        split="test",
+        order=ready.order,
+        victim=ready.victim,
+        classifiers={ready.classifier.name: ready.classifier, **ready.surrogates},
+        device=ready.device,
+        dtype=dtype_of(ready.request),
+        batch_size=ready.request.batch_size or rows,
+    )
+
+
+def bench_on(request: Request, device: torch.device) -> Bench:
+    """The same bench on another device: everything loaded and prepared anew, nothing moved.
+
+    What was prepared elsewhere may keep tensors that no `to(device)` reaches: a defense its setting's device, a
+    network of the zoo its means.
+
+    Raises:
+        BenchError: As `prepare`.
+    """
+    return bench_of(prepare(replace(portable(request), device=str(device))))
+
+
+def portable(request: Request) -> Request:
+    """The request with nothing in it that was prepared on some device."""
+    defense = request.defense
+    if not isinstance(defense, Defense):
+        return request
+    return replace(request, defense=type(defense)(**defense.arguments()))
+
+
 @dataclass(frozen=True, slots=True)
 class _Loader:
     request: Request
     dataset: Dataset
     device: torch.device
 
-    def classifier(self, model: str | torch.nn.Module) -> Classifier:
-        if not model:
+    def refuse_no_model(self) -> None:
+        """Asked before anything is downloaded."""
+        if not (self.request.model or self.dataset.model):
             raise BenchError(
                 f"dataset {self.dataset.name!r} has no default classifier; name one with --model"
             )
+
+    def classifier(self, model: str | torch.nn.Module) -> Classifier:
         dtype = dtype_of(self.request)
         if not isinstance(model, str):
             return wrap_module(model, dataset=self.dataset, device=self.device, dtype=dtype)
@@ -135,11 +181,16 @@ def probe(ready: Prepared) -> None:
         BenchError: A plugin breaks its contract, or images and classifier do not fit each other.
     """
     indices = torch.tensor(ready.order[:PROBED])
-    x = ready.dataset.images("test", indices).to(ready.device, dtype_of(ready.request))
+    x = images_of(ready.dataset, "test", indices).to(ready.device, dtype_of(ready.request))
     draws = Draws.of(ready.request.seed, indices.to(ready.device), "probe")
-    with torch.no_grad():
+
+    def one_pass(part: torch.Tensor) -> torch.Tensor:
+        return ready.victim.logits(x[part], draws=draws.take(part), mode=GradientMode.EXACT)
+
+    with contained(f"defense {ready.label!r}"), torch.no_grad():
         try:
-            logits = ready.victim.logits(x, draws=draws, mode=GradientMode.EXACT)
+            passes = Room(PROBED).passes(len(x), one_pass, x.device)
+            logits = torch.cat([found for _, found in passes])
         except RuntimeError as error:
             raise BenchError(
                 f"defense {ready.label!r} with classifier {ready.classifier.name!r} does not take images of "
@@ -160,11 +211,14 @@ def dtype_of(request: Request) -> torch.dtype:
     return torch.float64 if request.precision == "float64" else torch.float32
 
 
-def _order(dataset: Dataset, samples: int | None, protocol: Protocol) -> tuple[int, ...]:
-    order = dataset.order("test").tolist()
+def _order(dataset: Dataset, request: Request, protocol: Protocol) -> tuple[int, ...]:
+    order = indices_of(dataset, "test", request.order)
+    samples = request.samples
     if samples is not None and samples > len(order):
+        where = "" if request.order == "nested" else " in RobustBench's order"
         raise BenchError(
-            f"dataset {dataset.name!r} has {len(order)} test images; --samples {samples} is more than that"
+            f"dataset {dataset.name!r} has {len(order)} test images{where}; --samples {samples} is more than "
+            f"that"
         )
     n = samples or min(protocol.samples or len(order), len(order))
     return tuple(order[:n])
@@ -202,7 +256,8 @@ def _typed(defense: Defense, request: Request) -> str:
 
 def _prepared(defense: Defense, setting: Setting) -> Plugin:
     """Prepares a defense and says what a key needs to know of it."""
-    defense.prepare(setting)
+    with contained(f"defense {defense.name!r}: preparing it"):
+        defense.prepare(setting)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
     return plugin_of(defense, label=_published(defense, setting.shape), weights=sha256)
 

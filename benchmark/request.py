@@ -7,16 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
 from benchmark.configuration import refuse_arguments
-from benchmark.dataset import Dataset
+from benchmark.containment import contained
+from benchmark.dataset import Dataset, Order
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
+from benchmark.job import MIXED
 from benchmark.protocol import Protocol
 from benchmark.shelf import DEFENSES
+from benchmark.slices import Slice
 from benchmark.threat import Threat
+from benchmark.yaml_values import read_yaml
+
+PRECISIONS = ("float32", "float64", MIXED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +38,16 @@ class Request:
         threat: Such as `linf:8/255`; None for the model's, else the dataset's.
         protocol: A name, a YAML file, or a protocol.
         samples: How many images; None for the protocol's number.
+        order: Of which order of the dataset they are the first: `nested`, balanced over classes, or
+            `robustbench`, whose first n are RobustBench's.
+        slice: The part of them that this run works on, without an entry (`run_slice`); None for all.
         seed: Decides every draw.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         batch_size: Rows in one forward pass at the most; None for what suits the device.
-        workers: Processes; None for one a core on the CPU, one on a GPU.
-        precision: `float32` or `float64`.
+        workers: Processes; None for one a core on the CPU, and one a GPU. On several GPUs (`auto`, `cuda`) they
+            take turns; `cuda:1` keeps all on that one.
+        precision: `float32`, `float64`, or `mixed`: bfloat16 searches, float32 judges and attacks again what
+            survived.
         runs: Where finished shards are kept.
         weights: The defense's weights: a path, `https://...[#sha256=...]` or `hf:org/name[@revision][/file]`;
             None for those that are found.
@@ -51,6 +61,8 @@ class Request:
     threat: str | Threat | None = None
     protocol: str | Protocol = "quick"
     samples: int | None = None
+    order: Order = "nested"
+    slice: Slice | None = None
     seed: int = 0
     device: str = "auto"
     batch_size: int | None = None
@@ -64,8 +76,10 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BenchError(f"{name} is at least 1; got {value}")
-        if self.precision not in ("float32", "float64"):
-            raise BenchError(f"precision is float32 or float64; got {self.precision!r}")
+        if self.order not in ("nested", "robustbench"):
+            raise BenchError(f"order is nested or robustbench; got {self.order!r}")
+        if self.precision not in PRECISIONS:
+            raise BenchError(f"precision is {', '.join(PRECISIONS)}; got {self.precision!r}")
         if not 0 <= self.seed < 2**63:
             raise BenchError(f"a seed is a whole number from 0; got {self.seed}")
 
@@ -96,20 +110,19 @@ def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
     """Reads `key=value` options; a value is what YAML makes of it (`4`, `.25`, `true`, `rt2`).
 
     Raises:
-        BenchError: One is not of that form, or its value is no plain one.
+        BenchError: One is not of that form, is given twice, or its value is no plain one.
     """
     arguments: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not key or not equals:
-            raise BenchError(f"--defense-arg {pair!r}: expected key=value, such as sigma=0.1")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BenchError(f"--defense-arg {pair!r}: the value is not understood") from error
+            raise BenchError(f"argument {pair!r}: expected key=value, such as sigma=0.1")
+        if key in arguments:
+            raise BenchError(f"argument {key!r} is given twice: {arguments[key]!r} and {text!r}")
+        value = read_yaml(text, where=f"argument {key!r}")
         if isinstance(value, dict):
             raise BenchError(
-                f"--defense-arg {pair!r}: a value is a number, a word, true, false or a list"
+                f"argument {pair!r}: a value is a number, a word, true, false or a list"
             )
         arguments[key] = value
     return arguments
@@ -133,5 +146,7 @@ def _by_stage(names: Sequence[str], arguments: Mapping[str, Any]) -> list[dict[s
 
 
 def _make(kind: type[Defense], arguments: Mapping[str, Any]) -> Defense:
-    refuse_arguments(arguments, kind, what=f"defense {kind.name!r}")
-    return kind(**arguments)
+    what = f"defense {kind.name!r}"
+    refuse_arguments(arguments, kind, what=what)
+    with contained(f"{what}: making it"):
+        return kind(**arguments)

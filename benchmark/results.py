@@ -28,12 +28,15 @@ class Cost:
     Args:
         forwards: Images passed forward through the victim (every EOT row counts).
         backwards: Images passed backward.
-        seconds: Wall-clock seconds; the only field that differs between two runs of the same job.
+        seconds: Wall-clock seconds. This and the next are the only fields that differ between two runs of the
+            same job.
+        peak_bytes: The most memory that tensors took at once on a GPU, of this process; 0 on the CPU.
     """
 
     forwards: int = 0
     backwards: int = 0
     seconds: float = 0.0
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,5 +114,5 @@ class Result:
                 for rule, outcomes in values["outcomes"].items()
             }
             return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BenchError(f"{where}: not a record of schema {SCHEMA}: {error}") from error

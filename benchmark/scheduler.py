@@ -11,18 +11,21 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from pathlib import Path
 
-import cloudpickle
 import torch
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
+from benchmark.containment import as_if_fresh, described
+from benchmark.crew import Crew, claim_number, unpacked
 from benchmark.dataset import pixels_sha256
 from benchmark.evaluated import Row
+from benchmark.interrupts import withheld_from_children
 from benchmark.job import Job
+from benchmark.memory import free_memory
 from benchmark.numerics import fix_numerics
 from benchmark.results import Result, Status
 from benchmark.shard import Bench, run_shard
@@ -67,7 +70,7 @@ def tasks_of(rows: Sequence[Row], n: int, shard_size: int) -> list[Task]:
 
 
 def run_tasks(
-    bench: Bench, tasks: Sequence[Task], store: Store, *, workers: int, on_done: OnDone
+    bench: Bench, tasks: Sequence[Task], store: Store, *, crew: Crew, on_done: OnDone
 ) -> dict[str, tuple[Result, ...]]:
     """Runs what is not done yet and returns every result, by job key, in shard order.
 
@@ -77,17 +80,21 @@ def run_tasks(
         bench: What the run consists of.
         tasks: As `tasks_of` gives them.
         store: Where finished shards are, and are put.
-        workers: Processes; 1 computes in this one.
+        crew: Who does the work.
         on_done: Told of each finished task.
 
     Raises:
         BenchError: A finished shard cannot be written.
     """
     done: dict[Task, Result] = {}
-    pixels = {(t.start, t.stop): _pixels(bench, t.start, t.stop) for t in tasks}
+
+    @cache  # images are decoded once a shard, and only where there is a result to compare them with
+    def pixels(start: int, stop: int) -> str:
+        return _pixels(bench, start, stop)
+
     for task in tasks:
         found = store.load(task.job, task.start, task.stop)
-        if found and found.pixels_sha256 == pixels[task.start, task.stop]:
+        if found and found.pixels_sha256 == pixels(task.start, task.stop):
             done[task] = found
             on_done(task, found, True)
     todo = [task for task in tasks if task not in done]
@@ -96,11 +103,16 @@ def run_tasks(
         done[task] = result
         on_done(task, result, False)
 
-    if workers == 1 or len(todo) <= 1:
+    if crew.workers == 1 or len(todo) <= 1:
         for task in todo:
             finish(task, _stopped_by_source(task, done) or perform(bench, task, store))
     else:
-        _run_in_workers(bench, todo, store, min(workers, len(todo)), done, finish)
+        crew = replace(crew, workers=min(crew.workers, len(todo)))
+        with tempfile.TemporaryDirectory(prefix="purifybench-") as folder:
+            blob = Path(folder) / "bench.pkl"
+            blob.write_bytes(crew.packed(bench))
+            free_memory()  # what this process's GPU has cached, a worker may need
+            _Race(blob, store, crew, done, finish).run(todo)
     keys = dict.fromkeys(task.job.key for task in tasks)
     return {key: tuple(done[task] for task in tasks if task.job.key == key) for key in keys}
 
@@ -113,73 +125,81 @@ def perform(bench: Bench, task: Task, store: Store) -> Result:
     """
     try:
         sources = [store.images(job, task.start, task.stop) for job in task.needs]
-        result, images = run_shard(
-            bench,
-            task.job,
-            task.start,
-            task.stop,
-            sources=torch.cat(sources, dim=1) if sources else None,
-        )
-    except Exception as error:  # noqa: BLE001 (a crashed job is a named gap, and is run again next time)
+        with as_if_fresh(task.job.key, task.start):
+            result, images = run_shard(
+                bench,
+                task.job,
+                task.start,
+                task.stop,
+                sources=torch.cat(sources, dim=1) if sources else None,
+            )
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a crash is a named gap, and is tried again)
         log.debug("%s failed:\n%s", task.row.id, traceback.format_exc())
-        return _failed(task, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+        return _failed(task, described(error))
     store.save(task.job, result, images)
     return result
 
 
-def _run_in_workers(
-    bench: Bench,
-    todo: Sequence[Task],
-    store: Store,
-    workers: int,
-    done: dict[Task, Result],
-    finish: Callable[[Task, Result], None],
-) -> None:
-    with tempfile.TemporaryDirectory(prefix="purifybench-") as folder:
-        blob = Path(folder) / "bench.pkl"
-        blob.write_bytes(cloudpickle.dumps(bench))
-        left = _race(blob, todo, store, workers, done, finish)
-        for task in left:  # a worker died: one at a time, so that the culprit is known
-            if _race(blob, [task], store, 1, done, finish):
-                finish(task, _failed(task, "its worker process died (killed, or out of memory)"))
+@dataclass(frozen=True, slots=True)
+class _Race:
+    """Tasks in worker processes: each begins as soon as its sources are finished and a worker is free."""
 
+    blob: Path
+    store: Store
+    crew: Crew
+    done: dict[Task, Result]
+    finish: Callable[[Task, Result], None]
 
-def _race(
-    blob: Path,
-    todo: Sequence[Task],
-    store: Store,
-    workers: int,
-    done: dict[Task, Result],
-    finish: Callable[[Task, Result], None],
-) -> list[Task]:
-    """Runs tasks in worker processes as their sources finish; returns those left when a worker died."""
-    waiting = list(todo)
-    running: dict[Future[Result], Task] = {}
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    pool = ProcessPoolExecutor(
-        max_workers=workers,
-        initializer=_begin_worker,
-        initargs=(threads, os.getpid(), str(blob.parent)),
-    )
-    try:
-        while waiting or running:
-            for task in [task for task in waiting if _is_ready(task, waiting, running)]:
-                waiting.remove(task)
-                stopped = _stopped_by_source(task, done)
-                if stopped:
-                    finish(task, stopped)
-                else:
-                    running[pool.submit(_perform_in_worker, str(blob), task, store)] = task
-            if not running:
-                continue
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                finish(running[future], future.result())
-                del running[future]
-    except TerminatedWorkerError:
-        return [*running.values(), *waiting]
-    finally:
-        pool.shutdown(wait=True, kill_workers=True)
-    return []
+    def run(self, todo: Sequence[Task]) -> None:
+        """Finishes all tasks.
+
+        Where a worker dies, those that were running are each tried again alone, so that the culprit is known;
+        the others go on.
+        """
+        left = list(todo)
+        while left:
+            suspects, left = self._until_a_death(left, self.crew.workers)
+            for task in suspects:
+                if any(self._until_a_death([task], 1)):
+                    reason = "its worker process died (killed, or out of memory)"
+                    self.finish(task, _failed(task, reason))
+
+    def _until_a_death(
+        self, todo: Sequence[Task], workers: int
+    ) -> tuple[Sequence[Task], list[Task]]:
+        """Runs tasks; where a worker died, returns those that were running then, and those not begun."""
+        waiting = list(todo)
+        running: dict[Future[Result], Task] = {}
+        crew = replace(self.crew, workers=workers)
+        pool = ProcessPoolExecutor(
+            max_workers=workers,
+            initializer=_begin_worker,
+            initargs=(crew.threads, os.getpid(), str(self.blob.parent)),
+        )
+        try:
+            while waiting or running:
+                for task in [task for task in waiting if _is_ready(task, waiting, running)]:
+                    stopped = _stopped_by_source(task, self.done)
+                    if stopped:
+                        self.finish(task, stopped)
+                    else:
+                        with withheld_from_children():
+                            future = pool.submit(
+                                _perform_in_worker, str(self.blob), crew.workers, task, self.store
+                            )
+                        running[future] = task
+                    waiting.remove(task)
+                if not running:
+                    continue
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    self.finish(running[future], future.result())
+                    del running[future]
+        except TerminatedWorkerError:
+            suspects = list(running.values()) or waiting[:1]
+            return suspects, [task for task in waiting if task not in suspects]
+        finally:
+            pool.shutdown(wait=True, kill_workers=True)
+        return [], []
 
 
 def _begin_worker(threads: int, caller: int, folder: str) -> None:
@@ -201,14 +221,14 @@ def _is_ready(task: Task, waiting: list[Task], running: dict[Future[Result], Tas
     return not any((job.key, task.start) in unfinished for job in task.needs)
 
 
-def _perform_in_worker(blob: str, task: Task, store: Store) -> Result:
-    return perform(_bench_from(blob), task, store)
+def _perform_in_worker(blob: str, workers: int, task: Task, store: Store) -> Result:
+    return perform(_bench_from(blob, workers), task, store)
 
 
 @lru_cache(maxsize=1)
-def _bench_from(blob: str) -> Bench:
-    bench: Bench = cloudpickle.loads(Path(blob).read_bytes())
-    return bench
+def _bench_from(blob: str, workers: int) -> Bench:
+    path = Path(blob)
+    return unpacked(path.read_bytes(), claim_number(path.parent, workers))
 
 
 def _pixels(bench: Bench, start: int, stop: int) -> str:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from benchmark.attack import Attack
 from benchmark.classifier import Classifier
-from benchmark.dataset import Dataset, Split, pixels_sha256
+from benchmark.dataset import Dataset, Split, images_of, labels_of, pixels_sha256
 from benchmark.errors import BenchError
-from benchmark.job import Job
+from benchmark.job import MIXED, Job
+from benchmark.memory import Room
+from benchmark.mixed import Found, search_then_confirm
+from benchmark.numerics import begin_measuring, peak_memory, settle
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.results import Cost, Result, Status
 from benchmark.shelf import ATTACKS
 from benchmark.target import Target
-from benchmark.verdict import judge
+from benchmark.verdict import ROWS, judge, survivors
 from benchmark.victim import GradientMode, Victim
 
 
@@ -37,6 +40,7 @@ class Bench:
         device: Where everything lies.
         dtype: Of images and weights.
         batch_size: Rows in one forward pass at the most.
+        rooms: For how many rows in one pass there is memory, as far as it was met; by the kind of pass.
     """
 
     dataset: Dataset
@@ -47,12 +51,17 @@ class Bench:
     device: torch.device
     dtype: torch.dtype
     batch_size: int
+    rooms: dict[str, Room] = field(default_factory=dict)
+
+    def room(self, kind: str, rows: int) -> Room:
+        """The room for passes of a kind: what one shard learns holds for the next."""
+        return self.rooms.setdefault(kind, Room(rows))
 
     def images(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """Clean images `(b, c, h, w)`, labels `(b,)` and indices `(b,)` of a shard, on the device."""
         indices = torch.tensor(self.order[start:stop])
-        x = self.dataset.images(self.split, indices).to(self.device, self.dtype)
-        y = self.dataset.labels(self.split)[indices].to(self.device)
+        x = images_of(self.dataset, self.split, indices).to(self.device, self.dtype)
+        y = labels_of(self.dataset, self.split)[indices].to(self.device)
         return x, y, indices.to(self.device)
 
     def victim_of(self, job: Job) -> Victim:
@@ -87,37 +96,102 @@ def run_shard(
     Raises:
         ContractBroken: A plugin broke its contract.
     """
-    x, y, indices = bench.images(start, stop)
-    victim = bench.victim_of(job)
-    target = Target(
-        victim,
-        classes=bench.dataset.classes,
-        mode=GradientMode(job.gradient),
-        eot=job.eot,
-        batch_size=job.fixed_batch or bench.batch_size,
-        sources=None if sources is None else sources.to(x),
-        leaves_early=not job.is_source,
-    )
-    root = Draws.of(job.seed, indices, bench.dataset.name, bench.split)
+    shard = _Shard(bench, job, bench.victim_of(job), *bench.images(start, stop), sources)
+    begin_measuring(bench.device)
     began = time.perf_counter()
-    candidates = attack_of(job)(
-        target, x, y, threat=job.threat, draws=root.at("attack", job.attack.label, job.gradient)
-    )
+    found = shard.attack()
+    settle(bench.device)  # a GPU may still be at work when the last call returns
     seconds = time.perf_counter() - began
-    outcomes, chosen = judge(victim, candidates, y, draws=root, criterion=job.criterion)
+    outcomes, chosen = judge(
+        shard.victim,
+        found.candidates,
+        shard.y,
+        draws=shard.root,
+        criterion=job.criterion,
+        room=shard.verdict_room,
+    )
     result = Result(
         job=job.key,
         start=start,
         stop=stop,
         status=Status.OK,
         outcomes=outcomes,
-        cost=Cost(forwards=target.forwards, backwards=target.backwards, seconds=seconds),
-        trace=tuple(target.trace),
-        warnings=tuple(target.warnings),
-        zero_gradients=target.zero_gradients / max(1, target.gradients),
-        pixels_sha256=pixels_sha256(x, y.tolist()),
+        cost=Cost(
+            forwards=found.forwards,
+            backwards=found.backwards,
+            seconds=seconds,
+            peak_bytes=peak_memory(bench.device),
+        ),
+        trace=found.trace,
+        warnings=found.warnings,
+        zero_gradients=found.zero_gradients / max(1, found.gradients),
+        pixels_sha256=pixels_sha256(shard.x, shard.y.tolist()),
     )
-    return result, candidates if job.is_source else chosen.unsqueeze(1)
+    return result, found.candidates if job.is_source else chosen.unsqueeze(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """A job's victim, its images `(b, c, h, w)` with labels and indices `(b,)`, and the images it takes."""
+
+    bench: Bench
+    job: Job
+    victim: Victim
+    x: Tensor
+    y: Tensor
+    indices: Tensor
+    sources: Tensor | None
+
+    @property
+    def root(self) -> Draws:
+        """The shard's draws, the same for all attacks."""
+        return Draws.of(self.job.seed, self.indices, self.bench.dataset.name, self.bench.split)
+
+    @property
+    def verdict_room(self) -> Room:
+        """The room for verdicts on this victim."""
+        return self.bench.room(f"verdict on {self.job.defenses} {self.job.classifier.name}", ROWS)
+
+    def attack(self) -> Found:
+        """The job's attack, in its precision."""
+        if self.job.precision != MIXED:
+            return self._attempt(self.victim, torch.arange(len(self.x)), "")
+        return search_then_confirm(
+            self._attempt, self.victim, len(self.x), survivors=self._survivors
+        )
+
+    def _attempt(self, victim: Victim, which: Tensor, place: str) -> Found:
+        """One run of the attack on the images at positions `(k,)`, at draws of a place."""
+        job, which = self.job, which.to(self.x.device)
+        target = Target(
+            victim,
+            classes=self.bench.dataset.classes,
+            mode=GradientMode(job.gradient),
+            eot=job.eot,
+            batch_size=job.fixed_batch or self.bench.batch_size,
+            sources=None if self.sources is None else self.sources.to(self.x)[which],
+            leaves_early=not job.is_source,
+        )
+        target.room = self.bench.room(f"{place} {job.key}", self.bench.batch_size)
+        names = (job.attack.label, job.gradient, *([place] if place else []))
+        candidates = attack_of(job)(
+            target,
+            self.x[which],
+            self.y[which],
+            threat=job.threat,
+            draws=self.root.at("attack", *names).take(which),
+        )
+        return Found.of(candidates, target)
+
+    def _survivors(self, candidates: Tensor) -> Tensor:
+        return survivors(
+            self.victim,
+            candidates,
+            self.y,
+            draws=self.root,
+            criterion=self.job.criterion,
+            room=self.verdict_room,
+        )
 
 
 def attack_of(job: Job) -> Attack:

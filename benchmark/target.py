@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from benchmark.memory import Room
 from benchmark.randomness import Draws
 from benchmark.victim import GradientMode, Victim
 
@@ -36,7 +38,8 @@ class Target:
         classes: Number of classes.
         mode: The gradient mode for the victim.
         eot: Draws over which each gradient is averaged; 1 for a deterministic victim.
-        batch_size: Rows in one forward pass at the most; it changes no result, only memory and time.
+        batch_size: Rows in one forward pass at the most; it changes no result, only memory and time. Where
+            memory runs out, `room` gets smaller, and this stays.
         sources: Images made by the jobs that this one names, `(b, m, c, h, w)`, for the whole batch.
         leaves_early: Whether an image that is already misclassified may leave the batch at once; only for a
             deterministic victim, and never where images are made for transfer.
@@ -58,6 +61,7 @@ class Target:
         self.mode = mode
         self.eot = eot
         self.batch_size = batch_size
+        self.room = Room(batch_size)
         self.sources = sources
         self.leaves_early = leaves_early and not victim.stochastic
         self.forwards = 0
@@ -75,8 +79,7 @@ class Target:
     def bare_logits(self, x: Tensor) -> Tensor:
         """Mean logits `(b, k)` of the bare classifiers inside the victim: what an oblivious attacker sees."""
         self.forwards += len(x)
-        outputs: list[Tensor] = [classifier(x) for classifier in self.victim.classifiers]
-        return torch.stack(outputs).mean(0)
+        return self.victim.bare_logits(x)
 
     def auxiliary_loss(self, x: Tensor, *, draws: Draws) -> Tensor:
         """The purifiers' auxiliary loss `(b,)`, differentiable where gradients are enabled."""
@@ -84,11 +87,12 @@ class Target:
 
     def predict(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Logits `(b, k)` without gradients, cut into batches."""
-        outputs = []
-        with torch.no_grad():
-            for part in _parts(len(x), self.batch_size, x.device):
-                outputs.append(self.logits(x[part], draws=draws.take(part)))
-        return torch.cat(outputs)
+
+        def one_pass(part: Tensor) -> Tensor:
+            with self._counted_if_whole(), torch.no_grad():
+                return self.logits(x[part], draws=draws.take(part))
+
+        return torch.cat([found for _, found in self.room.passes(len(x), one_pass, x.device)])
 
     def ascend(self, x: Tensor, objective: Objective, *, draws: Draws) -> Ascent:
         """The mean of an objective over `eot` draws, with its gradient: all draws in one batch, cut to size.
@@ -107,16 +111,19 @@ class Target:
         loss = x.new_zeros(b)
         gradient = torch.zeros_like(x)
         logits = x.new_zeros(b, self.classes)
-        for part in _parts(b * n, self.batch_size, x.device):
+
+        def one_pass(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             at = which[part]
-            with torch.enable_grad():
+            with self._counted_if_whole(), torch.enable_grad():
                 leaf = x[at].detach().requires_grad_()
-                part_loss, part_logits = objective(leaf, at, rows.take(part))
-                (part_gradient,) = torch.autograd.grad(part_loss.sum(), leaf)
+                row_loss, row_logits = objective(leaf, at, rows.take(part))
+                (row_gradient,) = torch.autograd.grad(row_loss.sum(), leaf)
+            return row_loss.detach() / n, row_gradient / n, row_logits.detach() / n
+
+        for part, found in self.room.passes(b * n, one_pass, x.device):
             self.backwards += len(part)
-            loss.index_add_(0, at, part_loss.detach() / n)
-            gradient.index_add_(0, at, part_gradient / n)
-            logits.index_add_(0, at, part_logits.detach() / n)
+            for total, row_values in zip((loss, gradient, logits), found, strict=True):
+                total.index_add_(0, which[part], row_values)
         self.gradients += b
         self.zero_gradients += int((gradient.flatten(1).abs().amax(1) == 0).sum())
         return Ascent(loss, gradient, logits)
@@ -125,6 +132,12 @@ class Target:
         """Adds a step to the convergence trace: the share of the attacked images still classified rightly."""
         self.trace.append(correct)
 
-
-def _parts(total: int, size: int, device: torch.device) -> list[Tensor]:
-    return list(torch.split(torch.arange(total, device=device), size))
+    @contextmanager
+    def _counted_if_whole(self) -> Iterator[None]:
+        """What a pass counts is taken back where it breaks off."""
+        before = self.forwards
+        try:
+            yield
+        except BaseException:
+            self.forwards = before
+            raise

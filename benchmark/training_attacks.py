@@ -75,7 +75,10 @@ def training_attack(text: str, setting: Setting) -> TrainingAttack:
     attack = _made(text)
 
     def perturb(module: nn.Module, x: Tensor, y: Tensor, draws: Draws) -> Tensor:
-        target = Target(ModuleVictim(module), classes=setting.classes, batch_size=max(1, len(x)))
+        rows = max(1, len(x))
+        target = Target(ModuleVictim(module), classes=setting.classes, batch_size=rows)
+        if module.training:
+            target.room.least = rows  # batch statistics are those of the whole batch
         return attack(target, x, y, threat=setting.threat, draws=draws)[:, 0]
 
     return perturb

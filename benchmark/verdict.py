@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from benchmark.criterion import Criterion, Outcome, Rule, worst
 from benchmark.errors import ContractBroken
+from benchmark.memory import Room
 from benchmark.randomness import Draws
 from benchmark.victim import GradientMode, Victim
 
 ROWS = 512
-"""Rows of the one batch layout in which verdicts are made, whatever the batch size of the attack."""
+"""Rows of the one batch layout in which verdicts are made, whatever the batch size of the attack; fewer
+only where memory runs out."""
 
 
 def judge(
-    victim: Victim, candidates: Tensor, y: Tensor, *, draws: Draws, criterion: Criterion
+    victim: Victim,
+    candidates: Tensor,
+    y: Tensor,
+    *,
+    draws: Draws,
+    criterion: Criterion,
+    room: Room | None = None,
 ) -> tuple[dict[Rule, tuple[Outcome, ...]], Tensor]:
     """Chooses and scores: the choice looks at `select` draws alone, the score at `score` draws alone.
 
@@ -25,6 +35,7 @@ def judge(
         y: True labels `(b,)`.
         draws: Of the b originals, at the run's root: the draws are the same for all attacks.
         criterion: How many draws; a deterministic victim is asked once.
+        room: For how many rows in one pass there was memory before; None for `ROWS`.
 
     Returns:
         For each rule b outcomes, and the images `(b, c, h, w)` chosen under the single-draw rule.
@@ -32,9 +43,9 @@ def judge(
     Raises:
         ContractBroken: A logit is not finite.
     """
-    asked = criterion.draws if victim.stochastic else 1
+    ask = _Question(victim, y, criterion.draws if victim.stochastic else 1, room or Room(ROWS))
     labels = [int(label) for label in y]
-    select = _predict(victim, candidates, y, draws.at("select"), asked)
+    select = ask.answers(candidates, draws.at("select"))
     choices = {rule: _choose(rule, select, labels, criterion) for rule in Rule}
     picks = torch.tensor([[pick for pick, _ in choices[rule]] for rule in Rule], device=y.device)
     rows = torch.arange(len(y), device=y.device)
@@ -44,7 +55,7 @@ def judge(
     for i, rule in enumerate(Rule):
         same = tuple(picks[i].tolist())
         if same not in scored:
-            again = _predict(victim, chosen[i].unsqueeze(1), y, draws.at("score"), asked)
+            again = ask.answers(chosen[i].unsqueeze(1), draws.at("score"))
             scored[same] = [row[0] for row in again[0]]
         outcomes[rule] = tuple(
             Outcome(before.rate, before.margin, criterion.outcomes(rule, predictions, label))
@@ -53,6 +64,33 @@ def judge(
             )
         )
     return outcomes, chosen[list(Rule).index(Rule.SINGLE)]
+
+
+def survivors(
+    victim: Victim,
+    candidates: Tensor,
+    y: Tensor,
+    *,
+    draws: Draws,
+    criterion: Criterion,
+    room: Room | None = None,
+) -> Tensor:
+    """Positions `(k,)` of the images that no candidate beats at every `select` draw.
+
+    The others have a rate of 0 under each rule, and no further candidate could lower it. The arguments are
+    those of `judge`.
+
+    Raises:
+        ContractBroken: A logit is not finite.
+    """
+    ask = _Question(victim, y, criterion.draws if victim.stochastic else 1, room or Room(ROWS))
+    predictions, _ = ask.answers(candidates, draws.at("select"))
+    left = [
+        i
+        for i, (rows, label) in enumerate(zip(predictions, y.tolist(), strict=True))
+        if all(label in row for row in rows)
+    ]
+    return torch.tensor(left, dtype=torch.int64, device=y.device)
 
 
 def _choose(
@@ -73,31 +111,46 @@ def _choose(
     return found
 
 
-def _predict(
-    victim: Victim, candidates: Tensor, y: Tensor, draws: Draws, asked: int
-) -> tuple[list[list[list[int]]], list[list[float]]]:
-    """Predicted classes, `b x m x asked`, and mean margins, `b x m`."""
-    b, m = candidates.shape[:2]
-    x = candidates.flatten(0, 1)  # (b * m, c, h, w)
-    originals = torch.arange(b, device=y.device).repeat_interleave(m * asked)
-    repeated = draws.repeat(asked)  # (b * asked): every candidate of an image meets the same draws
-    which = torch.arange(b * asked, device=y.device).view(b, 1, asked).expand(b, m, asked).flatten()
-    labels, margins = [], []
-    with torch.no_grad():
-        for part in torch.split(torch.arange(b * m * asked, device=y.device), ROWS):
-            logits = victim.logits(
-                x[part // asked], draws=repeated.take(which[part]), mode=GradientMode.EXACT
-            )
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Who is asked about images of labels `(b,)`, how often, and with how much room."""
+
+    victim: Victim
+    y: Tensor
+    asked: int
+    room: Room
+
+    def answers(
+        self, candidates: Tensor, draws: Draws
+    ) -> tuple[list[list[list[int]]], list[list[float]]]:
+        """Predicted classes, `b x m x asked`, and mean margins, `b x m`."""
+        y, asked = self.y, self.asked
+        b, m = candidates.shape[:2]
+        x = candidates.flatten(0, 1)  # (b * m, c, h, w)
+        originals = torch.arange(b, device=y.device).repeat_interleave(m * asked)
+        repeated = draws.repeat(
+            asked
+        )  # (b * asked): every candidate of an image meets the same draws
+        which = torch.arange(b * asked, device=y.device).view(b, 1, asked)
+        which = which.expand(b, m, asked).flatten()
+
+        def one_pass(part: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                logits = self.victim.logits(
+                    x[part // asked], draws=repeated.take(which[part]), mode=GradientMode.EXACT
+                )
             if not bool(logits.isfinite().all()):
                 raise ContractBroken(
                     "the victim returned a logit that is not finite; a purifier or a classifier "
                     "divides by zero or overflows"
                 )
-            labels.append(logits.argmax(1))
-            margins.append(_margin(logits, y[originals[part]]))
-    shape = (b, m, asked)
-    mean = torch.cat(margins).double().view(shape).mean(2)
-    return torch.cat(labels).view(shape).tolist(), mean.tolist()
+            return logits.argmax(1), _margin(logits, y[originals[part]])
+
+        found = [found for _, found in self.room.passes(b * m * asked, one_pass, y.device)]
+        shape = (b, m, asked)
+        labels = torch.cat([labels for labels, _ in found]).view(shape)
+        margins = torch.cat([margins for _, margins in found]).double().view(shape)
+        return labels.tolist(), margins.mean(2).tolist()
 
 
 def _margin(logits: Tensor, y: Tensor) -> Tensor:

@@ -55,6 +55,10 @@ class Victim(nn.Module, ABC):
     def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """How strongly the purifiers inside want to change each image, `(b,)`, summed over them."""
 
+    def bare_logits(self, x: Tensor) -> Tensor:
+        """Mean logits `(b, k)` of the bare classifiers inside: what an oblivious attacker sees."""
+        return torch.stack([classifier(x) for classifier in self.classifiers]).mean(0)
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits at fresh draws, for an attack library that knows nothing of draws."""
         rows = torch.arange(len(x), device=x.device)

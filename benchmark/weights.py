@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.folders import weights_folder
@@ -92,14 +92,14 @@ def load_safetensors(
     Raises:
         BenchError: The file is missing, truncated, or of another kind.
     """
-    if refuse_foreign(path).startswith((b"\x80", b"PK")):
+    if is_pickle(refuse_foreign(path)):
         raise BenchError(
             f"weights {str(path)!r} are a pickle, not safetensors; convert them with "
             f"safetensors.torch.save_file(state_dict, ...)"
         )
     try:
         tensors = load_file(path)
-    except SafetensorError as error:
+    except DAMAGED as error:
         raise BenchError(
             f"weights {str(path)!r} are no whole safetensors file ({error}); make or download them again"
         ) from error
@@ -124,6 +124,15 @@ def refuse_foreign(path: Path) -> bytes:
             f"download the weights again"
         )
     return first
+
+
+def is_pickle(first: bytes) -> bool:
+    """Whether a file that begins so is what `torch.save` writes: a pickle, or a zip archive with one.
+
+    Safetensors begin with the length of a JSON header, whose bytes may be anything, a pickle's among them; the
+    header itself then begins at the ninth.
+    """
+    return first.startswith((b"\x80", b"PK")) and first[8:9] != b"{"
 
 
 def save_safetensors(tensors: dict[str, Tensor], path: Path) -> None:

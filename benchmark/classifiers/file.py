@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import torch
@@ -13,8 +12,10 @@ from benchmark.classifiers.names import CLASSIFIERS, file_parts, unknown_classif
 from benchmark.classifiers.state import fitted, load_state
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
+from benchmark.containment import contained
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
+from benchmark.registry import imported
 from benchmark.remote import local_file, pinned
 from benchmark.weights import sha256_of
 
@@ -82,13 +83,9 @@ def _network(architecture: str, dataset: Dataset, path: Path) -> nn.Module:
 
 def _brought(architecture: str) -> nn.Module:
     """What the user's `module:callable` makes."""
-    module, _, attribute = architecture.partition(":")
-    try:
-        network = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise BenchError(
-            f"architecture {architecture!r} cannot be made ({error}); expected {FORM}"
-        ) from error
+    make = imported(architecture, what="architecture")
+    with contained(f"architecture {architecture!r}; expected {FORM}; making it"):
+        network = make()
     if not isinstance(network, nn.Module):
         raise BenchError(f"architecture {architecture!r} made no torch.nn.Module; expected {FORM}")
     return network

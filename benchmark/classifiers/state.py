@@ -6,7 +6,6 @@ import contextlib
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -15,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
 
+from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
-from benchmark.weights import load_safetensors, refuse_foreign
+from benchmark.weights import is_pickle, load_safetensors, refuse_foreign
 
 _WRAPPINGS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "model.", "_orig_mod.", "network.")
@@ -61,7 +61,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
     Raises:
         BenchError: The file is missing, truncated, no weights at all, or would run code.
     """
-    if not refuse_foreign(path).startswith((b"\x80", b"PK")):
+    if not is_pickle(refuse_foreign(path)):
         return load_safetensors(path)
     found = load_checkpoint(path)
     for wrapping in _WRAPPINGS:
@@ -95,7 +95,7 @@ def load_checkpoint(path: Path) -> Any:
             f"{f' ({asked[1]})' if asked else ''} and could run code, or it is damaged; save the plain state "
             f"dict as safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise BenchError(
             f"weights {str(path)!r} are damaged ({_first_line(error)}); make or download them again"
         ) from error

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from benchmark.errors import BenchError
+
+if TYPE_CHECKING:
+    from benchmark.request import Request
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,6 +115,13 @@ def evaluation_options(function: F) -> F:
             help="The first N images of the dataset's fixed order. Default: the protocol's.",
         ),
         click.option(
+            "--order",
+            type=click.Choice(["nested", "robustbench"]),
+            default="nested",
+            show_default=True,
+            help="Of which order they are the first: balanced over classes, or RobustBench's own list.",
+        ),
+        click.option(
             "--batch-size",
             type=click.IntRange(1),
             metavar="ROWS",
@@ -118,11 +131,11 @@ def evaluation_options(function: F) -> F:
             "--workers",
             type=click.IntRange(1),
             metavar="N",
-            help="Worker processes. Default: one a core on the CPU, one on a GPU.",
+            help="Worker processes, which take turns on all GPUs. Default: one a core on the CPU, one a GPU.",
         ),
         click.option(
             "--precision",
-            type=click.Choice(["float32", "float64"]),
+            type=click.Choice(["float32", "float64", "mixed"]),
             default="float32",
             show_default=True,
         ),
@@ -143,3 +156,58 @@ def device_option(function: F) -> F:
     return click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")(
         function
     )
+
+
+def defense_options(function: F) -> F:
+    """Which defenses are evaluated."""
+    for option in (
+        click.option(
+            "--defense",
+            "defenses",
+            multiple=True,
+            metavar="NAME",
+            help="A name (bench list defenses), module:Class, none, or a chain such as atop+jpeg. May be given "
+            "again. Default: none and atop.",
+        ),
+        click.option(
+            "--defense-arg",
+            "defense_args",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="An argument of the defense; in a chain NAME.KEY=VALUE.",
+        ),
+    ):
+        function = option(function)
+    return weights_option(function)
+
+
+def requests_of(options: Mapping[str, Any]) -> list[Request]:
+    """One request for each classifier and defense of a command line.
+
+    Raises:
+        BenchError: Arguments or weights of one defense are given for several.
+    """
+    from benchmark.request import Request, parse_arguments
+    from benchmark.slices import Slice
+
+    defenses = options["defenses"] or ("none", "atop")
+    arguments = parse_arguments(options["defense_args"])
+    if arguments and len(defenses) > 1:
+        raise BenchError(
+            "--defense-arg goes with exactly one --defense; run the command once for each"
+        )
+    if options["weights"] and len(defenses) > 1:
+        raise BenchError("--weights goes with exactly one --defense; run the command once for each")
+    shared = ("dataset", "data", "threat", "protocol", "samples", "seed", "device", "batch_size")
+    more = ("workers", "precision", "runs", "weights", "order")
+    part = options.get("part")
+    return [
+        Request(
+            defense=defense,
+            defense_args=arguments,
+            model=model,
+            slice=None if part is None else Slice.parse(part),
+            **{name: options[name] for name in (*shared, *more)},
+        )
+        for model, defense in itertools.product(options["models"] or (None,), defenses)
+    ]

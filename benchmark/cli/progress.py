@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from benchmark.cli.streams import stdout_kept_clean
+
 if TYPE_CHECKING:
     from benchmark.results import Result
     from benchmark.run import Listener
@@ -34,6 +36,7 @@ class RunProgress:
     def __init__(self, title: str) -> None:
         self._title = title
         self.failures: list[str] = []
+        self._inside = contextlib.ExitStack()
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -46,15 +49,15 @@ class RunProgress:
             disable=not console.is_terminal,
             transient=True,
         )
-        self._stack = contextlib.ExitStack()
         self._downloads: dict[str, TaskID] = {}
         self._task = self._bar.add_task(title, total=None, note="loading")
 
     def __enter__(self) -> Self:
         from benchmark.downloads import reported_to  # here so that --help starts quickly
 
-        self._bar.start()
-        self._stack.enter_context(reported_to(self.download))
+        self._inside.enter_context(stdout_kept_clean())  # while it lasts, plugins are running
+        self._inside.enter_context(self._bar)
+        self._inside.enter_context(reported_to(self.download))
         return self
 
     def __exit__(
@@ -63,8 +66,7 @@ class RunProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
-        self._bar.stop()
+        self._inside.close()
 
     def step(self, done: int, total: int, note: str) -> None:
         """Shows how far something has come."""

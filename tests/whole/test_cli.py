@@ -57,7 +57,9 @@ def test_help_and_lists_start_no_torch(words):
     assert done.stdout.strip()
 
 
-@pytest.mark.parametrize("what", ["defenses", "attacks", "models", "datasets", "protocols", "folders"])
+@pytest.mark.parametrize(
+    "what", ["defenses", "attacks", "models", "datasets", "protocols", "folders"]
+)
 def test_every_list_can_be_read_by_a_program(what, capsys):
     assert main(["list", what, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
