@@ -154,7 +154,10 @@ def check_taps(classifier, x):
     return places
 
 
-@pytest.mark.parametrize("architecture", PLACES)
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(n, marks=pytest.mark.slow if "Swin" in n else ()) for n in PLACES],
+)
 def test_the_positions_of_every_family_of_the_zoo(architecture):
     model = model_of(architecture)
     classifier = classifier_of(network_of(model))
