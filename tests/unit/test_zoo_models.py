@@ -18,6 +18,7 @@ from benchmark.classifiers.zoo_names import ALIASES, CLASSES, resolve, zoo_model
 from benchmark.classifiers.zoo_robustbench import robustbench_module
 from benchmark.cli.main import main
 from benchmark.dataset import Dataset
+from benchmark.datasets.preparation import Preparation
 from benchmark.errors import BenchError
 from benchmark.loading import load_task
 from benchmark.threat import Threat
@@ -135,6 +136,23 @@ def test_a_task_takes_its_images_as_its_model_wants_them(tmp_path):
     assert threat == Threat.parse("linf:4/255")
     assert load_task(dataset, None, None, folder=tmp_path)[0] is dataset
     assert load_task(dataset, "AlexNet@corruptions", None, folder=tmp_path)[1] == threat
+
+
+@pytest.mark.parametrize(
+    ("model", "side"),
+    [("Wong2020Fast", 288), ("Mo2022When_ViT-B", 224), ("Debenedetti2022Light_XCiT-S12", 224)],
+)
+def test_imagenet_has_the_shape_that_its_model_wants(model, side, tmp_path):
+    dataset, threat = load_task("imagenet", model, None, folder=tmp_path)
+    assert dataset.shape == (3, side, side)
+    assert dataset.preparation == preparation_of(model, "imagenet")
+    assert threat == Threat.parse("linf:4/255")
+
+
+def test_every_preparation_of_the_zoo_is_understood():
+    for m in zoo_models("imagenet"):
+        side = 288 if m.preparation == "Crop288" else 224
+        assert Preparation.parse(m.preparation).shape == (3, side, side)
 
 
 def test_every_alias_stands_for_a_model_and_says_why():
