@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack
+from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
 from benchmark.losses import LOSSES, refuse_loss, targeted_dlr
 from benchmark.randomness import Draws
@@ -110,6 +110,19 @@ class APGD(Attack):
                     candidates.append(best)
         return torch.stack(candidates, dim=1) if is_random else search.best.unsqueeze(1)
 
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """A look at the start, at each iterate, and at a random victim's incumbent at each checkpoint."""
+        del shape
+        is_random = stochastic or eot > 1
+        goals = min(self.targets, classes - 1) if self.loss == TARGETED else 1
+        looks = 1 + self.steps + (len(_checkpoints(self.steps)) if is_random else 0)
+        runs, ranking = self.restarts * goals, eot if self.loss == TARGETED else 0
+        rows = runs * looks * eot
+        candidates = runs if is_random else 1
+        return Passes(forwards=rows + ranking, backwards=rows, candidates=candidates)
+
 
 class _Run:
     """One run from one start towards one goal.
@@ -140,18 +153,15 @@ class _Run:
         """Runs Algorithm 1; returns the iterates of best loss of those that stayed to the end."""
         steps, search = self.attack.steps, self.search
         course = self._begin(_start(search, self.threat, *self.place))
-        window, shrink, shortest = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
-        since = 0
+        windows = _checkpoints(steps)
         for step in range(steps):
             if not len(search.which):
                 break
             x_next = self._next(course, a=self.attack.momentum if step else 1.0)
             course.x_old, course.x_adv = course.x_adv, x_next
             course = self._measure(course, step)
-            since += 1
-            if since == window:
-                self._check(course, step, window)
-                window, since = max(window - shrink, shortest), 0
+            if step in windows:
+                self._check(course, step, windows[step])
         return course.x_best
 
     def _begin(self, x_adv: Tensor) -> _Course:
@@ -231,6 +241,18 @@ class _Run:
         if self.search.puts_success_first:
             value = success_value(ascent.logits, self.search.y, ascent.loss)
         return self.search.offer(x_adv, ascent.logits, value)
+
+
+def _checkpoints(steps: int) -> dict[int, int]:
+    """The steps after which a run checks its progress, and how many steps each check looks back on."""
+    window, shrink, shortest = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
+    windows: dict[int, int] = {}
+    step = window - 1
+    while step < steps:
+        windows[step] = window
+        window = max(window - shrink, shortest)
+        step += window
+    return windows
 
 
 def _rivals(target: Target, x: Tensor, y: Tensor, draws: Draws, *, n: int) -> Tensor:

@@ -7,22 +7,28 @@ import warnings
 from dataclasses import dataclass
 
 import pyautoattack
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmark.attack import Attack
+from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
+from benchmark.foreign import (
+    NORMS,
+    TARGETS,
+    CountedVictim,
+    Order,
+    WarningListener,
+    passes_of_fab,
+    passes_of_square,
+)
 from benchmark.isolation import call_alone
-from benchmark.pieces import InPieces
 from benchmark.randomness import Draws
 from benchmark.target import Target
-from benchmark.threat import Norm, Threat
-from benchmark.victim import GradientMode, Victim
+from benchmark.threat import Threat
 
 _CLASSES_NEEDED = {"standard": 4, "plus": 4, "rand": 3}
 """Targeted DLR needs 4, DLR 3."""
-_NORMS = {Norm.LINF: "Linf", Norm.L2: "L2"}
-_TARGETS = 9
+_STEPS, _QUERIES, _EOT, _RESTARTS = 100, 5000, 20, 5
+"""Upstream's: steps of APGD and FAB, queries of Square, draws of `rand`, restarts of `plus`."""
 _OURS = "does not have a deterministic implementation"
 """What torch says of a GPU's kernel, because the harness asked for deterministic ones."""
 
@@ -60,9 +66,7 @@ class AutoAttack(Attack):
             BenchError: There is no such version, it needs more classes, or the victim broke its contract.
             RuntimeError: Its process died.
         """
-        version = self.version
-        if version == "auto":
-            version = "rand" if target.victim.stochastic else "standard"
+        version = self._version(stochastic=target.victim.stochastic)
         if version not in _CLASSES_NEEDED:
             raise BenchError(
                 f"attack {self.name!r} has the versions auto, {', '.join(_CLASSES_NEEDED)}; got {version!r}"
@@ -93,24 +97,39 @@ class AutoAttack(Attack):
         target.mark(report.correct)
         return report.x_adv
 
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """Its checks, then each of its attacks with the prediction that judges it."""
+        del eot, shape
+        version = self._version(stochastic=stochastic)
+        targets, run = min(TARGETS, classes - 1), _STEPS + 1
+        fab = passes_of_fab(steps=_STEPS, targets=targets)
+        square = passes_of_square(queries=_QUERIES)
+        targeted = (1 + targets * (1 + run), targets * run)
+        if version == "rand":
+            checks, parts = 3, [(1 + run * _EOT, run * _EOT)] * 2
+        else:
+            checks, parts = 8, [(fab.forwards, fab.backwards), (square.forwards, 0), targeted]
+            if version == "plus":
+                parts += [(1 + _RESTARTS * run, _RESTARTS * run)] * 2
+                looks = _RESTARTS * _STEPS  # FAB's gradient of every logit
+                parts += [(1 + 2 * _RESTARTS + 2 * looks, looks * classes)]
+            else:
+                parts += [(1 + run, run)]
+        return Passes(
+            forwards=checks + sum(f + 1 for f, _ in parts), backwards=sum(b for _, b in parts)
+        )
+
+    def _version(self, *, stochastic: bool) -> str:
+        if self.version != "auto":
+            return self.version
+        return "rand" if stochastic else "standard"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Order:
-    """One evaluation: a victim with its gradient mode, images `(b, c, h, w)` and labels `(b,)`.
-
-    `batch_size` is AutoAttack's, `rows` what may pass through the victim at once.
-    """
-
-    victim: Victim
-    mode: GradientMode
-    classes: int
-    x: Tensor
-    y: Tensor
-    threat: Threat
+class _Order(Order):
     version: str
-    batch_size: int
-    rows: int
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,68 +141,25 @@ class _Report:
     forwards: int
     backwards: int
     correct: float
-    warnings: list[str]
-
-
-class _Counted(nn.Module):
-    """A victim as pyautoattack calls it: fresh draws for each call, and every pass counted.
-
-    pyautoattack works in float32; the victim sees its own dtype.
-    """
-
-    def __init__(self, order: _Order) -> None:
-        super().__init__()
-        self.order = order
-        self.pieces = InPieces(order.rows, on_backward=self._count)
-        self.calls = 0
-        self.forwards = 0
-        self.backwards = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits `(b, k)`, float32."""
-        order = self.order
-        rows = torch.arange(len(x), device=x.device)
-        draws = Draws.of(order.seed, rows, "autoattack", self.calls)
-        self.calls += 1
-        self.forwards += len(x)
-
-        def row_logits(part: Tensor, rows: Tensor) -> Tensor:
-            return order.victim.logits(part, draws=draws.take(rows), mode=order.mode)
-
-        return self.pieces(x.to(order.x.dtype), row_logits).float()
-
-    def _count(self, rows: int) -> None:
-        self.backwards += rows
-
-
-class _Listener(logging.Handler):
-    """Keeps the text of every warning."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keeps one."""
-        self.messages.append(record.getMessage())
+    warnings: tuple[str, ...]
 
 
 def _evaluate(order: _Order) -> _Report:
     """What AutoAttack's own process does."""
-    victim, listener = _Counted(order), _Listener()
+    victim, listener = CountedVictim(order), WarningListener()
     logger = logging.getLogger("auto-attack")
     logger.addHandler(listener)
     logger.propagate = False
     upstream = pyautoattack.AutoAttack(
         victim,
-        norm=_NORMS[order.threat.norm],
+        norm=NORMS[order.threat.norm],
         eps=order.threat.eps,
         version=order.version,
         device=order.x.device,
         seed=order.seed,
     )
     upstream.verbose = False
-    targets = min(_TARGETS, order.classes - 1)
+    targets = min(TARGETS, order.classes - 1)
     upstream.apgd_targeted.n_target_classes = targets
     upstream.fab.n_target_classes = targets
     with warnings.catch_warnings(record=True) as caught:
@@ -194,9 +170,9 @@ def _evaluate(order: _Order) -> _Report:
     said = [*listener.messages, *(str(w.message) for w in caught)]
     return _Report(
         x_adv=x_adv.to(order.x.dtype),
-        rows=victim.pieces.room.rows,
+        rows=victim.rows,
         forwards=victim.forwards,
         backwards=victim.backwards,
         correct=float((y_adv == order.y).double().mean()),
-        warnings=list(dict.fromkeys(text for text in said if _OURS not in text)),
+        warnings=tuple(dict.fromkeys(text for text in said if _OURS not in text)),
     )

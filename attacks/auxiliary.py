@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack
+from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
 from benchmark.losses import capped_margin, margin
 from benchmark.randomness import Draws
@@ -83,6 +83,27 @@ class AuxiliaryAware(Attack):
                 self._ascend(search, threat, number)
             candidates.append(search.best)
         return torch.stack(candidates, dim=1)
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """For each lambda a look at every iterate, and two more that balance the scales."""
+        del classes, stochastic, shape
+        looks = self.steps + 1
+        main, apart = looks * len(self.lambdas), 0
+        balanced = sum(weight != 0 for weight in self.lambdas)
+        auxiliary = balanced * looks
+        if self.projection:
+            main, apart, auxiliary = 0, looks, 0
+        else:
+            apart = balanced
+        return Passes(
+            forwards=(main + apart) * eot,
+            backwards=(main + 2 * apart) * eot,
+            auxiliary=(auxiliary + apart) * eot,
+            candidates=1 if self.projection else len(self.lambdas),
+            on_bare=self.variant == "A1",
+        )
 
     def _ascend(self, search: Search, threat: Threat, number: int) -> None:
         x_adv = search.start(threat, 0) if self.random_start else search.x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmark.attack import Attack
+from benchmark.attack import Attack, Passes
 from benchmark.randomness import Draws
 from benchmark.target import Target
 from benchmark.threat import Threat
@@ -23,3 +23,10 @@ class Clean(Attack):
         """A copy of `x`."""
         del target, y, threat, draws
         return x.clone()
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """None: it asks nothing."""
+        del classes, eot, stochastic, shape
+        return Passes(forwards=0, backwards=0)

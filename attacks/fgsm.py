@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmark.attack import Attack
+from benchmark.attack import Attack, Passes
 from benchmark.losses import LOSSES, refuse_loss
 from benchmark.randomness import Draws
 from benchmark.search import Search, untargeted
@@ -40,3 +40,10 @@ class FGSM(Attack):
         ascent = search.look(x_adv, untargeted(target, y, LOSSES[self.loss]), 0, 0, 0)
         search.offer(x_adv, ascent.logits, ascent.loss)
         return threat.project(x, x_adv + threat.eps * threat.direction(ascent.gradient))
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """One look."""
+        del classes, stochastic, shape
+        return Passes(forwards=eot, backwards=eot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack
+from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
 from benchmark.losses import LOSSES, margin, refuse_loss
 from benchmark.randomness import Draws
@@ -83,6 +83,19 @@ class PGD(Attack):
         if self.keep != "last" and not is_random:
             candidates.append(search.best)
         return torch.stack(candidates, dim=1)  # (b, m, c, h, w)
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """A look at each iterate from which a step is made, and at the last one where it may be the best."""
+        del classes, shape
+        is_random = stochastic or eot > 1
+        looks = self.steps + (self.keep == "max_margin" or (self.keep == "best" and not is_random))
+        candidates = 1
+        if is_random or self.keep == "last":
+            candidates = self.restarts * (2 if self.keep == "best" else 1)
+        rows = self.restarts * looks * eot
+        return Passes(forwards=rows, backwards=rows, candidates=candidates)
 
     def _ascend(self, search: Search, threat: Threat, restart: int) -> Tensor:
         """One restart; returns the last iterates of those that stayed to the end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmark.attack import Attack
+from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.randomness import Draws
 from benchmark.target import Target
@@ -43,3 +43,10 @@ class Transfer(Attack):
                 f"{tuple(x.shape)}; they must be (b, m, c, h, w) of the same images"
             )
         return sources.to(device=x.device, dtype=x.dtype)
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """None: it asks nothing. Its candidates are those of the jobs that it names."""
+        del classes, eot, stochastic, shape
+        return Passes(forwards=0, backwards=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
@@ -13,6 +14,26 @@ from benchmark.errors import BenchError, ContractBroken
 from benchmark.randomness import Draws
 from benchmark.target import Target
 from benchmark.threat import ROUNDING, Threat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passes:
+    """What an attack asks for one image at the most: what an image that is never fooled costs.
+
+    Args:
+        forwards: Passes forward, every EOT row counted, as `Target` counts them.
+        backwards: Passes backward, likewise.
+        auxiliary: Looks at the purifiers' auxiliary loss, with its gradient; their forward passes are not among
+            the `forwards`, because `Target` does not count them.
+        candidates: Images that it hands back for the one.
+        on_bare: Whether its forward passes go through the bare classifiers, past the purifiers.
+    """
+
+    forwards: int
+    backwards: int
+    auxiliary: int = 0
+    candidates: int = 1
+    on_bare: bool = False
 
 
 class Attack(ABC):
@@ -32,6 +53,8 @@ class Attack(ABC):
     it counts its queries, or where it is another library: it then runs in float32 alone."""
     summary: ClassVar[str] = ""
     """One line for a listing, with its paper."""
+    parts: ClassVar[tuple[str, ...]] = ()
+    """The attacks, by name, that it runs itself: their source is part of its jobs' keys."""
 
     @abstractmethod
     def perturb(
@@ -50,6 +73,20 @@ class Attack(ABC):
             One image for each, `(b, c, h, w)`, or m candidates for each, `(b, m, c, h, w)`, among which the
             criterion chooses.
         """
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes | None:
+        """The most that one image costs, for `bench estimate`; None, the default, where that is not known.
+
+        Args:
+            classes: Number of classes.
+            eot: Draws over which a gradient is averaged.
+            stochastic: Whether the victim is random.
+            shape: `(c, h, w)` of an image.
+        """
+        del classes, eot, stochastic, shape
+        return None
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments with their values, as they enter a job's key."""

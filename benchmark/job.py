@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -51,6 +52,7 @@ _ENGINE = (
     "criterion",
     "dataset",
     "defense",
+    "foreign",
     "isolation",
     "losses",
     "memory",
@@ -180,20 +182,26 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"), default=plain)
 
 
-def plugin_of(instance: Any, *, label: str, weights: str = "") -> Plugin:
+def plugin_of(
+    instance: Any, *, label: str, weights: str = "", parts: Sequence[type] = ()
+) -> Plugin:
     """A defense or an attack as a key sees it.
 
     Args:
         instance: It has `arguments()`.
         label: The name it is published under.
         weights: sha256 of its weights file, hex.
+        parts: The plugins that it runs itself; their source decides its results too.
 
     Raises:
         BenchError: Its arguments cannot enter a key.
     """
     kind = type(instance)
     path = f"{kind.__module__}:{kind.__qualname__}"
-    return Plugin(path, label, canonical(instance.arguments()), source_sha256(kind), weights)
+    source = source_sha256(kind)
+    for part in parts:
+        source = hashlib.sha256(f"{source}{source_sha256(part)}".encode()).hexdigest()
+    return Plugin(path, label, canonical(instance.arguments()), source, weights)
 
 
 def source_sha256(kind: type) -> str:

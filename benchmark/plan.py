@@ -159,7 +159,9 @@ class _Planner:
             dataset=s.dataset,
             split=s.split,
             threat=s.threat,
-            attack=plugin_of(attack, label=attack.name),
+            attack=plugin_of(
+                attack, label=attack.name, parts=[ATTACKS.get(name) for name in attack.parts]
+            ),
             gradient=gradient,
             eot=eot if s.is_stochastic and not is_source else 1,
             is_source=is_source,

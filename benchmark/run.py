@@ -47,19 +47,14 @@ def run(request: Request, listener: Listener | None = None) -> Entry:
     fix_numerics()
     ready = prepare(request)
     probe(ready)
-    rows, skipped = make_plan(ready.protocol, _subjects(ready))
+    rows, skipped = make_plan(ready.protocol, subjects_of(ready))
     tasks = tasks_of(rows, len(ready.order), ready.protocol.shard_size)
     listener.on_plan(tasks)
-    devices = devices_like(ready.device, torch.cuda.device_count())
     results = run_tasks(
         bench_of(ready),
         tasks,
         Store(request.runs),
-        crew=Crew(
-            workers=request.workers or default_workers(devices),
-            devices=devices,
-            bench_on=partial(bench_on, portable(request)),
-        ),
+        crew=crew_of(ready),
         on_done=listener.on_done,
     )
     return assemble(
@@ -115,7 +110,18 @@ def environment(device: torch.device) -> dict[str, str]:
     return found
 
 
-def _subjects(ready: Prepared) -> Subjects:
+def crew_of(ready: Prepared) -> Crew:
+    """Who computes: as many processes as asked for, else one a core on the CPU, and one a GPU."""
+    devices = devices_like(ready.device, torch.cuda.device_count())
+    return Crew(
+        workers=ready.request.workers or default_workers(devices),
+        devices=devices,
+        bench_on=partial(bench_on, portable(ready.request)),
+    )
+
+
+def subjects_of(ready: Prepared) -> Subjects:
+    """What its protocol is applied to."""
     return Subjects(
         defenses=ready.defenses,
         plugins=ready.plugins,

@@ -45,6 +45,11 @@ ATTACKS.add(
     "attacks.autoattack:AutoAttack",
     "pyautoattack, unchanged, in its own process (Croce and Hein 2020)",
 )
+ATTACKS.add(
+    "fast-autoattack",
+    "attacks.fast_autoattack:FastAutoAttack",
+    "what AutoAttack standard tries, faster; fixed victims only; not AutoAttack",
+)
 
 DATASETS: Registry[Dataset] = Registry(
     "dataset", base="benchmark.dataset:Dataset", group="purifybench.datasets"

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from benchmark.cli.check import check_command, selftest_command
+from benchmark.cli.estimate import estimate_command
 from benchmark.cli.listing import list_group
 from benchmark.cli.run import run_command
 from benchmark.cli.train import train_command
@@ -59,6 +60,7 @@ def bench(*, verbose: bool) -> None:
 
 
 bench.add_command(run_command)
+bench.add_command(estimate_command)
 bench.add_command(train_command)
 bench.add_command(list_group)
 bench.add_command(check_command)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from benchmark.errors import BenchError
+
+if TYPE_CHECKING:
+    from benchmark.request import Request
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,3 +112,60 @@ def device_option(function: F) -> F:
     return click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")(
         function
     )
+
+
+def defense_options(function: F) -> F:
+    """Which defenses are evaluated."""
+    for option in (
+        click.option(
+            "--defense",
+            "defenses",
+            multiple=True,
+            metavar="NAME",
+            help="A name (bench list defenses), module:Class, none, or a chain such as atop+jpeg. May be given "
+            "again. Default: none and atop.",
+        ),
+        click.option(
+            "--defense-arg",
+            "defense_args",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="An argument of the defense; in a chain NAME.KEY=VALUE.",
+        ),
+        click.option(
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="The defense's weights; default: those shipped or trained.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def requests_of(options: Mapping[str, Any]) -> list[Request]:
+    """One request for each classifier and defense of a command line.
+
+    Raises:
+        BenchError: Arguments or weights of one defense are given for several.
+    """
+    from benchmark.request import Request, parse_arguments
+
+    defenses = options["defenses"] or ("none", "atop")
+    arguments = parse_arguments(options["defense_args"])
+    if arguments and len(defenses) > 1:
+        raise BenchError(
+            "--defense-arg goes with exactly one --defense; run the command once for each"
+        )
+    if options["weights"] and len(defenses) > 1:
+        raise BenchError("--weights goes with exactly one --defense; run the command once for each")
+    shared = ("dataset", "data", "threat", "protocol", "samples", "seed", "device", "batch_size")
+    more = ("workers", "precision", "runs", "weights")
+    return [
+        Request(
+            defense=defense,
+            defense_args=arguments,
+            model=model,
+            **{name: options[name] for name in (*shared, *more)},
+        )
+        for model, defense in itertools.product(options["models"] or (None,), defenses)
+    ]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import device_option, evaluation_options, model_option
+from benchmark.cli.options import (
+    defense_options,
+    device_option,
+    evaluation_options,
+    model_option,
+    requests_of,
+)
 from benchmark.cli.progress import RunProgress
-from benchmark.errors import BenchError, WeightsMissing
+from benchmark.errors import WeightsMissing
 
 if TYPE_CHECKING:
     from benchmark.entry import Entry
@@ -28,21 +33,7 @@ Examples:
 
 
 @click.command("run", epilog=EPILOG)
-@click.option(
-    "--defense",
-    "defenses",
-    multiple=True,
-    metavar="NAME",
-    help="A name (bench list defenses), module:Class, none, or a chain such as atop+jpeg. May be given again. "
-    "Default: none and atop.",
-)
-@click.option(
-    "--defense-arg",
-    "defense_args",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An argument of the defense; in a chain NAME.KEY=VALUE.",
-)
+@defense_options
 @model_option(multiple=True)
 @evaluation_options
 @device_option
@@ -52,11 +43,6 @@ Examples:
     default=Path("leaderboards"),
     show_default=True,
     help="Where entries and pages are written.",
-)
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    help="The defense's weights; default: those shipped or trained.",
 )
 @click.option(
     "--train",
@@ -85,7 +71,7 @@ def run_command(**options: Any) -> int:
         refuse_unwritable(folder)
     entries = []
     failures: list[str] = []
-    for request in _requests(options):
+    for request in requests_of(options):
         entry, failed = _evaluate(request, train_first=options["train_first"])
         entries.append(entry)
         failures += failed
@@ -97,30 +83,6 @@ def run_command(**options: Any) -> int:
     for failure in failures:
         click.echo(f"bench: a gap: {failure}", err=True)
     return 1 if failures else 0
-
-
-def _requests(options: dict[str, Any]) -> list[Request]:
-    from benchmark.request import Request, parse_arguments
-
-    defenses = options["defenses"] or ("none", "atop")
-    arguments = parse_arguments(options["defense_args"])
-    if arguments and len(defenses) > 1:
-        raise BenchError(
-            "--defense-arg goes with exactly one --defense; run the command once for each"
-        )
-    if options["weights"] and len(defenses) > 1:
-        raise BenchError("--weights goes with exactly one --defense; run the command once for each")
-    shared = ("dataset", "data", "threat", "protocol", "samples", "seed", "device", "batch_size")
-    more = ("workers", "precision", "runs", "weights")
-    return [
-        Request(
-            defense=defense,
-            defense_args=arguments,
-            model=model,
-            **{name: options[name] for name in (*shared, *more)},
-        )
-        for model, defense in itertools.product(options["models"] or (None,), defenses)
-    ]
 
 
 def _evaluate(request: Request, *, train_first: bool) -> tuple[Entry, list[str]]:

@@ -1,0 +1,227 @@
+"""What AutoAttack `standard` tries, with less work: the same attacks on the images that are still left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyautoattack.fab_pt import FABAttack_PT
+from pyautoattack.square import SquareAttack
+from torch import Tensor
+
+from benchmark.attack import Attack, Passes
+from benchmark.errors import BenchError
+from benchmark.foreign import (
+    NORMS,
+    TARGETS,
+    CountedVictim,
+    Order,
+    passes_of_fab,
+    passes_of_square,
+)
+from benchmark.isolation import call_alone
+from benchmark.randomness import Draws
+from benchmark.shelf import ATTACKS
+from benchmark.target import Target
+from benchmark.threat import Threat
+
+TARGETED = "dlr-targeted"
+_START = 0.8
+"""Square's first share of changed pixels."""
+
+
+class FastAutoAttack(Attack):
+    """The four attacks of AutoAttack `standard` (Croce and Hein, ICML 2020), not AutoAttack itself.
+
+    APGD on cross-entropy, APGD on targeted DLR (this project's, from which an image leaves as soon as it is
+    misclassified), then pyautoattack's own FAB-T and Square, in a process of their own, on the survivors of all
+    batches packed together. The parameters are AutoAttack's; starts and random squares are other ones, so that
+    the two agree image by image up to chance. FAB's backward pass computes no gradient of a weight. For fixed
+    victims only: leaving early would be no fair verdict on a random one. An image that survives comes back as
+    APGD's best attempt, not as the clean image.
+
+    Args:
+        steps: Of each run of APGD and FAB.
+        targets: Target classes of APGD and FAB; fewer where there are fewer other classes.
+        queries: Of Square.
+    """
+
+    name = "fast-autoattack"
+    min_classes = 4
+    per_image = False
+    mixes = False
+    parts = ("apgd",)
+    summary = "what AutoAttack standard tries, faster; fixed victims only; not AutoAttack"
+
+    def __init__(self, *, steps: int = 100, targets: int = TARGETS, queries: int = 5000) -> None:
+        self.steps = steps
+        self.targets = targets
+        self.queries = queries
+
+    def perturb(
+        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> Tensor:
+        """One image for each, `(b, c, h, w)`.
+
+        Raises:
+            BenchError: The victim is random, or an argument is below 1.
+            RuntimeError: The process of FAB and Square died.
+        """
+        if target.victim.stochastic:
+            raise BenchError(
+                f"attack {self.name!r} is for deterministic victims; this one is random: take 'apgd' or 'pgd' "
+                f"with EOT instead"
+            )
+        if min(self.steps, self.targets, self.queries) < 1:
+            raise BenchError(
+                f"attack {self.name!r} needs at least 1 step, target and query; got {self.arguments()}"
+            )
+        x_adv = x.clone()
+        left = self._left(target, x_adv, y, torch.arange(len(x), device=x.device))
+        for loss in ("ce", TARGETED):
+            if len(left):
+                x_adv[left] = self._climb(target, x[left], y[left], threat, draws.take(left), loss)
+                left = self._left(target, x_adv, y, left)
+        if len(left):
+            order = _Order(
+                victim=target.victim,
+                mode=target.mode,
+                classes=target.classes,
+                x=x[left],
+                y=y[left],
+                threat=threat,
+                batch_size=target.batch_size,
+                rows=target.room.rows,
+                seed=int(draws.at(self.name).words(1).sum()) % 2**31,
+                attack=self,
+            )
+            found = call_alone(_finish, order)
+            if found.rows < order.rows:
+                target.room.halve(2 * found.rows)
+            target.forwards += found.forwards
+            target.backwards += found.backwards
+            x_adv[left[found.fooled]] = found.x_adv[found.fooled]
+            left = left[~found.fooled]
+        target.mark(len(left) / max(1, len(x)))
+        return x_adv
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """Its four attacks, and the predictions in between; none where it refuses the victim."""
+        if stochastic:
+            return Passes(forwards=0, backwards=0)
+        targets = min(self.targets, classes - 1)
+        climbs = [
+            self._apgd(loss).passes(classes=classes, eot=eot, stochastic=False, shape=shape)
+            for loss in ("ce", TARGETED)
+        ]
+        fab = passes_of_fab(steps=self.steps, targets=targets)
+        square = passes_of_square(queries=self.queries)
+        parts = [part for part in (*climbs, fab, square) if part is not None]
+        return Passes(
+            forwards=1 + sum(part.forwards + 1 for part in parts),
+            backwards=sum(part.backwards for part in parts),
+        )
+
+    def _apgd(self, loss: str) -> Attack:
+        arguments: dict[str, Any] = {"loss": loss, "steps": self.steps, "targets": self.targets}
+        return ATTACKS.get("apgd")(**arguments)
+
+    def _climb(
+        self, target: Target, x: Tensor, y: Tensor, threat: Threat, draws: Draws, loss: str
+    ) -> Tensor:
+        """APGD's best images `(a, c, h, w)`; who is misclassified leaves at once."""
+        inner = Target(
+            target.victim,
+            classes=target.classes,
+            mode=target.mode,
+            batch_size=target.batch_size,
+            leaves_early=True,
+        )
+        inner.room = target.room
+        x_adv = self._apgd(loss)(inner, x, y, threat=threat, draws=draws.at(loss))
+        target.forwards += inner.forwards
+        target.backwards += inner.backwards
+        target.gradients += inner.gradients
+        target.zero_gradients += inner.zero_gradients
+        return x_adv[:, 0]
+
+    def _left(self, target: Target, x_adv: Tensor, y: Tensor, among: Tensor) -> Tensor:
+        """Those of some images that are still classified rightly, by position."""
+        logits = target.predict(x_adv[among], draws=Draws.of(0, among, self.name))
+        return among[logits.argmax(1) == y[among]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order(Order):
+    attack: FastAutoAttack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """Images `(b, c, h, w)`, which of them are misclassified `(b,)`, the rows that fitted, and the passes."""
+
+    x_adv: Tensor
+    fooled: Tensor
+    rows: int
+    forwards: int
+    backwards: int
+
+
+class _Fab(FABAttack_PT):  # type: ignore[misc]
+    """FAB with upstream's steps; its backward pass reaches the images alone, not the weights."""
+
+    def get_diff_logits_grads_batch_targeted(
+        self, imgs: Tensor, la: Tensor, la_target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logit differences `(b, 1)` and their gradients `(b, 1, c, h, w)`."""
+        leaf = imgs.clone().requires_grad_()
+        with torch.enable_grad():
+            logits = self.predict(leaf)
+            gap = (logits.gather(1, la_target[:, None]) - logits.gather(1, la[:, None])).squeeze(1)
+            (gradient,) = torch.autograd.grad(gap.sum(), leaf)
+        return gap.detach().unsqueeze(1), gradient.unsqueeze(1)
+
+
+def _finish(order: _Order) -> _Found:
+    """What the process of its own does: FAB-T, then Square on those that it left."""
+    attack, device, eps = order.attack, order.x.device, order.threat.eps
+    victim, norm = CountedVictim(order), NORMS[order.threat.norm]
+    fab = _Fab(
+        victim,
+        norm=norm,
+        n_restarts=1,
+        n_iter=attack.steps,
+        eps=eps,
+        seed=order.seed,
+        targeted=True,
+        device=device,
+        n_target_classes=min(attack.targets, order.classes - 1),
+    )
+    square = SquareAttack(
+        victim,
+        norm=norm,
+        n_queries=attack.queries,
+        eps=eps,
+        p_init=_START,
+        seed=order.seed,
+        device=device,
+        resc_schedule=False,
+    )
+    x, x_adv = order.x.float(), order.x.float()
+    fooled = torch.zeros_like(order.y, dtype=torch.bool)
+    for perturb in (fab.perturb, square.perturb):
+        for part in torch.split((~fooled).nonzero().flatten(), order.batch_size):
+            found = perturb(x[part], order.y[part])
+            with torch.no_grad():
+                wrong = victim(found).argmax(1) != order.y[part]
+            x_adv[part[wrong]], fooled[part] = found[wrong], wrong
+    return _Found(
+        x_adv=x_adv.to(order.x.dtype),
+        fooled=fooled,
+        rows=victim.rows,
+        forwards=victim.forwards,
+        backwards=victim.backwards,
+    )

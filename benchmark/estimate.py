@@ -1,0 +1,235 @@
+"""Estimates: what a run will cost at the most, in passes, disk and hours, before it is begun."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmark.attack import Passes
+from benchmark.crew import Crew
+from benchmark.criterion import Outcome, Rule
+from benchmark.dataset import pixels_sha256
+from benchmark.evaluated import Row
+from benchmark.expense import Expense, RowExpense
+from benchmark.job import MIXED, Job
+from benchmark.numerics import fix_numerics, hardware
+from benchmark.plan import make_plan
+from benchmark.prepared import Prepared, bench_of, prepare, probe
+from benchmark.request import Request
+from benchmark.results import Cost, Result, Status
+from benchmark.run import crew_of, subjects_of
+from benchmark.shard import Bench, attack_of
+from benchmark.speeds import Setup, Stopwatch
+from benchmark.store import Store
+from benchmark.verdict import ROWS
+from benchmark.victim import GradientMode
+
+OnStep = Callable[[int, int, str], None]
+"""Called with how many of how many rows are timed, and the one at hand."""
+
+
+def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
+    """Prepares a request as a run does, and reckons what running it would cost; attacks nothing.
+
+    Raises:
+        BenchError: The request cannot be met as it stands.
+    """
+    fix_numerics()
+    ready = prepare(request)
+    probe(ready)
+    rows, skipped = make_plan(ready.protocol, subjects_of(ready))
+    once = list({row.job.key: row for row in rows}.values())
+    reckoner = _Reckoner(ready, {row.job.key: row for row in once})
+    crew = crew_of(ready)
+    found = []
+    with _threads_of_one_of(crew):
+        for i, row in enumerate(once):
+            if on_step is not None:
+                on_step(i, len(once), row.id)
+            found.append(reckoner.row(row))
+    return Expense(
+        title={
+            "defense": ready.label,
+            "classifier": ready.classifier.name,
+            "dataset": ready.dataset.name,
+            "threat": str(ready.threat),
+            "protocol": ready.protocol.name,
+        },
+        is_stochastic=ready.victim.stochastic,
+        rows=tuple(found),
+        skipped=skipped,
+        shard_size=ready.protocol.shard_size,
+        workers=crew.workers,
+        hardware=hardware(ready.device),
+    )
+
+
+def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
+    """Passes forward for one image that choose among its candidates and score the choice, at the most.
+
+    Where there is a choice, each of the three rules may choose another candidate of a random victim.
+    """
+    asked = job.criterion.draws if is_stochastic else 1
+    choices = len(Rule) if is_stochastic and candidates > 1 else 1
+    return (candidates + choices) * asked
+
+
+class _Reckoner:
+    """Reckons rows one by one.
+
+    Args:
+        ready: The prepared request.
+        rows: All rows by their job's key, for the candidates of sources.
+    """
+
+    def __init__(self, ready: Prepared, rows: Mapping[str, Row]) -> None:
+        self.ready = ready
+        self.rows = rows
+        self.bench: Bench = bench_of(ready)
+        self.store = Store(ready.request.runs)
+        self.stopwatch = Stopwatch(self.bench, seed=ready.request.seed)
+        n, size = len(ready.order), ready.protocol.shard_size
+        self.shards = [(start, min(start + size, n)) for start in range(0, n, size)]
+        self.pixels: dict[tuple[int, int], str] = {}
+
+    def row(self, row: Row) -> RowExpense:
+        """One row."""
+        job = row.job
+        passes = self._passes(job)
+        is_stochastic = self.bench.victim_of(job).stochastic
+        verdict = seconds = None
+        if passes is not None:
+            verdict = verdict_passes(job, passes.candidates, is_stochastic=is_stochastic)
+            if job.precision == MIXED:  # float32 looks at the search's candidates in between
+                asked = job.criterion.draws if is_stochastic else 1
+                verdict += passes.candidates // 2 * asked
+            seconds = self._seconds(job, passes, verdict)
+        return RowExpense(
+            id=row.id,
+            column=row.column or "source",
+            attack=job.attack.label,
+            gradient=job.gradient,
+            eot=job.eot,
+            images=len(self.ready.order),
+            done=sum(
+                stop - start for start, stop in self.shards if self._is_done(job, start, stop)
+            ),
+            passes=passes,
+            verdict=verdict,
+            disk=self._disk(job, passes),
+            seconds=seconds,
+        )
+
+    def _passes(self, job: Job) -> Passes | None:
+        """The attack's own word; one that shows other jobs' images hands back all of theirs.
+
+        In mixed precision an image that survives is attacked twice; both are reckoned at float32's speed.
+        """
+        passes = attack_of(job).passes(
+            classes=self.ready.dataset.classes,
+            eot=job.eot,
+            stochastic=self.bench.victim_of(job).stochastic,
+            shape=self.ready.dataset.shape,
+        )
+        if passes is not None and job.precision == MIXED:
+            counts = ("forwards", "backwards", "auxiliary", "candidates")
+            passes = replace(passes, **{name: 2 * getattr(passes, name) for name in counts})
+        if passes is None or not job.needs:
+            return passes
+        made = [self._passes(self.rows[key].job) for key in job.needs]
+        if any(source is None for source in made):
+            return None
+        return Passes(
+            forwards=passes.forwards,
+            backwards=passes.backwards,
+            candidates=sum(source.candidates for source in made if source is not None),
+        )
+
+    def _seconds(self, job: Job, passes: Passes, verdict: int) -> float:
+        """For one image: attack and verdict, each in the batches that it uses."""
+        victim = self.bench.victim_of(job)
+        name = job.classifier.name if not job.defenses else ""
+        images = self.shards[0][1]
+        asked = job.criterion.draws if victim.stochastic else 1
+        judging = Setup(
+            name=name,
+            mode=GradientMode.EXACT,
+            rows=min(ROWS, images * asked * passes.candidates),
+            has_gradients=False,
+        )
+        seconds = verdict * self.stopwatch.speed(judging, victim).forward
+        if not passes.forwards:
+            return seconds
+        attacking = Setup(
+            name=name,
+            mode=GradientMode(job.gradient),
+            rows=min(job.fixed_batch or self.bench.batch_size, images * job.eot),
+            on_bare=passes.on_bare,
+            has_gradients=passes.backwards > 0,
+            has_auxiliary=passes.auxiliary > 0,
+        )
+        speed = self.stopwatch.speed(attacking, victim)
+        return (
+            seconds
+            + passes.forwards * speed.forward
+            + passes.backwards * speed.backward
+            + passes.auxiliary * speed.auxiliary
+        )
+
+    def _is_done(self, job: Job, start: int, stop: int) -> bool:
+        found = self.store.load(job, start, stop)
+        if found is None:
+            return False
+        if (start, stop) not in self.pixels:
+            x, y, _ = self.bench.images(start, stop)
+            self.pixels[start, stop] = pixels_sha256(x, y.tolist())
+        return found.pixels_sha256 == self.pixels[start, stop]
+
+    def _disk(self, job: Job, passes: Passes | None) -> float:
+        """Bytes for one image: of a shard that the store writes without images, and of those it would keep."""
+        start, stop = self.shards[0]
+        outcomes = {
+            rule: (Outcome(2 / 3, -2 / 3, "1" * self._bits(job, rule)),) * (stop - start)
+            for rule in Rule
+        }
+        looks = passes.backwards // job.eot if passes and attack_of(job).per_image else 1
+        record = Result(
+            job=job.key,
+            start=start,
+            stop=stop,
+            status=Status.OK,
+            outcomes=outcomes,
+            cost=Cost(forwards=10**9, backwards=10**9, seconds=2 / 3),
+            trace=(2 / 3,) * looks,
+            pixels_sha256="0" * 64,
+        )
+        with tempfile.TemporaryDirectory(prefix="purifybench-") as folder:
+            store = Store(Path(folder))
+            store.save(job, record, torch.zeros(0, dtype=self.bench.dtype))
+            written = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+        kept = passes.candidates if passes and job.is_source else 1
+        pixels = math.prod(self.ready.dataset.shape) * self.bench.dtype.itemsize
+        return written / (stop - start) + kept * pixels
+
+    def _bits(self, job: Job, rule: Rule) -> int:
+        if not self.bench.victim_of(job).stochastic:
+            return 1
+        return max(1, job.criterion.draws // job.criterion.group(rule))
+
+
+@contextmanager
+def _threads_of_one_of(crew: Crew) -> Iterator[None]:
+    """Torch's threads as one of several workers has them."""
+    before = torch.get_num_threads()
+    if crew.workers > 1:
+        torch.set_num_threads(crew.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

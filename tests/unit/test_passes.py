@@ -1,0 +1,122 @@
+"""What attacks say they cost: never less than what they ask, and exactly that where no image leaves early."""
+
+import sys
+
+import pytest
+import torch
+
+import attacks.autoattack
+import attacks.fast_autoattack
+from attacks.apgd import APGD
+from attacks.autoattack import AutoAttack
+from attacks.auxiliary import AuxiliaryAware
+from attacks.clean import Clean
+from attacks.fast_autoattack import FastAutoAttack
+from attacks.fgsm import FGSM
+from attacks.pgd import PGD
+from attacks.transfer import Transfer
+from benchmark.shelf import ATTACKS
+from benchmark.threat import Norm
+from benchmark.truths import LinearTask
+from tests.toys import Nervous, Noise, Same, image_draws, linear_target
+
+N = 2
+TASK = LinearTask.make(n=N, classes=4, shape=(1, 6, 6))
+OWN = [
+    Clean(),
+    Transfer(),
+    FGSM(random_start=True),
+    PGD(steps=7, restarts=2),
+    PGD(steps=7, restarts=2, keep="last"),
+    PGD(steps=7, keep="max_margin"),
+    APGD(steps=5),
+    APGD(steps=40, restarts=2),
+    APGD(steps=33, loss="dlr-targeted"),
+    AuxiliaryAware(steps=5, lambdas=(0, 1, 2)),
+    AuxiliaryAware(steps=5, lambdas=(0.5,), variant="A1"),
+    AuxiliaryAware(steps=5, projection=True),
+]
+FIXED_ONLY = [FastAutoAttack(steps=20, queries=50), FastAutoAttack(steps=8, targets=1, queries=9)]
+UPSTREAM = [AutoAttack(version=version) for version in ("standard", "rand", "plus")]
+
+
+def name(attack):
+    return f"{attack.name} {attack.arguments()}"[:70]
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """Spares the seconds that new processes take; upstream's marks on this one are wiped off."""
+    for module in (attacks.autoattack, attacks.fast_autoattack):
+        monkeypatch.setattr(module, "call_alone", lambda function, order: function(order))
+    trace = sys.gettrace()
+    with torch.random.fork_rng():
+        yield
+    sys.settrace(trace)
+
+
+def spent(attack, *defenses, share, eot=1):
+    """What an attack says and what it asked, for one image, at a share of the exact margin."""
+    sources = torch.stack([TASK.x] * 3, dim=1)
+    target = linear_target(TASK, *defenses, eot=eot, leaves_early=True, sources=sources)
+    looks = []
+    inner = target.auxiliary_loss
+    target.auxiliary_loss = lambda x, *, draws: looks.append(len(x)) or inner(x, draws=draws)
+    said = attack.passes(
+        classes=4, eot=eot, stochastic=target.victim.stochastic, shape=tuple(TASK.x.shape[1:])
+    )
+    threat = TASK.threat(Norm.LINF, share)
+    x_adv = attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(N))
+    asked = (target.forwards / N, target.backwards / N, sum(looks) / N)
+    return said, asked, x_adv.shape[1]
+
+
+def test_every_attack_on_the_shelf_is_here():
+    every = (*OWN, *FIXED_ONLY, *UPSTREAM)
+    assert {attack.name for attack in every} == set(ATTACKS._own)
+
+
+@pytest.mark.parametrize("attack", [*OWN, *FIXED_ONLY, *UPSTREAM], ids=name)
+def test_a_fixed_victim_that_is_never_fooled_costs_exactly_what_was_said(attack):
+    said, asked, candidates = spent(attack, Nervous(), share=0.3)
+    assert asked == (said.forwards, said.backwards, said.auxiliary)
+    if attack.name != "transfer":
+        assert candidates == said.candidates
+
+
+@pytest.mark.parametrize("eot", [1, 3])
+@pytest.mark.parametrize("attack", OWN, ids=name)
+def test_a_random_victim_costs_exactly_what_was_said(attack, eot):
+    said, asked, candidates = spent(attack, Noise(sigma=0.3), Nervous(), share=1.5, eot=eot)
+    assert asked == (said.forwards, said.backwards, said.auxiliary)
+    if attack.name != "transfer":
+        assert candidates == said.candidates
+
+
+def test_upstreams_rand_on_a_random_victim_that_is_never_fooled_costs_what_was_said():
+    said, asked, _ = spent(AutoAttack(), Noise(sigma=1e-6), share=0.3)
+    assert asked[:2] == (said.forwards, said.backwards)
+
+
+@pytest.mark.parametrize("share", [0.9, 1.1, 3.0])
+@pytest.mark.parametrize("attack", [*OWN, *FIXED_ONLY, UPSTREAM[0]], ids=name)
+def test_no_image_costs_more_than_was_said(attack, share):
+    said, asked, _ = spent(attack, Same(), share=share)
+    assert asked[0] <= said.forwards
+    assert asked[1] <= said.backwards
+    assert asked[2] <= said.auxiliary
+
+
+def test_an_image_that_falls_at_once_costs_less():
+    said, asked, _ = spent(APGD(steps=40), Same(), share=3.0)
+    assert asked[0] < said.forwards / 2
+
+
+def test_autoattack_standard_asks_what_its_parts_ask():
+    """APGD-CE, APGD-T, FAB-T and Square with 9 targets; 8 predictions for its checks."""
+    said = AutoAttack().passes(classes=10, eot=1, stochastic=False, shape=(3, 32, 32))
+    assert said.backwards == 101 + 9 * 101 + 9 * 100
+    assert said.forwards == 8 + 103 + 920 + 1829 + 5004
+    fast = FastAutoAttack().passes(classes=10, eot=1, stochastic=False, shape=(3, 32, 32))
+    assert fast.backwards == said.backwards
+    assert fast.forwards < said.forwards
