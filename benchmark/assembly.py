@@ -129,6 +129,8 @@ def _dataset(evaluated: Evaluated, made: Gathered) -> DatasetIdentity:
         n=len(subject.indices),
         indices_sha256=_sha256(str(index) for index in subject.indices),
         pixels_sha256=_sha256(pixels) if pixels else "",
+        order="robustbench" if made.job.order == "robustbench" else "nested",
+        preparation=made.job.preparation,
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import pickle
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.recipe import Recipe
@@ -91,10 +92,12 @@ def load_checkpoint(path: Path, recipe: Recipe, progress: Progress, identity: st
         return
     mend = f"delete {str(path)!r} to train from the beginning"
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         found = state["identity"]
-    except (RuntimeError, EOFError, KeyError, TypeError, OSError, pickle.UnpicklingError) as error:
-        raise BenchError(f"the training checkpoint is damaged; {mend}") from error
+    except DAMAGED as error:
+        raise BenchError(f"the training checkpoint is damaged, or none; {mend}") from error
     if found != identity:
         raise BenchError(
             f"the training checkpoint belongs to another run (other arguments, seed, data or "

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.containment import described
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.setting import Setting
@@ -75,8 +76,8 @@ def run_checks(
 def _outcome(check: Check, subject: Subject) -> CheckOutcome:
     try:
         finding = check(subject)
-    except (BenchError, AttributeError, RuntimeError, TypeError, ValueError) as error:
-        finding = Finding(False, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a plugin's failure is the outcome)
+        finding = Finding(False, described(error))
     return CheckOutcome(check.__name__, finding.passed, finding.detail)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.errors import BenchError
+from benchmark.taps import INPUT, Position, positions
 
 
 class Classifier(nn.Module):
@@ -46,15 +47,33 @@ class Classifier(nn.Module):
         """The names of all submodules that `features` can tap, in the order in which they are defined."""
         return [name for name, _ in self.network.named_modules() if name]
 
+    def positions(self, shape: tuple[int, int, int]) -> dict[str, Position]:
+        """Places to tap by names that hang on no architecture: `stem`, `1/3`, ..., `pooled`, `logits`.
+
+        Costs one forward pass; ask once, in `prepare`:
+
+            place = classifier.positions(setting.shape)["2/3"]
+            logits, taps = classifier.features(x, [place.tap])
+            pooled = place.pooled(taps[place.tap])  # (b, place.channels)
+
+        Args:
+            shape: `(c, h, w)` of an image.
+
+        Raises:
+            BenchError: The classifier does not take such images, or has nothing to tap.
+        """
+        return positions(self.network, shape)
+
     def features(self, x: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits and the outputs of named submodules, from one forward pass; stateless per call.
+        """Logits and what named submodules put out, from one forward pass; stateless per call.
 
         Args:
             x: Images `(b, c, h, w)` in [0, 1].
-            names: Names out of `tap_names()`.
+            names: Names out of `tap_names()`, or the `tap` of a position; `NAME:input` taps what the module is
+                given. Of a module that runs several times, the last time counts.
 
         Returns:
-            Logits `(b, k)`, and each tapped output under its name, cloned (in-place ReLUs would change it).
+            Logits `(b, k)`, and each tapped tensor under its name, cloned (in-place ReLUs would change it).
 
         Raises:
             BenchError: A name is no submodule's, or its module did not run or returned no tensor.
@@ -63,19 +82,31 @@ class Classifier(nn.Module):
         taps: dict[str, Tensor] = {}
 
         def keep(name: str) -> torch.utils.hooks.RemovableHandle:
-            if name not in modules:
+            module = modules.get(name.removesuffix(INPUT))
+            if module is None:
                 raise BenchError(f"classifier {self.name!r} has no submodule {name!r} to tap")
 
-            def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-                if isinstance(output, Tensor):
-                    taps[name] = output.clone()
+            def take(value: object) -> None:
+                if isinstance(value, Tensor):
+                    taps[name] = value.clone()
 
-            handle: torch.utils.hooks.RemovableHandle = modules[name].register_forward_hook(hook)
+            def before(_module: nn.Module, inputs: tuple[object, ...]) -> None:
+                take(inputs[0] if inputs else None)
+
+            def after(_module: nn.Module, _inputs: object, output: object) -> None:
+                take(output)
+
+            handle: torch.utils.hooks.RemovableHandle = (
+                module.register_forward_pre_hook(before)
+                if name.endswith(INPUT)
+                else module.register_forward_hook(after)
+            )
             return handle
 
         handles: list[torch.utils.hooks.RemovableHandle] = []
         try:
-            handles.extend(keep(name) for name in names)
+            for name in dict.fromkeys(names):
+                handles.append(keep(name))
             logits = self(x)
         finally:
             for handle in handles:

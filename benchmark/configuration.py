@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ def arguments_of(instance: object) -> dict[str, object]:
 
 
 def refuse_arguments(given: Mapping[str, Any], kind: type, *, what: str) -> None:
-    """Refuses arguments that a constructor does not take, or of another kind than its default's.
+    """Refuses arguments that a constructor does not take, of another kind than its default's, or not finite.
 
     Args:
         given: Name and value of each argument.
@@ -36,6 +37,8 @@ def refuse_arguments(given: Mapping[str, Any], kind: type, *, what: str) -> None
             raise BenchError(
                 f"{what} takes no argument {name!r}; it takes: {', '.join(known) or 'none'}"
             )
+        if not _is_finite(value):
+            raise BenchError(f"{what}: {name} must be finite; got {value!r}")
         default = known[name]
         if default is None or default is inspect.Parameter.empty or value is None:
             continue
@@ -45,6 +48,13 @@ def refuse_arguments(given: Mapping[str, Any], kind: type, *, what: str) -> None
                 f"{what}: {name} is of the kind {type(default).__name__} (default {default!r}); got "
                 f"{value!r}"
             )
+
+
+def _is_finite(value: object) -> bool:
+    """Whether no number in a plain value is NaN or infinite: JSON, and so a job's key, knows neither."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _fits(value: object, wanted: type | tuple[type, ...]) -> bool:

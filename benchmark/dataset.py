@@ -12,9 +12,13 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, ContractBroken
 
 Split = Literal["train", "test"]
+Order = Literal["nested", "robustbench"]
+"""Of which order a subset is the first n: `Dataset.order`, or `Dataset.listed`."""
+DECLARED = ("name", "shape", "classes", "threat", "model")
+"""What every dataset says of itself."""
 
 
 class Dataset(ABC):
@@ -37,6 +41,8 @@ class Dataset(ABC):
     """The default classifier's name; empty where there is none."""
     surrogates: tuple[str, ...] = ()
     """Classifiers of the same task from which transfer attacks are made."""
+    preparation: str = ""
+    """The way from stored files to images, as `prepared_for` takes it; empty where there is but one."""
 
     def __init__(self, *, folder: Path) -> None:
         self.folder = folder
@@ -74,7 +80,7 @@ class Dataset(ABC):
         return self
 
     def order(self, split: Split = "test") -> Tensor:
-        """Indices of a split `(n,)` in the one order from which every subset is the first n.
+        """Indices of a split `(n,)` in the one order of which every subset is the first n.
 
         Classes take turns as long as each still has images, so that a subset is class-balanced; within a
         class the order is that of a hash of the index, so that it hangs on no library's generator.
@@ -90,6 +96,86 @@ class Dataset(ABC):
             for rank, index in enumerate(members)
         ]
         return torch.tensor([index for _, _, index in sorted(ranked)], dtype=torch.int64)
+
+    def listed(self, split: Split = "test") -> Tensor:
+        """Indices of a split `(n,)` in the order whose first n are RobustBench's n images: the files' own."""
+        return torch.arange(len(self.labels(split)))
+
+
+def indices_of(dataset: Dataset, split: Split, order: Order) -> list[int]:
+    """Indices into a split in one of its orders; the one door through which a run asks for them.
+
+    Raises:
+        ContractBroken: The labels are not what a dataset returns, or an order names an image twice, or one
+            that there is not.
+        BenchError: The files are missing or damaged.
+    """
+    n = len(labels_of(dataset, split))
+    found = dataset.listed(split) if order == "robustbench" else dataset.order(split)
+    indices: list[int] = found.tolist()
+    if len(set(indices)) != len(indices) or not set(indices) <= set(range(n)):
+        raise ContractBroken(
+            f"dataset {dataset.name!r}: an order holds indices from 0 to {n - 1}, each at most once"
+        )
+    return indices
+
+
+def refuse_undeclared(dataset: Dataset) -> None:
+    """Refuses a dataset that does not say what it is.
+
+    Raises:
+        ContractBroken: An attribute is missing.
+    """
+    missing = [name for name in DECLARED if not hasattr(dataset, name)]
+    if missing:
+        raise ContractBroken(
+            f"dataset {type(dataset).__name__} does not say its {', '.join(missing)}; a dataset has "
+            f"{', '.join(DECLARED)} (benchmark.dataset.Dataset)"
+        )
+
+
+def labels_of(dataset: Dataset, split: Split) -> Tensor:
+    """All labels of a split, `(n,)` int64; the one door through which a run asks for them.
+
+    Raises:
+        ContractBroken: They are of another form, or out of range.
+        BenchError: The files are missing or damaged.
+    """
+    labels = dataset.labels(split)
+    if labels.ndim != 1 or labels.dtype != torch.int64 or not len(labels):
+        raise ContractBroken(
+            f"dataset {dataset.name!r}: labels() must return int64 of shape (n,), at least one; got "
+            f"{labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= dataset.classes:
+        raise ContractBroken(
+            f"dataset {dataset.name!r} has {dataset.classes} classes, so labels from 0 to "
+            f"{dataset.classes - 1}; got labels from {low} to {high}"
+        )
+    return labels
+
+
+def images_of(dataset: Dataset, split: Split, indices: Tensor) -> Tensor:
+    """Images `(b, c, h, w)`, float32 in [0, 1]; the one door through which a run asks for them.
+
+    Raises:
+        ContractBroken: They are of another form, or out of range.
+        BenchError: The files are missing or damaged.
+    """
+    x = dataset.images(split, indices)
+    expected = (len(indices), *dataset.shape)
+    if tuple(x.shape) != expected or x.dtype not in (torch.float32, torch.float64):
+        raise ContractBroken(
+            f"dataset {dataset.name!r}: images() must return float32 of shape {expected}; got {x.dtype} of "
+            f"shape {tuple(x.shape)}"
+        )
+    low, high = float(x.min()), float(x.max())
+    if not (low >= 0 and high <= 1):  # written so that NaN fails too
+        raise ContractBroken(
+            f"dataset {dataset.name!r}: images() must return values in [0, 1]; got {low:g} to {high:g}"
+        )
+    return x
 
 
 def pixels_sha256(images: Tensor, labels: Sequence[int]) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from benchmark.errors import BenchError
+
+_TRIES = 10
+"""How often a folder is made that another run, which had just made and tried it, takes away again."""
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
+"""What a file system says that cannot sync a folder; the file in it is synced all the same."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -15,18 +22,13 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         BenchError: The folder cannot be made or written, or the disk is full; nothing half-written is left.
     """
-    part: Path | None = None
+    token = f"{os.getpid()}-{secrets.token_hex(4)}"
+    part = path.with_name(f".{path.name[:40]}.{token}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"
-        )
-        part = Path(name)
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(_create(part), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        part.chmod(0o644)
         os.replace(part, path)  # noqa: PTH105 (a test plants a kill exactly here)
         _sync_folder(path.parent)
     except OSError as error:
@@ -35,7 +37,7 @@ def write_whole(path: Path, content: bytes) -> None:
             f"with room on its disk"
         ) from error
     finally:
-        if part is not None:
+        with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
 
 
@@ -48,14 +50,31 @@ def refuse_unwritable(folder: Path) -> None:
     probe = folder / ".written-by-purifybench"
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     write_whole(probe, b"")
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another run may have tried the folder at the same time
     for parent in made:
-        parent.rmdir()
+        with contextlib.suppress(OSError):  # another run has put something into it
+            parent.rmdir()
+
+
+def _create(path: Path) -> int:
+    """An open handle on a new file, whose folder is made where need be."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(FileNotFoundError):
+            return _create_once(path)
+    return _create_once(path)
+
+
+def _create_once(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(handle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
@@ -83,6 +83,10 @@ class DatasetIdentity(Strict):
     indices_sha256: str
     pixels_sha256: str
     """Of the hashes of the shards' pixels and labels; empty where the clean row is a gap."""
+    order: Literal["nested", "robustbench"] = "nested"
+    """Of which order they are the first n: the balanced one of this project, or RobustBench's."""
+    preparation: str = ""
+    """How stored files became images, where the dataset knows several ways (`Res256Crop224`)."""
 
 
 class ThreatIdentity(Strict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -88,6 +89,7 @@ def call_alone(function: Callable[[A], R], argument: A) -> R:
                 stdin=subprocess.PIPE,  # never written to: when we are gone, the child reads its end
                 stdout=subprocess.DEVNULL,
                 stderr=complaint,
+                process_group=0,  # Ctrl-C is the caller's to answer
             )
             try:
                 status = process.wait()
@@ -102,6 +104,11 @@ def call_alone(function: Callable[[A], R], argument: A) -> R:
                 f"the process of {function.__module__}.{function.__qualname__} ended with status "
                 f"{status}:\n{last_words}"
             )
+        if not (folder / _ANSWER).is_file():
+            raise RuntimeError(
+                f"the process of {function.__module__}.{function.__qualname__} ended without an answer: "
+                f"something in it called sys.exit(0) or os._exit(0)"
+            )
         is_good, answer = pickle.loads((folder / _ANSWER).read_bytes())
     if not is_good:
         raise answer
@@ -109,19 +116,21 @@ def call_alone(function: Callable[[A], R], argument: A) -> R:
     return result
 
 
-def _end_with_caller() -> None:
-    """Ends this process at once when its caller's end of stdin is gone."""
+def _end_with_caller(folder: Path) -> None:
+    """Ends this process at once, and removes its folder, when its caller's end of stdin is gone."""
+    leave = os._exit  # as it is before a plugin is imported
 
     def watch() -> None:
         os.read(0, 1)  # not sys.stdin: its lock would be held while the interpreter shuts down
-        os._exit(1)
+        shutil.rmtree(folder, ignore_errors=True)
+        leave(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def _answer(folder: Path) -> None:
     """The child's part: reads the call, makes it, writes the answer."""
-    _end_with_caller()
+    _end_with_caller(folder)
     arithmetic, packed = pickle.loads((folder / _CALL).read_bytes())
     arithmetic.apply()
     function, argument = pickle.loads(packed)

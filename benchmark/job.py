@@ -31,6 +31,8 @@ IDENTITY_FIELDS = frozenset(
         "classifier",
         "dataset",
         "split",
+        "order",
+        "preparation",
         "threat",
         "attack",
         "gradient",
@@ -132,6 +134,8 @@ class Job:
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
         needs: Keys of the jobs whose images it takes.
         engine: sha256 of the harness's own files that decide a result, hex.
+        order: Of which order of the dataset a shard's positions are: `nested` or `robustbench`.
+        preparation: How the dataset's files became images; empty where there is but one way.
         key_version: `KEY_VERSION`.
     """
 
@@ -151,6 +155,8 @@ class Job:
     fixed_batch: int = 0
     needs: tuple[str, ...] = ()
     engine: str = field(default_factory=engine_sha256)
+    order: str = "nested"
+    preparation: str = ""
     key_version: int = KEY_VERSION
 
     @property

@@ -56,7 +56,8 @@ BOUND = "≤: attacks are missing (gaps), so that the truth is at most this; suc
 def rank(entries: Iterable[Entry]) -> list[Entry]:
     """Entries in order: board by board, and on each board the most robust first.
 
-    A board holds what may be compared: one dataset, threat and protocol (name, version and content). On it,
+    A board holds what may be compared: one dataset and order of its images, one threat, and one protocol
+    (name, version and content). On it,
     rows without gaps come before rows with gaps, rows on all images that the protocol asks for before
     preliminary ones, then higher worst-case accuracy (single draws), then higher clean accuracy.
     """
@@ -73,6 +74,7 @@ def _board(entry: Entry) -> tuple[Any, ...]:
     return (
         dataset.name,
         dataset.split,
+        dataset.order,
         threat.norm,
         threat.eps,
         threat.input_shape,
@@ -249,8 +251,9 @@ def _remarks(entry: Entry) -> str:
 def _heading(board: Sequence[Entry]) -> str:
     dataset, threat, protocol = board[0].dataset, board[0].threat, board[0].protocol
     preliminary = " (preliminary)" if all(entry.preliminary for entry in board) else ""
+    order = "" if dataset.order == "nested" else ", RobustBench's first n"
     return (
-        f"{dataset.name} {dataset.split}, {threat.text}: protocol {protocol.name}, version "
+        f"{dataset.name} {dataset.split}{order}, {threat.text}: protocol {protocol.name}, version "
         f"{protocol.version}{preliminary}"
     )
 

@@ -4,53 +4,44 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 from pathlib import Path
 
-import platformdirs
 import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
 from benchmark.classifiers.file import load_file
-from benchmark.classifiers.names import CLASSIFIERS, home_of, threat_of, unknown_classifier
+from benchmark.classifiers.names import (
+    CLASSIFIERS,
+    home_of,
+    preparation_of,
+    threat_of,
+    unknown_classifier,
+)
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import resolve
-from benchmark.dataset import Dataset
+from benchmark.dataset import Dataset, refuse_undeclared
 from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
+from benchmark.folders import data_folder as data_folder
 from benchmark.shelf import DATASETS
 from benchmark.threat import Threat
 
 DEFAULT_DATASET = "digits"
 
 
-def data_folder(option: Path | None = None) -> Path:
-    """The folder of datasets and downloaded models: what was named, else `$BENCH_DATA`, else a cache folder.
-
-    Raises:
-        BenchError: The folder that was named does not exist.
-    """
-    chosen = option or (Path(os.environ["BENCH_DATA"]) if os.environ.get("BENCH_DATA") else None)
-    if chosen is None:
-        return platformdirs.user_cache_path("purifybench") / "data"
-    if not chosen.is_dir():
-        source = "--data" if option else "BENCH_DATA"
-        raise BenchError(
-            f"{source} names {str(chosen)!r}, which is no folder; make it, or name an existing one"
-        )
-    return chosen
-
-
 def load_dataset(text: str, *, folder: Path) -> Dataset:
     """A dataset by name, by `npz:FILE`, or by `module:Class`.
 
     Raises:
-        BenchError: Nothing has that name, or the file is not of the form that `npz:` wants.
+        BenchError: Nothing has that name, it does not say what it is, or the file is not of the form that
+            `npz:` wants.
     """
     if text.startswith("npz:"):
         return NpzDataset(folder=folder, file=Path(text.removeprefix("npz:")).expanduser())
-    return DATASETS.get(text)(folder=folder)
+    dataset = DATASETS.get(text)(folder=folder)
+    refuse_undeclared(dataset)
+    return dataset
 
 
 def load_classifier(
@@ -114,6 +105,9 @@ def load_task(
         dataset = (home_of(name) if name else None) or DEFAULT_DATASET
     if isinstance(dataset, str):
         dataset = load_dataset(dataset, folder=folder)
+    preparation = preparation_of(name, dataset.name) if name else ""
+    if preparation:
+        dataset = dataset.prepared_for(preparation)
     wanted = threat or (threat_of(name, dataset.name) if name else "") or dataset.threat
     return dataset, wanted if isinstance(wanted, Threat) else Threat.parse(wanted)
 

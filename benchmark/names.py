@@ -8,8 +8,10 @@ import unicodedata
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;", "$": "&#36;"}
 _ESCAPED = "`*_[]~"
-LONGEST = 80
-"""Characters of a file name's part; far below what any file system takes."""
+LONGEST = 60
+"""Characters of a file name's part: three, each with its hash, are below the 255 that file systems take."""
+_RESERVED = re.compile(r"(?i)(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
+"""Names that stand for devices on Windows."""
 
 
 def plain(text: str) -> str:
@@ -36,9 +38,12 @@ def file_name(text: str) -> str:
     Where that changes the text, a short hash of the text follows, so that two texts never share a name.
     """
     safe = re.sub(r"-+", "-", re.sub(r"[^A-Za-z0-9._+\[\]-]", "-", text)).lstrip(".-").rstrip("-.")
-    safe = safe[:LONGEST]
+    safe = safe[:LONGEST].rstrip("-.")
+    if _RESERVED.fullmatch(safe):
+        safe = f"{safe.replace('.', '-')}-"
     if safe == text and safe:
         return safe
+    safe = safe.rstrip("-")
     return "-".join(part for part in (safe, short_hash(text)) if part)
 
 

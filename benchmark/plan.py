@@ -36,6 +36,8 @@ class Subjects:
         threat: The budget.
         precision: `float32`, `float64` or `mixed`.
         seed: The run's seed.
+        order: Of which order of the dataset the images are taken.
+        preparation: How its files became images.
     """
 
     defenses: Sequence[Defense]
@@ -49,6 +51,8 @@ class Subjects:
     threat: Threat
     precision: str
     seed: int
+    order: str = "nested"
+    preparation: str = ""
 
 
 def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
@@ -170,6 +174,8 @@ class _Planner:
             seed=s.seed,
             fixed_batch=0 if attack.per_image else self.protocol.shard_size,
             needs=needs,
+            order=s.order,
+            preparation=s.preparation,
         )
 
     def _precision(self, attack: Attack, *, is_source: bool) -> str:

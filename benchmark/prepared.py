@@ -9,7 +9,8 @@ import torch
 
 from benchmark.classifier import Classifier
 from benchmark.configuration import parameters_of
-from benchmark.dataset import Dataset
+from benchmark.containment import contained
+from benchmark.dataset import Dataset, images_of, indices_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken, WeightsMissing
 from benchmark.job import Plugin, plugin_of
@@ -70,8 +71,9 @@ def prepare(request: Request) -> Prepared:
         request.dataset, request.model, request.threat, folder=data_folder(request.data)
     )
     defenses = make_defenses(request)
-    order = _order(dataset, request.samples, protocol)
     load = _Loader(request, dataset, device)
+    load.refuse_no_model()
+    order = _order(dataset, request, protocol)
     classifier = load.classifier(request.model or dataset.model)
     needed = any(row.against == "surrogates" for row in protocol.sources)
     surrogates = {
@@ -93,7 +95,8 @@ def prepare(request: Request) -> Prepared:
     plugins = [_prepared(d, at) for d, at in zip(defenses, settings, strict=True)]
     victim: Victim = Purified(defenses, classifier)
     for defense in defenses:
-        victim = defense.wrap(victim)
+        with contained(f"defense {defense.name!r}: wrapping its victim"):
+            victim = defense.wrap(victim)
     return Prepared(
         request=request,
         protocol=protocol,
@@ -151,11 +154,14 @@ class _Loader:
     dataset: Dataset
     device: torch.device
 
-    def classifier(self, model: str | torch.nn.Module) -> Classifier:
-        if not model:
+    def refuse_no_model(self) -> None:
+        """Asked before anything is downloaded."""
+        if not (self.request.model or self.dataset.model):
             raise BenchError(
                 f"dataset {self.dataset.name!r} has no default classifier; name one with --model"
             )
+
+    def classifier(self, model: str | torch.nn.Module) -> Classifier:
         dtype = dtype_of(self.request)
         if not isinstance(model, str):
             return wrap_module(model, dataset=self.dataset, device=self.device, dtype=dtype)
@@ -175,13 +181,13 @@ def probe(ready: Prepared) -> None:
         BenchError: A plugin breaks its contract, or images and classifier do not fit each other.
     """
     indices = torch.tensor(ready.order[:PROBED])
-    x = ready.dataset.images("test", indices).to(ready.device, dtype_of(ready.request))
+    x = images_of(ready.dataset, "test", indices).to(ready.device, dtype_of(ready.request))
     draws = Draws.of(ready.request.seed, indices.to(ready.device), "probe")
 
     def one_pass(part: torch.Tensor) -> torch.Tensor:
         return ready.victim.logits(x[part], draws=draws.take(part), mode=GradientMode.EXACT)
 
-    with torch.no_grad():
+    with contained(f"defense {ready.label!r}"), torch.no_grad():
         try:
             passes = Room(PROBED).passes(len(x), one_pass, x.device)
             logits = torch.cat([found for _, found in passes])
@@ -205,11 +211,14 @@ def dtype_of(request: Request) -> torch.dtype:
     return torch.float64 if request.precision == "float64" else torch.float32
 
 
-def _order(dataset: Dataset, samples: int | None, protocol: Protocol) -> tuple[int, ...]:
-    order = dataset.order("test").tolist()
+def _order(dataset: Dataset, request: Request, protocol: Protocol) -> tuple[int, ...]:
+    order = indices_of(dataset, "test", request.order)
+    samples = request.samples
     if samples is not None and samples > len(order):
+        where = "" if request.order == "nested" else " in RobustBench's order"
         raise BenchError(
-            f"dataset {dataset.name!r} has {len(order)} test images; --samples {samples} is more than that"
+            f"dataset {dataset.name!r} has {len(order)} test images{where}; --samples {samples} is more than "
+            f"that"
         )
     n = samples or min(protocol.samples or len(order), len(order))
     return tuple(order[:n])
@@ -234,7 +243,7 @@ def _with_weights(
             f"{defense.name} has no weights for {classifier.name} on {setting.dataset}; train them with: "
             f"bench train --defense {_typed(defense, request)} --model {classifier.name} "
             f"--dataset {setting.dataset} "
-            f"(or add --train, or give --weights FILE)"
+            f"(or add --train, or give --weights FILE, URL or hf:org/name)"
         )
     return replace(setting, weights=weights)
 
@@ -247,7 +256,8 @@ def _typed(defense: Defense, request: Request) -> str:
 
 def _prepared(defense: Defense, setting: Setting) -> Plugin:
     """Prepares a defense and says what a key needs to know of it."""
-    defense.prepare(setting)
+    with contained(f"defense {defense.name!r}: preparing it"):
+        defense.prepare(setting)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
     return plugin_of(defense, label=_published(defense, setting.shape), weights=sha256)
 

@@ -8,13 +8,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.criterion import Criterion
 from benchmark.errors import BenchError
 from benchmark.registry import unknown
 from benchmark.threat import Knowledge
+from benchmark.yaml_values import read_yaml
 
 FOLDER = Path(__file__).parent / "protocols"
 MAX_BYTES = 200_000
@@ -140,21 +140,12 @@ def parse_protocol(content: bytes, *, where: str) -> Protocol:
     """A protocol from the bytes of its YAML.
 
     Raises:
-        BenchError: They are too long, no YAML, use aliases, or say what no protocol may.
+        BenchError: They are too long, no plain YAML, or say what no protocol may.
     """
     if len(content) > MAX_BYTES:
         raise BenchError(f"{where}: a protocol has at most {MAX_BYTES} bytes; got {len(content)}")
     try:
-        if any(
-            isinstance(event, yaml.AliasEvent)
-            for event in yaml.parse(content, Loader=yaml.SafeLoader)
-        ):
-            raise BenchError(
-                f"{where}: a protocol uses no YAML aliases (they can grow without bound)"
-            )
-        return Protocol.model_validate(yaml.safe_load(content))
-    except yaml.YAMLError as error:
-        raise BenchError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+        return Protocol.model_validate(read_yaml(content, where=where))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the protocol"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,10 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
     """Where an entry belongs: `<dataset>/<threat>/<defense>--<model>.json`, with names safe for a file.
 
     What would make it another row stands behind the model: the protocol unless it is `standard`, the number of
-    images where it is not the protocol's own. Where that file already holds another row (other arguments of
-    the defense, another version or content of the protocol, a name that a file system takes for the same), a
-    short hash follows. So an entry replaces its own earlier run and nothing else.
+    images where it is not the protocol's own, their order where it is not this project's. Where that file
+    already holds another row (other arguments of the defense, another version or content of the protocol, a
+    name that a file system takes for the same), a short hash follows. So an entry replaces its own earlier run
+    and nothing else.
     """
     threat = entry.threat.text.replace(":", "-").replace("/", "-")
     folder = leaderboards / file_name(entry.dataset.name) / file_name(threat)
@@ -46,6 +48,8 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
         parts.append(file_name(entry.protocol.name))
     if entry.protocol.samples not in (None, entry.dataset.n):
         parts.append(f"n{entry.dataset.n}")
+    if entry.dataset.order != "nested":
+        parts.append(entry.dataset.order)
     path = folder / f"{'--'.join(parts)}.json"
     return path.with_name(f"{path.stem}--{_hash(entry)}.json") if _is_others(path, entry) else path
 
@@ -54,12 +58,32 @@ def publish_folder(folder: Path) -> Published:
     """Writes a folder's page from every entry (`*.json`) in it.
 
     A damaged entry does not stop the others: the page is written, names it, and it stands in what is returned.
+    Where another run puts an entry into the folder meanwhile, the page is written again, so that whoever writes
+    it last has seen every entry.
 
     Raises:
         BenchError: There is no such folder, no entry in it, or the page cannot be written.
     """
     if not folder.is_dir():
         raise BenchError(f"expected a folder of entries at {folder}; there is none")
+    while True:
+        seen = _stamps(folder)
+        published = _publish_once(folder)
+        if _stamps(folder) == seen:
+            return published
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """What tells one state of a folder's entries from another: inode and time of each file."""
+    found = {}
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            about = path.stat()
+            found[path.name] = (about.st_ino, about.st_mtime_ns)
+    return found
+
+
+def _publish_once(folder: Path) -> Published:
     entries, damaged, lines = [], [], []
     for path in sorted(folder.glob("*.json")):
         try:
@@ -102,12 +126,14 @@ def _is_others(path: Path, entry: Entry) -> bool:
 def _identity(entry: Entry) -> str:
     """What makes two entries the same row, run again: not the weights, not the source, not the seed."""
     stages = [(stage.plugin, stage.arguments) for stage in entry.defense.stages]
+    images = [entry.dataset.name, entry.dataset.split, entry.dataset.n]
+    order = [entry.dataset.order] if entry.dataset.order != "nested" else []
     return json.dumps(
         [
             entry.defense.label,
             stages,
             entry.classifier.name,
-            [entry.dataset.name, entry.dataset.split, entry.dataset.n],
+            [*images, *order],
             [entry.threat.norm, entry.threat.eps, entry.threat.input_shape],
             [entry.protocol.name, entry.protocol.version, entry.protocol.sha256],
         ],

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
-from collections.abc import Iterable
+import logging
+import threading
+from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from benchmark.containment import contained
 from benchmark.errors import BenchError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+SLOW_SECONDS = 10.0
+"""After so long an import is mentioned."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
@@ -89,16 +98,47 @@ class Registry(Generic[T]):
         return found
 
     def _load(self, path: str) -> type[T]:
-        module, _, attribute = path.partition(":")
+        return imported(path, what=self.kind)  # type: ignore[no-any-return]
+
+
+def imported(path: str, *, what: str) -> Any:
+    """What `module:attribute` names; whatever happens while the module is imported is one line.
+
+    Args:
+        path: `module:attribute`.
+        what: What a message calls it ("defense").
+
+    Raises:
+        BenchError: It is not of that form, is not there, or its module cannot be imported.
+    """
+    module, colon, attribute = path.partition(":")
+    names = [*module.split("."), attribute]
+    if not colon or not all(name.isidentifier() for name in names):
+        raise BenchError(f"{what} {path!r} is not understood: expected module:Class")
+    with contained(f"importing {what} {path!r}"), _said_when_slow(f"{what} {path!r}"):
         try:
-            found: type[T] = getattr(importlib.import_module(module), attribute)
+            found = importlib.import_module(module)
         except ImportError as error:
             raise BenchError(
-                f"{self.kind} {path!r} cannot be imported: {error}; expected module:Class, with the "
+                f"{what} {path!r} cannot be imported: {error}; expected module:Class, with the "
                 f"module installed or in the current folder"
             ) from error
-        except AttributeError as error:
+        except SyntaxError as error:
             raise BenchError(
-                f"module {module!r} has no {attribute!r}; expected module:Class"
+                f"{what} {path!r} cannot be imported: {error.msg}, {error.filename}, line {error.lineno}"
             ) from error
-        return found
+        if not hasattr(found, attribute):
+            raise BenchError(f"module {module!r} has no {attribute!r}; expected module:Class")
+        return getattr(found, attribute)
+
+
+@contextlib.contextmanager
+def _said_when_slow(what: str) -> Iterator[None]:
+    """Says what is being imported where that takes long, so that nobody thinks that nothing happens."""
+    timer = threading.Timer(SLOW_SECONDS, log.warning, ["still importing %s", what])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

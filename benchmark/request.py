@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
 from benchmark.configuration import refuse_arguments
-from benchmark.dataset import Dataset
+from benchmark.containment import contained
+from benchmark.dataset import Dataset, Order
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.job import MIXED
 from benchmark.protocol import Protocol
 from benchmark.shelf import DEFENSES
+from benchmark.slices import Slice
 from benchmark.threat import Threat
+from benchmark.yaml_values import read_yaml
 
 PRECISIONS = ("float32", "float64", MIXED)
 
@@ -36,6 +38,9 @@ class Request:
         threat: Such as `linf:8/255`; None for the model's, else the dataset's.
         protocol: A name, a YAML file, or a protocol.
         samples: How many images; None for the protocol's number.
+        order: Of which order of the dataset they are the first: `nested`, balanced over classes, or
+            `robustbench`, whose first n are RobustBench's.
+        slice: The part of them that this run works on, without an entry (`run_slice`); None for all.
         seed: Decides every draw.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
         batch_size: Rows in one forward pass at the most; None for what suits the device.
@@ -44,7 +49,8 @@ class Request:
         precision: `float32`, `float64`, or `mixed`: bfloat16 searches, float32 judges and attacks again what
             survived.
         runs: Where finished shards are kept.
-        weights: The defense's weights file; None for those that are found.
+        weights: The defense's weights: a path, `https://...[#sha256=...]` or `hf:org/name[@revision][/file]`;
+            None for those that are found.
     """
 
     defense: str | Defense
@@ -55,19 +61,23 @@ class Request:
     threat: str | Threat | None = None
     protocol: str | Protocol = "quick"
     samples: int | None = None
+    order: Order = "nested"
+    slice: Slice | None = None
     seed: int = 0
     device: str = "auto"
     batch_size: int | None = None
     workers: int | None = None
     precision: str = "float32"
     runs: Path = Path("runs")
-    weights: Path | None = None
+    weights: Path | str | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch_size", "workers"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BenchError(f"{name} is at least 1; got {value}")
+        if self.order not in ("nested", "robustbench"):
+            raise BenchError(f"order is nested or robustbench; got {self.order!r}")
         if self.precision not in PRECISIONS:
             raise BenchError(f"precision is {', '.join(PRECISIONS)}; got {self.precision!r}")
         if not 0 <= self.seed < 2**63:
@@ -100,20 +110,19 @@ def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
     """Reads `key=value` options; a value is what YAML makes of it (`4`, `.25`, `true`, `rt2`).
 
     Raises:
-        BenchError: One is not of that form, or its value is no plain one.
+        BenchError: One is not of that form, is given twice, or its value is no plain one.
     """
     arguments: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not key or not equals:
-            raise BenchError(f"--defense-arg {pair!r}: expected key=value, such as sigma=0.1")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BenchError(f"--defense-arg {pair!r}: the value is not understood") from error
+            raise BenchError(f"argument {pair!r}: expected key=value, such as sigma=0.1")
+        if key in arguments:
+            raise BenchError(f"argument {key!r} is given twice: {arguments[key]!r} and {text!r}")
+        value = read_yaml(text, where=f"argument {key!r}")
         if isinstance(value, dict):
             raise BenchError(
-                f"--defense-arg {pair!r}: a value is a number, a word, true, false or a list"
+                f"argument {pair!r}: a value is a number, a word, true, false or a list"
             )
         arguments[key] = value
     return arguments
@@ -137,5 +146,7 @@ def _by_stage(names: Sequence[str], arguments: Mapping[str, Any]) -> list[dict[s
 
 
 def _make(kind: type[Defense], arguments: Mapping[str, Any]) -> Defense:
-    refuse_arguments(arguments, kind, what=f"defense {kind.name!r}")
-    return kind(**arguments)
+    what = f"defense {kind.name!r}"
+    refuse_arguments(arguments, kind, what=what)
+    with contained(f"{what}: making it"):
+        return kind(**arguments)

@@ -114,5 +114,5 @@ class Result:
                 for rule, outcomes in values["outcomes"].items()
             }
             return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BenchError(f"{where}: not a record of schema {SCHEMA}: {error}") from error

@@ -1,10 +1,10 @@
-"""One evaluation from a request to an entry: prepare, plan, run, assemble."""
+"""One evaluation from a request to an entry: prepare, plan, run, assemble; or one slice of it."""
 
 from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -12,15 +12,19 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from benchmark.assembly import assemble
+from benchmark.classifiers.file import pinned_model
 from benchmark.crew import Crew
 from benchmark.entry import Entry
-from benchmark.evaluated import Evaluated, Subject
+from benchmark.errors import BenchError
+from benchmark.evaluated import Evaluated, Row, Subject
 from benchmark.numerics import default_workers, devices_like, fix_numerics, hardware
 from benchmark.plan import Subjects, make_plan, weakest_gradient
 from benchmark.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
+from benchmark.remote import pinned
 from benchmark.request import Request
 from benchmark.results import Result
 from benchmark.scheduler import Task, run_tasks, tasks_of
+from benchmark.slices import Slice
 from benchmark.store import Store
 
 
@@ -43,30 +47,107 @@ def run(request: Request, listener: Listener | None = None) -> Entry:
     Raises:
         BenchError: The request cannot be met as it stands, or a finished shard cannot be written.
     """
-    listener = listener or Listener()
+    if request.slice is not None:
+        raise BenchError(
+            f"slice {request.slice} makes shards and no entry: use run_slice, or run without a slice"
+        )
+    planned = _plan(request)
+    results = _run_all(planned, planned.tasks, listener or Listener())
+    return assemble(
+        Evaluated(
+            subject=_subject(planned.ready),
+            protocol=planned.ready.protocol,
+            rows=planned.rows,
+            results=results,
+            skipped=planned.skipped,
+            command=command_of(planned.ready),
+            environment=environment(planned.ready.device),
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sliced:
+    """What a slice of a run did, and what is still to be done.
+
+    Args:
+        label: The published name of the defense.
+        model: The classifier's name.
+        images: How many images were its own; none where there are more slices than shards.
+        shards: How many shards were, over all jobs.
+        total: How many shards the whole run has.
+        left: How many of them are not there yet.
+        waiting: The slices that they belong to.
+    """
+
+    label: str
+    model: str
+    images: int
+    shards: int
+    total: int
+    left: int
+    waiting: tuple[Slice, ...]
+
+
+def run_slice(request: Request, listener: Listener | None = None) -> Sliced:
+    """Does the shards of the request's slice that are not done; the whole run then finds them in `runs`.
+
+    Raises:
+        BenchError: The request cannot be met as it stands, has no slice, or a shard cannot be written.
+    """
+    if request.slice is None:
+        raise BenchError("run_slice needs a slice, such as Slice(2, 8)")
+    planned = _plan(request)
+    starts = {task.start: task.stop for task in planned.tasks}
+    own = request.slice.own(starts)
+    mine = [task for task in planned.tasks if task.start in own]
+    _run_all(planned, mine, listener or Listener())
+    left = [
+        task.start
+        for task in planned.tasks
+        if not planned.store.holds(task.job, task.start, task.stop)
+    ]
+    return Sliced(
+        label=planned.ready.label,
+        model=planned.ready.classifier.name,
+        images=sum(starts[start] - start for start in own),
+        shards=len(mine),
+        total=len(planned.tasks),
+        left=len(left),
+        waiting=tuple(part for part in request.slice.siblings() if part.own(starts) & set(left)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A request made ready, with all that is to be done for it."""
+
+    ready: Prepared
+    rows: tuple[Row, ...]
+    skipped: Mapping[str, str]
+    tasks: Sequence[Task]
+    store: Store
+
+
+def _plan(request: Request) -> _Planned:
     fix_numerics()
     ready = prepare(request)
     probe(ready)
     rows, skipped = make_plan(ready.protocol, subjects_of(ready))
     tasks = tasks_of(rows, len(ready.order), ready.protocol.shard_size)
+    return _Planned(ready, tuple(rows), skipped, tasks, Store(request.runs))
+
+
+def _run_all(
+    planned: _Planned, tasks: Sequence[Task], listener: Listener
+) -> dict[str, tuple[Result, ...]]:
     listener.on_plan(tasks)
-    results = run_tasks(
-        bench_of(ready),
+    return run_tasks(
+        bench_of(planned.ready),
         tasks,
-        Store(request.runs),
-        crew=crew_of(ready),
+        planned.store,
+        crew=crew_of(planned.ready),
         on_done=listener.on_done,
-    )
-    return assemble(
-        Evaluated(
-            subject=_subject(ready),
-            protocol=ready.protocol,
-            rows=tuple(rows),
-            results=results,
-            skipped=skipped,
-            command=command_of(ready),
-            environment=environment(ready.device),
-        )
     )
 
 
@@ -75,21 +156,31 @@ def command_of(ready: Prepared) -> str:
     request = ready.request
     options = {
         "defense": request.defense if isinstance(request.defense, str) else ready.label,
-        "model": ready.classifier.name,
-        "dataset": ready.dataset.name,
+        "model": _typed_model(ready),
+        "dataset": request.dataset if isinstance(request.dataset, str) else ready.dataset.name,
         "threat": str(ready.threat),
         "protocol": request.protocol if isinstance(request.protocol, str) else ready.protocol.name,
         "samples": len(ready.order),
         "seed": request.seed,
     }
+    if request.order != "nested":
+        options["order"] = request.order
     if request.precision != "float32":
         options["precision"] = request.precision
+    if request.weights is not None and [bool(at.weights) for at in ready.settings] == [True]:
+        options["weights"] = pinned(request.weights)
     words = ["bench", "run"]
     for name, value in options.items():
         words += [f"--{name}", str(value)]
     for key, value in request.defense_args.items():
         words += ["--defense-arg", f"{key}={value}"]
     return shlex.join(words)
+
+
+def _typed_model(ready: Prepared) -> str:
+    model = ready.request.model
+    is_file = isinstance(model, str) and model.startswith("file:")
+    return pinned_model(str(model)) if is_file else ready.classifier.name
 
 
 def environment(device: torch.device) -> dict[str, str]:
@@ -111,7 +202,7 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def crew_of(ready: Prepared) -> Crew:
-    """Who computes: as many processes as asked for, else one a core on the CPU, and one a GPU."""
+    """Who computes: as many workers as asked for, else one a core on the CPU, one a GPU."""
     devices = devices_like(ready.device, torch.cuda.device_count())
     return Crew(
         workers=ready.request.workers or default_workers(devices),
@@ -134,6 +225,8 @@ def subjects_of(ready: Prepared) -> Subjects:
         threat=ready.threat,
         precision=ready.request.precision,
         seed=ready.request.seed,
+        order=ready.request.order,
+        preparation=ready.dataset.preparation,
     )
 
 

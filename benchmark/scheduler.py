@@ -12,16 +12,18 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import torch
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
+from benchmark.containment import as_if_fresh, described
 from benchmark.crew import Crew, claim_number, unpacked
 from benchmark.dataset import pixels_sha256
 from benchmark.evaluated import Row
+from benchmark.interrupts import withheld_from_children
 from benchmark.job import Job
 from benchmark.memory import free_memory
 from benchmark.numerics import fix_numerics
@@ -85,10 +87,14 @@ def run_tasks(
         BenchError: A finished shard cannot be written.
     """
     done: dict[Task, Result] = {}
-    pixels = {(t.start, t.stop): _pixels(bench, t.start, t.stop) for t in tasks}
+
+    @cache  # images are decoded once a shard, and only where there is a result to compare them with
+    def pixels(start: int, stop: int) -> str:
+        return _pixels(bench, start, stop)
+
     for task in tasks:
         found = store.load(task.job, task.start, task.stop)
-        if found and found.pixels_sha256 == pixels[task.start, task.stop]:
+        if found and found.pixels_sha256 == pixels(task.start, task.stop):
             done[task] = found
             on_done(task, found, True)
     todo = [task for task in tasks if task not in done]
@@ -119,16 +125,17 @@ def perform(bench: Bench, task: Task, store: Store) -> Result:
     """
     try:
         sources = [store.images(job, task.start, task.stop) for job in task.needs]
-        result, images = run_shard(
-            bench,
-            task.job,
-            task.start,
-            task.stop,
-            sources=torch.cat(sources, dim=1) if sources else None,
-        )
-    except Exception as error:  # noqa: BLE001 (a crashed job is a named gap, and is run again next time)
+        with as_if_fresh(task.job.key, task.start):
+            result, images = run_shard(
+                bench,
+                task.job,
+                task.start,
+                task.stop,
+                sources=torch.cat(sources, dim=1) if sources else None,
+            )
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a crash is a named gap, and is tried again)
         log.debug("%s failed:\n%s", task.row.id, traceback.format_exc())
-        return _failed(task, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+        return _failed(task, described(error))
     store.save(task.job, result, images)
     return result
 
@@ -176,9 +183,10 @@ class _Race:
                     if stopped:
                         self.finish(task, stopped)
                     else:
-                        future = pool.submit(
-                            _perform_in_worker, str(self.blob), crew.workers, task, self.store
-                        )
+                        with withheld_from_children():
+                            future = pool.submit(
+                                _perform_in_worker, str(self.blob), crew.workers, task, self.store
+                            )
                         running[future] = task
                     waiting.remove(task)
                 if not running:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmark.attack import Attack
 from benchmark.classifier import Classifier
-from benchmark.dataset import Dataset, Split, pixels_sha256
+from benchmark.dataset import Dataset, Split, images_of, labels_of, pixels_sha256
 from benchmark.errors import BenchError
 from benchmark.job import MIXED, Job
 from benchmark.memory import Room
@@ -60,8 +60,8 @@ class Bench:
     def images(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """Clean images `(b, c, h, w)`, labels `(b,)` and indices `(b,)` of a shard, on the device."""
         indices = torch.tensor(self.order[start:stop])
-        x = self.dataset.images(self.split, indices).to(self.device, self.dtype)
-        y = self.dataset.labels(self.split)[indices].to(self.device)
+        x = images_of(self.dataset, self.split, indices).to(self.device, self.dtype)
+        y = labels_of(self.dataset, self.split)[indices].to(self.device)
         return x, y, indices.to(self.device)
 
     def victim_of(self, job: Job) -> Victim:

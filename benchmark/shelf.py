@@ -60,3 +60,20 @@ DATASETS.add(
 DATASETS.add("mnist", "benchmark.datasets.vision:MNIST", "28x28 grey, 10 classes")
 DATASETS.add("fashion_mnist", "benchmark.datasets.vision:FashionMNIST", "28x28 grey, 10 classes")
 DATASETS.add("cifar10", "benchmark.datasets.vision:CIFAR10", "32x32 colour, 10 classes")
+DATASETS.add("cifar100", "benchmark.datasets.vision:CIFAR100", "32x32 colour, 100 classes")
+DATASETS.add("svhn", "benchmark.datasets.vision:SVHN", "32x32 colour, 10 classes: house numbers")
+DATASETS.add(
+    "imagenette",
+    "benchmark.datasets.imagenette:Imagenette",
+    "224x224 colour, 10 classes of ImageNet",
+)
+DATASETS.add(
+    "tiny_imagenet",
+    "benchmark.datasets.tiny_imagenet:TinyImageNet",
+    "64x64 colour, 200 classes of ImageNet",
+)
+DATASETS.add(
+    "imagenet",
+    "benchmark.datasets.imagenet:ImageNet",
+    "224x224 colour (or as the model wants it), 1,000 classes; not downloaded",
+)

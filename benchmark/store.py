@@ -11,6 +11,7 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor
 
+from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.job import Job
@@ -50,18 +51,22 @@ class Store:
         if result.status is not Status.OK:
             raise ValueError("a failed result is not kept: it would never be tried again")
         about = self.folder / job.key[:2] / job.key / "job.json"
-        if not about.exists():
-            text = json.dumps(asdict(job), indent=2, sort_keys=True)
-            write_whole(about, f"{text}\n".encode())
+        text = f"{json.dumps(asdict(job), indent=2, sort_keys=True)}\n".encode()
+        if _bytes_of(about) != text:  # not there, or damaged
+            write_whole(about, text)
         payload = safetensors.torch.save(
             {"images": images.detach().cpu().contiguous()}, {"result": json.dumps(result.to_json())}
         )
         digest = hashlib.sha256(payload).hexdigest()
         write_whole(self.path(job, result.start, result.stop), f"{digest}\n".encode() + payload)
 
+    def holds(self, job: Job, start: int, stop: int) -> bool:
+        """Whether a finished shard's file is there, whole or damaged."""
+        return self.path(job, start, stop).is_file()
+
     def load(self, job: Job, start: int, stop: int) -> Result | None:
         """A finished shard's result; None where there is none, or a damaged one (which is logged)."""
-        found = self._read(self.path(job, start, stop))
+        found = self._read(job, start, stop)
         return found[0] if found else None
 
     def images(self, job: Job, start: int, stop: int) -> Tensor:
@@ -70,28 +75,60 @@ class Store:
         Raises:
             BenchError: There is no such shard.
         """
-        path = self.path(job, start, stop)
-        found = self._read(path)
+        found = self._read(job, start, stop)
         if found is None:
             raise BenchError(
-                f"expected a finished shard at {path}; run the same command again to make it"
+                f"expected a finished shard at {self.path(job, start, stop)}; run the same command again "
+                f"to make it"
             )
         return found[1]
 
-    def _read(self, path: Path) -> tuple[Result, Tensor] | None:
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
+    def _read(self, job: Job, start: int, stop: int) -> tuple[Result, Tensor] | None:
+        path = self.path(job, start, stop)
+        content = _bytes_of(path)
+        if content is None:
             return None
         digest, payload = content[:64], content[65:]
         if hashlib.sha256(payload).hexdigest().encode() != digest:
             log.warning("%s is damaged (its hash does not match); it is made again", path)
             return None
-        size = int.from_bytes(payload[:8], "little")
-        metadata = json.loads(payload[8 : 8 + size])["__metadata__"]
         try:
-            result = Result.from_json(json.loads(metadata["result"]), where=str(path))
+            result, images = _unpacked(payload, where=str(path))
         except BenchError as error:
             log.warning("%s; it is made again", error)
             return None
-        return result, safetensors.torch.load(payload)["images"]
+        if (result.job, result.start, result.stop) != (job.key, start, stop):
+            log.warning("%s is another job's shard; it is made again", path)
+            return None
+        return result, images
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    """The content of a file; None where there is none.
+
+    Raises:
+        BenchError: It is there and cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise BenchError(f"cannot read {path}: {error.strerror or error}; move it away") from error
+
+
+def _unpacked(payload: bytes, *, where: str) -> tuple[Result, Tensor]:
+    """Result and images out of a shard's bytes; their hash says that they are whole, not who wrote them.
+
+    Raises:
+        BenchError: They are not what `Store.save` writes.
+    """
+    try:
+        size = int.from_bytes(payload[:8], "little")
+        record = json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["result"])
+        images = safetensors.torch.load(payload)["images"]
+    except DAMAGED as error:
+        raise BenchError(f"{where} is no shard of purifybench ({type(error).__name__})") from error
+    if not isinstance(record, dict):
+        raise BenchError(f"{where} is no shard of purifybench (its record is no mapping)")
+    return Result.from_json(record, where=where), images

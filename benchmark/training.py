@@ -112,7 +112,7 @@ def train(
     record = _record(recipe, setting, options, so_far, out)
     text = _one_point_a_line(json.dumps(record, indent=2, allow_nan=False)) + "\n"
     write_whole(out.with_suffix(".json"), text.encode())
-    checkpoint_path(out).unlink()
+    checkpoint_path(out).unlink(missing_ok=True)  # the same command at the same time may have
     return out
 
 

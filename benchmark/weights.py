@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import sys
 from pathlib import Path
 
-import platformdirs
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
+from benchmark.folders import weights_folder
+from benchmark.manifest import plugin_weights, weights_beside
+from benchmark.remote import file_sha256, local_file
+from benchmark.transfer import is_web_page
 
-_APP = "purifybench"
 _LONGEST = 64
 
 
@@ -30,45 +30,53 @@ def file_name(*, label: str, classifier: str, dataset: str) -> str:
     return "--".join(_sanitised(part) for part in parts) + ".safetensors"
 
 
-def weights_folder() -> Path:
-    """The user's folder of trained weights: `$BENCH_WEIGHTS`, else one in the platform's cache."""
-    chosen = os.environ.get("BENCH_WEIGHTS")
-    return Path(chosen) if chosen else platformdirs.user_cache_path(_APP) / "weights"
-
-
 def default_weights_path(*, label: str, classifier: str, dataset: str) -> Path:
     """Where `bench train` writes weights unless told otherwise."""
     return weights_folder() / file_name(label=label, classifier=classifier, dataset=dataset)
 
 
 def find_weights(
-    defense_class: type, *, label: str, classifier: str, dataset: str, explicit: Path | None = None
+    defense_class: type,
+    *,
+    label: str,
+    classifier: str,
+    dataset: str,
+    explicit: Path | str | None = None,
 ) -> Path | None:
     """The weights of a defense for one classifier and dataset.
 
     Args:
-        defense_class: The plugin; weights that ship with it lie in `weights/` beside its module's file.
+        defense_class: The plugin; weights that ship with it, and the manifest of those that are downloaded, lie
+            in `weights/` beside its module's file.
         label: The defense's label, such as `atop[digits]`.
         classifier: The classifier's name.
         dataset: The dataset's name.
-        explicit: A file that the user named; it is then the only one considered.
+        explicit: What the user named, a path, a URL or a file of the Hub; it is then the only one considered.
 
     Returns:
-        The file named, else the shipped one, else the user's own; None where there is none.
+        The file named, else the shipped one, else the manifest's, else the user's own; None where there is
+        none.
 
     Raises:
-        BenchError: The file that the user named does not exist.
+        BenchError: What the user named, or a manifest lists, does not exist, cannot be had or has changed.
     """
+    what = f"the weights {label} for {classifier}"
     if explicit is not None:
-        if not explicit.is_file():
-            raise BenchError(f"there is no weights file {str(explicit)!r}; give an existing file")
-        return explicit
+        return local_file(explicit, what=what, accept=_refuse_unreadable)
     name = file_name(label=label, classifier=classifier, dataset=dataset)
-    places = [weights_folder() / name]
-    source = getattr(sys.modules.get(defense_class.__module__), "__file__", None)
-    if source is not None:
-        places.insert(0, Path(source).parent / "weights" / name)
-    return next((place for place in places if place.is_file()), None)
+    listed = plugin_weights(
+        defense_class,
+        "defense",
+        label=label,
+        dataset=dataset,
+        classifier=classifier,
+        accept=_refuse_unreadable,
+    )
+    if listed is not None:
+        return listed
+    beside = weights_beside(defense_class)
+    places = [beside / name] if beside else []
+    return next((place for place in [*places, weights_folder() / name] if place.is_file()), None)
 
 
 def load_safetensors(
@@ -84,14 +92,14 @@ def load_safetensors(
     Raises:
         BenchError: The file is missing, truncated, or of another kind.
     """
-    if refuse_foreign(path).startswith((b"\x80", b"PK")):
+    if is_pickle(refuse_foreign(path)):
         raise BenchError(
             f"weights {str(path)!r} are a pickle, not safetensors; convert them with "
             f"safetensors.torch.save_file(state_dict, ...)"
         )
     try:
         tensors = load_file(path)
-    except SafetensorError as error:
+    except DAMAGED as error:
         raise BenchError(
             f"weights {str(path)!r} are no whole safetensors file ({error}); make or download them again"
         ) from error
@@ -108,15 +116,23 @@ def refuse_foreign(path: Path) -> bytes:
         raise BenchError(f"there is no weights file {str(path)!r}; give an existing file")
     with path.open("rb") as file:
         first = file.read(512)
-    head = first.lstrip().lower()
-    if not head:
+    if not first.strip():
         raise BenchError(f"weights {str(path)!r} are empty; make or download them again")
-    if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+    if is_web_page(first):
         raise BenchError(
             f"weights {str(path)!r} are a web page, as a failed download leaves it; delete it and "
             f"download the weights again"
         )
     return first
+
+
+def is_pickle(first: bytes) -> bool:
+    """Whether a file that begins so is what `torch.save` writes: a pickle, or a zip archive with one.
+
+    Safetensors begin with the length of a JSON header, whose bytes may be anything, a pickle's among them; the
+    header itself then begins at the ninth.
+    """
+    return first.startswith((b"\x80", b"PK")) and first[8:9] != b"{"
 
 
 def save_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -127,8 +143,11 @@ def save_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)
+
+
+def _refuse_unreadable(path: Path) -> None:
+    load_safetensors(path)
 
 
 def _placed(tensor: Tensor, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:

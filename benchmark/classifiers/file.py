@@ -1,25 +1,27 @@
-"""Classifiers out of a file: `file:PATH@ARCHITECTURE`."""
+"""Classifiers out of a file, here, of the Hub, or under a URL: `file:PATH@ARCHITECTURE`."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.names import CLASSIFIERS, unknown_classifier
+from benchmark.classifiers.names import CLASSIFIERS, file_parts, unknown_classifier
 from benchmark.classifiers.state import fitted, load_state
-from benchmark.classifiers.zoo import zoo_network
+from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
+from benchmark.containment import contained
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
+from benchmark.registry import imported
+from benchmark.remote import local_file, pinned
 from benchmark.weights import sha256_of
 
 FORM = (
-    "file:PATH@ARCHITECTURE, where the architecture is a classifier's name (digits-cnn, standard-r18, a "
-    "RobustBench model) or module:callable"
+    "file:PATH@ARCHITECTURE (or a URL, or hf:org/name, in the place of PATH), where the architecture is a "
+    "classifier's name (digits-cnn, standard-r18, a RobustBench model) or module:callable"
 )
 
 
@@ -29,8 +31,9 @@ def load_file(
     """A classifier whose weights are in a file: safetensors, else a pickle read as data alone.
 
     Args:
-        text: `file:PATH@ARCHITECTURE`: the name of a classifier whose network it has, or `module:callable` of a
-            callable that makes the network without arguments (images in [0, 1] to logits).
+        text: `file:PATH@ARCHITECTURE`: a path, a URL or `hf:org/name...`, and the name of a classifier whose
+            network it has, or `module:callable` of a callable that makes the network without arguments (images
+            in [0, 1] to logits).
         dataset: The task, whose shape and classes the network must have.
         device: Where it is put.
         dtype: Of its weights.
@@ -39,14 +42,12 @@ def load_file(
         BenchError: The form is wrong, the file is missing or damaged or would run code, or the network is
             another one.
     """
-    path_text, at, architecture = text.removeprefix("file:").rpartition("@")
-    if not at or not path_text or not architecture:
+    path_text, architecture = file_parts(text)
+    if not path_text:
         raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
-    path = Path(path_text).expanduser()
-    state = load_state(path)
+    path = local_file(path_text, what=f"the weights {path_text!r}", accept=_refuse_unreadable)
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
-        network = _network(architecture, dataset)
-    network = fitted(network, state, path)
+        network = _network(architecture, dataset, path)
     classifier = Classifier(
         network,
         name=f"{path.stem}@{architecture.replace(':', '.')}",
@@ -57,24 +58,47 @@ def load_file(
     return classifier.to(device=device, dtype=dtype)
 
 
-def _network(architecture: str, dataset: Dataset) -> nn.Module:
+def _network(architecture: str, dataset: Dataset, path: Path) -> nn.Module:
+    """The network with the file's weights."""
+    state = load_state(path)
     if architecture in CLASSIFIERS.paths():
-        return CLASSIFIERS.get(architecture)().network()
-    if ":" not in architecture:
-        found = resolve(architecture, dataset.name)
-        if found is None:
-            raise unknown_classifier(architecture, dataset.name)
-        return zoo_network(found)
-    module, _, attribute = architecture.partition(":")
+        return fitted(CLASSIFIERS.get(architecture)().network(), state, path)
+    if ":" in architecture:
+        return fitted(_brought(architecture), state, path)
+    found = resolve(architecture, dataset.name)
+    if found is None:
+        raise unknown_classifier(architecture, dataset.name)
     try:
-        network = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise BenchError(
-            f"architecture {architecture!r} cannot be made ({error}); expected {FORM}"
-        ) from error
+        return fitted(zoo_network(found), state, path)
+    except (
+        BenchError
+    ) as error:  # not its own state dict, but perhaps a checkpoint as RobustBench keeps it
+        if found.is_ensemble:
+            raise
+        try:
+            return zoo_network_of(found, [path])
+        except BenchError:
+            raise error from None
+
+
+def _brought(architecture: str) -> nn.Module:
+    """What the user's `module:callable` makes."""
+    make = imported(architecture, what="architecture")
+    with contained(f"architecture {architecture!r}; expected {FORM}; making it"):
+        network = make()
     if not isinstance(network, nn.Module):
         raise BenchError(f"architecture {architecture!r} made no torch.nn.Module; expected {FORM}")
     return network
+
+
+def pinned_model(text: str) -> str:
+    """The same `file:PATH@ARCHITECTURE`, so that it names the same weights for ever."""
+    path_text, architecture = file_parts(text)
+    return f"file:{pinned(path_text)}@{architecture}"
+
+
+def _refuse_unreadable(path: Path) -> None:
+    load_state(path)
 
 
 def _refuse_other_task(classifier: Classifier, dataset: Dataset) -> None:

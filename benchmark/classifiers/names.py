@@ -5,7 +5,14 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from benchmark.classifiers.zoo_names import CLASSES, resolve, zoo_models
+from benchmark.classifiers.zoo_names import (
+    CLASSES,
+    ZooModel,
+    has_model,
+    is_norm,
+    resolve,
+    zoo_models,
+)
 from benchmark.errors import BenchError
 from benchmark.registry import Registry
 
@@ -62,9 +69,15 @@ def classifier_names(dataset: str) -> list[str]:
     return [*own, *added, *(model.name for model in zoo_models(dataset))]
 
 
-def classifier_note(name: str) -> str:
-    """One line about a classifier, for a listing."""
-    return CLASSIFIERS.note(name) if name in _DATASETS else ""
+def classifier_note(name: str, dataset: str = "") -> str:
+    """One line about a classifier, for a listing; the dataset says which model of the zoo is meant."""
+    if name in _DATASETS:
+        return CLASSIFIERS.note(name)
+    found = _zoo_model(name, dataset)
+    if found is None:
+        return ""
+    threat = _THREATS.get((dataset, found.norm), "")
+    return f"{found.note()}{f'; {threat}' if threat else ''}"
 
 
 def unknown_classifier(name: str, dataset: str) -> BenchError:
@@ -88,10 +101,40 @@ def home_of(name: str) -> str | None:
         return _DATASETS[name]
     if ":" in name:
         return None
-    return next((dataset for dataset in CLASSES if resolve(name, dataset)), None)
+    exact = [dataset for dataset in CLASSES if has_model(name, dataset)]
+    return next((dataset for dataset in exact or CLASSES if resolve(name, dataset)), None)
 
 
 def threat_of(name: str, dataset: str) -> str:
     """The threat that a RobustBench model was made for, such as `l2:0.5`; empty where the name does not say."""
-    found = resolve(name, dataset) if name not in _DATASETS and ":" not in name else None
+    found = _zoo_model(name, dataset)
     return _THREATS.get((dataset, found.norm), "") if found else ""
+
+
+def preparation_of(name: str, dataset: str) -> str:
+    """How images are prepared for a RobustBench model, as `Dataset.prepared_for` takes it.
+
+    `file:PATH@ARCHITECTURE` is prepared for as its architecture is. Empty where the name does not say.
+
+    Raises:
+        BenchError: Several RobustBench models begin with that name.
+    """
+    architecture = file_parts(name)[1] if name.startswith("file:") else name
+    found = _zoo_model(architecture, dataset)
+    return found.preparation if found else ""
+
+
+def file_parts(text: str) -> tuple[str, str]:
+    """Path and architecture out of `file:PATH@ARCHITECTURE`; both empty where that is not its form.
+
+    The architecture may be a RobustBench name with its norm: `file:PATH@Standard@L2`.
+    """
+    path, _, architecture = text.removeprefix("file:").rpartition("@")
+    before, _, model = path.rpartition("@")
+    if before and is_norm(architecture):
+        path, architecture = before, f"{model}@{architecture}"
+    return (path, architecture) if path and architecture else ("", "")
+
+
+def _zoo_model(name: str, dataset: str) -> ZooModel | None:
+    return resolve(name, dataset) if name not in _DATASETS and ":" not in name else None

@@ -10,9 +10,9 @@ from benchmark.classifiers.networks import SmallCNN, SmallConv, SmallMLP
 from benchmark.classifiers.source import ClassifierSource
 from benchmark.classifiers.training_recipe import AdversarialRecipe, ClassifierRecipe
 from benchmark.errors import BenchError
+from benchmark.manifest import plugin_weights
 from benchmark.recipe import Recipe
 
-SHIPPED = Path(__file__).parent / "weights"
 _DIGITS = (1, 8, 8)
 _MNIST = (1, 28, 28)
 
@@ -25,10 +25,10 @@ class _Small(ClassifierSource):
     shift = 1
 
     def weights(self, folder: Path) -> Path:
-        """The shipped file."""
+        """The shipped file, as the manifest lists it."""
         del folder
-        shipped = SHIPPED / f"{self.name}.safetensors"
-        if not shipped.is_file():
+        shipped = plugin_weights(_Small, "classifier", label=self.name, dataset=self.dataset)
+        if shipped is None:
             raise BenchError(
                 f"classifier {self.name!r} lacks the weights that ship with it; install again, or train it "
                 f"(bench train --classifier {self.name} --dataset {self.dataset} --out FILE.safetensors) "

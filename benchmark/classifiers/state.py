@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
-from benchmark.weights import load_safetensors, refuse_foreign
+from benchmark.weights import is_pickle, load_safetensors, refuse_foreign
 
 _WRAPPINGS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "model.", "_orig_mod.", "network.")
@@ -28,7 +28,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
     Raises:
         BenchError: The file is missing, truncated, no weights at all, or would run code.
     """
-    if not refuse_foreign(path).startswith((b"\x80", b"PK")):
+    if not is_pickle(refuse_foreign(path)):
         return load_safetensors(path)
     found = load_checkpoint(path)
     for wrapping in _WRAPPINGS:
@@ -57,7 +57,7 @@ def load_checkpoint(path: Path) -> Any:
             f"weights {str(path)!r} are refused: the pickle holds more than tensors and plain data and "
             f"could run code, or it is damaged; save the plain state dict as safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise BenchError(
             f"weights {str(path)!r} are damaged ({_first_line(error)}); make or download them again"
         ) from error

@@ -1,40 +1,79 @@
-"""The names in the RobustBench zoo, read out of its source without importing it (and so without torch)."""
+"""The names in the RobustBench zoo, resolved without importing it (and so without torch)."""
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
+from benchmark.classifiers.zoo_source import Row, registered, rows, torchvision_url
 from benchmark.errors import BenchError
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
 """The zoo's datasets with their numbers of classes."""
 
-ALIASES = {("cifar10", "Gowal2021"): "Gowal2021Improving_28_10_ddpm_100m"}
-"""Short names that stand for one of several models: the row with which the AToP paper compares."""
+
+class Alias(NamedTuple):
+    """A short name that stands for one of several models."""
+
+    model: str
+    why: str
+
+
+_ATOP = "the WRN-28-10 of that paper: the architecture of AToP's comparisons (its Tables 2 to 5)"
+ALIASES = {
+    ("cifar10", "Gowal2021"): Alias("Gowal2021Improving_28_10_ddpm_100m", _ATOP),
+    ("cifar10", "Gowal2021Improving"): Alias("Gowal2021Improving_28_10_ddpm_100m", _ATOP),
+    ("cifar10", "Gowal2020"): Alias("Gowal2020Uncovering_28_10_extra", _ATOP),
+    ("cifar10", "Rebuffi2021"): Alias("Rebuffi2021Fixing_28_10_cutmix_ddpm", _ATOP),
+    ("cifar10", "Rebuffi2021Fixing"): Alias("Rebuffi2021Fixing_28_10_cutmix_ddpm", _ATOP),
+    ("cifar10", "Pang2022"): Alias("Pang2022Robustness_WRN28_10", _ATOP),
+    ("cifar10", "Pang2022Robustness"): Alias("Pang2022Robustness_WRN28_10", _ATOP),
+    ("cifar10", "Cui2023"): Alias("Cui2023Decoupled_WRN-28-10", _ATOP),
+    ("cifar10", "Wang2023"): Alias("Wang2023Better_WRN-28-10", _ATOP),
+    ("cifar10", "Wang2023Better"): Alias("Wang2023Better_WRN-28-10", _ATOP),
+    ("cifar10", "Sehwag2021"): Alias(
+        "Sehwag2021Proxy", "the WRN-34-10, whose RobustBench name says nothing else"
+    ),
+    ("cifar100", "Rebuffi2021"): Alias("Rebuffi2021Fixing_28_10_cutmix_ddpm", _ATOP),
+    ("cifar100", "Rebuffi2021Fixing"): Alias("Rebuffi2021Fixing_28_10_cutmix_ddpm", _ATOP),
+    ("cifar100", "Pang2022"): Alias("Pang2022Robustness_WRN28_10", _ATOP),
+    ("cifar100", "Pang2022Robustness"): Alias("Pang2022Robustness_WRN28_10", _ATOP),
+    ("cifar100", "Cui2023"): Alias("Cui2023Decoupled_WRN-28-10", _ATOP),
+    ("cifar100", "Wang2023"): Alias("Wang2023Better_WRN-28-10", _ATOP),
+    ("cifar100", "Wang2023Better"): Alias("Wang2023Better_WRN-28-10", _ATOP),
+}
+"""Short names that stand for one of several models, each with its reason."""
 
 _NORMS = {"linf": "Linf", "l2": "L2", "common_corruptions": "corruptions"}
 """RobustBench's threat models by the name of their table in its source, the first preferred."""
+_TORCHVISION = {"Standard_R50": "ResNet50_Weights"}
+"""Models whose weights are torchvision's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class ZooModel:
-    """One model of the zoo.
+    """One model of the zoo; its checkpoints are on Google Drive, or its one file has a URL.
 
     Args:
         model: RobustBench's name.
         dataset: `cifar10`, `cifar100` or `imagenet`.
         norm: RobustBench's threat model: `Linf`, `L2` or `corruptions`.
-        drive_ids: Google Drive's ids of its checkpoints, several for an ensemble; empty where it has none.
+        drive_ids: Google Drive's ids of its checkpoints, several for an ensemble.
+        url: Where its file is, for a model of timm or torchvision.
+        timm: The name under which RobustBench registers it with timm; empty for all others.
+        preparation: What is done to ImageNet images for it, as `Dataset.prepared_for` takes it; empty for the
+            dataset's own way.
     """
 
     model: str
     dataset: str
     norm: str
-    drive_ids: tuple[str, ...]
+    drive_ids: tuple[str, ...] = ()
+    url: str = ""
+    timm: str = ""
+    preparation: str = ""
 
     @property
     def name(self) -> str:
@@ -44,7 +83,7 @@ class ZooModel:
     def files(self, folder: Path) -> list[Path]:
         """Where its checkpoints lie under a data folder: RobustBench's own layout under `models`."""
         place = folder / "models" / self.dataset / self.norm
-        if len(self.drive_ids) == 1 and not self.is_ensemble:
+        if not self.is_ensemble:
             return [place / f"{self.model}.pt"]
         return [place / f"{self.model}.pt_m{i}.pt" for i in range(len(self.drive_ids))]
 
@@ -53,25 +92,51 @@ class ZooModel:
         """Whether it has several checkpoints."""
         return len(self.drive_ids) > 1
 
+    @property
+    def is_torchvision(self) -> bool:
+        """Whether its weights are torchvision's own."""
+        return self.model in _TORCHVISION
+
+    def note(self) -> str:
+        """One line for a listing: its threat, its parts, and how images are prepared for it."""
+        short = [
+            key[1]
+            for key, alias in ALIASES.items()
+            if (key[0], alias.model) == (self.dataset, self.model) and self.norm == "Linf"
+        ]
+        parts = [
+            f"RobustBench, {self.norm}",
+            f"{len(self.drive_ids)} checkpoints" if self.is_ensemble else "",
+            "weights by URL" if self.url else "",
+            f"images by {self.preparation}" if self.preparation else "",
+            f"short: {', '.join(short)}" if short else "",
+        ]
+        return "; ".join(part for part in parts if part)
+
 
 def zoo_models(dataset: str) -> list[ZooModel]:
-    """The models for a dataset that have a checkpoint, Linf first; empty for a dataset unknown to the zoo."""
-    return [model for model in _all_models(dataset) if model.drive_ids]
+    """The models for a dataset, Linf first; empty for a dataset unknown to the zoo."""
+    return list(_all_models(dataset))
 
 
 def resolve(name: str, dataset: str) -> ZooModel | None:
-    """The model that a name stands for: exact, else an alias, else a unique prefix; `NAME@L2` picks the norm.
+    """The model that a name stands for: exact, else an alias, else a unique beginning.
 
-    Without `@`, an exact name found under several norms is the Linf one. None where nothing has that name.
+    `NAME@L2` picks the norm; without `@`, an exact name found under several norms is the Linf one.
+    `@corruptions_3d` is `@corruptions`, whose models it tests on both. None where nothing is called so.
 
     Raises:
-        BenchError: Several models begin with that name, or it has no checkpoint.
+        BenchError: Several models begin with that name, or its files are nowhere to be had.
     """
     wanted, _, norm = name.partition("@")
-    models = [m for m in _all_models(dataset) if not norm or m.norm.lower() == norm.lower()]
-    wanted = ALIASES.get((dataset, wanted), wanted)
-    exact = [m for m in models if m.model == wanted]
-    found = exact or [m for m in models if wanted and m.model.startswith(wanted)]
+    norm = norm.lower().removesuffix("_3d")
+    models = [m for m in _all_models(dataset) if norm in ("", m.norm.lower())]
+    alias = ALIASES.get((dataset, wanted))
+    found = (
+        [m for m in models if m.model == wanted]
+        or [m for m in models if alias and m.model == alias.model]
+        or [m for m in models if wanted and m.model.startswith(wanted)]
+    )
     names = sorted({m.model for m in found})
     if not names:
         return None
@@ -80,44 +145,47 @@ def resolve(name: str, dataset: str) -> ZooModel | None:
             f"{name!r} is the beginning of several RobustBench models for {dataset}: "
             f"{', '.join(names)}; give one of them in full"
         )
-    if not found[0].drive_ids:
+    if not found[0].drive_ids and not found[0].url:
         raise BenchError(
-            f"RobustBench lists {names[0]!r} for {dataset} without a checkpoint of its own; take "
-            f"another model, or load your copy as file:PATH@module:callable"
+            f"RobustBench lists {names[0]!r} for {dataset} without a checkpoint; take another model, or "
+            f"load your copy as file:PATH@{names[0]}"
         )
     return found[0]
 
 
+def is_norm(text: str) -> bool:
+    """Whether `NAME@text` picks one of RobustBench's threat models."""
+    return text.lower().removesuffix("_3d") in {norm.lower() for norm in _NORMS.values()}
+
+
+def has_model(name: str, dataset: str) -> bool:
+    """Whether a dataset has a model of exactly that name, or an alias of that name."""
+    wanted = name.partition("@")[0]
+    return (dataset, wanted) in ALIASES or any(m.model == wanted for m in _all_models(dataset))
+
+
 @lru_cache(maxsize=8)
 def _all_models(dataset: str) -> tuple[ZooModel, ...]:
-    """Every entry of RobustBench's tables for a dataset, in their order."""
-    spec = find_spec("robustbench")
-    if dataset not in CLASSES or spec is None or not spec.submodule_search_locations:
+    """Every row of RobustBench's tables for a dataset, in their order."""
+    if dataset not in CLASSES:
         return ()
-    source = Path(next(iter(spec.submodule_search_locations))) / "model_zoo" / f"{dataset}.py"
-    if not source.is_file():
-        return ()
-    tables: dict[str, list[ZooModel]] = {}
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        match node:
-            case ast.Assign(
-                targets=[ast.Name(id=table)], value=ast.Call(args=[ast.List(elts=rows)])
-            ) if table in _NORMS:
-                tables[table] = [m for row in rows for m in _model(row, dataset, _NORMS[table])]
-    return tuple(model for table in _NORMS for model in tables.get(table, []))
+    return tuple(_model(row, dataset) for row in rows(dataset))
 
 
-def _model(row: ast.expr, dataset: str, norm: str) -> list[ZooModel]:
-    """The model of a row `("name", {"gdrive_id": ...})`; none where a row looks otherwise."""
-    match row:
-        case ast.Tuple(elts=[ast.Constant(value=str(name)), ast.Dict(keys=keys, values=values)]):
-            pass
-        case _:
-            return []
-    ids: tuple[str, ...] = ()
-    for key, value in zip(keys, values, strict=True):
-        if isinstance(key, ast.Constant) and key.value == "gdrive_id":
-            found = ast.literal_eval(value)
-            listed = found if isinstance(found, list) else [found]
-            ids = tuple(str(drive_id) for drive_id in listed if drive_id)
-    return [ZooModel(name, dataset, norm, ids)]
+def _model(row: Row, dataset: str) -> ZooModel:
+    norm = _NORMS[row.table]
+    timm = f"{row.name.lower().replace('-', '_')}_{dataset}_{norm.lower()}"
+    entry = registered().get(timm)
+    if entry is not None:
+        # on CIFAR images are taken as they are, whatever timm's configuration says
+        preparation = entry.preparation if dataset == "imagenet" else ""
+        return ZooModel(row.name, dataset, norm, url=entry.url, timm=timm, preparation=preparation)
+    enum = "" if row.drive_ids else _TORCHVISION.get(row.name, "")
+    return ZooModel(
+        row.name,
+        dataset,
+        norm,
+        row.drive_ids,
+        url=torchvision_url(enum) if enum else "",
+        preparation=row.preparation,
+    )

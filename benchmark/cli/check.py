@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import device_option, model_option, task_options
+from benchmark.cli.options import device_option, model_option, task_options, weights_option
+from benchmark.cli.progress import RunProgress
 
 if TYPE_CHECKING:
     from benchmark.checks import CheckOutcome
@@ -28,11 +28,7 @@ if TYPE_CHECKING:
 @model_option(multiple=False)
 @task_options
 @device_option
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    help="The defense's weights; default: those shipped or trained.",
-)
+@weights_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def check_command(**options: Any) -> int:
     """Check that DEFENSE keeps the contract of a defense.
@@ -50,7 +46,8 @@ def check_command(**options: Any) -> int:
         defense_args=parse_arguments(options["defense_args"]),
         **{name: options[name] for name in names},
     )
-    outcomes = check_request(request)
+    with RunProgress(f"check {options['defense']}"):
+        outcomes = check_request(request)
     if options["as_json"]:
         _print_json(outcomes)
     else:

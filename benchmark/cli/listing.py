@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from benchmark.classifiers.names import classifier_names, classifier_note
 from benchmark.errors import BenchError
+from benchmark.folders import data_folder, weights_folder
 from benchmark.protocol import load_protocol, protocol_names
 from benchmark.registry import Registry
 from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
@@ -18,7 +19,7 @@ from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
 
 @click.group("list")
 def list_group() -> None:
-    """List defenses, attacks, models, datasets or protocols."""
+    """List defenses, attacks, models, datasets, protocols or folders."""
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
@@ -72,6 +73,20 @@ def list_protocols(*, as_json: bool) -> None:
     _show(rows, as_json=as_json)
 
 
+@list_group.command("folders")
+@json_option
+def list_folders(*, as_json: bool) -> None:
+    """Where downloads and trained weights are kept, and what names another place."""
+    from huggingface_hub import constants  # here because it is slower than all other lists
+
+    rows = [
+        {"name": "data", "where": str(data_folder()), "set by": "--data, BENCH_DATA"},
+        {"name": "weights", "where": str(weights_folder()), "set by": "BENCH_WEIGHTS"},
+        {"name": "hub", "where": constants.HF_HUB_CACHE, "set by": "HF_HUB_CACHE, HF_HOME"},
+    ]
+    _show(rows, as_json=as_json)
+
+
 @list_group.command("models")
 @click.option("--dataset", metavar="NAME", help="Only those for one dataset.")
 @json_option
@@ -79,7 +94,7 @@ def list_models(*, dataset: str | None, as_json: bool) -> None:
     """Classifiers, by the name that --model takes: this project's, and the RobustBench zoo."""
     chosen = [dataset] if dataset else DATASETS.names()
     rows = [
-        {"name": name, "dataset": of, "what": classifier_note(name) or "RobustBench zoo"}
+        {"name": name, "dataset": of, "what": classifier_note(name, of)}
         for of in chosen
         for name in classifier_names(of)
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -13,9 +15,15 @@ import click
 from benchmark.cli.check import check_command, selftest_command
 from benchmark.cli.estimate import estimate_command
 from benchmark.cli.listing import list_group
+from benchmark.cli.manifest import manifest_command
 from benchmark.cli.run import run_command
 from benchmark.cli.train import train_command
+from benchmark.containment import exits_raised
 from benchmark.errors import BenchError
+from benchmark.interrupts import INTERRUPTED, MESSAGE
+from benchmark.names import plain
+
+log = logging.getLogger(__name__)
 
 HELP = """Evaluates adversarial purification: defenses that clean an image before a frozen classifier sees it.
 
@@ -65,6 +73,7 @@ bench.add_command(train_command)
 bench.add_command(list_group)
 bench.add_command(check_command)
 bench.add_command(selftest_command)
+bench.add_command(manifest_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,25 +86,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     if here not in sys.path:
         sys.path.append(here)  # so that module:Class finds a file of the current folder
     try:
-        status = bench.main(args=argv, prog_name="bench", standalone_mode=False)
+        _refuse_unreadable(sys.argv[1:] if argv is None else argv)
+        with exits_raised():
+            status = bench.main(args=argv, prog_name="bench", standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except click.exceptions.Abort:
-        return _interrupted()
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return _interrupted()
     except click.ClickException as error:
         error.show()
         return 2
     except BenchError as error:
-        click.echo(f"bench: {' '.join(str(error).split())}", err=True)
-        return 2
+        return _refused(str(error))
     except BrokenPipeError:
+        _close_stdout()  # who reads our output has seen enough of it
         return 0
+    except OSError as error:
+        log.debug("", exc_info=True)
+        return _refused(
+            f"{error}; mend that, and give the same command again (bench -v shows where)"
+        )
+    except SystemExit as error:  # nothing of ours does that
+        if isinstance(error.__context__, BrokenPipeError):  # click does, where it meets one
+            _close_stdout()
+            return 0
+        log.debug("", exc_info=True)
+        return _refused(
+            f"a plugin ended the program: sys.exit({error.code!r}) (bench -v shows where)"
+        )
+
+
+def _refuse_unreadable(argv: Sequence[str]) -> None:
+    """Refuses what no file of ours can say: bytes that are no text."""
+    for word in argv:
+        if "\0" in word or any("\ud800" <= c <= "\udfff" for c in word):
+            raise BenchError(f"{word!r} is no text (UTF-8); give the file another name")
+
+
+def _refused(reason: str) -> int:
+    click.echo(f"bench: {plain(reason)}", err=True)
+    return 2
+
+
+def _close_stdout() -> None:
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _interrupted() -> int:
-    click.echo(
-        "bench: interrupted; what was finished is kept, the same command goes on from there",
-        err=True,
-    )
-    return 130
+    click.echo(MESSAGE, err=True)
+    return INTERRUPTED

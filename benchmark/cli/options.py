@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,8 +27,36 @@ def model_option(*, multiple: bool) -> Callable[[F], F]:
         multiple=multiple,
         metavar="NAME",
         help="The frozen classifier: a name (bench list models), a RobustBench name or a short one "
-        "(Gowal2021), or file:PATH@ARCHITECTURE. Default: the dataset's own.",
+        "(Gowal2021), or file:PATH@ARCHITECTURE, with a URL or hf:org/name in the place of PATH. "
+        "Default: the dataset's own.",
     )
+
+
+def weights_option(function: F) -> F:
+    """`--weights`."""
+    return click.option(
+        "--weights",
+        metavar="FILE|URL|hf:ORG/NAME",
+        help="The defense's weights (safetensors): a path, https://...[#sha256=...], or "
+        "hf:org/name[@revision][/file]. Default: those shipped, listed or trained.",
+    )(function)
+
+
+def _go_offline(context: click.Context, option: click.Parameter, value: bool) -> None:
+    """Forbids downloads to this process and its children until the command is over."""
+    del option
+    if not value:
+        return
+    for name in ("BENCH_OFFLINE", "HF_HUB_OFFLINE"):
+        before = os.environ.get(name)
+        os.environ[name] = "1"
+        context.call_on_close(functools.partial(_restore, name, before))
+
+
+def _restore(name: str, value: str | None) -> None:
+    os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
 
 
 def task_options(function: F) -> F:
@@ -42,6 +72,13 @@ def task_options(function: F) -> F:
             type=click.Path(path_type=Path),
             metavar="DIR",
             help="Where datasets and classifiers are. Default: $BENCH_DATA, else a cache folder.",
+        ),
+        click.option(
+            "--offline",
+            is_flag=True,
+            expose_value=False,
+            callback=_go_offline,
+            help="Download nothing; say what is missing and where it belongs. Also: BENCH_OFFLINE=1.",
         ),
         click.option(
             "--threat",
@@ -76,6 +113,13 @@ def evaluation_options(function: F) -> F:
             type=click.IntRange(1),
             metavar="N",
             help="The first N images of the dataset's fixed order. Default: the protocol's.",
+        ),
+        click.option(
+            "--order",
+            type=click.Choice(["nested", "robustbench"]),
+            default="nested",
+            show_default=True,
+            help="Of which order they are the first: balanced over classes, or RobustBench's own list.",
         ),
         click.option(
             "--batch-size",
@@ -132,14 +176,9 @@ def defense_options(function: F) -> F:
             metavar="KEY=VALUE",
             help="An argument of the defense; in a chain NAME.KEY=VALUE.",
         ),
-        click.option(
-            "--weights",
-            type=click.Path(path_type=Path),
-            help="The defense's weights; default: those shipped or trained.",
-        ),
     ):
         function = option(function)
-    return function
+    return weights_option(function)
 
 
 def requests_of(options: Mapping[str, Any]) -> list[Request]:
@@ -149,6 +188,7 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
         BenchError: Arguments or weights of one defense are given for several.
     """
     from benchmark.request import Request, parse_arguments
+    from benchmark.slices import Slice
 
     defenses = options["defenses"] or ("none", "atop")
     arguments = parse_arguments(options["defense_args"])
@@ -159,12 +199,14 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     if options["weights"] and len(defenses) > 1:
         raise BenchError("--weights goes with exactly one --defense; run the command once for each")
     shared = ("dataset", "data", "threat", "protocol", "samples", "seed", "device", "batch_size")
-    more = ("workers", "precision", "runs", "weights")
+    more = ("workers", "precision", "runs", "weights", "order")
+    part = options.get("part")
     return [
         Request(
             defense=defense,
             defense_args=arguments,
             model=model,
+            slice=None if part is None else Slice.parse(part),
             **{name: options[name] for name in (*shared, *more)},
         )
         for model, defense in itertools.product(options["models"] or (None,), defenses)

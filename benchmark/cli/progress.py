@@ -1,7 +1,8 @@
-"""Progress bars on standard error; silent where that is no terminal."""
+"""Progress bars of work and of downloads, on standard error; silent where that is no terminal."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -11,10 +12,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from benchmark.cli.streams import stdout_kept_clean
 
 if TYPE_CHECKING:
     from benchmark.results import Result
@@ -32,6 +36,7 @@ class RunProgress:
     def __init__(self, title: str) -> None:
         self._title = title
         self.failures: list[str] = []
+        self._inside = contextlib.ExitStack()
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -44,10 +49,15 @@ class RunProgress:
             disable=not console.is_terminal,
             transient=True,
         )
+        self._downloads: dict[str, TaskID] = {}
         self._task = self._bar.add_task(title, total=None, note="loading")
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        from benchmark.downloads import reported_to  # here so that --help starts quickly
+
+        self._inside.enter_context(stdout_kept_clean())  # while it lasts, plugins are running
+        self._inside.enter_context(self._bar)
+        self._inside.enter_context(reported_to(self.download))
         return self
 
     def __exit__(
@@ -56,11 +66,22 @@ class RunProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._inside.close()
 
     def step(self, done: int, total: int, note: str) -> None:
         """Shows how far something has come."""
         self._bar.update(self._task, completed=done, total=total, note=note)
+
+    def download(self, what: str, done: int, total: int | None) -> None:
+        """Shows how much of a file has come, in megabytes, until all of it has."""
+        if what not in self._downloads:
+            self._downloads[what] = self._bar.add_task(f"download {what}", note="MB")
+        self._bar.update(
+            self._downloads[what],
+            completed=done >> 20,
+            total=None if total is None else max(1, total >> 20),
+            visible=done != total,
+        )
 
     def losses(self, done: int, total: int, losses: dict[str, float]) -> None:
         """Shows a training step and its losses."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,11 +17,15 @@ from benchmark.cli.options import (
     requests_of,
 )
 from benchmark.cli.progress import RunProgress
-from benchmark.errors import WeightsMissing
+from benchmark.cli.slices import show_slices, slice_option
+from benchmark.errors import BenchError, WeightsMissing
 
 if TYPE_CHECKING:
     from benchmark.entry import Entry
     from benchmark.request import Request
+    from benchmark.run import Listener
+
+Done = TypeVar("Done")
 
 EPILOG = """\b
 Examples:
@@ -29,6 +34,7 @@ Examples:
   bench run --defense gaussian --defense-arg sigma=0.1 --model standard-r18 --samples 32
   bench run --defense atop+jpeg --protocol standard
   bench run --defense my_pkg:MyPurifier --dataset npz:images.npz --model file:net.safetensors@resnet18
+  bench run --defense atop --protocol standard --slice $SLURM_ARRAY_TASK_ID/8    in sbatch --array=1-8
 """
 
 
@@ -36,6 +42,7 @@ Examples:
 @defense_options
 @model_option(multiple=True)
 @evaluation_options
+@slice_option
 @device_option
 @click.option(
     "--leaderboards",
@@ -66,13 +73,16 @@ def run_command(**options: Any) -> int:
     # imported here so that --help starts no torch
     from benchmark.files import refuse_unwritable
     from benchmark.leaderboard import to_text
+    from benchmark.run import run
 
+    if options["part"] is not None:
+        return _run_slice(options)
     for folder in (options["leaderboards"], options["runs"]):
         refuse_unwritable(folder)
     entries = []
     failures: list[str] = []
     for request in requests_of(options):
-        entry, failed = _evaluate(request, train_first=options["train_first"])
+        entry, failed = _evaluate(run, request, train_first=options["train_first"])
         entries.append(entry)
         failures += failed
         _publish(entry, options["leaderboards"])
@@ -85,9 +95,33 @@ def run_command(**options: Any) -> int:
     return 1 if failures else 0
 
 
-def _evaluate(request: Request, *, train_first: bool) -> tuple[Entry, list[str]]:
+def _run_slice(options: dict[str, Any]) -> int:
+    from benchmark.files import refuse_unwritable
+    from benchmark.run import run_slice
+
+    if options["as_json"]:
+        raise BenchError("--json prints entries, and a slice makes none; leave one of the two out")
+    requests = requests_of(options)
+    refuse_unwritable(options["runs"])
+    done = []
+    failures: list[str] = []
+    for request in requests:
+        sliced, failed = _evaluate(run_slice, request, train_first=options["train_first"])
+        done.append(sliced)
+        failures += failed
+    part = requests[0].slice
+    if part is not None:
+        show_slices(part, done, has_gaps=bool(failures))
+    for failure in failures:
+        click.echo(f"bench: a gap: {failure}", err=True)
+    return 1 if failures else 0
+
+
+def _evaluate(
+    run: Callable[[Request, Listener], Done], request: Request, *, train_first: bool
+) -> tuple[Done, list[str]]:
+    """Runs a request under a progress bar, and says which of its shards failed."""
     from benchmark.cli.train import train_for
-    from benchmark.run import run
 
     try:
         with RunProgress(str(request.defense)) as progress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmark.damage import DAMAGED
 from benchmark.dataset import Dataset, Split
 from benchmark.errors import BenchError
 from benchmark.threat import Threat
@@ -87,10 +87,14 @@ class NpzDataset(Dataset):
             raise self._wrong("is damaged or no .npz archive; write it with numpy.savez")
         try:
             with self.file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+                arrays = {name: archive[name] for name in archive.files}
+        except DAMAGED as error:
             reason = str(error).split("\n")[0]
             raise self._wrong(f"cannot be read ({reason}); write it with numpy.savez") from error
+        foreign = [name for name, found in arrays.items() if not isinstance(found, np.ndarray)]
+        if foreign:
+            raise self._wrong(f"holds {foreign[0]!r}, no array; write it with numpy.savez")
+        return arrays
 
     def _split(self, arrays: dict[str, NDArray[np.generic]], prefix: str) -> tuple[Tensor, Tensor]:
         for name in (f"{prefix}images", f"{prefix}labels"):

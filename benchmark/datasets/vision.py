@@ -1,22 +1,20 @@
-"""MNIST, Fashion-MNIST and CIFAR-10, in torchvision's layout, downloaded when they are absent."""
+"""MNIST, Fashion-MNIST, CIFAR and SVHN, in torchvision's layout, downloaded when they are absent."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
 from torchvision import datasets as sources
 
 from benchmark.dataset import Dataset, Split
+from benchmark.datasets.archives import archives_of, unpacked
 from benchmark.errors import BenchError
 
 _IDX = (
@@ -25,18 +23,23 @@ _IDX = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-_SIZES = {"train": (60_000, 50_000), "test": (10_000, 10_000)}
+_CIFAR_SIZES: dict[Split, int] = {"train": 50_000, "test": 10_000}
+_MNIST_SIZES: dict[Split, int] = {"train": 60_000, "test": 10_000}
 
 
 class VisionDataset(Dataset):
     """A dataset that torchvision reads; pixels stay bytes in memory until they are asked for."""
 
     source: Callable[..., Any]
-    """torchvision's class, called with `root`, `train` and `download`."""
+    """torchvision's class, called with `root`, `train` and `download`; it names its archives."""
     subfolder: str
     """Where in the data folder torchvision puts its files."""
     files: tuple[str, ...]
-    """Their names; torchvision wants all of them, whatever the split."""
+    """Their names; torchvision wants all of them, whatever the split, unless `split_files` says more."""
+    split_files: Mapping[Split, tuple[str, ...]] = {}
+    """The names that each split wants, where splits are files of their own."""
+    sizes: Mapping[Split, int]
+    """How many images each split has."""
 
     def __init__(self, *, folder: Path) -> None:
         super().__init__(folder=folder)
@@ -52,35 +55,36 @@ class VisionDataset(Dataset):
 
     def _split(self, split: Split) -> tuple[Tensor, Tensor]:
         if split not in self._read:
-            self._fetch()
+            self._fetch(split)
             self._read[split] = self._loaded(split)
         return self._read[split]
 
-    def _missing(self) -> list[str]:
-        place = self.folder / self.subfolder
-        return [name for name in self.files if not (place / name).is_file()]
+    def _wanted(self, split: Split) -> tuple[str, ...]:
+        return self.split_files.get(split, self.files)
 
-    def _fetch(self) -> None:
+    def _fetch(self, split: Split) -> None:
         """Downloads what is missing into a folder aside, and moves it to its place when all is whole."""
-        missing = self._missing()
+        place = self.folder / self.subfolder
+        missing = [name for name in self._wanted(split) if not (place / name).is_file()]
         if not missing:
             return
-        place = self.folder / self.subfolder
         aside = self.folder / f"{type(self).__name__}.{os.getpid()}.part"
         try:
+            archives = archives_of(self.source, self.subfolder, train=split == "train")
+            unpacked(archives, self.folder, aside)
             place.mkdir(parents=True, exist_ok=True)
-            with (
-                contextlib.redirect_stdout(io.StringIO()),
-                contextlib.redirect_stderr(io.StringIO()),
-            ):
-                self.source(root=str(aside), train=False, download=True)
             for name in missing:
-                (aside / self.subfolder / name).replace(place / name)
-        except (URLError, OSError, RuntimeError) as error:
-            reason = str(error).strip().split("\n")[-1] or type(error).__name__
+                next(aside.rglob(name)).replace(place / name)
+        except BenchError as error:
             raise BenchError(
-                f"{self.name} is not in {str(place)!r} and cannot be downloaded ({reason}); put "
-                f"{', '.join(missing)} there, or name another folder with --data"
+                f"{self.name} lacks {', '.join(missing)} in {str(place)!r}: {error}, or name another folder "
+                f"with --data"
+            ) from error
+        except (OSError, StopIteration) as error:
+            reason = str(error).strip() or "its archive lacks them"
+            raise BenchError(
+                f"{self.name} cannot be unpacked into {str(place)!r} ({reason}); put {', '.join(missing)} "
+                f"there, or name another folder with --data"
             ) from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -89,7 +93,7 @@ class VisionDataset(Dataset):
         place = self.folder / self.subfolder
         damaged = (
             f"the files of {self.name} in {str(place)!r} are damaged; delete "
-            f"{', '.join(self.files)} there, and get them again"
+            f"{', '.join(self._wanted(split))} there, and get them again"
         )
         try:
             read = self.source(root=str(self.folder), train=split == "train", download=False)
@@ -100,7 +104,7 @@ class VisionDataset(Dataset):
         pixels = torch.as_tensor(read.data)
         pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
         labels = torch.as_tensor(read.targets, dtype=torch.int64)
-        fits = pixels.shape[1:] == self.shape and len(pixels) in _SIZES[split]
+        fits = pixels.shape[1:] == self.shape and len(pixels) == self.sizes[split]
         if not fits or len(labels) != len(pixels) or int(labels.max()) >= self.classes:
             raise BenchError(damaged)
         return pixels.contiguous(), labels
@@ -116,6 +120,7 @@ class MNIST(VisionDataset):
     model = "mnist-cnn"
     surrogates = ("mnist-conv", "mnist-mlp")
     source = sources.MNIST
+    sizes = _MNIST_SIZES
     subfolder = "MNIST/raw"
     files = _IDX
 
@@ -130,6 +135,7 @@ class FashionMNIST(VisionDataset):
     model = "fashion-cnn"
     surrogates = ("fashion-conv", "fashion-mlp")
     source = sources.FashionMNIST
+    sizes = _MNIST_SIZES
     subfolder = "FashionMNIST/raw"
     files = _IDX
 
@@ -146,5 +152,51 @@ class CIFAR10(VisionDataset):
     threat = "linf:8/255"
     model = "standard-r18"
     source = sources.CIFAR10
+    sizes = _CIFAR_SIZES
     subfolder = "cifar-10-batches-py"
     files = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+
+
+class CIFAR100(VisionDataset):
+    """Small colour photographs under their 100 fine labels (Krizhevsky, 2009): 50,000 and 10,000 images."""
+
+    name = "cifar100"
+    shape = (3, 32, 32)
+    classes = 100
+    threat = "linf:8/255"
+    model = ""
+    source = sources.CIFAR100
+    sizes = _CIFAR_SIZES
+    subfolder = "cifar-100-python"
+    files = ("train", "test", "meta")
+
+
+class _SVHNSource(sources.SVHN):  # type: ignore[misc]
+    """torchvision's reader, called like those of the others; it checks the MD5 before it reads a file."""
+
+    def __init__(self, root: str, *, train: bool, download: bool) -> None:
+        super().__init__(root, split="train" if train else "test", download=download)
+        self.data: Any = self.data.transpose(0, 2, 3, 1)  # (n, h, w, c), as CIFAR's
+        self.targets: Any = self.labels
+
+
+class SVHN(VisionDataset):
+    """House numbers from the street (Netzer et al., NIPS workshop 2011): 73,257 and 26,032 images.
+
+    Labels are the digits, 0 for a zero. The threat is CIFAR-10's; AID-Purifier (Hwang et al. 2021) takes
+    linf:12/255, ADD-Defense linf:0.025.
+    """
+
+    name = "svhn"
+    shape = (3, 32, 32)
+    classes = 10
+    threat = "linf:8/255"
+    model = ""
+    source = _SVHNSource
+    sizes: Mapping[Split, int] = {"train": 73_257, "test": 26_032}
+    subfolder = "."
+    files = ()
+    split_files: Mapping[Split, tuple[str, ...]] = {
+        "train": ("train_32x32.mat",),
+        "test": ("test_32x32.mat",),
+    }

@@ -235,8 +235,8 @@ def test_a_wrong_file_is_one_clear_line(digits, architectures, tmp_path, kind, m
     [
         ("", "expected file:PATH@ARCHITECTURE"),
         ("digits-cn", "Did you mean 'digits-cnn'"),
-        ("my_net:Nowhere", "cannot be made"),
-        ("nowhere_at_all:Net", "cannot be made"),
+        ("my_net:Nowhere", "has no 'Nowhere'"),
+        ("nowhere_at_all:Net", "cannot be imported"),
         ("my_net:nothing", "made no torch.nn.Module"),
         ("my_net:five", r"logits of shape \(1, 5\)"),
         ("mnist-cnn", "not of this architecture"),

@@ -1,11 +1,12 @@
 """Datasets: fixed splits, exact pixels, nested subsets, and one clear line where files are wrong."""
 
+import gzip
 import hashlib
 import os
 import shutil
 import struct
 from pathlib import Path
-from urllib.error import URLError
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from benchmark.datasets.vision import CIFAR10, MNIST
 from benchmark.errors import BenchError
 from benchmark.loading import data_folder, load_dataset
 from benchmark.threat import Threat
+from tests.servers import body, serving
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +96,7 @@ def test_the_real_datasets_are_read_in_their_published_order(real, name, n_train
 
 @pytest.fixture
 def offline(monkeypatch):
-    def refused(*args, **kwargs):
-        raise URLError("no network")
-
-    for module in ("mnist", "cifar"):
-        monkeypatch.setattr(f"torchvision.datasets.{module}.download_and_extract_archive", refused)
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
 
 
 @pytest.mark.parametrize(
@@ -130,19 +128,59 @@ def write_idx(folder: Path, n: int, side: int = 28, split: str = "t10k") -> None
     (raw / f"{split}-labels-idx1-ubyte").write_bytes(label)
 
 
-def test_a_download_is_moved_to_its_place_only_when_whole(tmp_path, monkeypatch):
-    class Downloading:
-        def __init__(self, root, train, download):
-            assert download
-            write_idx(Path(root), 10_000)
-            write_idx(Path(root), 60_000, split="train")
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """MNIST's four archives on a server of this machine, small but well formed; its paths."""
+    write_idx(tmp_path, 10_000)
+    write_idx(tmp_path, 60_000, split="train")
+    raw, resources = tmp_path / "MNIST" / "raw", []
+    with serving() as server:
+        for file in sorted(raw.iterdir()):
+            packed = gzip.compress(file.read_bytes(), 1)
+            server.answers[f"/{file.name}.gz"] = body(packed)
+            resources.append((f"{file.name}.gz", hashlib.md5(packed).hexdigest()))
+            file.unlink()
+        monkeypatch.setattr(sources.MNIST, "mirrors", [f"{server.url}/gone/", f"{server.url}/"])
+        monkeypatch.setattr(sources.MNIST, "resources", resources)
+        yield server
 
-    monkeypatch.setattr(MNIST, "source", Downloading)
-    dataset = MNIST(folder=tmp_path)
-    dataset._fetch()
-    assert not list(tmp_path.glob("*.part"))
-    monkeypatch.setattr(MNIST, "source", sources.MNIST)
+
+def test_archives_are_downloaded_once_from_the_mirror_that_has_them(published, tmp_path):
+    dataset = load_dataset("mnist", folder=tmp_path)
     assert dataset.labels("test").bincount().tolist() == [1_000] * 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["MNIST"]
+    kept = {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()}
+    assert kept == set(dataset.files)
+    asked = len(published.asked)
+    load_dataset("mnist", folder=tmp_path).labels("train")
+    assert len(published.asked) == asked == 8
+
+
+def test_an_archive_put_there_by_hand_is_unpacked_and_a_wrong_one_refused(
+    published, tmp_path, monkeypatch
+):
+    place = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
+    place.write_bytes(b"not it")
+    with pytest.raises(BenchError, match="its MD5 is") as caught:
+        load_dataset("mnist", folder=tmp_path).labels("test")
+    assert str(place) in str(caught.value)
+    assert not list(tmp_path.glob("*.part"))
+    for name, _ in sources.MNIST.resources:
+        (place.parent / name).write_bytes(urlopen(f"{published.url}/{name}").read())
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    assert len(load_dataset("mnist", folder=tmp_path).labels("test")) == 10_000
+    assert place.is_file()
+
+
+def test_a_changed_archive_is_refused_and_nothing_of_it_stays(published, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources.MNIST, "mirrors", [f"{published.url}/"])
+    published.answers["/t10k-images-idx3-ubyte.gz"] = body(gzip.compress(b"other"))
+    with pytest.raises(BenchError, match="MD5") as caught:
+        load_dataset("mnist", folder=tmp_path).labels("test")
+    assert "t10k-images-idx3-ubyte.gz by hand" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    left = [path.name for path in (tmp_path / "MNIST" / "raw").iterdir()]
+    assert left == []
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "html", "other shape", "too few"])

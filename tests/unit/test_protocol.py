@@ -53,7 +53,7 @@ def test_a_protocol_is_told_apart_by_its_content():
         ((b"gradients: [exact]", b"sources: [nobody]"), "names no source"),
         ((b"gradients: [exact]", b"eot: 0"), "eot"),
         ((b"name: mine", b"name: ../mine"), "name"),
-        ((b"name: mine", b"name: [mine"), "not YAML"),
+        ((b"name: mine", b"name: [mine"), "not plain YAML"),
     ],
 )
 def test_what_no_protocol_may_say_is_refused_in_one_line(change, message):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmark.classifiers.state import load_state
 from benchmark.errors import BenchError
 from benchmark.weights import (
     default_weights_path,
@@ -115,3 +116,16 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchError, match="can be written"):
         put(tmp_path / "file" / "w.safetensors")
+
+
+@pytest.mark.parametrize("beginning", [b"\x80", b"PK"])
+def test_a_header_as_long_as_a_pickle_begins_is_still_safetensors(tmp_path, beginning):
+    path = tmp_path / "w.safetensors"
+    wanted = int.from_bytes(beginning.ljust(8, b"\0"), "little")
+    while wanted % 8:  # a header is filled up to a multiple of 8 bytes
+        wanted += 1 << 16
+    header = b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    path.write_bytes(wanted.to_bytes(8, "little") + header.ljust(wanted) + b"\0\0\x80\x3f")
+    assert path.read_bytes().startswith(beginning)
+    assert load_safetensors(path)["x"].tolist() == [1.0]
+    assert load_state(path)["x"].tolist() == [1.0]

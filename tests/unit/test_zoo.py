@@ -5,12 +5,16 @@ import sys
 from types import ModuleType
 
 import pytest
+import requests
 import torch
 
-from benchmark.classifiers.zoo import load_zoo, robustbench_module, zoo_network
-from benchmark.classifiers.zoo_names import ALIASES, resolve, zoo_models
+from benchmark import downloads
+from benchmark.classifiers.zoo import load_zoo, zoo_network
+from benchmark.classifiers.zoo_names import resolve, zoo_models
+from benchmark.classifiers.zoo_robustbench import robustbench_module
 from benchmark.errors import BenchError
 from benchmark.loading import load_classifier, load_dataset
+from benchmark.recorded import recorded_sha256
 from benchmark.weights import sha256_of
 
 GOWAL = "Gowal2021Improving_28_10_ddpm_100m"
@@ -32,6 +36,13 @@ def cifar10(tmp_path):
         ("Standard", "Standard"),
         ("Standard@L2", "Standard@L2"),
         ("Standard@l2", "Standard@L2"),
+        ("Standard@corruptions_3d", "Standard@corruptions"),
+        ("Rebuffi2021Fixing", "Rebuffi2021Fixing_28_10_cutmix_ddpm"),
+        ("Rebuffi2021@L2", "Rebuffi2021Fixing_28_10_cutmix_ddpm@L2"),
+        ("Pang2022", "Pang2022Robustness_WRN28_10"),
+        ("Wang2023Better", "Wang2023Better_WRN-28-10"),
+        ("Sehwag2021", "Sehwag2021Proxy"),
+        ("Debenedetti2022Light_XCiT-S12", "Debenedetti2022Light_XCiT-S12"),
         ("Rony2019Decoupling", "Rony2019Decoupling@L2"),
     ],
 )
@@ -64,21 +75,13 @@ def test_a_wrong_name_gets_suggestions_out_of_the_zoo_and_our_own(cifar10):
         load_classifier("standart-r18", dataset=cifar10, folder=cifar10.folder)
 
 
-def test_a_model_without_a_checkpoint_says_so():
-    with pytest.raises(BenchError, match="without a checkpoint"):
-        resolve("Debenedetti2022Light_XCiT-S12", "cifar10")
-
-
 def test_names_read_from_the_source_are_the_zoos_own():
     zoo = robustbench_module("robustbench.model_zoo")
     enums = robustbench_module("robustbench.model_zoo.enums")
     for dataset in enums.BenchmarkDataset:
         for norm, table in zoo.model_dicts[dataset].items():
-            theirs = {name for name, entry in table.items() if entry.get("gdrive_id")}
-            ours = {m.model for m in zoo_models(dataset.value) if m.norm == norm.value}
-            assert ours == theirs
-    for (dataset, _), name in ALIASES.items():
-        assert resolve(name, dataset).model == name
+            ours = [m.model for m in zoo_models(dataset.value) if m.norm == norm.value]
+            assert ours == list(table)
 
 
 def checkpoint(folder, name):
@@ -144,12 +147,15 @@ def test_a_local_file_that_is_not_the_checkpoint_is_one_clear_line(
 
 @pytest.fixture
 def drive(monkeypatch):
-    """Stands for Google Drive: calls what a test puts there with the file to be written."""
-    utils = robustbench_module("robustbench.utils")
+    """Stands for gdown's download: calls what a test puts there with the file to be written."""
     answers = {}
-    monkeypatch.setattr(
-        utils, "download_gdrive_new", lambda drive_id, path: answers["give"](drive_id, path)
-    )
+
+    def download(*, id, output, quiet, use_cookies):
+        assert quiet
+        answers["give"](id, output)
+
+    monkeypatch.setattr("gdown.download", download)
+    monkeypatch.setattr(downloads, "PAUSES", (0.01,))
     return answers
 
 
@@ -160,15 +166,14 @@ def test_a_failed_download_names_file_and_folder_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     model = resolve(R18, "cifar10")
 
-    def give(drive_id, path):
+    def give(drive_id, sink):
         assert drive_id == model.drive_ids[0]
         if kind == "no network":
-            raise ConnectionError("no route to host")
-        if kind != "nothing":
-            torch.save({"w": Bomb()}, path)
+            raise requests.ConnectionError("no route to host")
         if kind == "html":
-            with open(path, "w") as file:  # noqa: PTH123
-                file.write("<html>Quota exceeded</html>")
+            sink.write(b"<html>Quota exceeded</html>")
+        if kind == "malicious":
+            torch.save({"w": Bomb()}, sink)
 
     drive["give"] = give
     with pytest.raises(BenchError, match="could not be downloaded") as caught:
@@ -186,10 +191,9 @@ def test_a_download_happens_once(drive, tmp_path):
     file.unlink()
     calls = []
 
-    def give(drive_id, path):
+    def give(drive_id, sink):
         calls.append(drive_id)
-        with open(path, "wb") as opened:  # noqa: PTH123
-            opened.write(stored)
+        sink.write(stored)
 
     drive["give"] = give
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -199,7 +203,29 @@ def test_a_download_happens_once(drive, tmp_path):
         )
         assert torch.equal(found(x), network(x).detach())
     assert calls == list(resolve(R18, "cifar10").drive_ids)
-    assert [path.name for path in file.parent.iterdir()] == [f"{R18}.pt"]
+    kept = sorted(path.name for path in file.parent.iterdir())
+    assert kept == [f"{R18}.pt", f"{R18}.pt.sha256"]
+    assert recorded_sha256(file) == found.sha256 == sha256_of(file)
+
+
+def test_a_checkpoint_that_is_not_the_one_first_used_is_refused_here_and_from_the_drive(
+    drive, tmp_path
+):
+    _, file = checkpoint(tmp_path, R18)
+    model = resolve(R18, "cifar10")
+    first = load_zoo(model, folder=tmp_path, device="cpu", dtype=torch.float32).sha256
+    state = torch.load(file, weights_only=True)
+    torch.save({name: value * 2 for name, value in state.items()}, file)
+    with pytest.raises(BenchError, match="has changed") as caught:
+        load_zoo(model, folder=tmp_path, device="cpu", dtype=torch.float32)
+    assert first in str(caught.value)
+    assert f"{R18}.pt.sha256" in str(caught.value)
+    other = file.read_bytes()
+    file.unlink()
+    drive["give"] = lambda drive_id, sink: sink.write(other)
+    with pytest.raises(BenchError, match=f"should be {first}"):
+        load_zoo(model, folder=tmp_path, device="cpu", dtype=torch.float32)
+    assert not file.exists()
 
 
 def test_the_alias_for_autoattack_is_gone_after_the_import_and_gives_way_to_a_real_one(

@@ -41,6 +41,7 @@ def bench(*words, **options):
         ["list", "models"],
         ["list", "datasets"],
         ["list", "protocols"],
+        ["list", "folders"],
         ["--version"],
     ],
 )
@@ -56,7 +57,9 @@ def test_help_and_lists_start_no_torch(words):
     assert done.stdout.strip()
 
 
-@pytest.mark.parametrize("what", ["defenses", "attacks", "models", "datasets", "protocols"])
+@pytest.mark.parametrize(
+    "what", ["defenses", "attacks", "models", "datasets", "protocols", "folders"]
+)
 def test_every_list_can_be_read_by_a_program(what, capsys):
     assert main(["list", what, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

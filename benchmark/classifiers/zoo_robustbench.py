@@ -1,0 +1,157 @@
+"""RobustBench as a library: imported quietly, and made to read checkpoints as data and to miss no weight."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import RLock
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.errors import BenchError
+
+_EXPECTED = (
+    "pkg_resources is deprecated",
+    "Deprecated call to `pkg_resources",
+    "Importing from timm",
+    "`torch.jit",
+)
+"""Beginnings of the warnings that importing robustbench 1.1.1 gives, none of which its user can mend."""
+_CONSTANTS = re.compile(
+    r"(^|\.)(mu|sigma|mean|std|num_batches_tracked|momentum|epsilon|flag_update_statistics|batch_num)$"
+)
+"""Names in a state that an architecture sets itself, so that old checkpoints may lack them."""
+_ACTIVATIONS = ("dm_wide_resnet", "Meansparse_wrn_70_16", "Meansparse_wrn_94_16")
+"""Files of robustbench with a Swish whose backward pass reads what torch has renamed."""
+_lock = RLock()
+
+
+def robustbench_module(name: str) -> ModuleType:
+    """A module of robustbench, imported quietly.
+
+    It asks for `autoattack`, while what it depends on is called `pyautoattack`: the same code. The alias holds
+    during the import alone, and gives way to a real `autoattack`.
+
+    Raises:
+        BenchError: It cannot be imported.
+    """
+    with _lock, warnings.catch_warnings(), _autoattack_alias():
+        for beginning in _EXPECTED:
+            warnings.filterwarnings("ignore", message=beginning)
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            raise BenchError(
+                f"robustbench cannot be imported ({error}); install robustbench==1.1.1 with setuptools<81"
+            ) from error
+
+
+def built(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network as one of robustbench's functions makes it, on the CPU, silently, and with or without a GPU.
+
+    Some constructors print, some call `.cuda()` on a constant that they later move to where the images are.
+    """
+    _mend_activations()
+    with _lock, contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
+        if not torch.cuda.is_available():
+            stack.enter_context(_replaced(torch.Tensor, cuda=lambda tensor, *_, **__: tensor))
+        return make()
+
+
+def loaded(
+    model: str, *, dataset: str, norm: str, checkpoints: Sequence[Callable[[], Any]]
+) -> nn.Module:
+    """What `robustbench.utils.load_model` makes of checkpoints; prefixes, wrappers, ensembles are its business.
+
+    Args:
+        model: RobustBench's name.
+        dataset: RobustBench's name of the dataset.
+        norm: RobustBench's name of the threat.
+        checkpoints: What reads each file, in the order of their numbers.
+
+    Raises:
+        BenchError: A checkpoint lacks weights that the architecture has.
+        RuntimeError: Keys or shapes do not fit; `KeyError`, `TypeError` and `AttributeError` likewise.
+    """
+    utils = robustbench_module("robustbench.utils")
+    remaining = iter(checkpoints)
+
+    def read(_path: object, **_options: object) -> Any:
+        return next(remaining)()
+
+    load_state = utils._safe_load_state_dict
+
+    def load_all(network: nn.Module, name: str, state: Mapping[str, Tensor], of: object) -> Any:
+        refuse_missing(network, state)
+        return load_state(network, name, state, of)
+
+    there = SimpleNamespace(exists=lambda _path: True, isfile=lambda _path: True)
+    safe = {
+        "os": SimpleNamespace(path=there),  # so that it downloads nothing
+        "torch": SimpleNamespace(load=read, device=torch.device),
+        "_safe_load_state_dict": load_all,
+    }
+    with _lock, _replaced(utils, **safe):
+        return built(lambda: utils.load_model(model, dataset=dataset, threat_model=norm))
+
+
+def refuse_missing(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Refuses a state that would leave first weights in a network.
+
+    robustbench loads some checkpoints leniently, since they lack constants; so a wrong one would go unnoticed.
+
+    Raises:
+        BenchError: It lacks more than constants.
+    """
+    wanted = [name for name in network.state_dict() if not _CONSTANTS.search(name)]
+    missing = [name for name in wanted if name not in state]
+    if missing:
+        raise BenchError(f"it lacks {len(missing)} of {len(wanted)} weights, such as {missing[0]}")
+
+
+def _mend_activations() -> None:
+    """Gives every custom Swish of robustbench a backward pass that does not warn; the same derivative."""
+    for file in _ACTIVATIONS:
+        module = robustbench_module(f"robustbench.model_zoo.architectures.{file}")
+        module._Swish.backward = staticmethod(_swish_derivative)
+
+
+def _swish_derivative(ctx: Any, gradient: Tensor) -> Tensor:
+    (x,) = ctx.saved_tensors
+    s = x.sigmoid()
+    found: Tensor = gradient * (s * (1 + x * (1 - s)))
+    return found
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, **attributes: object) -> Iterator[None]:
+    before = {name: getattr(owner, name) for name in attributes}
+    for name, value in attributes.items():
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
+
+
+@contextlib.contextmanager
+def _autoattack_alias() -> Iterator[None]:
+    if "autoattack" in sys.modules or importlib.util.find_spec("autoattack") is not None:
+        yield
+        return
+    sys.modules["autoattack"] = importlib.import_module("pyautoattack")
+    try:
+        yield
+    finally:
+        for name in [n for n in sys.modules if n.partition(".")[0] == "autoattack"]:
+            del sys.modules[name]

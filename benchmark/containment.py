@@ -1,0 +1,143 @@
+"""Other people's code, contained: what it raises, how it ends and what it leaves changed stay its own."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import random
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from benchmark.errors import BenchError
+
+log = logging.getLogger(__name__)
+
+
+def described(error: BaseException) -> str:
+    """What was raised, as one line; a plugin's `sys.exit` is named as such."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    text = " ".join(str(error).split())[:500]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def contained(what: str) -> Iterator[None]:
+    """Runs a plugin's code so that whatever it raises, `sys.exit` too, is one line that names it.
+
+    torch's settings and the global generators are afterwards what they were.
+
+    Args:
+        what: What the message calls it ("defense 'my_pkg:Mine'").
+
+    Raises:
+        BenchError: The plugin raised it, or anything else; -v shows the traceback.
+    """
+    with settings_kept():
+        try:
+            yield
+        except BenchError:
+            raise
+        except (Exception, SystemExit) as error:  # (the boundary to other people's code)
+            log.debug("%s failed:\n%s", what, traceback.format_exc())
+            raise BenchError(f"{what} failed: {described(error)} (bench -v shows where)") from error
+
+
+@contextlib.contextmanager
+def exits_raised() -> Iterator[None]:
+    """Lets `os._exit` in this process raise SystemExit: nothing ends it as if all were well."""
+    real, here = os._exit, os.getpid()
+
+    def raising(status: int) -> NoReturn:
+        if os.getpid() != here:  # a child that was forked
+            real(status)
+        raise SystemExit(f"os._exit({status})")
+
+    os._exit = raising
+    try:
+        yield
+    finally:
+        os._exit = real
+
+
+@contextlib.contextmanager
+def settings_kept() -> Iterator[None]:
+    """Puts torch's process-wide settings and the global generators back to what they were."""
+    if (
+        "torch" not in sys.modules
+    ):  # nothing of it can have been changed, and listing starts no torch
+        yield
+        return
+    before = _Settings()
+    try:
+        yield
+    finally:
+        before.restore()
+
+
+@contextlib.contextmanager
+def as_if_fresh(*place: str | int) -> Iterator[None]:
+    """Computes as if nothing had run before in this process, whatever a plugin left changed.
+
+    torch's defaults are those of its start, and the global generators, which nobody should draw from, are
+    seeded by `place` alone.
+    """
+    import torch
+
+    with settings_kept():
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+        torch.set_grad_enabled(True)
+        torch.set_float32_matmul_precision("highest")
+        text = "\x1f".join(map(str, place))
+        seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        yield
+
+
+class _Settings:
+    """torch's process-wide settings that decide numbers, and the states of the global generators."""
+
+    def __init__(self) -> None:
+        import torch
+
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        self.torch: Any = torch
+        self.mkldnn: Any = torch.backends.mkldnn
+        self.dtype = torch.get_default_dtype()
+        self.device = torch.get_default_device()
+        self.is_grad = torch.is_grad_enabled()
+        self.threads = torch.get_num_threads()
+        self.is_deterministic = torch.are_deterministic_algorithms_enabled()
+        self.only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+        self.cudnn = (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32)
+        self.tf32 = matmul.allow_tf32
+        self.precision = self.mkldnn.matmul.fp32_precision
+        self.is_anomaly = torch.is_anomaly_enabled()
+        self.generators = (torch.get_rng_state(), np.random.get_state(), random.getstate())
+
+    def restore(self) -> None:
+        torch = self.torch
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        torch.set_default_dtype(self.dtype)
+        if torch.get_default_device() != self.device:
+            torch.set_default_device(self.device)
+        torch.set_grad_enabled(self.is_grad)
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        torch.use_deterministic_algorithms(self.is_deterministic, warn_only=self.only_warns)
+        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.cudnn
+        matmul.allow_tf32 = self.tf32
+        self.mkldnn.matmul.fp32_precision = self.precision
+        torch.autograd.set_detect_anomaly(self.is_anomaly)
+        torch.set_rng_state(self.generators[0])
+        np.random.set_state(self.generators[1])
+        random.setstate(self.generators[2])
