@@ -85,6 +85,8 @@ def attacked(name, defense, device):
 @pytest.mark.parametrize("defense", [Same(), Noise()], ids=["fixed", "random"])
 @pytest.mark.parametrize("name", ATTACKS.names())
 def test_every_registered_attack_finds_on_a_gpu_what_it_finds_on_the_cpu(name, defense):
+    if name == "fast-autoattack" and defense.stochastic:
+        pytest.skip("it is for deterministic victims alone")
     images, outcomes, passes = attacked(name, defense, DEVICE)
     expected, verdicts, spent = attacked(name, defense, "cpu")
     if not ATTACKS.get(name).per_image:  # a library of float32, which amplifies rounding

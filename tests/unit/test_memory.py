@@ -282,6 +282,18 @@ def test_autoattacks_batch_stays_whole_while_its_victim_runs_out_of_memory(monke
     assert (tight.forwards, tight.backwards) == (roomy.forwards, roomy.backwards)
 
 
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_autoattack_on_an_image_that_never_fits_is_refused_in_one_line(monkeypatch, where):
+    monkeypatch.setattr(attacks.autoattack, "call_alone", lambda function, order: function(order))
+    target, x, y = nonlinear_target(Same())
+    target.victim = Cramped(target.victim, rows=0, where=where)
+    with (
+        pytest.raises(BenchError, match="one image needs more memory"),
+        torch.random.fork_rng(),
+    ):
+        AutoAttack()(target, x, y, threat=LINF, draws=image_draws(len(x)))
+
+
 @pytest.mark.parametrize("cramped", [{"rows": 2}, {"rows": 2, "where": "backward"}], ids=str)
 def test_fast_autoattack_finds_the_same_while_its_victim_runs_out_of_memory(monkeypatch, cramped):
     monkeypatch.setattr(
