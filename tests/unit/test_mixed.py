@@ -19,7 +19,7 @@ from benchmark.run import command_of, run, subjects_of
 from benchmark.scheduler import tasks_of
 from benchmark.shard import run_shard
 from benchmark.store import Store
-from tests.tiny import PROTOCOL, Noise, dataset, protocol, request
+from tests.tiny import PROTOCOL, Noise, dataset, request
 from tests.toys import image_draws, nonlinear_target
 
 
@@ -249,9 +249,3 @@ def test_another_dtype_is_refused_also_under_autocast():
         Half()(x, draws=draws)
     with pytest.raises(ContractBroken, match="must return the same"), torch.autocast("cpu"):
         Half()(x, draws=draws)
-
-
-def test_workers_change_nothing_in_a_mixed_run(tmp_path):
-    alone = run(mixed(tmp_path / "one", protocol=protocol()))
-    two = run(mixed(tmp_path / "two", protocol=protocol(), workers=2))
-    assert two.per_image == alone.per_image
