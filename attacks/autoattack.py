@@ -170,7 +170,7 @@ def _evaluate(order: _Order) -> _Report:
     said = [*listener.messages, *(str(w.message) for w in caught)]
     return _Report(
         x_adv=x_adv.to(order.x.dtype),
-        rows=victim.pieces.room.rows,
+        rows=victim.rows,
         forwards=victim.forwards,
         backwards=victim.backwards,
         correct=float((y_adv == order.y).double().mean()),

@@ -161,7 +161,7 @@ class _Order(Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """Images `(b, c, h, w)`, which are misclassified `(b,)`, rows that fitted, and the passes it took."""
+    """Images `(b, c, h, w)`, which of them are misclassified `(b,)`, the rows that fitted, and the passes."""
 
     x_adv: Tensor
     fooled: Tensor
@@ -221,7 +221,7 @@ def _finish(order: _Order) -> _Found:
     return _Found(
         x_adv=x_adv.to(order.x.dtype),
         fooled=fooled,
-        rows=victim.pieces.room.rows,
+        rows=victim.rows,
         forwards=victim.forwards,
         backwards=victim.backwards,
     )

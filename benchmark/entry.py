@@ -95,7 +95,9 @@ class Cost(Strict):
     forwards_per_image: Amount
     backwards_per_image: Amount
     seconds_per_image: Amount
-    """The only kind of field in which two runs of the same command differ (`without_timing`)."""
+    """This and the next are the only fields in which two runs of the same command differ (`without_timing`)."""
+    peak_memory_bytes: Count | None = None
+    """The most that tensors took at once on a GPU; None on the CPU."""
 
 
 class AttackRecord(Strict):
@@ -239,10 +241,10 @@ def _refuse_other_mean(name: str, rates: Rates | None, outcomes: Sequence[str]) 
 
 
 def without_timing(entry: Entry) -> dict[str, Any]:
-    """An entry as plain JSON values, less how long it took: what two runs of one command agree on exactly."""
-    seconds = {"cost": {"seconds_per_image"}}
-    rows = {"__all__": seconds}
-    return entry.model_dump(mode="json", exclude=seconds | {"attacks": rows, "sources": rows})
+    """An entry as plain JSON values, less time and memory: what two runs of one command agree on exactly."""
+    spent = {"cost": {"seconds_per_image", "peak_memory_bytes"}}
+    rows = {"__all__": spent}
+    return entry.model_dump(mode="json", exclude=spent | {"attacks": rows, "sources": rows})
 
 
 def json_schema() -> dict[str, Any]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from benchmark.attack import Passes
+from benchmark.crew import Crew
 from benchmark.criterion import Outcome, Rule
 from benchmark.dataset import pixels_sha256
 from benchmark.evaluated import Row
 from benchmark.expense import Expense, RowExpense
-from benchmark.job import Job
+from benchmark.job import MIXED, Job
 from benchmark.numerics import fix_numerics, hardware
 from benchmark.plan import make_plan
 from benchmark.prepared import Prepared, bench_of, prepare, probe
@@ -45,9 +46,9 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     rows, skipped = make_plan(ready.protocol, subjects_of(ready))
     once = list({row.job.key: row for row in rows}.values())
     reckoner = _Reckoner(ready, {row.job.key: row for row in once})
-    workers = crew_of(ready).workers
+    crew = crew_of(ready)
     found = []
-    with _threads_of_one_of(workers):
+    with _threads_of_one_of(crew):
         for i, row in enumerate(once):
             if on_step is not None:
                 on_step(i, len(once), row.id)
@@ -64,7 +65,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
         rows=tuple(found),
         skipped=skipped,
         shard_size=ready.protocol.shard_size,
-        workers=workers,
+        workers=crew.workers,
         hardware=hardware(ready.device),
     )
 
@@ -105,6 +106,9 @@ class _Reckoner:
         verdict = seconds = None
         if passes is not None:
             verdict = verdict_passes(job, passes.candidates, is_stochastic=is_stochastic)
+            if job.precision == MIXED:  # float32 looks at the search's candidates in between
+                asked = job.criterion.draws if is_stochastic else 1
+                verdict += passes.candidates // 2 * asked
             seconds = self._seconds(job, passes, verdict)
         return RowExpense(
             id=row.id,
@@ -123,13 +127,19 @@ class _Reckoner:
         )
 
     def _passes(self, job: Job) -> Passes | None:
-        """The attack's own word; one that shows other jobs' images hands back all of theirs."""
+        """The attack's own word; one that shows other jobs' images hands back all of theirs.
+
+        In mixed precision an image that survives is attacked twice; both are reckoned at float32's speed.
+        """
         passes = attack_of(job).passes(
             classes=self.ready.dataset.classes,
             eot=job.eot,
             stochastic=self.bench.victim_of(job).stochastic,
             shape=self.ready.dataset.shape,
         )
+        if passes is not None and job.precision == MIXED:
+            counts = ("forwards", "backwards", "auxiliary", "candidates")
+            passes = replace(passes, **{name: 2 * getattr(passes, name) for name in counts})
         if passes is None or not job.needs:
             return passes
         made = [self._passes(self.rows[key].job) for key in job.needs]
@@ -214,11 +224,11 @@ class _Reckoner:
 
 
 @contextmanager
-def _threads_of_one_of(workers: int) -> Iterator[None]:
+def _threads_of_one_of(crew: Crew) -> Iterator[None]:
     """Torch's threads as one of several workers has them."""
     before = torch.get_num_threads()
-    if workers > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    if crew.workers > 1:
+        torch.set_num_threads(crew.threads)
     try:
         yield
     finally:

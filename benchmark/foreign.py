@@ -26,7 +26,7 @@ TARGETS = 9
 class Order:
     """One evaluation by outside code: a victim with its gradient mode, images `(b, c, h, w)`, labels `(b,)`.
 
-    `batch_size` is the outside code's, `rows` what may pass through the victim at once.
+    `batch_size` is that code's, `rows` what may pass through the victim at once.
     """
 
     victim: Victim
@@ -43,7 +43,8 @@ class Order:
 class CountedVictim(nn.Module):
     """A victim as pyautoattack calls it: fresh draws for each call, and every pass counted.
 
-    pyautoattack works in float32; the victim sees its own dtype.
+    pyautoattack works in float32; the victim sees its own dtype. Where memory runs out a batch passes in
+    pieces, which pyautoattack does not notice; what is computed again for that is not counted.
     """
 
     def __init__(self, order: Order) -> None:
@@ -62,13 +63,18 @@ class CountedVictim(nn.Module):
         self.calls += 1
         self.forwards += len(x)
 
-        def row_logits(part: Tensor, rows: Tensor) -> Tensor:
-            return order.victim.logits(part, draws=draws.take(rows), mode=order.mode)
+        def row_logits(part: Tensor, at: Tensor) -> Tensor:
+            return order.victim.logits(part, draws=draws.take(at), mode=order.mode)
 
         return self.pieces(x.to(order.x.dtype), row_logits).float()
 
     def _count(self, rows: int) -> None:
         self.backwards += rows
+
+    @property
+    def rows(self) -> int:
+        """How many rows in one pass there was memory for."""
+        return self.pieces.room.rows
 
 
 class WarningListener(logging.Handler):

@@ -154,4 +154,5 @@ def _total(costs: Sequence[Cost]) -> Cost:
         forwards_per_image=sum(cost.forwards_per_image for cost in costs),
         backwards_per_image=sum(cost.backwards_per_image for cost in costs),
         seconds_per_image=sum(cost.seconds_per_image for cost in costs),
+        peak_memory_bytes=max((cost.peak_memory_bytes or 0 for cost in costs), default=0) or None,
     )

@@ -42,6 +42,7 @@ class Measured:
             forwards_per_image=sum(r.cost.forwards for r in self.finished) / images,
             backwards_per_image=sum(r.cost.backwards for r in self.finished) / images,
             seconds_per_image=sum(r.cost.seconds for r in self.finished) / images,
+            peak_memory_bytes=max((r.cost.peak_bytes for r in self.finished), default=0) or None,
         )
 
     def zero_gradients(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -103,6 +104,27 @@ class Room:
         raise BenchError(
             f"{what} needs more memory than there is ({reason}); end what else takes memory there, or name "
             f"another device with --device"
+        ) from error
+
+
+@contextmanager
+def whole_batch(images: int) -> Iterator[None]:
+    """Says what to do where memory runs out in training, whose batch is not cut: that would change the weights.
+
+    Args:
+        images: In one batch.
+
+    Raises:
+        BenchError: Memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise BenchError(
+            f"memory ran out at {images} images a step ({' '.join(str(error).split())[:150]}); train with "
+            f"smaller batches (--recipe-arg batch_size={max(1, images // 2)})"
         ) from error
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.losses import LOSSES
+from benchmark.numerics import settle
 from benchmark.randomness import Draws
 from benchmark.search import untargeted
 from benchmark.shard import Bench
@@ -87,12 +88,14 @@ class Stopwatch:
         )
 
         def forward(n: int) -> None:
-            part = draws.take(torch.arange(n, device=x.device))
-            with torch.no_grad():
-                if setup.on_bare:
-                    target.bare_logits(x[:n])
-                else:
-                    target.logits(x[:n], draws=part)
+            def one_pass(rows: Tensor) -> Tensor:
+                with torch.no_grad():
+                    if setup.on_bare:
+                        return target.bare_logits(x[rows])
+                    return target.logits(x[rows], draws=draws.take(rows))
+
+            for _ in target.room.passes(n, one_pass, x.device):
+                pass
 
         def ascend(objective: Objective, n: int) -> None:
             part = draws.take(torch.arange(n, device=x.device))
@@ -125,8 +128,7 @@ class Stopwatch:
         return time.perf_counter() - began
 
     def _wait(self) -> None:
-        if self.bench.device.type == "cuda":
-            torch.cuda.synchronize(self.bench.device)
+        settle(self.bench.device)
 
 
 def _on_bare(target: Target, y: Tensor) -> Objective:

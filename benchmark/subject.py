@@ -144,7 +144,7 @@ def generator_states() -> list[bytes]:
 def generators_kept() -> Iterator[None]:
     """Puts the global generators back to where they were."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         try:
             yield
         finally:

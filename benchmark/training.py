@@ -32,6 +32,8 @@ from benchmark.configuration import arguments_of
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
+from benchmark.memory import whole_batch
+from benchmark.numerics import begin_measuring
 from benchmark.randomness import Draws
 from benchmark.recipe import Recipe
 from benchmark.setting import Setting
@@ -138,9 +140,9 @@ def _run(
         y = loop.labels[batch].to(setting.device)
         draws = Draws.of(seed, batch.to(setting.device), "train", step)
         torch.manual_seed(_derived_seed(seed, "step", step))  # for dropout and the like
-        losses = {
-            name: float(loss) for name, loss in recipe.step(x, y, step=step, draws=draws).items()
-        }
+        with whole_batch(recipe.batch_size):
+            found = recipe.step(x, y, step=step, draws=draws)
+        losses = {name: float(loss) for name, loss in found.items()}
         _refuse_divergence(losses, step)
         progress.curves.add(step, losses)
         progress.step = step + 1
@@ -170,20 +172,26 @@ def _epoch_order(n: int, seed: int, epoch: int) -> Tensor:
 
 @contextmanager
 def _reproducible(device: torch.device) -> Iterator[None]:
-    """Deterministic algorithms, full float32; the global generators and switches are as before afterwards."""
+    """Deterministic algorithms, full float32; the global generators and switches are as before afterwards.
+
+    On a GPU some kernels have no deterministic twin: those warn, and what was interrupted may then end with
+    other weights than an unbroken run, by rounding.
+    """
     # without this, cuBLAS is not deterministic
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     devices = [device] if device.type == "cuda" else []
     before = torch.are_deterministic_algorithms_enabled()
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     switches = (cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
     cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = False, False, False
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    begin_measuring(device)
     try:
         with torch.random.fork_rng(devices=devices):
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=only_warned)
         cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = switches
 
 

@@ -57,7 +57,9 @@ class Jpeg(Defense):
         pixels = (x.detach() * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
         again = np.array([self._round_trip(image) for image in pixels], dtype=np.uint8)
         x_hat = torch.from_numpy(again.reshape(pixels.shape)).permute(0, 3, 1, 2)
-        return x_hat.to(x.device, x.dtype) / 255
+        return (x_hat.to(x.dtype) / 255).to(
+            x.device
+        )  # a GPU divides by a number with another rounding
 
     def _round_trip(
         self, image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import attacks.autoattack
+import attacks.fast_autoattack
 import benchmark.memory
 from attacks.apgd import APGD
 from attacks.autoattack import AutoAttack
 from attacks.auxiliary import AuxiliaryAware
+from attacks.fast_autoattack import FastAutoAttack
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
 from benchmark.criterion import Criterion
@@ -277,6 +279,38 @@ def test_autoattacks_batch_stays_whole_while_its_victim_runs_out_of_memory(monke
     assert tight.victim.failures
     assert tight.room.rows < roomy.room.rows
     torch.testing.assert_close(again, images, rtol=0, atol=1e-6)
+    assert (tight.forwards, tight.backwards) == (roomy.forwards, roomy.backwards)
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_autoattack_on_an_image_that_never_fits_is_refused_in_one_line(monkeypatch, where):
+    monkeypatch.setattr(attacks.autoattack, "call_alone", lambda function, order: function(order))
+    target, x, y = nonlinear_target(Same())
+    target.victim = Cramped(target.victim, rows=0, where=where)
+    with (
+        pytest.raises(BenchError, match="one image needs more memory"),
+        torch.random.fork_rng(),
+    ):
+        AutoAttack()(target, x, y, threat=LINF, draws=image_draws(len(x)))
+
+
+@pytest.mark.parametrize("cramped", [{"rows": 2}, {"rows": 2, "where": "backward"}], ids=str)
+def test_fast_autoattack_finds_the_same_while_its_victim_runs_out_of_memory(monkeypatch, cramped):
+    monkeypatch.setattr(
+        attacks.fast_autoattack, "call_alone", lambda function, order: function(order)
+    )
+    found = []
+    for is_cramped in (False, True):
+        target, x, y = nonlinear_target(Same())
+        if is_cramped:
+            target.victim = Cramped(target.victim, **cramped)
+        with torch.random.fork_rng():
+            attack = FastAutoAttack(steps=5, targets=2, queries=20)
+            found.append((attack(target, x, y, threat=LINF, draws=image_draws(len(x))), target))
+    (images, roomy), (again, tight) = found
+    assert tight.victim.failures
+    assert tight.room.rows <= 2 < roomy.room.rows
+    torch.testing.assert_close(again, images, rtol=0, atol=1e-5)
     assert (tight.forwards, tight.backwards) == (roomy.forwards, roomy.backwards)
 
 

@@ -8,17 +8,18 @@ from torch import nn
 
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError, ContractBroken
+from benchmark.estimate import estimate
 from benchmark.job import MIXED
 from benchmark.mixed import Found, InBfloat16, search_then_confirm
 from benchmark.plan import make_plan
 from benchmark.prepared import bench_of, prepare
 from benchmark.protocol import parse_protocol
 from benchmark.randomness import Draws
-from benchmark.run import _subjects, command_of, run
+from benchmark.run import command_of, run, subjects_of
 from benchmark.scheduler import tasks_of
 from benchmark.shard import run_shard
 from benchmark.store import Store
-from tests.tiny import PROTOCOL, Noise, dataset, protocol, request
+from tests.tiny import PROTOCOL, Noise, dataset, request
 from tests.toys import image_draws, nonlinear_target
 
 
@@ -47,7 +48,7 @@ def outcomes_by_job(asked):
     """Every shard's result of a request, by row id and start, without a store between."""
     ready = prepare(asked)
     bench = bench_of(ready)
-    rows, _ = make_plan(ready.protocol, _subjects(ready))
+    rows, _ = make_plan(ready.protocol, subjects_of(ready))
     store = Store(asked.runs)
     results = {}
     for task in tasks_of(rows, len(ready.order), ready.protocol.shard_size):
@@ -126,7 +127,7 @@ def test_only_searches_on_the_victim_are_mixed_and_the_rest_is_float32s_own(tmp_
     of = {}
     for make in (mixed, plain):
         ready = prepare(make(tmp_path, protocol=parse_protocol(text, where="tiny")))
-        rows, _ = make_plan(ready.protocol, _subjects(ready))
+        rows, _ = make_plan(ready.protocol, subjects_of(ready))
         of[make] = {row.id: row.job for row in rows}
     precision = {name: job.precision for name, job in of[mixed].items()}
     searched = {"pgd:exact", "pgd:bpda", "aware"}
@@ -192,6 +193,17 @@ def test_a_mixed_run_costs_its_search_and_what_is_attacked_again(tmp_path):
             assert ours.cost.forwards_per_image == theirs.cost.forwards_per_image
 
 
+def test_an_estimate_reckons_that_every_image_is_attacked_twice(tmp_path):
+    cheap, whole = (estimate(make(tmp_path, defense="none")) for make in (mixed, plain))
+    by_id = {row.id: row for row in whole.rows}
+    for row in cheap.rows:
+        times = 2 if row.id in {"pgd", "pgd:exact", "pgd:bpda", "aware"} else 1
+        other = by_id[row.id]
+        assert row.passes.backwards == times * other.passes.backwards
+        assert row.passes.forwards == times * other.passes.forwards
+        assert (row.verdict > other.verdict) == (times == 2)
+
+
 def small_victim():
     network = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 4)
@@ -237,9 +249,3 @@ def test_another_dtype_is_refused_also_under_autocast():
         Half()(x, draws=draws)
     with pytest.raises(ContractBroken, match="must return the same"), torch.autocast("cpu"):
         Half()(x, draws=draws)
-
-
-def test_workers_change_nothing_in_a_mixed_run(tmp_path):
-    alone = run(mixed(tmp_path / "one", protocol=protocol()))
-    two = run(mixed(tmp_path / "two", protocol=protocol(), workers=2))
-    assert two.per_image == alone.per_image

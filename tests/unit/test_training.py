@@ -135,10 +135,34 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(bars, tmp_
 
 def test_training_leaves_global_generator_and_switches_as_they_were(bars, tmp_path):
     torch.manual_seed(5)
-    before = torch.get_rng_state(), torch.are_deterministic_algorithms_enabled()
-    train(Small(steps=3), SETTING, bars, out=tmp_path / "w.safetensors")
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert torch.are_deterministic_algorithms_enabled() == before[1]
+    before = torch.get_rng_state()
+    switches = [
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    ]
+    try:
+        for only_warns in (True, False):
+            torch.use_deterministic_algorithms(True, warn_only=only_warns)
+            train(Small(steps=3), SETTING, bars, out=tmp_path / "w.safetensors")
+            assert torch.equal(torch.get_rng_state(), before)
+            assert torch.are_deterministic_algorithms_enabled()
+            assert torch.is_deterministic_algorithms_warn_only_enabled() == only_warns
+        torch.use_deterministic_algorithms(False)
+        train(Small(steps=3), SETTING, bars, out=tmp_path / "w.safetensors")
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(switches[0], warn_only=switches[1])
+
+
+def test_memory_that_runs_out_in_training_is_one_line_that_names_a_smaller_batch(bars, tmp_path):
+    class Greedy(Small):
+        def step(self, x, y, *, step, draws):
+            torch.empty(1 << 50)
+            return {}
+
+    with pytest.raises(BenchError, match="batch_size=8") as caught:
+        train(Greedy(steps=3), SETTING, bars, out=tmp_path / "w.safetensors")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_loss_falls_and_the_network_learns(bars, tmp_path):

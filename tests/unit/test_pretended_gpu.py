@@ -1,0 +1,166 @@
+"""Device mistakes, found where there is no GPU: everything on a pretended one, which mixes with no other."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+import attacks.autoattack
+from attacks.autoattack import AutoAttack
+from benchmark.checking import check_request
+from benchmark.classifiers.training_recipe import ClassifierRecipe
+from benchmark.criterion import Criterion
+from benchmark.loading import load_dataset
+from benchmark.randomness import Draws
+from benchmark.request import Request
+from benchmark.run import run
+from benchmark.setting import Setting
+from benchmark.shelf import ATTACKS
+from benchmark.threat import Norm, Threat
+from benchmark.training import train
+from benchmark.verdict import judge
+from tests.pretend import GPU, OnGpu, pretended_gpu
+from tests.tiny import Noise as TinyNoise
+from tests.tiny import request
+from tests.toys import Noise, Same, image_draws, nonlinear_target
+
+SHORT = {
+    "pgd": {"steps": 3, "restarts": 2},
+    "apgd": {"steps": 3, "loss": "dlr-targeted", "targets": 2},
+    "auxiliary": {"steps": 2, "lambdas": [0, 1]},
+}
+ALONE = ("autoattack", "fast-autoattack")  # in processes of their own, where nothing is pretended
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    with pretended_gpu(monkeypatch) as asked:
+        yield asked
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_pretended_gpu_refuses_what_a_real_one_does():
+    here, there = torch.rand(4, 3), torch.rand(4, 3).to("cuda")
+    rows = torch.arange(2, device="cuda")
+    assert (there.device, there[rows].device, (there + 1).device) == (GPU, GPU, GPU)
+    assert there[torch.arange(2)].device == GPU, "indices may lie on the CPU"
+    assert there.cpu().device.type == torch.tensor(1.0).device.type == "cpu"
+    for mixed in (
+        lambda: here + there,
+        lambda: here[rows],
+        lambda: torch.cat((here, there)),
+        lambda: torch.where(there > 0, there, here),
+        lambda: there.gather(1, torch.zeros(4, 1, dtype=torch.int64)),
+    ):
+        with pytest.raises(RuntimeError, match=r"same device|cannot be indexed"):
+            mixed()
+    with pytest.raises(TypeError, match="numpy"):
+        there.numpy()
+
+
+@pytest.mark.parametrize(
+    ("defense", "precision"),
+    [("none", "float64"), ("jpeg", "float64"), (TinyNoise(), "float64"), ("none", "mixed")],
+    ids=["none", "jpeg", "noise", "mixed"],
+)
+def test_a_whole_run_makes_no_device_mistake_and_finds_what_the_cpu_finds(
+    tmp_path, monkeypatch, defense, precision
+):
+    here = run(request(tmp_path / "cpu", defense=defense, precision=precision))
+    with pretended_gpu(monkeypatch) as asked:
+        there = run(request(tmp_path / "gpu", defense=defense, precision=precision, device="cuda"))
+    assert there.status == "complete", there.gaps
+    assert [row.id for row in there.attacks] == [row.id for row in here.attacks]
+    if precision == "float64":  # autocast is CUDA's own, and pretended it does nothing
+        assert there.per_image == here.per_image
+        assert [row.outcomes for row in there.attacks] == [row.outcomes for row in here.attacks]
+    assert "synchronize" in asked, "seconds are those of finished work"
+    assert there.cost.peak_memory_bytes == 2**20
+    assert here.cost.peak_memory_bytes is None
+
+
+@pytest.mark.parametrize("defense", [Same(), Noise()], ids=["fixed", "random"])
+@pytest.mark.parametrize("name", [name for name in ATTACKS.names() if name not in ALONE])
+def test_no_attack_and_no_verdict_makes_a_device_mistake(gpu, name, defense):
+    del gpu
+    target, x, y = nonlinear_target(defense, eot=2 if defense.stochastic else 1, batch_size=8)
+    target.victim.to("cuda")
+    x, y, draws = x.to("cuda"), y.to("cuda"), image_draws(len(x)).to("cuda")
+    target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
+    attack = ATTACKS.get(name)(**SHORT.get(name, {}))
+    for threat in (Threat(Norm.LINF, 0.05), Threat(Norm.L2, 0.5)):
+        target.sources = threat.project(x, x + 0.01).unsqueeze(1)
+        candidates = attack(target, x, y, threat=threat, draws=draws)
+        criterion = Criterion(draws=4, vote=3, any_of=2)
+        outcomes, chosen = judge(target.victim, candidates, y, draws=draws, criterion=criterion)
+        assert isinstance(candidates, OnGpu)
+        assert isinstance(chosen, OnGpu)
+        assert len(outcomes) == 3
+
+
+@pytest.mark.usefixtures("gpu")
+def test_draws_are_made_where_their_indices_are():
+    draws = Draws.of(3, torch.arange(4), "here").repeat(2).to("cuda")
+    made = (
+        draws.words(5),
+        draws.uniform((2, 2)),
+        draws.normal((3,)),
+        draws.integers(7, (2,)),
+        draws.permutations(6),
+        draws.take(torch.arange(2)).normal((1,)),
+    )
+    assert all(isinstance(tensor, OnGpu) for tensor in made)
+    assert {generator.device.type for generator in draws.generators()} == {"cpu"}
+
+
+@pytest.mark.parametrize("defense", ["none", "gaussian", "jpeg", "atop"])
+def test_no_defense_of_ours_makes_a_device_mistake(monkeypatch, defense):
+    with pretended_gpu(monkeypatch):
+        monkeypatch.setattr(torch.cuda, "get_rng_state_all", list)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)  # of generators to be kept
+        monkeypatch.setattr("benchmark.prepared.choose_device", lambda text: GPU)
+        outcomes = check_request(Request(defense=defense, dataset="digits", device="cuda"))
+    assert [outcome for outcome in outcomes if not outcome.passed] == []
+
+
+def test_training_makes_no_device_mistake(tmp_path, monkeypatch):
+    dataset = load_dataset("digits", folder=tmp_path)
+    setting = Setting(
+        dataset="digits",
+        shape=dataset.shape,
+        classes=dataset.classes,
+        threat=Threat.parse(dataset.threat),
+        device=GPU,
+    )
+    recipe = ClassifierRecipe(classifier="digits-cnn", steps=3, batch_size=8)
+    monkeypatch.setattr("benchmark.training._reproducible", lambda device: nullcontext())
+    with pretended_gpu(monkeypatch):
+        train(recipe, setting, dataset, out=tmp_path / "w.safetensors")
+        assert all(isinstance(p, OnGpu) for p in recipe.network.parameters())
+
+
+def test_autoattack_meets_no_tensor_of_the_cpu(gpu, monkeypatch):
+    del gpu
+    monkeypatch.setattr(attacks.autoattack, "call_alone", lambda function, order: function(order))
+    target, x, y = nonlinear_target(Same())
+    target.victim.to("cuda")
+    x, y, draws = x[:4].to("cuda"), y[:4].to("cuda"), image_draws(4).to("cuda")
+    trace = sys.gettrace()
+    with torch.random.fork_rng(devices=[]):
+        images = AutoAttack()(target, x, y, threat=Threat(Norm.LINF, 0.5), draws=draws)
+    sys.settrace(trace)
+    assert isinstance(images, OnGpu)
+    assert target.backwards > 0
+
+
+def test_a_planted_device_mistake_is_found(gpu):
+    del gpu
+    target, x, y = nonlinear_target(Noise(), eot=2)
+    target.victim.to("cuda")
+    x, y = x.to("cuda"), y.to("cuda")
+    draws = image_draws(len(x))  # left on the CPU
+    with pytest.raises(RuntimeError, match=r"same device|cannot be indexed"):
+        ATTACKS.get("pgd")(steps=1)(target, x, y, threat=Threat(Norm.LINF, 0.05), draws=draws)
