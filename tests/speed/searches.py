@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
@@ -56,7 +57,8 @@ def apgd(sizes: Sizes) -> Iterator[Comparison]:
 
 
 def autoattack(sizes: Sizes) -> Iterator[Comparison]:
-    """(c) fast-autoattack against AutoAttack `standard`, each with the start of its process."""
+    """(c) fast-autoattack against AutoAttack `standard`, each with the start of its process; at most 3 pairs."""
+    sizes = replace(sizes, repeats=min(3, sizes.repeats))
     for it in both(sizes):
         fast = FastAutoAttack(steps=sizes.steps, queries=sizes.queries)
         attacks = {"pyautoattack": AutoAttack(version="standard"), "fast-autoattack": fast}
