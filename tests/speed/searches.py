@@ -57,7 +57,7 @@ def apgd(sizes: Sizes) -> Iterator[Comparison]:
 
 
 def autoattack(sizes: Sizes) -> Iterator[Comparison]:
-    """(c) fast-autoattack against AutoAttack `standard`, each with the start of its process; at most 3 pairs."""
+    """(c) fast-autoattack against AutoAttack `standard`, each with its process; at most 3 pairs."""
     sizes = replace(sizes, repeats=min(3, sizes.repeats))
     for it in both(sizes):
         fast = FastAutoAttack(steps=sizes.steps, queries=sizes.queries)
