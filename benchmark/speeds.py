@@ -87,12 +87,11 @@ class Stopwatch:
         )
 
         def forward(n: int) -> None:
-            part = draws.take(torch.arange(n, device=x.device))
-            with torch.no_grad():
-                if setup.on_bare:
+            if setup.on_bare:
+                with torch.no_grad():
                     target.bare_logits(x[:n])
-                else:
-                    target.logits(x[:n], draws=part)
+            else:
+                target.predict(x[:n], draws=draws.take(torch.arange(n, device=x.device)))
 
         def ascend(objective: Objective, n: int) -> None:
             part = draws.take(torch.arange(n, device=x.device))
