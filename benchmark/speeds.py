@@ -87,11 +87,12 @@ class Stopwatch:
         )
 
         def forward(n: int) -> None:
-            if setup.on_bare:
-                with torch.no_grad():
+            part = draws.take(torch.arange(n, device=x.device))
+            with torch.no_grad():
+                if setup.on_bare:
                     target.bare_logits(x[:n])
-            else:
-                target.predict(x[:n], draws=draws.take(torch.arange(n, device=x.device)))
+                else:
+                    target.logits(x[:n], draws=part)
 
         def ascend(objective: Objective, n: int) -> None:
             part = draws.take(torch.arange(n, device=x.device))
