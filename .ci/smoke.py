@@ -41,7 +41,7 @@ name: smoke
 version: 1
 summary: every kind of job in a moment
 samples: 2
-shard_size: 1
+shard_size: 2
 criterion: {draws: 2, vote: 1, any_of: 1}
 sources:
   - {id: made, attack: pgd, against: bare, arguments: {steps: 2}}

@@ -122,6 +122,7 @@ def test_interrupted_while_it_starts_it_says_so_in_one_line(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_interrupted_at_any_stage_of_a_run_it_goes_on_to_the_same_entry(
     tmp_path, monkeypatch, capfd
 ):
