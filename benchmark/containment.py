@@ -12,8 +12,6 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-import numpy as np
-
 from benchmark.errors import BenchError
 
 log = logging.getLogger(__name__)
@@ -88,6 +86,7 @@ def as_if_fresh(*place: str | int) -> Iterator[None]:
     torch's defaults are those of its start, and the global generators, which nobody should draw from, are
     seeded by `place` alone.
     """
+    import numpy as np
     import torch
 
     with settings_kept():
@@ -107,10 +106,12 @@ class _Settings:
     """torch's process-wide settings that decide numbers, and the states of the global generators."""
 
     def __init__(self) -> None:
+        import numpy as np
         import torch
 
         cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
         self.torch: Any = torch
+        self.numpy: Any = np
         self.mkldnn: Any = torch.backends.mkldnn
         self.dtype = torch.get_default_dtype()
         self.device = torch.get_default_device()
@@ -139,5 +140,5 @@ class _Settings:
         self.mkldnn.matmul.fp32_precision = self.precision
         torch.autograd.set_detect_anomaly(self.is_anomaly)
         torch.set_rng_state(self.generators[0])
-        np.random.set_state(self.generators[1])
+        self.numpy.random.set_state(self.generators[1])
         random.setstate(self.generators[2])

@@ -159,7 +159,7 @@ def _bring(origin: Origin, target: Path, what: str, sha256: str, accept: Accept 
             os.fsync(file.fileno())
         _refuse(part, target, sha256, accept)
         part.chmod(0o644)
-        os.replace(part, target)  # noqa: PTH105 (a test plants a kill exactly here)
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)
 

@@ -46,7 +46,7 @@ def fetch_hub(wanted: HubFile) -> tuple[Path, HubFile]:
         with _quiet():
             file = wanted.file or _only(wanted)
             path = Path(_download(wanted, file))
-    except (_HTTP_ERROR, OSError, ValueError, EntryNotFoundError) as error:
+    except (_HTTP_ERROR, OSError, ValueError, RuntimeError, EntryNotFoundError) as error:
         raise _refused(wanted, error) from error
     _refuse_damaged(path)
     commit = path.parents[file.count("/")].name  # snapshots/COMMIT/FILE
@@ -114,7 +114,9 @@ def _refused(wanted: HubFile, error: Exception) -> BenchError:
                 f"HF_HUB_OFFLINE) allows no download; put there what `hf download {wanted.repo}` caches where "
                 f"there is a network, or name a file on this disk"
             )
-        case LocalEntryNotFoundError():
+        case (
+            LocalEntryNotFoundError() | RuntimeError()
+        ):  # older versions trip over their closed client
             reason = (
                 f"is not in {constants.HF_HUB_CACHE!r}, and the Hub at {_endpoint()} cannot be reached; try "
                 f"again, or name a file on this disk"

@@ -46,6 +46,9 @@ def withheld_from_children() -> Iterator[None]:
 
     Ctrl-C reaches every process of a terminal; a blocked signal stays blocked in what is started meanwhile.
     """
+    from multiprocessing import resource_tracker  # here, to start fast
+
+    resource_tracker.ensure_running()  # done now, because its start unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

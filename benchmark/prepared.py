@@ -228,6 +228,12 @@ def _with_weights(
     defense: Defense, setting: Setting, request: Request, *, of_chain: bool
 ) -> Setting:
     """The setting with the weights that were found for a defense."""
+    if request.weights is not None and (of_chain or not defense.needs_weights):
+        raise BenchError(
+            f"--weights goes with one defense that is trained; "
+            f"{f'{defense.name!r} is part of a chain' if of_chain else f'{defense.name!r} has no weights'}"
+            f": leave it out"
+        )
     if not defense.needs_weights:
         return setting
     classifier = setting.defended()
@@ -236,7 +242,7 @@ def _with_weights(
         label=defense.label(setting.shape),
         classifier=classifier.name,
         dataset=setting.dataset,
-        explicit=None if of_chain else request.weights,
+        explicit=request.weights,
     )
     if weights is None:
         raise WeightsMissing(

@@ -6,13 +6,14 @@ import functools
 import hashlib
 import re
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from benchmark.downloads import Accept, fetch_url
 from benchmark.errors import BenchError
 from benchmark.folders import weights_folder
 from benchmark.hub_names import HubFile
 from benchmark.recorded import hold_to_record, record, recorded_sha256
+from benchmark.transfer import public
 
 FORM = "a path, https://...[#sha256=...] or hf:org/name[@revision][/file]"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -49,7 +50,8 @@ def local_file(text: str | Path, *, what: str, accept: Accept | None = None) -> 
 def pinned(text: str | Path) -> str:
     """The same text, so that it names the same bytes for ever: a commit for the Hub, a sha256 for a URL.
 
-    A path is given as it is. What is named has been fetched before.
+    A path is given as it is, a URL without the name and password that it may carry. What is named has been
+    fetched before.
     """
     text = str(text)
     if text.startswith("hf:"):
@@ -57,7 +59,7 @@ def pinned(text: str | Path) -> str:
     if not is_remote(text):
         return text
     url, sha256 = _parsed(text)
-    return f"{url}#sha256={sha256 or file_sha256(_place(url, sha256))}"
+    return f"{public(url)}#sha256={sha256 or file_sha256(_place(url, sha256))}"
 
 
 def refuse_other_form(text: str) -> None:
@@ -79,7 +81,7 @@ def cache_place(key: str, name: str) -> Path:
 
 def url_key(url: str) -> str:
     """What stands for a URL in the cache."""
-    return hashlib.sha256(url.encode()).hexdigest()
+    return hashlib.sha256(public(url).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
@@ -111,8 +113,8 @@ def _url(text: str, what: str, accept: Accept | None) -> Path:
     found = file_sha256(place)
     if sha256 and found != sha256:
         raise BenchError(
-            f"{str(place)!r} is damaged: its sha256 is {found}, and {url} should have {sha256}; delete it, "
-            f"and it will be downloaded again"
+            f"{str(place)!r} is damaged: its sha256 is {found}, and should be {sha256}; delete it, and it "
+            f"will be downloaded again"
         )
     hold_to_record(place, found)
     record(place, found)
@@ -121,17 +123,17 @@ def _url(text: str, what: str, accept: Accept | None) -> Path:
 
 def _parsed(text: str) -> tuple[str, str]:
     """The URL, and the sha256 that its fragment gives, hex."""
-    url, fragment = urldefrag(text)
+    url, _, fragment = text.partition("#")
     key, _, sha256 = fragment.partition("=")
     if fragment and not (key == "sha256" and re.fullmatch(r"[0-9a-fA-F]{64}", sha256)):
-        raise BenchError(f"{text!r}: expected #sha256= and 64 hex digits at its end")
+        raise BenchError(f"{public(text)!r}: expected #sha256= and 64 hex digits at its end")
     try:
         scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
     except ValueError:
         scheme, host = "", ""
     if not host or not (scheme == "https" or (scheme == "http" and host in _LOCAL)):
         raise BenchError(
-            f"{text!r} is not understood: expected {FORM} (http:// only on this machine)"
+            f"{public(text)!r} is not understood: expected {FORM} (http:// only on this machine)"
         )
     return url, sha256.lower()
 

@@ -167,7 +167,7 @@ def command_of(ready: Prepared) -> str:
         options["order"] = request.order
     if request.precision != "float32":
         options["precision"] = request.precision
-    if request.weights is not None and [bool(at.weights) for at in ready.settings] == [True]:
+    if request.weights is not None:
         options["weights"] = pinned(request.weights)
     words = ["bench", "run"]
     for name, value in options.items():

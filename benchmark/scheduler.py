@@ -203,8 +203,9 @@ class _Race:
 
 
 def _begin_worker(threads: int, caller: int, folder: str) -> None:
-    """Fixes a worker's numerics, and lets it end with its caller however that one ends."""
+    """Fixes a worker's numerics and its temporary folder; it ends with its caller however that one ends."""
     fix_numerics(threads)
+    tempfile.tempdir = folder  # what its attacks leave there goes with it
 
     def watch() -> None:
         while os.getppid() == caller:

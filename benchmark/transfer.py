@@ -91,7 +91,8 @@ def is_web_page(head: bytes) -> bool:
 
 
 def _copy(response: requests.Response, file: BinaryIO, report: Report, start: int) -> None:
-    length = response.headers.get("Content-Length", "")
+    is_packed = "Content-Encoding" in response.headers  # although it was asked not to
+    length = "" if is_packed else response.headers.get("Content-Length", "")
     total = start + int(length) if length.isdecimal() else None
     done = start
     report(done, total)

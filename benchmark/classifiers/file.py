@@ -45,7 +45,7 @@ def load_file(
     path_text, architecture = file_parts(text)
     if not path_text:
         raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
-    path = local_file(path_text, what=f"the weights {path_text!r}", accept=_refuse_unreadable)
+    path = local_file(path_text, what=f"the weights of a {architecture}", accept=_refuse_unreadable)
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
         network = _network(architecture, dataset, path)
     classifier = Classifier(

@@ -76,8 +76,7 @@ def classifier_note(name: str, dataset: str = "") -> str:
     found = _zoo_model(name, dataset)
     if found is None:
         return ""
-    threat = _THREATS.get((dataset, found.norm), "")
-    return f"{found.note()}{f'; {threat}' if threat else ''}"
+    return found.note(_THREATS.get((dataset, found.norm), ""))
 
 
 def unknown_classifier(name: str, dataset: str) -> BenchError:

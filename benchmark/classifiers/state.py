@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
 
 from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
@@ -17,6 +20,36 @@ from benchmark.weights import is_pickle, load_safetensors, refuse_foreign
 
 _WRAPPINGS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "model.", "_orig_mod.", "network.")
+
+
+class _Ignored:
+    """Stands for an object of a pickle that is no weight: it takes whatever it is given, and is nothing."""
+
+    def __new__(cls, *_args: object, **_words: object) -> Self:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        del state
+
+
+def _stand_in(path: str) -> type:
+    module, _, name = path.rpartition(".")
+    return type(name, (_Ignored,), {"__module__": module, "__qualname__": name})
+
+
+_BESIDES: list[Any] = [
+    _stand_in(path)
+    for path in (
+        "argparse.Namespace",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+        "numpy.core.multiarray._reconstruct",
+        "numpy._core.multiarray._reconstruct",
+        "numpy.dtype",
+        "numpy.ndarray",
+    )
+]
+"""What training scripts keep beside the weights: their options and accuracies. It is skipped, not made."""
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
@@ -45,22 +78,38 @@ def load_state(path: Path) -> dict[str, Tensor]:
 def load_checkpoint(path: Path) -> Any:
     """What `torch.save` wrote, on the CPU; only tensors and plain data are taken from the pickle.
 
+    Options (`argparse.Namespace`) and numpy's numbers, which training scripts add, are skipped: an inert object
+    stands for them.
+
     Raises:
         BenchError: The file is damaged, or would run code.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _skipping():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise BenchError(
-            f"weights {str(path)!r} are refused: the pickle holds more than tensors and plain data and "
-            f"could run code, or it is damaged; save the plain state dict as safetensors"
+            f"weights {str(path)!r} are refused: the pickle holds more than tensors and plain data"
+            f"{f' ({asked[1]})' if asked else ''} and could run code, or it is damaged; save the plain state "
+            f"dict as safetensors"
         ) from error
     except DAMAGED as error:
         raise BenchError(
             f"weights {str(path)!r} are damaged ({_first_line(error)}); make or download them again"
         ) from error
+
+
+@contextlib.contextmanager
+def _skipping() -> Iterator[None]:
+    before = list(get_safe_globals())
+    add_safe_globals(_BESIDES)
+    try:
+        yield
+    finally:
+        clear_safe_globals()
+        add_safe_globals(before)
 
 
 def fitted(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> nn.Module:

@@ -97,15 +97,15 @@ class ZooModel:
         """Whether its weights are torchvision's own."""
         return self.model in _TORCHVISION
 
-    def note(self) -> str:
-        """One line for a listing: its threat, its parts, and how images are prepared for it."""
+    def note(self, threat: str) -> str:
+        """One line for a listing: its threat (else its board), its parts, how images are prepared for it."""
         short = [
             key[1]
             for key, alias in ALIASES.items()
             if (key[0], alias.model) == (self.dataset, self.model) and self.norm == "Linf"
         ]
         parts = [
-            f"RobustBench, {self.norm}",
+            f"RobustBench, {threat or self.norm}",
             f"{len(self.drive_ids)} checkpoints" if self.is_ensemble else "",
             "weights by URL" if self.url else "",
             f"images by {self.preparation}" if self.preparation else "",

@@ -65,7 +65,7 @@ def task_options(function: F) -> F:
         click.option(
             "--dataset",
             metavar="NAME",
-            help="bench list datasets, or npz:FILE. Default: the model's, else digits.",
+            help="bench list datasets, module:Class, or npz:FILE. Default: the model's, else digits.",
         ),
         click.option(
             "--data",

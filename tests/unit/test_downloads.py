@@ -1,8 +1,10 @@
 """Downloads: whole and checked under the final name, or nothing but one clear line."""
 
 import errno
+import gzip
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ import pytest
 from benchmark import downloads, transfer
 from benchmark.downloads import fetch_url, is_offline, reported_to
 from benchmark.errors import BenchError
-from tests.processes import within
+from tests.processes import hear_interrupts, within
 from tests.servers import body, closed_port, in_turn, serving, stalled, status
 
 CONTENT = bytes(range(256)) * 4000
@@ -206,8 +208,29 @@ fetch_url(sys.argv[1], Path(sys.argv[2]), what="net")
 
 def start(server, target):
     return subprocess.Popen(
-        [sys.executable, "-c", FETCH, f"{server.url}/net.pt", str(target)], env=os.environ.copy()
+        [sys.executable, "-c", FETCH, f"{server.url}/net.pt", str(target)],
+        preexec_fn=hear_interrupts,
+        stderr=subprocess.DEVNULL,
     )
+
+
+def test_a_download_that_is_interrupted_leaves_nothing_at_all(server, tmp_path):
+    over = threading.Event()
+    server.answers["/net.pt"] = stalled(CONTENT[:300_000], of=len(CONTENT), until=over)
+    child = start(server, tmp_path / "net.pt")
+    try:
+        assert within(20, lambda: any(part.stat().st_size for part in tmp_path.glob(".*.part")))
+        child.send_signal(signal.SIGINT)
+        assert child.wait(20) != 0
+    finally:
+        child.kill()
+        over.set()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_comes_packed_is_whole_all_the_same(server, tmp_path):
+    server.answers["/net.pt"] = body(gzip.compress(CONTENT), Content_Encoding="gzip")
+    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
 
 
 def test_a_download_that_is_killed_leaves_nothing_under_the_final_name(server, tmp_path):

@@ -62,6 +62,23 @@ def test_a_url_is_downloaded_once_and_pinned_by_its_sha256(server):
     assert len(server.asked) == 1
 
 
+def test_a_name_and_a_password_in_a_url_are_neither_printed_nor_recorded(server):
+    heard = []
+
+    def answer(handler):
+        heard.append(handler.headers.get("Authorization"))
+        body(WEIGHTS)(handler)
+
+    server.answers["/net.pt"] = answer
+    url = f"{server.url}/net.pt".replace("://", "://me:secret@")
+    path = found(url)
+    assert heard[0].startswith("Basic ")
+    assert "secret" not in pinned(url)
+    assert found(pinned(url)) == path
+    for wrong in (url.replace("net.pt", "absent"), f"{url}#sha256=1", url.replace("http", "ftp")):
+        assert "secret" not in refused(wrong)
+
+
 def test_a_url_with_another_sha256_is_refused_and_not_kept(server):
     server.answers["/net.pt"] = body(WEIGHTS)
     line = refused(f"{server.url}/net.pt#sha256={'0' * 64}")

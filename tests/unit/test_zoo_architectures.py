@@ -1,12 +1,15 @@
 """Every family of the zoo loads by its name from a placed checkpoint: as data alone, whole, and offline."""
 
 import socket
+from argparse import Namespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from benchmark.classifiers import zoo_robustbench
+from benchmark.classifiers.state import load_checkpoint
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import CLASSES, resolve
 from benchmark.dataset import Dataset
@@ -90,6 +93,35 @@ def test_the_last_of_several_states_in_one_checkpoint_is_taken(name, dataset, tm
     torch.save({"last": network.state_dict(), "best": best}, file)
     found = load_zoo(model, folder=tmp_path, device="cpu", dtype=torch.float32)
     assert torch.equal(logits(found, model), logits(network, model))
+
+
+def test_options_and_numbers_beside_the_weights_are_skipped_and_not_made(tmp_path, monkeypatch):
+    model = model_of("WideResNet")
+    network = network_of(model)
+    (file,) = model.files(tmp_path)
+    file.parent.mkdir(parents=True)
+    beside = {"args": Namespace(lr=0.1), "accuracy": np.float64(0.5), "curve": np.arange(3.0)}
+    torch.save({"state_dict": network.state_dict(), **beside}, file)
+    monkeypatch.setattr(Namespace, "__init__", None)
+    before = set(torch.serialization.get_safe_globals())
+    found = load_zoo(model, folder=tmp_path, device="cpu", dtype=torch.float32)
+    assert torch.equal(logits(found, model), logits(network, model))
+    assert set(torch.serialization.get_safe_globals()) == before
+    read = load_checkpoint(file)
+    assert not isinstance(read["args"], Namespace)
+    assert not isinstance(read["accuracy"], float)
+    assert not isinstance(read["curve"], np.ndarray)
+
+
+class Other:
+    """Something that no checkpoint needs."""
+
+
+def test_anything_else_beside_the_weights_is_refused_by_its_name(tmp_path):
+    file = tmp_path / "net.pt"
+    torch.save({"w": torch.ones(1), "other": Other()}, file)
+    with pytest.raises(BenchError, match=r"plain data \(.*Other\) and could run code"):
+        load_checkpoint(file)
 
 
 @pytest.mark.parametrize("architecture", ["torchvision ResNet, normalised", "WideResNet"])

@@ -18,6 +18,7 @@ from benchmark.classifiers.zoo_names import ALIASES, CLASSES, resolve, zoo_model
 from benchmark.classifiers.zoo_robustbench import robustbench_module
 from benchmark.cli.main import main
 from benchmark.dataset import Dataset
+from benchmark.datasets.preparation import Preparation
 from benchmark.errors import BenchError
 from benchmark.loading import load_task
 from benchmark.threat import Threat
@@ -41,7 +42,7 @@ def test_every_row_resolves_by_its_name_and_has_the_budget_of_its_board():
         assert threat_of(m.name, m.dataset) == wanted
         assert not wanted or Threat.parse(wanted).eps > 0
         assert home_of(m.name) is not None
-        assert f"RobustBench, {m.norm}" in classifier_note(m.name, m.dataset)
+        assert f"RobustBench, {wanted or m.norm}" in classifier_note(m.name, m.dataset)
 
 
 def test_a_name_found_whole_in_one_dataset_belongs_there_though_it_begins_others():
@@ -137,6 +138,23 @@ def test_a_task_takes_its_images_as_its_model_wants_them(tmp_path):
     assert load_task(dataset, "AlexNet@corruptions", None, folder=tmp_path)[1] == threat
 
 
+@pytest.mark.parametrize(
+    ("model", "side"),
+    [("Wong2020Fast", 288), ("Mo2022When_ViT-B", 224), ("Debenedetti2022Light_XCiT-S12", 224)],
+)
+def test_imagenet_has_the_shape_that_its_model_wants(model, side, tmp_path):
+    dataset, threat = load_task("imagenet", model, None, folder=tmp_path)
+    assert dataset.shape == (3, side, side)
+    assert dataset.preparation == preparation_of(model, "imagenet")
+    assert threat == Threat.parse("linf:4/255")
+
+
+def test_every_preparation_of_the_zoo_is_understood():
+    for m in zoo_models("imagenet"):
+        side = 288 if m.preparation == "Crop288" else 224
+        assert Preparation.parse(m.preparation).shape == (3, side, side)
+
+
 def test_every_alias_stands_for_a_model_and_says_why():
     for (dataset, short), alias in ALIASES.items():
         assert resolve(short, dataset).model == alias.model
@@ -161,7 +179,7 @@ def test_a_row_without_any_file_says_so(monkeypatch):
 def test_the_listing_says_of_each_model_its_norm_budget_and_preparation(capsys):
     assert main(["list", "models", "--dataset", "imagenet", "--json"]) == 0
     rows = {row["name"]: row["what"] for row in json.loads(capsys.readouterr().out)}
-    assert rows["Wong2020Fast"] == "RobustBench, Linf; images by Crop288; linf:4/255"
+    assert rows["Wong2020Fast"] == "RobustBench, linf:4/255; images by Crop288"
     assert "2 checkpoints" in rows["Bai2024MixedNUTS"]
     assert "weights by URL" in rows["Standard_R50@corruptions"]
 

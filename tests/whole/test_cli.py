@@ -82,6 +82,8 @@ def test_every_list_can_be_read_by_a_program(what, capsys):
         (["run", "--defense", "none", "--samples", "100000"], "test images"),
         (["run", "--defense", "none", "--data", "nowhere", "--dataset", "mnist"], "nowhere"),
         (["run", "--defense", "atop", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["run", "--defense", "jpeg", "--weights", "any.safetensors"], "'jpeg' has no weights"),
+        (["run", "--defense", "atop+jpeg", "--weights", "any.safetensors"], "part of a chain"),
         (["run", "--device", "cuda:7"], "is not there"),
         (["run", "--defense", "gaussian", "--defense-arg", "sigma"], "key=value"),
         (["run", "--defense-arg", "sigma=1"], "exactly one --defense"),

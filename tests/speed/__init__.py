@@ -1,0 +1,1 @@
+"""Speed benchmarks: ratios from one run, never asserted; `python -m tests.speed`."""

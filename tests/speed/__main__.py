@@ -1,0 +1,51 @@
+"""`python -m tests.speed [NAME ...]`: prints a Markdown table of ratios, with the command that made it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from benchmark.numerics import fix_numerics
+from tests.speed import runs, searches
+from tests.speed.timing import TINY, Comparison, Sizes
+
+BENCHMARKS: Mapping[str, Callable[[Sizes], Iterator[Comparison]]] = {
+    "loops": searches.loops,
+    "apgd": searches.apgd,
+    "autoattack": searches.autoattack,
+    "eot": runs.eot,
+    "workers": runs.workers,
+    "startup": runs.startup,
+}
+
+
+def main(argv: list[str]) -> int:
+    """Runs the benchmarks that are named, or all of them."""
+    parser = argparse.ArgumentParser(prog="python -m tests.speed", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--images", type=int, help="in one batch")
+    parser.add_argument("--repeats", type=int, help="of each variant")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; default 1")
+    parser.add_argument("--dataset", choices=("digits", "cifar10"), default="digits")
+    parser.add_argument("--tiny", action="store_true", help="only to see that everything runs")
+    given = parser.parse_args(argv)
+    unknown = sorted(set(given.names) - set(BENCHMARKS))
+    if unknown:
+        parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    changes = {k: v for k, v in (("images", given.images), ("repeats", given.repeats)) if v}
+    sizes = replace(TINY if given.tiny else Sizes(), dataset=given.dataset, **changes)
+    fix_numerics(given.threads)
+    print(f"`python -m tests.speed {shlex.join(argv)}`, {runs.machine()}; median of ", end="")
+    print(f"{sizes.repeats} or more interleaved pairs, with the least and the greatest:\n")
+    print("| what | seconds of | ratio | seconds | verdicts |\n|---|---|---|---|---|")
+    for name in given.names or BENCHMARKS:
+        for comparison in BENCHMARKS[name](sizes):
+            print(comparison.row(), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
