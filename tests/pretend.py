@@ -91,6 +91,8 @@ class _Numbered(TorchFunctionMode):
             is_bare = isinstance(value, torch.device) and str(value) == "cuda"
             return GPU if is_bare or (isinstance(value, str) and value == "cuda") else value
 
+        if func is torch.device:
+            return func(*args, **(kwargs or {}))
         options = {k: numbered(v) for k, v in (kwargs or {}).items()}
         if func is torch.tensor and options.get("device") == GPU:
             return func(*args, **{**options, "device": "cpu"}).to(GPU)
@@ -144,8 +146,10 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch, count: int = 1) -> Iterator[l
     check = "_accelerator_graph_capture_health_check"
     monkeypatch.setattr(torch.optim.Optimizer, check, lambda optimizer: None, raising=False)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 2**20)
-    for name in ("synchronize", "reset_peak_memory_stats", "set_device"):
-        monkeypatch.setattr(torch.cuda, name, lambda device, name=name: asked.append(name))
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda *_: torch.zeros(1))
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", list)
+    for name in ("synchronize", "reset_peak_memory_stats", "set_device", "set_rng_state"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: asked.append(name))
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # a wrapper is no storage
     try:
         with _Numbered(), _Everywhere():
