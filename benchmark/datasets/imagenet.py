@@ -37,14 +37,15 @@ class ImageNet(FolderDataset):
     development kit's, or Kaggle's `LOC_val_solution.csv`; Kaggle's own folders are found too). A class's label
     is the place of its WordNet id among the sorted 1,000, as in RobustBench, also where some are missing; an
     image's index is its place in the order of label and file name, whatever the layout. It cannot be
-    downloaded: its licence wants each user's own consent. The threat is RobustBench's.
+    downloaded: its licence wants each user's own consent. The threat is RobustBench's, and so is
+    the default classifier, naturally trained.
     """
 
     name = "imagenet"
     shape = (3, 224, 224)
     classes = 1000
     threat = "linf:4/255"
-    model = ""
+    model = "Standard_R50"
     preparation = "Res256Crop224"
     hint = (
         "ImageNet cannot be downloaded without its licence: get ILSVRC2012_img_val.tar at "
