@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from benchmark.numerics import fix_numerics
 from tests.speed import runs, searches
-from tests.speed.timing import TINY, Comparison, Sizes
+from tests.speed.timing import TINY, Comparison, Sizes, cpu_seconds
 
 BENCHMARKS: Mapping[str, Callable[[Sizes], Iterator[Comparison]]] = {
     "loops": searches.loops,
@@ -30,16 +31,18 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--repeats", type=int, help="of each variant")
     parser.add_argument("--threads", type=int, default=1, help="of torch; default 1")
     parser.add_argument("--dataset", choices=("digits", "cifar10"), default="digits")
+    parser.add_argument("--cpu", action="store_true", help="seconds of the CPU, on a busy machine")
     parser.add_argument("--tiny", action="store_true", help="only to see that everything runs")
     given = parser.parse_args(argv)
     unknown = sorted(set(given.names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
     changes = {k: v for k, v in (("images", given.images), ("repeats", given.repeats)) if v}
-    sizes = replace(TINY if given.tiny else Sizes(), dataset=given.dataset, **changes)
+    clock = cpu_seconds if given.cpu else time.perf_counter
+    sizes = replace(TINY if given.tiny else Sizes(), **changes, dataset=given.dataset, clock=clock)
     fix_numerics(given.threads)
     print(f"`python -m tests.speed {shlex.join(argv)}`, {runs.machine()}; median of ", end="")
-    print(f"{sizes.repeats} or more interleaved pairs, with the least and the greatest:\n")
+    print(f"interleaved {'CPU ' if given.cpu else ''}times, with the least and the greatest:\n")
     print("| what | seconds of | ratio | seconds | verdicts |\n|---|---|---|---|---|")
     for name in given.names or BENCHMARKS:
         for comparison in BENCHMARKS[name](sizes):

@@ -39,7 +39,7 @@ def loops(sizes: Sizes) -> Iterator[Comparison]:
             attack(it.target(), it.x, it.y, threat=it.threat, draws=it.draws)
 
         title = f"{attack.name}, {sizes.steps} steps, {sizes.images} images, {it.name}"
-        yield compare(title, {"bare passes": bare, "attack loop": loop}, sizes.repeats)
+        yield compare(title, {"bare passes": bare, "attack loop": loop}, sizes)
 
 
 def apgd(sizes: Sizes) -> Iterator[Comparison]:
@@ -114,7 +114,7 @@ def _judged(
 
         return run
 
-    found = compare(title, {name: judged(name) for name in variants}, sizes.repeats)
+    found = compare(title, {name: judged(name) for name in variants}, sizes)
     reference, ours = (stands[name] for name in variants)
     n = len(it.y)
     itself = int((it.stands(again()) == reference).sum())

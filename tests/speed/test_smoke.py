@@ -8,7 +8,7 @@ import torch
 import attacks.autoattack
 import attacks.fast_autoattack
 from tests.speed.__main__ import BENCHMARKS, main
-from tests.speed.timing import Comparison, compare
+from tests.speed.timing import Comparison, Sizes, compare
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_ratio_is_taken_pair_by_pair():
 def test_variants_take_turns_after_a_run_that_does_not_count():
     calls = []
     variants = {name: lambda name=name: calls.append(name) for name in "ab"}
-    assert len(compare("it", variants, 2).seconds["a"]) == 2
+    assert len(compare("it", variants, Sizes(repeats=2)).seconds["a"]) == 2
     assert "".join(calls) == "ababba"
 
 
