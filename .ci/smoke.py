@@ -60,8 +60,8 @@ ATOP = "--recipe-arg steps=4 --recipe-arg pretraining=2"
 API = """
 import benchmark
 from benchmark.request import Request
-entry = benchmark.evaluate("jpeg", dataset="digits", options=Request(
-    defense="jpeg", protocol="smoke.yaml", samples=2, device="cpu", workers=1))
+entry = benchmark.evaluate("gaussian", dataset="digits", options=Request(
+    defense="gaussian", protocol="smoke.yaml", samples=2, device="cpu", workers=1))
 print("worst", entry.worst.single.value, entry.status)
 """
 ZOO = """
@@ -110,7 +110,7 @@ COMMANDS = [
 ]
 """What `.ci/run` tries."""
 MORE = [
-    _bench(f"{RUN} --defense my_pkg:Blur+jpeg --defense-arg my_pkg:Blur.size=1 --json", "complete"),
+    _bench(f"{RUN} --defense my_pkg:Blur+gaussian --defense-arg my_pkg:Blur.size=1 --json", "complete"),
     _bench(f"{RUN} --defense atop --weights atop.safetensors --samples 1", "atop[digits]"),
     _bench("train --classifier digits-mlp --out mlp.safetensors", "Written"),
     _bench(f"{RUN} --defense none --model file:mlp.safetensors@digits-mlp", "mlp@digits-mlp"),
