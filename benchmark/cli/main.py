@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -106,13 +107,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{error}; mend that, and give the same command again (bench -v shows where)"
         )
     except SystemExit as error:  # nothing of ours does that
-        if isinstance(error.__context__, BrokenPipeError):  # click does, where it meets one
+        if _is_clicks(error):  # a broken pipe again
             _close_stdout()
             return 0
         log.debug("", exc_info=True)
         return _refused(
             f"a plugin ended the program: sys.exit({error.code!r}) (bench -v shows where)"
         )
+
+
+def _is_clicks(error: SystemExit) -> bool:
+    """Whether click itself ended the program, as it does where nobody reads the output."""
+    last = list(traceback.walk_tb(error.__traceback__))[-1][0]
+    return str(last.f_globals.get("__name__")).startswith("click.")
 
 
 def _refuse_unreadable(argv: Sequence[str]) -> None:

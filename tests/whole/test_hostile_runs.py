@@ -11,6 +11,8 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -214,6 +216,19 @@ def test_a_folder_that_became_a_file_or_read_only_is_one_line(tmp_path, monkeypa
     finally:
         folder.chmod(0o700)
     assert main(words) == 0
+
+
+def test_output_that_nobody_reads_or_that_finds_no_room_is_no_traceback():
+    words = [sys.executable, "-m", "benchmark", "list", "models"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "No space left on device" in one_line(done.stderr)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_folders_that_another_run_tries_at_the_same_time_do_no_harm(tmp_path):
