@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
 
 from benchmark.errors import BenchError
 
@@ -60,7 +62,7 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
 
     Some constructors print, some call `.cuda()` on a constant that they later move to where the images are.
     """
-    _mend_activations()
+    _mend_architectures()
     with _lock, contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
         if not torch.cuda.is_available():
             stack.enter_context(_replaced(torch.Tensor, cuda=lambda tensor, *_, **__: tensor))
@@ -118,11 +120,28 @@ def refuse_missing(network: nn.Module, state: Mapping[str, Tensor]) -> None:
         raise BenchError(f"it lacks {len(missing)} of {len(wanted)} weights, such as {missing[0]}")
 
 
-def _mend_activations() -> None:
-    """Gives every custom Swish of robustbench a backward pass that does not warn; the same derivative."""
+def _mend_architectures() -> None:
+    """Gives two architectures of robustbench what a frozen network needs; values and derivatives stay theirs.
+
+    The custom Swish gets a backward pass that does not warn, BoostingWideResNet a forward pass that does not
+    write into its own weights (so that the second pass on an image is not another than the first).
+    """
+    place = "robustbench.model_zoo.architectures"
     for file in _ACTIVATIONS:
-        module = robustbench_module(f"robustbench.model_zoo.architectures.{file}")
+        module = robustbench_module(f"{place}.{file}")
         module._Swish.backward = staticmethod(_swish_derivative)
+    robustbench_module(f"{place}.boosting_wide_resnet").BoostingWideResNet.forward = _boosted
+
+
+def _boosted(network: Any, x: Tensor) -> Tensor:
+    """Logits of features and class weights of length 1 (Pang et al., NeurIPS 2020)."""
+    x = network.conv1((x - network.mu) / network.sigma)
+    for block in (network.block1, network.block2, network.block3):
+        x = block(x)
+    x = functional.avg_pool2d(network.relu(network.bn1(x)), 8).flatten(1)  # (b, channels)
+    weight = functional.normalize(network.fc.weight, dim=1)
+    logits: Tensor = functional_call(network.fc, {"weight": weight}, (functional.normalize(x),))
+    return logits
 
 
 def _swish_derivative(ctx: Any, gradient: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Every family of the zoo loads by its name from a placed checkpoint: as data alone, whole, and offline."""
 
+import importlib.util
 import socket
 from argparse import Namespace
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmark.classifier import Classifier
 from benchmark.classifiers import zoo_robustbench
 from benchmark.classifiers.state import load_checkpoint
 from benchmark.classifiers.zoo import load_zoo
@@ -208,3 +210,24 @@ def test_the_swish_of_the_zoo_has_its_derivative_without_a_warning():
     swish = zoo_robustbench.robustbench_module(name).Swish()
     x = torch.linspace(-4, 4, 50, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(swish, x)
+
+
+def test_a_forward_pass_writes_into_no_weight():
+    place = "robustbench.model_zoo.architectures"
+    mended = zoo_robustbench.robustbench_module(f"{place}.boosting_wide_resnet")
+    spec = importlib.util.spec_from_file_location(f"{place}.as_it_came", mended.__file__)
+    theirs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(theirs)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        small = {"depth": 10, "widen_factor": 1}
+        network = zoo_robustbench.built(lambda: mended.BoostingWideResNet(**small).eval())
+        other = theirs.BoostingWideResNet(**small).eval()
+    other.load_state_dict(network.state_dict())
+    before = network.fc.weight.detach().clone()
+    x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network(x), other(x))
+    assert torch.equal(network.fc.weight, before)
+    assert not torch.equal(other.fc.weight, before)
+    places = Classifier(network, name="n", classes=10, sha256="").positions((3, 32, 32))
+    assert places["pooled"].tap == "fc:input"
