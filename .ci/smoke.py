@@ -110,7 +110,9 @@ COMMANDS = [
 ]
 """What `.ci/run` tries."""
 MORE = [
-    _bench(f"{RUN} --defense my_pkg:Blur+gaussian --defense-arg my_pkg:Blur.size=1 --json", "complete"),
+    _bench(
+        f"{RUN} --defense my_pkg:Blur+gaussian --defense-arg my_pkg:Blur.size=1 --json", "complete"
+    ),
     _bench(f"{RUN} --defense atop --weights atop.safetensors --samples 1", "atop[digits]"),
     _bench("train --classifier digits-mlp --out mlp.safetensors", "Written"),
     _bench(f"{RUN} --defense none --model file:mlp.safetensors@digits-mlp", "mlp@digits-mlp"),
