@@ -64,6 +64,7 @@ _ENGINE = (
     "randomness",
     "search",
     "shard",
+    "taps",
     "target",
     "threat",
     "verdict",
