@@ -59,7 +59,7 @@ attacks:
 ATOP = "--recipe-arg steps=4 --recipe-arg pretraining=2"
 API = """
 import benchmark
-from benchmark.request import Request
+from benchmark.running.request import Request
 entry = benchmark.evaluate("gaussian", dataset="digits", options=Request(
     defense="gaussian", protocol="smoke.yaml", samples=2, device="cpu", workers=1))
 print("worst", entry.worst.single.value, entry.status)

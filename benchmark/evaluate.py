@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from benchmark.dataset import Dataset, Split
 from benchmark.defense import Defense
-from benchmark.entry import Entry
 from benchmark.errors import BenchError
-from benchmark.request import Request
-from benchmark.run import Listener, run
+from benchmark.publishing.entry import Entry
+from benchmark.running.request import Request
+from benchmark.running.run import Listener, run
 from benchmark.threat import Threat
 
 

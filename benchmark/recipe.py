@@ -1,4 +1,4 @@
-"""The interface of training: modules, optimisers and one step; the loop belongs to `benchmark.training`."""
+"""The interface of training: modules, optimisers, one step; the loop is `benchmark.training.loop`."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
+from benchmark.fetching.manifest import plugin_weights, weights_beside
+from benchmark.fetching.remote import file_sha256, local_file
+from benchmark.fetching.transfer import is_web_page
 from benchmark.files import write_whole
 from benchmark.folders import weights_folder
-from benchmark.manifest import plugin_weights, weights_beside
-from benchmark.remote import file_sha256, local_file
-from benchmark.transfer import is_web_page
 
 _LONGEST = 64
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from benchmark.entry import Entry
+from benchmark.publishing.entry import Entry
 from tests.records import Run, deterministic
 
 

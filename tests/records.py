@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmark.assembly import assemble
 from benchmark.criterion import Criterion, Outcome, Rule
-from benchmark.entry import Entry
 from benchmark.evaluated import Evaluated, Row, Subject
 from benchmark.job import Frozen, Job, Plugin
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
+from benchmark.publishing.assembly import assemble
+from benchmark.publishing.entry import Entry
 from benchmark.results import Cost, Result, Status
 from benchmark.threat import Knowledge, Threat
 

@@ -13,8 +13,8 @@ from benchmark.evaluate import Given
 from benchmark.evaluated import Row
 from benchmark.job import Frozen, Job, Plugin
 from benchmark.protocol import Column, Protocol, parse_protocol
-from benchmark.request import Request
 from benchmark.results import Cost, Result, Status
+from benchmark.running.request import Request
 from benchmark.threat import Knowledge, Norm, Threat
 
 PROTOCOL = b"""

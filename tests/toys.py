@@ -10,7 +10,7 @@ from benchmark.defense import Defense, Derivative
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.target import Target
-from benchmark.truths import LinearTask
+from benchmark.trust.truths import LinearTask
 from benchmark.victim import GradientMode, StraightThrough, Victim
 
 

@@ -15,8 +15,8 @@ from benchmark.classifiers.zoo_names import resolve
 from benchmark.containment import contained
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
+from benchmark.fetching.remote import local_file, pinned
 from benchmark.registry import imported
-from benchmark.remote import local_file, pinned
 from benchmark.weights import sha256_of
 
 FORM = (

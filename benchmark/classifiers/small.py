@@ -10,7 +10,7 @@ from benchmark.classifiers.networks import SmallCNN, SmallConv, SmallMLP
 from benchmark.classifiers.source import ClassifierSource
 from benchmark.classifiers.training_recipe import AdversarialRecipe, ClassifierRecipe
 from benchmark.errors import BenchError
-from benchmark.manifest import plugin_weights
+from benchmark.fetching.manifest import plugin_weights
 from benchmark.recipe import Recipe
 
 _DIGITS = (1, 8, 8)

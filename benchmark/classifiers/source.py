@@ -42,8 +42,9 @@ class ClassifierSource(ABC):
         Args:
             folder: The data folder, in which downloads are kept (`models/...`); what ships ignores it.
 
-        Weights that a `weights/manifest.yaml` beside the class's module lists, shipped or to be downloaded, are
-        `benchmark.manifest.plugin_weights(type(self), "classifier", label=self.name, dataset=self.dataset)`.
+        Those that a `weights/manifest.yaml` beside the class's module lists, shipped or to be downloaded, are
+        `plugin_weights(type(self), "classifier", label=self.name, dataset=self.dataset)` of
+        `benchmark.fetching.manifest`.
 
         Raises:
             BenchError: It is not there and cannot be had.

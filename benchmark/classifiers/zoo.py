@@ -20,10 +20,10 @@ from benchmark.classifiers.zoo_robustbench import (
     refuse_missing,
     robustbench_module,
 )
-from benchmark.downloads import fetch_url
-from benchmark.drive import fetch_drive
 from benchmark.errors import BenchError
-from benchmark.recorded import hold_to_record, record, recorded_sha256
+from benchmark.fetching.downloads import fetch_url
+from benchmark.fetching.drive import fetch_drive
+from benchmark.fetching.recorded import hold_to_record, record, recorded_sha256
 from benchmark.weights import is_pickle, refuse_foreign, sha256_of
 
 _SAME_NETWORK = {"Standard_R50": ("Salman2020Do_R50", "Linf")}

@@ -13,7 +13,7 @@ from benchmark.cli.options import device_option, model_option, task_options, wei
 from benchmark.cli.progress import RunProgress
 
 if TYPE_CHECKING:
-    from benchmark.checks import CheckOutcome
+    from benchmark.trust.checks import CheckOutcome
 
 
 @click.command("check")
@@ -37,8 +37,8 @@ def check_command(**options: Any) -> int:
     output, gradients against finite differences, and an image's output the same in any batch. Exit status 1
     where a check fails.
     """
-    from benchmark.checking import check_request  # here so that --help starts no torch
-    from benchmark.request import Request, parse_arguments
+    from benchmark.running.request import Request, parse_arguments
+    from benchmark.trust.contract import check_request  # here so that --help starts no torch
 
     names = ("model", "dataset", "data", "threat", "seed", "device", "weights")
     request = Request(
@@ -66,7 +66,7 @@ def selftest_command(*, device: str, as_json: bool) -> int:
     bring known-broken purifiers down to what the undefended classifier reaches. An installation that fails is
     not to be trusted; exit status 1.
     """
-    from benchmark.selftest import selftest  # here so that --help starts no torch
+    from benchmark.trust.selftest import selftest  # here so that --help starts no torch
 
     outcomes = selftest(device, None if as_json else _print)
     if as_json:

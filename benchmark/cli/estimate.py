@@ -18,8 +18,8 @@ from benchmark.cli.options import (
 from benchmark.cli.progress import RunProgress
 
 if TYPE_CHECKING:
-    from benchmark.expense import Expense, RowExpense
-    from benchmark.request import Request
+    from benchmark.running.expense import Expense, RowExpense
+    from benchmark.running.request import Request
 
 EPILOG = """\b
 Examples:
@@ -50,7 +50,7 @@ def estimate_command(**options: Any) -> int:
 
 
 def _estimate(request: Request) -> Expense:
-    from benchmark.estimate import estimate  # here so that --help starts no torch
+    from benchmark.running.estimate import estimate  # here so that --help starts no torch
 
     with RunProgress(f"estimate {request.defense}") as progress:
         return estimate(request, progress.step)

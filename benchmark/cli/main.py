@@ -22,7 +22,7 @@ from benchmark.cli.train import train_command
 from benchmark.containment import exits_raised
 from benchmark.errors import BenchError
 from benchmark.interrupts import INTERRUPTED, MESSAGE
-from benchmark.names import plain
+from benchmark.publishing.names import plain
 
 log = logging.getLogger(__name__)
 

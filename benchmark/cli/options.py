@@ -14,7 +14,7 @@ import click
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
-    from benchmark.request import Request
+    from benchmark.running.request import Request
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -187,8 +187,8 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     Raises:
         BenchError: Arguments or weights of one defense are given for several.
     """
-    from benchmark.request import Request, parse_arguments
-    from benchmark.slices import Slice
+    from benchmark.running.request import Request, parse_arguments
+    from benchmark.running.slices import Slice
 
     defenses = options["defenses"] or ("none", "atop")
     arguments = parse_arguments(options["defense_args"])

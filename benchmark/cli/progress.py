@@ -22,8 +22,8 @@ from benchmark.cli.streams import stdout_kept_clean
 
 if TYPE_CHECKING:
     from benchmark.results import Result
-    from benchmark.run import Listener
-    from benchmark.scheduler import Task
+    from benchmark.running.run import Listener
+    from benchmark.running.scheduler import Task
 
 
 class RunProgress:
@@ -53,7 +53,7 @@ class RunProgress:
         self._task = self._bar.add_task(title, total=None, note="loading")
 
     def __enter__(self) -> Self:
-        from benchmark.downloads import reported_to  # here so that --help starts quickly
+        from benchmark.fetching.downloads import reported_to  # here so that --help starts quickly
 
         self._inside.enter_context(stdout_kept_clean())  # while it lasts, plugins are running
         self._inside.enter_context(self._bar)
@@ -90,7 +90,7 @@ class RunProgress:
 
     def listener(self) -> Listener:
         """What a run tells its progress to."""
-        from benchmark.run import Listener  # here so that --help starts no torch
+        from benchmark.running.run import Listener  # here so that --help starts no torch
 
         def on_plan(tasks: Sequence[Task]) -> None:
             self._bar.update(self._task, total=len(tasks), note="")

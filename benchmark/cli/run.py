@@ -21,9 +21,9 @@ from benchmark.cli.slices import show_slices, slice_option
 from benchmark.errors import BenchError, WeightsMissing
 
 if TYPE_CHECKING:
-    from benchmark.entry import Entry
-    from benchmark.request import Request
-    from benchmark.run import Listener
+    from benchmark.publishing.entry import Entry
+    from benchmark.running.request import Request
+    from benchmark.running.run import Listener
 
 Done = TypeVar("Done")
 
@@ -72,8 +72,8 @@ def run_command(**options: Any) -> int:
     """
     # imported here so that --help starts no torch
     from benchmark.files import refuse_unwritable
-    from benchmark.leaderboard import to_text
-    from benchmark.run import run
+    from benchmark.publishing.leaderboard import to_text
+    from benchmark.running.run import run
 
     if options["part"] is not None:
         return _run_slice(options)
@@ -97,7 +97,7 @@ def run_command(**options: Any) -> int:
 
 def _run_slice(options: dict[str, Any]) -> int:
     from benchmark.files import refuse_unwritable
-    from benchmark.run import run_slice
+    from benchmark.running.run import run_slice
 
     if options["as_json"]:
         raise BenchError("--json prints entries, and a slice makes none; leave one of the two out")
@@ -135,8 +135,8 @@ def _evaluate(
 
 
 def _publish(entry: Entry, leaderboards: Path) -> None:
-    from benchmark.entry_files import write_entry, write_schema
-    from benchmark.publish import entry_path, publish_folder
+    from benchmark.publishing.entry_files import write_entry, write_schema
+    from benchmark.publishing.publish import entry_path, publish_folder
 
     path = entry_path(leaderboards, entry)
     write_entry(entry, path)

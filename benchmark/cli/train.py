@@ -14,7 +14,7 @@ from benchmark.cli.progress import RunProgress
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
-    from benchmark.request import Request
+    from benchmark.running.request import Request
 
 EPILOG = """\b
 Examples:
@@ -68,8 +68,12 @@ def train_command(**options: Any) -> int:
     Seeded and resumable: interrupted, even by kill -9, the same command goes on to the very weights of an
     unbroken run. A training record (curves, time, memory, command) is written beside the weights.
     """
-    from benchmark.fitting import Fit, fit_classifier, fit_defense  # so that --help starts no torch
-    from benchmark.request import Request, parse_arguments
+    from benchmark.running.request import Request, parse_arguments
+    from benchmark.training.fitting import (  # so that --help starts no torch
+        Fit,
+        fit_classifier,
+        fit_defense,
+    )
 
     if bool(options["defense"]) == bool(options["classifier"]):
         raise BenchError("name either --defense or --classifier to train")
@@ -103,7 +107,7 @@ def train_command(**options: Any) -> int:
 
 def train_for(request: Request) -> Path:
     """Trains the defense that an evaluation lacks, as `bench run --train` does first."""
-    from benchmark.fitting import Fit, fit_defense
+    from benchmark.training.fitting import Fit, fit_defense
 
     with RunProgress(f"train {request.defense}") as progress:
         path = fit_defense(

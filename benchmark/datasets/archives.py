@@ -18,8 +18,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from benchmark.downloads import fetch_url, is_offline
 from benchmark.errors import BenchError
+from benchmark.fetching.downloads import fetch_url, is_offline
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from attacks.autoattack import AutoAttack
-from benchmark.checking import check_request
 from benchmark.classifiers.training_recipe import ClassifierRecipe
 from benchmark.loading import load_dataset
 from benchmark.numerics import fix_numerics
 from benchmark.protocol import Column
-from benchmark.request import Request
-from benchmark.run import run
+from benchmark.running.request import Request
+from benchmark.running.run import run
 from benchmark.setting import Setting
 from benchmark.threat import Norm, Threat
-from benchmark.training import TrainingOptions, train
+from benchmark.training.loop import TrainingOptions, train
+from benchmark.trust.contract import check_request
 from tests.tiny import Noise, request
 from tests.toys import Same, image_draws, nonlinear_target
 

@@ -15,8 +15,8 @@ import torch
 
 from benchmark.losses import LOSSES
 from benchmark.numerics import hardware
-from benchmark.prepared import prepare
-from benchmark.request import Request
+from benchmark.running.prepared import prepare
+from benchmark.running.request import Request
 from benchmark.search import untargeted
 from benchmark.target import Ascent, Target
 from tests.speed.subjects import natural

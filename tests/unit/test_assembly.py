@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.assembly import assemble
 from benchmark.criterion import Outcome, Rule
 from benchmark.errors import BenchError
-from benchmark.statistics import bootstrap, wilson
+from benchmark.publishing.assembly import assemble
+from benchmark.publishing.statistics import bootstrap, wilson
 from tests.records import WHOLE, Run, deterministic
 
 
@@ -232,10 +232,9 @@ def test_the_worst_case_of_a_stochastic_victim_is_the_score_of_its_lowest_select
 
 
 def test_from_results_to_a_page_nothing_imports_torch():
-    code = (
-        "import sys, benchmark.assembly, benchmark.entry, benchmark.entry_files, benchmark.leaderboard, "
-        "benchmark.publish, benchmark.statistics; sys.exit('torch' in sys.modules)"
-    )
+    files = ("assembly", "entry", "entry_files", "leaderboard", "publish", "statistics")
+    modules = ", ".join(f"benchmark.publishing.{name}" for name in files)
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

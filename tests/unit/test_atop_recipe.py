@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
-from benchmark.training import TrainingOptions, train
+from benchmark.training.loop import TrainingOptions, train
 from defenses.atop.presets import PRESETS
 from defenses.atop.recipe import AToPRecipe, critic_hinge, generator_hinge, shifted
 from defenses.atop.transforms import Views, transform_for

@@ -14,7 +14,7 @@ from benchmark.attack import Attack
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.losses import margin
 from benchmark.threat import Norm, Threat
-from benchmark.truths import LinearTask, fooled_by_any
+from benchmark.trust.truths import LinearTask, fooled_by_any
 from tests.toys import Nervous, Noise, Quantised, Same, image_draws, linear_target, nonlinear_target
 
 LINF, L2 = Threat.parse("linf:0.04"), Threat.parse("l2:0.2")

@@ -10,7 +10,7 @@ from attacks.auxiliary import AuxiliaryAware
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
 from benchmark.threat import Norm
-from benchmark.truths import LinearTask, linear_failures
+from benchmark.trust.truths import LinearTask, linear_failures
 from benchmark.victim import GradientMode
 from tests.toys import Nervous, Noise, Quantised, Same, image_draws, linear_target
 

@@ -14,7 +14,7 @@ from attacks.autoattack import AutoAttack
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.isolation import call_alone
 from benchmark.threat import Norm
-from benchmark.truths import LinearTask, linear_failures
+from benchmark.trust.truths import LinearTask, linear_failures
 from benchmark.victim import GradientMode
 from tests.processes import hear_interrupts, is_running, within
 from tests.toys import Noise, Quantised, Same, image_draws, linear_target
@@ -114,7 +114,7 @@ GUARDLESS = """
 import torch
 from attacks.autoattack import AutoAttack
 from benchmark.threat import Norm
-from benchmark.truths import LinearTask, linear_failures
+from benchmark.trust.truths import LinearTask, linear_failures
 from tests.processes import hear_interrupts, is_running, within
 from tests.toys import Same, image_draws, linear_target
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.checks import CHECKS, CheckOutcome, run_checks
 from benchmark.classifiers.names import CLASSIFIERS
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.setting import Setting
 from benchmark.shelf import DATASETS, DEFENSES
 from benchmark.threat import Threat
+from benchmark.trust.checks import CHECKS, CheckOutcome, run_checks
 from benchmark.weights import find_weights
 
 NAMES = [check.__name__ for check in CHECKS]

@@ -10,7 +10,7 @@ from benchmark.classifiers.zoo import robustbench_module
 from benchmark.datasets.imagenet import ImageNet, wnid_labels
 from benchmark.errors import BenchError
 from benchmark.loading import load_dataset
-from benchmark.run import run
+from benchmark.running.run import run
 from tests.photographs import (
     imagenet_wnids,
     put,

@@ -14,8 +14,8 @@ import torch
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.loading import load_dataset
-from benchmark.request import Request
-from benchmark.run import run
+from benchmark.running.request import Request
+from benchmark.running.run import run
 from tests.tiny import dataset as tiny_dataset
 from tests.tiny import request
 

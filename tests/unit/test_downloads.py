@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from benchmark import downloads, transfer
-from benchmark.downloads import fetch_url, is_offline, reported_to
 from benchmark.errors import BenchError
+from benchmark.fetching import downloads, transfer
+from benchmark.fetching.downloads import fetch_url, is_offline, reported_to
 from tests.processes import hear_interrupts, within
 from tests.servers import body, closed_port, in_turn, serving, stalled, status
 
@@ -181,7 +181,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(server, tmp_path, monkeypatc
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("benchmark.downloads.os.fsync", full)
+    monkeypatch.setattr("benchmark.fetching.downloads.os.fsync", full)
     with pytest.raises(BenchError, match="No space left on device"):
         fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
     assert list(tmp_path.iterdir()) == []
@@ -201,7 +201,7 @@ def test_abandoned_parts_of_a_killed_download_are_cleared_away_and_others_kept(s
 FETCH = """
 import sys
 from pathlib import Path
-from benchmark.downloads import fetch_url
+from benchmark.fetching.downloads import fetch_url
 fetch_url(sys.argv[1], Path(sys.argv[2]), what="net")
 """
 

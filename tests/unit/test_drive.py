@@ -5,10 +5,10 @@ import threading
 import pytest
 import requests
 
-from benchmark import downloads, drive
-from benchmark.downloads import reported_to
-from benchmark.drive import fetch_drive
 from benchmark.errors import BenchError
+from benchmark.fetching import downloads, drive
+from benchmark.fetching.downloads import reported_to
+from benchmark.fetching.drive import fetch_drive
 from tests.servers import body, in_turn, serving, stalled, status
 
 CONTENT = bytes(range(256)) * 4000

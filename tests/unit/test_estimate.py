@@ -13,12 +13,12 @@ from benchmark.attack import Passes
 from benchmark.cli import main
 from benchmark.cli.estimate import to_text
 from benchmark.criterion import Criterion
-from benchmark.estimate import estimate, verdict_passes
 from benchmark.evaluate import Given
-from benchmark.expense import Expense, RowExpense
 from benchmark.protocol import parse_protocol
-from benchmark.run import Listener, run
-from benchmark.truths import LinearTask
+from benchmark.running.estimate import estimate, verdict_passes
+from benchmark.running.expense import Expense, RowExpense
+from benchmark.running.run import Listener, run
+from benchmark.trust.truths import LinearTask
 from benchmark.verdict import judge
 from tests import tiny
 from tests.toys import Noise, Same, image_draws, linear_target

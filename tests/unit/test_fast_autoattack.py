@@ -14,7 +14,7 @@ from benchmark.errors import BenchError
 from benchmark.job import plugin_of, source_sha256
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Norm, Threat
-from benchmark.truths import LinearTask, fooled_by_any, linear_failures
+from benchmark.trust.truths import LinearTask, fooled_by_any, linear_failures
 from benchmark.victim import GradientMode
 from tests.toys import Noise, Quantised, Same, image_draws, linear_target, nonlinear_target
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from benchmark.criterion import Criterion, Outcome, Rule
-from benchmark.flags import EXPLANATIONS, flags_of
+from benchmark.publishing.flags import EXPLANATIONS, flags_of
 from tests.records import WHOLE, Run, deterministic
 
 TEN = deterministic(clean="1" * 10, pgd="1" * 5 + "0" * 5)

@@ -13,10 +13,10 @@ import torch
 
 from benchmark.cli import main
 from benchmark.containment import as_if_fresh, contained, exits_raised, settings_kept
-from benchmark.entry import without_timing
 from benchmark.errors import BenchError
+from benchmark.publishing.entry import without_timing
 from benchmark.registry import Registry, imported
-from benchmark.run import run
+from benchmark.running.run import run
 from tests.hostile import mini, one_line, plugin
 from tests.tiny import Noise, request
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from benchmark.cli import main
 from benchmark.configuration import refuse_arguments
-from benchmark.entry_files import read_entry, write_entry
 from benchmark.errors import BenchError
-from benchmark.names import LONGEST, file_name
 from benchmark.protocol import parse_protocol
-from benchmark.publish import entry_path, publish_folder
-from benchmark.request import parse_arguments
+from benchmark.publishing.entry_files import read_entry, write_entry
+from benchmark.publishing.names import LONGEST, file_name
+from benchmark.publishing.publish import entry_path, publish_folder
+from benchmark.running.request import parse_arguments
 from benchmark.weights import file_name as weights_name
 from benchmark.yaml_values import read_yaml
 from defenses.gaussian import Gaussian

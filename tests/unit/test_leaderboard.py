@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from benchmark.assembly import assemble
-from benchmark.leaderboard import boards, rank, to_markdown, to_text
-from benchmark.names import markdown, plain
+from benchmark.publishing.assembly import assemble
+from benchmark.publishing.leaderboard import boards, rank, to_markdown, to_text
+from benchmark.publishing.names import markdown, plain
 from tests.boards import cells, labels, toy
 from tests.records import WHOLE, Run, deterministic
 

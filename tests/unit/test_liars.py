@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.checks import CHECKS, run_checks
 from benchmark.classifier import Classifier
 from benchmark.defense import Defense, Derivative
 from benchmark.setting import Setting
 from benchmark.threat import Threat
+from benchmark.trust.checks import CHECKS, run_checks
 
 NAMES = [check.__name__ for check in CHECKS]
 SHAPE = (1, 8, 8)

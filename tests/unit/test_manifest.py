@@ -12,11 +12,11 @@ import yaml
 from huggingface_hub import constants
 from safetensors.torch import save
 
-from benchmark import downloads, remote
 from benchmark.errors import BenchError
+from benchmark.fetching import downloads, remote
+from benchmark.fetching.manifest import NAME, plugin_weights, read_manifest
+from benchmark.fetching.remote import cache_place, file_sha256
 from benchmark.folders import weights_folder
-from benchmark.manifest import NAME, plugin_weights, read_manifest
-from benchmark.remote import cache_place, file_sha256
 from benchmark.weights import default_weights_path, file_name, find_weights, save_safetensors
 from tests.hubs import COMMIT, publish
 from tests.servers import body, serving

@@ -8,9 +8,9 @@ import pytest
 import benchmark
 import defenses
 from benchmark.classifiers.names import CLASSIFIERS
-from benchmark.manifest import NAME, read_manifest
-from benchmark.manifest_entries import update_manifest
-from benchmark.remote import file_sha256
+from benchmark.fetching.manifest import NAME, read_manifest
+from benchmark.fetching.manifest_entries import update_manifest
+from benchmark.fetching.remote import file_sha256
 from benchmark.shelf import DEFENSES
 from benchmark.weights import file_name, find_weights
 

@@ -22,11 +22,11 @@ from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.memory import Room, free_memory, is_out_of_memory
 from benchmark.pieces import InPieces
-from benchmark.run import run
+from benchmark.running.run import run
 from benchmark.target import Target
 from benchmark.threat import Norm, Threat
-from benchmark.training_attacks import training_attack
-from benchmark.truths import LinearTask
+from benchmark.training.attacks import training_attack
+from benchmark.trust.truths import LinearTask
 from benchmark.verdict import judge
 from tests.cramped import Cramped, run_out_of_memory
 from tests.tiny import Noise as TinyNoise

@@ -8,15 +8,15 @@ from torch import nn
 
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.estimate import estimate
 from benchmark.job import MIXED
 from benchmark.mixed import Found, InBfloat16, search_then_confirm
-from benchmark.plan import make_plan
-from benchmark.prepared import bench_of, prepare
 from benchmark.protocol import parse_protocol
 from benchmark.randomness import Draws
-from benchmark.run import command_of, run, subjects_of
-from benchmark.scheduler import tasks_of
+from benchmark.running.estimate import estimate
+from benchmark.running.plan import make_plan
+from benchmark.running.prepared import bench_of, prepare
+from benchmark.running.run import command_of, run, subjects_of
+from benchmark.running.scheduler import tasks_of
 from benchmark.shard import run_shard
 from benchmark.store import Store
 from tests.tiny import PROTOCOL, Noise, dataset, request

@@ -13,7 +13,7 @@ from benchmark.randomness import Draws
 from benchmark.search import Search
 from benchmark.target import Target
 from benchmark.threat import Norm, Threat
-from benchmark.truths import LinearTask, fooled_by_any, linear_failures
+from benchmark.trust.truths import LinearTask, fooled_by_any, linear_failures
 from tests.toys import Band, Noise, image_draws, linear_target
 
 TASK = LinearTask.make(n=4)

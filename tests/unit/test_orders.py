@@ -5,14 +5,14 @@ import json
 import pytest
 import torch
 
-from benchmark.entry import Entry, without_timing
 from benchmark.errors import BenchError
 from benchmark.job import Job
-from benchmark.leaderboard import boards, to_markdown, to_text
 from benchmark.loading import load_dataset
-from benchmark.publish import entry_path
-from benchmark.request import Request
-from benchmark.run import Listener, run
+from benchmark.publishing.entry import Entry, without_timing
+from benchmark.publishing.leaderboard import boards, to_markdown, to_text
+from benchmark.publishing.publish import entry_path
+from benchmark.running.request import Request
+from benchmark.running.run import Listener, run
 from benchmark.store import Store
 from tests.boards import toy
 from tests.tiny import finished_shard, request

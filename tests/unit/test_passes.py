@@ -17,7 +17,7 @@ from attacks.pgd import PGD
 from attacks.transfer import Transfer
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Norm
-from benchmark.truths import LinearTask
+from benchmark.trust.truths import LinearTask
 from tests.toys import Nervous, Noise, Same, image_draws, linear_target
 
 N = 2

@@ -9,17 +9,17 @@ import torch
 
 import attacks.autoattack
 from attacks.autoattack import AutoAttack
-from benchmark.checking import check_request
 from benchmark.classifiers.training_recipe import ClassifierRecipe
 from benchmark.criterion import Criterion
 from benchmark.loading import load_dataset
 from benchmark.randomness import Draws
-from benchmark.request import Request
-from benchmark.run import run
+from benchmark.running.request import Request
+from benchmark.running.run import run
 from benchmark.setting import Setting
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Norm, Threat
-from benchmark.training import train
+from benchmark.training.loop import train
+from benchmark.trust.contract import check_request
 from benchmark.verdict import judge
 from tests.pretend import GPU, OnGpu, pretended_gpu
 from tests.tiny import Noise as TinyNoise

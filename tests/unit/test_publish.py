@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.entry_files import write_entry
 from benchmark.errors import BenchError
-from benchmark.names import file_name
-from benchmark.publish import entry_path, publish, publish_folder
+from benchmark.publishing.entry_files import write_entry
+from benchmark.publishing.names import file_name
+from benchmark.publishing.publish import entry_path, publish, publish_folder
 from tests.boards import cells, labels, toy
 from tests.records import Run, deterministic
 

@@ -7,11 +7,11 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save
 
-from benchmark import downloads, remote
-from benchmark.downloads import reported_to
 from benchmark.errors import BenchError
+from benchmark.fetching import downloads, remote
+from benchmark.fetching.downloads import reported_to
+from benchmark.fetching.remote import cache_place, file_sha256, local_file, pinned
 from benchmark.folders import weights_folder
-from benchmark.remote import cache_place, file_sha256, local_file, pinned
 from tests.hubs import COMMIT, absent, publish
 from tests.servers import body, closed_port, serving, status
 

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from torch import nn
 
 from benchmark.attack import Attack
-from benchmark.checkpoint import Curves, checkpoint_path
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
@@ -22,8 +21,9 @@ from benchmark.recipe import Recipe
 from benchmark.setting import Setting
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Threat
-from benchmark.training import TrainingOptions, batch_indices, train
-from benchmark.training_attacks import training_attack
+from benchmark.training.attacks import training_attack
+from benchmark.training.checkpoint import Curves, checkpoint_path
+from benchmark.training.loop import TrainingOptions, batch_indices, train
 from benchmark.weights import sha256_of
 
 THREAT = Threat.parse("linf:0.1")

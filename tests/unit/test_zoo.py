@@ -8,13 +8,13 @@ import pytest
 import requests
 import torch
 
-from benchmark import downloads
 from benchmark.classifiers.zoo import load_zoo, zoo_network
 from benchmark.classifiers.zoo_names import resolve, zoo_models
 from benchmark.classifiers.zoo_robustbench import robustbench_module
 from benchmark.errors import BenchError
+from benchmark.fetching import downloads
+from benchmark.fetching.recorded import recorded_sha256
 from benchmark.loading import load_classifier, load_dataset
-from benchmark.recorded import recorded_sha256
 from benchmark.weights import sha256_of
 
 GOWAL = "Gowal2021Improving_28_10_ddpm_100m"

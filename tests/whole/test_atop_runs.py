@@ -6,8 +6,8 @@ import pytest
 
 from benchmark.evaluate import evaluate
 from benchmark.protocol import parse_protocol
-from benchmark.request import Request
-from benchmark.run import run
+from benchmark.running.request import Request
+from benchmark.running.run import run
 
 PROTOCOL = parse_protocol(
     b"""

@@ -12,12 +12,12 @@ from huggingface_hub import constants
 
 import benchmark
 import defenses
-from benchmark import downloads, remote
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.cli import main
 from benchmark.cli.progress import RunProgress
-from benchmark.downloads import fetch_url
-from benchmark.remote import file_sha256
+from benchmark.fetching import downloads, remote
+from benchmark.fetching.downloads import fetch_url
+from benchmark.fetching.remote import file_sha256
 from tests.hubs import COMMIT, publish
 from tests.servers import body, in_turn, serving, status
 

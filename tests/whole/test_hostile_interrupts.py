@@ -14,9 +14,9 @@ import pytest
 
 from benchmark import files
 from benchmark.cli import main
-from benchmark.entry import without_timing
 from benchmark.interrupts import MESSAGE
-from benchmark.run import run
+from benchmark.publishing.entry import without_timing
+from benchmark.running.run import run
 from tests.hostile import PROTOCOL
 from tests.processes import hear_interrupts, within
 from tests.tiny import request

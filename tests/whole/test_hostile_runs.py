@@ -19,18 +19,18 @@ import pytest
 from benchmark import files
 from benchmark.cli import main
 from benchmark.cli.run import _publish
-from benchmark.entry import without_timing
-from benchmark.entry_files import read_entry
 from benchmark.errors import BenchError
 from benchmark.files import refuse_unwritable, write_whole
-from benchmark.publish import publish_folder
-from benchmark.run import run
+from benchmark.publishing.entry import without_timing
+from benchmark.publishing.entry_files import read_entry
+from benchmark.publishing.publish import publish_folder
+from benchmark.running.run import run
 from tests.boards import cells, toy
 from tests.hostile import mini, one_line
 from tests.tiny import Noise, request
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "benchmark.run", "tests.tiny"])
+CONTEXT.set_forkserver_preload(["torch", "benchmark.running.run", "tests.tiny"])
 
 
 class FullOs:

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from benchmark import files
-from benchmark.entry import without_timing
-from benchmark.run import run
+from benchmark.publishing.entry import without_timing
+from benchmark.running.run import run
 from tests.processes import is_running, within
 from tests.tiny import request
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "benchmark.run", "tests.tiny"])
+CONTEXT.set_forkserver_preload(["torch", "benchmark.running.run", "tests.tiny"])
 
 
 class KillingFile:

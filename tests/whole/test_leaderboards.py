@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.entry import json_schema
-from benchmark.entry_files import read_entry, write_schema
-from benchmark.leaderboard import to_text
-from benchmark.publish import entry_path, publish_folder
+from benchmark.publishing.entry import json_schema
+from benchmark.publishing.entry_files import read_entry, write_schema
+from benchmark.publishing.leaderboard import to_text
+from benchmark.publishing.publish import entry_path, publish_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARDS = ROOT / "leaderboards"

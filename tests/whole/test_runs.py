@@ -7,9 +7,9 @@ import torch
 
 from attacks.pgd import PGD
 from benchmark.defense import Defense, Derivative
-from benchmark.entry import without_timing
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.run import Listener, run
+from benchmark.publishing.entry import without_timing
+from benchmark.running.run import Listener, run
 from tests.tiny import Noise, dataset, network, protocol, request
 
 

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.cli import main
-from benchmark.entry import without_timing
-from benchmark.entry_files import read_entry
 from benchmark.errors import BenchError
-from benchmark.run import Listener, run, run_slice
-from benchmark.slices import Slice
+from benchmark.publishing.entry import without_timing
+from benchmark.publishing.entry_files import read_entry
+from benchmark.running.run import Listener, run, run_slice
+from benchmark.running.slices import Slice
 from tests.tiny import PROTOCOL, Noise, request
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "benchmark.run", "tests.tiny"])
+CONTEXT.set_forkserver_preload(["torch", "benchmark.running.run", "tests.tiny"])
 
 
 def one_slice(folder, part):

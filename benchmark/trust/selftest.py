@@ -12,21 +12,21 @@ from typing import Any
 
 import torch
 
-from benchmark.canaries import ZeroGradient
-from benchmark.checks import CheckOutcome
 from benchmark.criterion import Criterion, Rule
 from benchmark.defense import Defense
-from benchmark.entry import Entry
 from benchmark.numerics import choose_device, fix_numerics
 from benchmark.protocol import Column, Protocol, load_protocol
+from benchmark.publishing.entry import Entry
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
-from benchmark.request import Request, make_defenses
-from benchmark.run import run
+from benchmark.running.request import Request, make_defenses
+from benchmark.running.run import run
 from benchmark.shelf import ATTACKS, DEFENSES
 from benchmark.target import Target
 from benchmark.threat import Norm
-from benchmark.truths import LinearTask, linear_failures
+from benchmark.trust.canaries import ZeroGradient
+from benchmark.trust.checks import CheckOutcome
+from benchmark.trust.truths import LinearTask, linear_failures
 from benchmark.verdict import judge
 from benchmark.victim import GradientMode
 

@@ -7,12 +7,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.entry import Entry
-from benchmark.entry_files import read_entry
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
-from benchmark.leaderboard import to_markdown
-from benchmark.names import file_name, short_hash
+from benchmark.publishing.entry import Entry
+from benchmark.publishing.entry_files import read_entry
+from benchmark.publishing.leaderboard import to_markdown
+from benchmark.publishing.names import file_name, short_hash
 
 PAGE = "README.md"
 

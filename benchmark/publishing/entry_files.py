@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from benchmark.entry import SCHEMA_VERSION, Entry, json_schema
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
+from benchmark.publishing.entry import SCHEMA_VERSION, Entry, json_schema
 
 MEND = "make it again by running its command, or move it away"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmark.criterion import Outcome, Rule, worst
-from benchmark.entry import Cost, Rate, Rates, mean_rate
 from benchmark.evaluated import Row
+from benchmark.publishing.entry import Cost, Rate, Rates, mean_rate
+from benchmark.publishing.statistics import interval
 from benchmark.results import Result, Status
-from benchmark.statistics import interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmark.entry import Entry, Family, Rate
-from benchmark.flags import EXPLANATIONS
-from benchmark.names import markdown, plain, shortened
+from benchmark.publishing.entry import Entry, Family, Rate
+from benchmark.publishing.flags import EXPLANATIONS
+from benchmark.publishing.names import markdown, plain, shortened
 
 NAME_WIDTH = 18
 """Characters of a name in the terminal's table."""

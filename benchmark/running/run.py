@@ -11,20 +11,20 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from benchmark.assembly import assemble
 from benchmark.classifiers.file import pinned_model
-from benchmark.crew import Crew
-from benchmark.entry import Entry
 from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated, Row, Subject
+from benchmark.fetching.remote import pinned
 from benchmark.numerics import default_workers, devices_like, fix_numerics, hardware
-from benchmark.plan import Subjects, make_plan, weakest_gradient
-from benchmark.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
-from benchmark.remote import pinned
-from benchmark.request import Request
+from benchmark.publishing.assembly import assemble
+from benchmark.publishing.entry import Entry
 from benchmark.results import Result
-from benchmark.scheduler import Task, run_tasks, tasks_of
-from benchmark.slices import Slice
+from benchmark.running.crew import Crew
+from benchmark.running.plan import Subjects, make_plan, weakest_gradient
+from benchmark.running.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
+from benchmark.running.request import Request
+from benchmark.running.scheduler import Task, run_tasks, tasks_of
+from benchmark.running.slices import Slice
 from benchmark.store import Store
 
 

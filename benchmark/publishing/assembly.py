@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterable
 
 from benchmark.criterion import Rule
-from benchmark.entry import SCHEMA_VERSION, Entry, PerImage
 from benchmark.evaluated import Evaluated
-from benchmark.flags import flags_of
-from benchmark.gathered import Gathered
-from benchmark.identity import (
+from benchmark.job import MIXED, Job, Plugin
+from benchmark.publishing.entry import SCHEMA_VERSION, Entry, PerImage
+from benchmark.publishing.flags import flags_of
+from benchmark.publishing.gathered import Gathered
+from benchmark.publishing.identity import (
     Asked,
     ClassifierIdentity,
     DatasetIdentity,
@@ -20,8 +21,7 @@ from benchmark.identity import (
     Stage,
     ThreatIdentity,
 )
-from benchmark.job import MIXED, Job, Plugin
-from benchmark.measured import choose, rates
+from benchmark.publishing.measured import choose, rates
 
 
 def assemble(evaluated: Evaluated) -> Entry:

@@ -20,7 +20,6 @@ from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
 from benchmark.containment import as_if_fresh, described
-from benchmark.crew import Crew, claim_number, unpacked
 from benchmark.dataset import pixels_sha256
 from benchmark.evaluated import Row
 from benchmark.interrupts import withheld_from_children
@@ -28,6 +27,7 @@ from benchmark.job import Job
 from benchmark.memory import free_memory
 from benchmark.numerics import fix_numerics
 from benchmark.results import Result, Status
+from benchmark.running.crew import Crew, claim_number, unpacked
 from benchmark.shard import Bench, run_shard
 from benchmark.store import Store
 

@@ -20,7 +20,7 @@ from benchmark.numerics import choose_device
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
-from benchmark.request import Request, make_defenses
+from benchmark.running.request import Request, make_defenses
 from benchmark.setting import Setting
 from benchmark.shard import Bench
 from benchmark.shelf import DEFENSES

@@ -18,9 +18,9 @@ from benchmark.loading import data_folder, load_classifier, load_task
 from benchmark.numerics import choose_device, fix_numerics
 from benchmark.recipe import Recipe
 from benchmark.registry import Registry
-from benchmark.request import Request, make_defenses
+from benchmark.running.request import Request, make_defenses
 from benchmark.setting import Setting
-from benchmark.training import TrainingOptions, train
+from benchmark.training.loop import TrainingOptions, train
 from benchmark.weights import default_weights_path
 
 RECIPES: Registry[Recipe] = Registry(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from benchmark.checks import CheckOutcome, run_checks
 from benchmark.errors import BenchError
 from benchmark.numerics import fix_numerics
-from benchmark.prepared import dtype_of, prepare
-from benchmark.request import Request
+from benchmark.running.prepared import dtype_of, prepare
+from benchmark.running.request import Request
+from benchmark.trust.checks import CheckOutcome, run_checks
 
 IMAGES = 8
 

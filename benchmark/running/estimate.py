@@ -12,20 +12,20 @@ from pathlib import Path
 import torch
 
 from benchmark.attack import Passes
-from benchmark.crew import Crew
 from benchmark.criterion import Outcome, Rule
 from benchmark.dataset import pixels_sha256
 from benchmark.evaluated import Row
-from benchmark.expense import Expense, RowExpense
 from benchmark.job import MIXED, Job
 from benchmark.numerics import fix_numerics, hardware
-from benchmark.plan import make_plan
-from benchmark.prepared import Prepared, bench_of, prepare, probe
-from benchmark.request import Request
 from benchmark.results import Cost, Result, Status
-from benchmark.run import crew_of, subjects_of
+from benchmark.running.crew import Crew
+from benchmark.running.expense import Expense, RowExpense
+from benchmark.running.plan import make_plan
+from benchmark.running.prepared import Prepared, bench_of, prepare, probe
+from benchmark.running.request import Request
+from benchmark.running.run import crew_of, subjects_of
+from benchmark.running.speeds import Setup, Stopwatch
 from benchmark.shard import Bench, attack_of
-from benchmark.speeds import Setup, Stopwatch
 from benchmark.store import Store
 from benchmark.verdict import ROWS
 from benchmark.victim import GradientMode

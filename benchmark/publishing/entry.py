@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from benchmark.identity import (
+from benchmark.protocol import Column
+from benchmark.publishing.identity import (
     Amount,
     Arguments,
     Asked,
@@ -22,7 +23,6 @@ from benchmark.identity import (
     ThreatIdentity,
     Words,
 )
-from benchmark.protocol import Column
 from benchmark.threat import Knowledge
 
 SCHEMA_VERSION: Final = 1
@@ -150,7 +150,7 @@ class Gap(Strict):
 
 
 class Flag(Strict):
-    """A verdict on a known sign of an evaluation that fails to attack (`benchmark.flags`)."""
+    """A verdict on a known sign of an evaluation that fails to attack (`benchmark.publishing.flags`)."""
 
     id: str
     value: float | None

@@ -23,9 +23,9 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
-from benchmark.downloads import is_offline, listener
 from benchmark.errors import BenchError
-from benchmark.hub_names import FORM, HubFile
+from benchmark.fetching.downloads import is_offline, listener
+from benchmark.fetching.hub_names import FORM, HubFile
 
 _HTTP_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
 """The base of what the library's HTTP client raises, whichever client this version of it uses."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmark.entry import Gap
 from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated
-from benchmark.measured import Measured
 from benchmark.protocol import AttackRow
+from benchmark.publishing.entry import Gap
+from benchmark.publishing.measured import Measured
 
 ENOUGH_CLASSES = 4
 """With so many classes every loss exists (targeted DLR needs 4), so that no row may be left out of a plan."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark.criterion import Rule
-from benchmark.entry import AttackRecord, Columns, Cost, Family, Gap, Rate, Undefended
 from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated
-from benchmark.gaps import asked_rows, gaps_of, refuse_other_pixels
 from benchmark.job import Job
-from benchmark.measured import Measured, choose, gather, rates
 from benchmark.protocol import Column
+from benchmark.publishing.entry import AttackRecord, Columns, Cost, Family, Gap, Rate, Undefended
+from benchmark.publishing.gaps import asked_rows, gaps_of, refuse_other_pixels
+from benchmark.publishing.measured import Measured, choose, gather, rates
 
 
 @dataclass(frozen=True)

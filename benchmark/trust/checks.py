@@ -15,7 +15,7 @@ from benchmark.containment import described
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.setting import Setting
-from benchmark.subject import (
+from benchmark.trust.subject import (
     Subject,
     agreement,
     generator_states,

@@ -13,8 +13,8 @@ import gdown
 import requests
 from gdown.exceptions import FileURLRetrievalError
 
-from benchmark.downloads import Accept, Origin, deliver
-from benchmark.transfer import Report, TransferFailed
+from benchmark.fetching.downloads import Accept, Origin, deliver
+from benchmark.fetching.transfer import Report, TransferFailed
 
 SILENCE_SECONDS = 60.0
 """How long Google Drive may send nothing; gdown itself would wait for ever."""

@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from benchmark.downloads import Accept, fetch_url
 from benchmark.errors import BenchError
+from benchmark.fetching.downloads import Accept, fetch_url
+from benchmark.fetching.hub_names import HubFile
+from benchmark.fetching.recorded import hold_to_record, record, recorded_sha256
+from benchmark.fetching.transfer import public
 from benchmark.folders import weights_folder
-from benchmark.hub_names import HubFile
-from benchmark.recorded import hold_to_record, record, recorded_sha256
-from benchmark.transfer import public
 
 FORM = "a path, https://...[#sha256=...] or hf:org/name[@revision][/file]"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -96,7 +96,9 @@ def hub_file(text: str) -> tuple[Path, str]:
 
     Asked once, so that a run and its entry mean the same commit, whatever happens to a branch meanwhile.
     """
-    from benchmark.hub import fetch_hub  # here because it starts slowly, and is rarely needed
+    from benchmark.fetching.hub import (
+        fetch_hub,  # here because it starts slowly, and is rarely needed
+    )
 
     path, found = fetch_hub(HubFile.parse(text))
     return path, str(found)

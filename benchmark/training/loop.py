@@ -21,13 +21,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmark.checkpoint import (
-    Curves,
-    Progress,
-    checkpoint_path,
-    load_checkpoint,
-    save_checkpoint,
-)
 from benchmark.configuration import arguments_of
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
@@ -37,7 +30,14 @@ from benchmark.numerics import begin_measuring
 from benchmark.randomness import Draws
 from benchmark.recipe import Recipe
 from benchmark.setting import Setting
-from benchmark.training_attacks import training_attacks
+from benchmark.training.attacks import training_attacks
+from benchmark.training.checkpoint import (
+    Curves,
+    Progress,
+    checkpoint_path,
+    load_checkpoint,
+    save_checkpoint,
+)
 from benchmark.weights import save_safetensors, sha256_of
 
 RECORD_SCHEMA = 1

@@ -17,8 +17,8 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from benchmark.errors import BenchError
-from benchmark.transfer import HttpTransfer, TransferFailed, is_web_page, public
-from benchmark.transfer import Report as Counter
+from benchmark.fetching.transfer import HttpTransfer, TransferFailed, is_web_page, public
+from benchmark.fetching.transfer import Report as Counter
 
 PAUSES = (0.5, 2.0, 6.0)
 """Seconds before each further attempt."""

@@ -11,9 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from benchmark.errors import BenchError
+from benchmark.fetching.manifest import NAME, SCHEMA, Manifest, WeightsEntry, read_manifest
+from benchmark.fetching.remote import file_sha256
 from benchmark.files import write_whole
-from benchmark.manifest import NAME, SCHEMA, Manifest, WeightsEntry, read_manifest
-from benchmark.remote import file_sha256
 
 HEAD = "# Made by `bench manifest`; docs/weights.md says what the fields mean.\n"
 

@@ -16,8 +16,8 @@ from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.job import MIXED
 from benchmark.protocol import Protocol
+from benchmark.running.slices import Slice
 from benchmark.shelf import DEFENSES
-from benchmark.slices import Slice
 from benchmark.threat import Threat
 from benchmark.yaml_values import read_yaml
 

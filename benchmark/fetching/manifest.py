@@ -10,10 +10,10 @@ from typing import Annotated, Final, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from benchmark.downloads import Accept, fetch_url
 from benchmark.errors import BenchError
-from benchmark.identity import Strict
-from benchmark.remote import cache_place, file_sha256, local_file, refuse_other_form
+from benchmark.fetching.downloads import Accept, fetch_url
+from benchmark.fetching.remote import cache_place, file_sha256, local_file, refuse_other_form
+from benchmark.publishing.identity import Strict
 
 NAME: Final = "manifest.yaml"
 SCHEMA: Final = 1

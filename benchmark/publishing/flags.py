@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from benchmark.entry import AttackRecord, Entry, Family, Flag, Rate
 from benchmark.protocol import Column
+from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
 from benchmark.threat import Knowledge
 
 WEAKER_POINTS = 2.0

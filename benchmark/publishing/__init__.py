@@ -1,0 +1,1 @@
+"""Publishing: from results to entries, tables and pages; without torch."""

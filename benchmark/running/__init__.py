@@ -1,0 +1,1 @@
+"""Running: from a request to results, what is not done yet."""

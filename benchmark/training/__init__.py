@@ -1,0 +1,1 @@
+"""Training: a recipe's steps on a dataset, resumable, to a weights file."""
