@@ -59,9 +59,10 @@ attacks:
 ATOP = "--recipe-arg steps=4 --recipe-arg pretraining=2"
 API = """
 import benchmark
-from benchmark.running.request import Request
-entry = benchmark.evaluate("gaussian", dataset="digits", options=Request(
-    defense="gaussian", protocol="smoke.yaml", samples=2, device="cpu", workers=1))
+options = benchmark.Request(
+    defense="gaussian", protocol="smoke.yaml", samples=2, device="cpu", workers=1)
+for _ in range(2):
+    entry = benchmark.evaluate("gaussian", dataset="digits", options=options)
 print("worst", entry.worst.single.value, entry.status)
 """
 ZOO = """
@@ -100,9 +101,13 @@ COMMANDS = [
     _bench("list models", "Gowal2021"),
     _bench("list datasets --json", "npz:FILE"),
     _bench("list protocols", "standard"),
+    _bench("list folders", "cache"),
     _bench("run --defense atp", "Did you mean 'atop'", 2),
     _bench("check my_pkg:Blur", "13 passed, 0 failed"),
     _bench(f"{RUN} --defense none --workers 2", "none"),
+    _bench(f"{RUN} --defense jpeg --order robustbench --slice 1/1 --workers 1", "without --slice"),
+    _bench(f"{RUN} --defense none --model Gowal2021 --offline", "offline", 2),
+    _bench("estimate --protocol smoke.yaml --device cpu --defense none", "pgd"),
     _bench(f"{RUN} --defense atop --workers 1 --json", '"status": "complete"'),
     _bench(f"train --defense atop {ATOP} --out atop.safetensors", "Written"),
     _python(API, "complete"),

@@ -6,13 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmark.evaluate import evaluate
+    from benchmark.running.evaluation import evaluate
+    from benchmark.running.request import Request
 
-__all__ = ["evaluate"]
+__all__ = ["Request", "evaluate"]
+
+_HOMES = {"Request": "benchmark.running.request", "evaluate": "benchmark.running.evaluation"}
 
 
 def __getattr__(name: str) -> Any:
-    """`benchmark.evaluate`, imported on use, so that `import benchmark` starts no torch."""
-    if name == "evaluate":
-        return import_module("benchmark.evaluate").evaluate
+    """`benchmark.evaluate` and `benchmark.Request`, imported on use: `import benchmark` starts no torch."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'benchmark' has no attribute {name!r}")

@@ -18,8 +18,10 @@ from benchmark.classifiers.names import (
     threat_of,
     unknown_classifier,
 )
+from benchmark.classifiers.source import ClassifierSource
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import resolve
+from benchmark.containment import contained
 from benchmark.dataset import Dataset, refuse_undeclared
 from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
@@ -39,7 +41,9 @@ def load_dataset(text: str, *, folder: Path) -> Dataset:
     """
     if text.startswith("npz:"):
         return NpzDataset(folder=folder, file=Path(text.removeprefix("npz:")).expanduser())
-    dataset = DATASETS.get(text)(folder=folder)
+    kind = DATASETS.get(text)
+    with contained(f"dataset {text!r}: making it"):
+        dataset = kind(folder=folder)
     refuse_undeclared(dataset)
     return dataset
 
@@ -73,13 +77,25 @@ def load_classifier(
         if found is None:
             raise unknown_classifier(name, dataset.name)
         return load_zoo(found, folder=folder, device=device, dtype=dtype)
-    source = CLASSIFIERS.get(name)()
+    source = make_source(name)
     if source.dataset != dataset.name:
         raise BenchError(
             f"classifier {name!r} is for {source.dataset}, not for {dataset.name}; "
             f"bench list models --dataset {dataset.name} names those that fit"
         )
-    return source.load(folder=folder, device=device, dtype=dtype)
+    with contained(f"classifier {name!r}: loading it"):
+        return source.load(folder=folder, device=device, dtype=dtype)
+
+
+def make_source(name: str) -> ClassifierSource:
+    """A classifier that a plugin brings, by name or `module:Class`; nothing of it is loaded yet.
+
+    Raises:
+        BenchError: Nothing has that name, or it cannot be made.
+    """
+    kind = CLASSIFIERS.get(name)
+    with contained(f"classifier {name!r}: making it"):
+        return kind()
 
 
 def load_task(

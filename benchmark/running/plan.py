@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmark.attack import Attack
 from benchmark.classifier import Classifier
 from benchmark.configuration import refuse_arguments
+from benchmark.containment import contained
 from benchmark.criterion import Criterion
 from benchmark.defense import Defense, Derivative
 from benchmark.evaluated import Row
@@ -141,7 +142,8 @@ class _Planner:
         kind = ATTACKS.get(row.attack)
         what = f"protocol {self.protocol.name!r}, row {row.id!r}: attack {row.attack!r}"
         refuse_arguments(row.arguments, kind, what=what)
-        return kind(**row.arguments)
+        with contained(f"{what}: making it"):
+            return kind(**row.arguments)
 
     def _job(
         self,

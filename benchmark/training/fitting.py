@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from benchmark.classifiers.names import CLASSIFIERS
 from benchmark.configuration import parameters_of, refuse_arguments
+from benchmark.containment import contained
 from benchmark.dataset import Dataset
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
-from benchmark.loading import data_folder, load_classifier, load_task
+from benchmark.loading import data_folder, load_classifier, load_task, make_source
 from benchmark.numerics import choose_device, fix_numerics
 from benchmark.recipe import Recipe
 from benchmark.registry import Registry
@@ -74,14 +74,15 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
     out = fit.out or default_weights_path(
         label=defense.label(dataset.shape), classifier=classifier.name, dataset=dataset.name
     )
-    return train(
-        recipe,
-        replace(setting, classifier=classifier),
-        dataset,
-        out=out,
-        options=TrainingOptions(seed=request.seed, command=fit.command),
-        progress=report,
-    )
+    with contained(f"training {defense.name!r}"):
+        return train(
+            recipe,
+            replace(setting, classifier=classifier),
+            dataset,
+            out=out,
+            options=TrainingOptions(seed=request.seed, command=fit.command),
+            progress=report,
+        )
 
 
 def fit_classifier(
@@ -93,7 +94,7 @@ def fit_classifier(
         BenchError: It is not trained here, is for another dataset, or `fit.out` is missing.
     """
     fix_numerics(fit.threads)
-    source = CLASSIFIERS.get(name)()
+    source = make_source(name)
     request = fit.request
     if request.dataset is None:
         request = replace(request, dataset=source.dataset)
@@ -108,8 +109,9 @@ def fit_classifier(
             "training a classifier needs --out FILE.safetensors: the shipped one stays as it is"
         )
     options = TrainingOptions(seed=fit.request.seed, command=fit.command)
-    recipe = source.recipe(is_adversarial=is_adversarial)
-    return train(recipe, setting, dataset, out=fit.out, options=options, progress=report)
+    with contained(f"training {name!r}"):
+        recipe = source.recipe(is_adversarial=is_adversarial)
+        return train(recipe, setting, dataset, out=fit.out, options=options, progress=report)
 
 
 def _setting(request: Request) -> tuple[Dataset, Setting]:
@@ -134,4 +136,5 @@ def _recipe(defense: Defense, given: Mapping[str, Any]) -> Recipe:
     refuse_arguments(given, kind, what=f"the recipe of {defense.name!r}")
     known = parameters_of(kind)
     shared = {name: value for name, value in defense.arguments().items() if name in known}
-    return kind(**{**shared, **given})
+    with contained(f"the recipe of {defense.name!r}: making it"):
+        return kind(**{**shared, **given})

@@ -13,9 +13,9 @@ from benchmark.attack import Passes
 from benchmark.cli import main
 from benchmark.cli.estimate import to_text
 from benchmark.criterion import Criterion
-from benchmark.evaluate import Given
 from benchmark.protocol import parse_protocol
 from benchmark.running.estimate import estimate, verdict_passes
+from benchmark.running.evaluation import Given
 from benchmark.running.expense import Expense, RowExpense
 from benchmark.running.run import Listener, run
 from benchmark.trust.truths import LinearTask

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.evaluate import evaluate
 from benchmark.protocol import parse_protocol
+from benchmark.running.evaluation import evaluate
 from benchmark.running.request import Request
 from benchmark.running.run import run
 
