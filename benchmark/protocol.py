@@ -8,16 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmark.criterion import Criterion
 from benchmark.errors import BenchError
 from benchmark.registry import unknown
 from benchmark.threat import Knowledge
-from benchmark.yaml_values import read_yaml
+from benchmark.yaml_values import read_model
 
 FOLDER = Path(__file__).parent / "protocols"
-MAX_BYTES = 200_000
 
 
 class Column(StrEnum):
@@ -142,18 +141,4 @@ def parse_protocol(content: bytes, *, where: str) -> Protocol:
     Raises:
         BenchError: They are too long, no plain YAML, or say what no protocol may.
     """
-    if len(content) > MAX_BYTES:
-        raise BenchError(f"{where}: a protocol has at most {MAX_BYTES} bytes; got {len(content)}")
-    try:
-        return Protocol.model_validate(read_yaml(content, where=where))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the protocol"
-        raise BenchError(
-            f"{where}: {place}: {first['msg']}; got {_short(first['input'])}"
-        ) from error
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return read_model(content, Protocol, where=where)

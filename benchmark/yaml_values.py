@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from benchmark.errors import BenchError
+
+M = TypeVar("M", bound=BaseModel)
 
 MAX_CHARACTERS = 200_000
 MAX_DEPTH = 20
@@ -92,6 +95,32 @@ def read_yaml(content: bytes | str, *, where: str) -> Any:
         raise BenchError(
             f"{where}: not plain YAML: {' '.join(str(error).split())[:300]}"
         ) from error
+
+
+def read_model(content: bytes, model: type[M], *, where: str) -> M:
+    """What YAML says, as a pydantic model.
+
+    Args:
+        content: The YAML.
+        model: Of what it must be.
+        where: What a message calls it.
+
+    Raises:
+        BenchError: As `read_yaml`; or it does not say what such a model says.
+    """
+    try:
+        return model.model_validate(read_yaml(content, where=where))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BenchError(
+            f"{where}: {place}{': ' * bool(place)}{first['msg']}; got {_short(first['input'])}"
+        ) from error
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _refuse_tricks(content: bytes | str, where: str) -> None:

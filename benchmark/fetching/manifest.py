@@ -7,17 +7,16 @@ import sys
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from benchmark.errors import BenchError
 from benchmark.fetching.downloads import Accept, fetch_url
 from benchmark.fetching.remote import cache_place, file_sha256, local_file, refuse_other_form
-from benchmark.publishing.identity import Strict
+from benchmark.strict import Strict
+from benchmark.yaml_values import read_model
 
 NAME: Final = "manifest.yaml"
 SCHEMA: Final = 1
-MAX_BYTES = 200_000
 
 Kind = Literal["defense", "classifier"]
 
@@ -112,25 +111,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / NAME
     if not path.is_file():
         return Manifest(schema_version=SCHEMA, weights=[])
-    content = path.read_bytes()
-    if len(content) > MAX_BYTES:
-        raise BenchError(f"{path}: a manifest has at most {MAX_BYTES} bytes; got {len(content)}")
-    try:
-        if any(
-            isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, yaml.SafeLoader)
-        ):
-            raise BenchError(
-                f"{path}: a manifest uses no YAML aliases (they can grow without bound)"
-            )
-        return Manifest.model_validate(yaml.safe_load(content))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BenchError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the manifest"
-        raise BenchError(
-            f"{path}: {place}: {first['msg']}; got {repr(first['input'])[:80]}"
-        ) from error
+    return read_model(path.read_bytes(), Manifest, where=str(path))
 
 
 def plugin_weights(

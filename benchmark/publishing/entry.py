@@ -19,10 +19,10 @@ from benchmark.publishing.identity import (
     DefenseIdentity,
     ProtocolIdentity,
     Share,
-    Strict,
     ThreatIdentity,
     Words,
 )
+from benchmark.strict import Strict
 from benchmark.threat import Knowledge
 
 SCHEMA_VERSION: Final = 1

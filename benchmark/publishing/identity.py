@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
+
+from benchmark.strict import Strict
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
@@ -25,12 +27,6 @@ def _ordered(value: Any) -> Any:
 
 Arguments = Annotated[dict[str, JsonValue], AfterValidator(_ordered)]
 Words = Annotated[dict[str, str], AfterValidator(_ordered)]
-
-
-class Strict(BaseModel):
-    """Refuses unknown fields, NaN and infinity, and strings where numbers belong; never changed once made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ProtocolIdentity(Strict):

@@ -207,12 +207,12 @@ def test_what_a_manifest_may_not_say_is_one_line_with_its_place(plugin, folder, 
     [
         ("weights: []", "schema_version"),
         ("schema_version: 2\nweights: []", "schema_version"),
-        ("[1, 2", "not YAML"),
-        ("\x00", "not YAML"),
-        ("", "the manifest"),
+        ("[1, 2", "not plain YAML"),
+        ("\x00", "not plain YAML"),
+        ("", "Input should be"),
         ("a: &a [1]\nb: *a", "aliases"),
         ("#" * 200_001, "at most"),
-        ("[" * 1500, "not YAML"),
+        ("[" * 1500, "inside each other"),
     ],
 )
 def test_what_is_no_manifest_is_one_line(plugin, folder, text, reason):

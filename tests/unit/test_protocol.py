@@ -3,7 +3,8 @@
 import pytest
 
 from benchmark.errors import BenchError
-from benchmark.protocol import MAX_BYTES, load_protocol, parse_protocol, protocol_names
+from benchmark.protocol import load_protocol, parse_protocol, protocol_names
+from benchmark.yaml_values import MAX_CHARACTERS
 
 GOOD = b"""
 name: mine
@@ -68,7 +69,7 @@ def test_a_yaml_bomb_and_a_huge_file_are_refused():
     with pytest.raises(BenchError, match="aliases"):
         parse_protocol(bomb, where="bomb.yaml")
     with pytest.raises(BenchError, match="at most"):
-        parse_protocol(b"#" * (MAX_BYTES + 1), where="huge.yaml")
+        parse_protocol(b"#" * (MAX_CHARACTERS + 1), where="huge.yaml")
 
 
 def test_a_name_nobody_has_gets_a_suggestion_and_a_missing_file_is_named():
