@@ -105,7 +105,7 @@ COMMANDS = [
     _bench("run --defense atp", "Did you mean 'atop'", 2),
     _bench("check my_pkg:Blur", "13 passed, 0 failed"),
     _bench(f"{RUN} --defense none --workers 2", "none"),
-    _bench(f"{RUN} --defense jpeg --order robustbench --slice 1/1 --workers 1", "without --slice"),
+    _bench(f"{RUN} --defense jpeg --order robustbench --slice 1/1 --workers 1", "Assemble with"),
     _bench(f"{RUN} --defense none --model Gowal2021 --offline", "offline", 2),
     _bench("estimate --protocol smoke.yaml --device cpu --defense none", "pgd"),
     _bench(f"{RUN} --defense atop --workers 1 --json", '"status": "complete"'),

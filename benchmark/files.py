@@ -22,8 +22,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         BenchError: The folder cannot be made or written, or the disk is full; nothing half-written is left.
     """
-    token = f"{os.getpid()}-{secrets.token_hex(4)}"
-    part = path.with_name(f".{path.name[:40]}.{token}.part")
+    part = path.with_name(f".{path.name[:40]}.{_token()}.part")
     try:
         with os.fdopen(_create(part), "wb") as file:
             file.write(content)
@@ -47,19 +46,24 @@ def refuse_unwritable(folder: Path) -> None:
     Raises:
         BenchError: It cannot.
     """
-    probe = folder / ".written-by-purifybench"
+    probe = folder / f".written-by-purifybench-{_token()}"
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     write_whole(probe, b"")
-    probe.unlink(missing_ok=True)  # another run may have tried the folder at the same time
+    probe.unlink(missing_ok=True)
     for parent in made:
         with contextlib.suppress(OSError):  # another run has put something into it
             parent.rmdir()
 
 
+def _token() -> str:
+    """What no other process and no other call has in a name."""
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
+
+
 def _create(path: Path) -> int:
     """An open handle on a new file, whose folder is made where need be."""
     for _ in range(_TRIES - 1):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):  # the latter of a folder
             return _create_once(path)
     return _create_once(path)
 
