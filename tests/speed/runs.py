@@ -63,7 +63,7 @@ def eot(sizes: Sizes) -> Iterator[Comparison]:
 
 def workers(sizes: Sizes) -> Iterator[Comparison]:
     """(e) a whole `bench run`, start included, with two workers against one."""
-    samples = max(2, sizes.images // 2)
+    samples = sizes.images
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         protocol = folder / "speed.yaml"
@@ -72,7 +72,7 @@ def workers(sizes: Sizes) -> Iterator[Comparison]:
                 samples=samples,
                 shard=max(1, samples // 6),
                 eot=sizes.eot,
-                steps=max(2, sizes.steps // 2),
+                steps=sizes.steps,
             )
         )
 
