@@ -20,7 +20,7 @@ from benchmark.classifiers.names import (
 )
 from benchmark.classifiers.source import ClassifierSource
 from benchmark.classifiers.zoo import load_zoo
-from benchmark.classifiers.zoo_names import resolve
+from benchmark.classifiers.zoo_names import ZooModel, resolve
 from benchmark.containment import contained
 from benchmark.dataset import Dataset, refuse_undeclared
 from benchmark.datasets.npz import NpzDataset
@@ -72,10 +72,8 @@ def load_classifier(
     """
     if name.startswith("file:"):
         return load_file(name, dataset=dataset, device=device, dtype=dtype)
-    if name not in CLASSIFIERS.paths() and ":" not in name:
-        found = resolve(name, dataset.name)
-        if found is None:
-            raise unknown_classifier(name, dataset.name)
+    found = _zoo_model(name, dataset.name)
+    if found is not None:
         return load_zoo(found, folder=folder, device=device, dtype=dtype)
     source = make_source(name)
     if source.dataset != dataset.name:
@@ -85,6 +83,20 @@ def load_classifier(
         )
     with contained(f"classifier {name!r}: loading it"):
         return source.load(folder=folder, device=device, dtype=dtype)
+
+
+def _zoo_model(name: str, dataset: str) -> ZooModel | None:
+    """The RobustBench model that a name stands for; None for a plugin's or a file's.
+
+    Raises:
+        BenchError: It is nobody's name.
+    """
+    if ":" in name or name in CLASSIFIERS.paths():
+        return None
+    found = resolve(name, dataset)
+    if found is None:
+        raise unknown_classifier(name, dataset)
+    return found
 
 
 def make_source(name: str) -> ClassifierSource:
@@ -121,6 +133,10 @@ def load_task(
         dataset = (home_of(name) if name else None) or DEFAULT_DATASET
     if isinstance(dataset, str):
         dataset = load_dataset(dataset, folder=folder)
+    if name:
+        _zoo_model(
+            name, dataset.name
+        )  # a name that nobody has is said before anything is downloaded
     preparation = preparation_of(name, dataset.name) if name else ""
     if preparation:
         dataset = dataset.prepared_for(preparation)

@@ -15,6 +15,8 @@ from benchmark.errors import BenchError
 from benchmark.fetching import downloads
 from benchmark.fetching.recorded import recorded_sha256
 from benchmark.loading import load_classifier, load_dataset
+from benchmark.running.prepared import prepare
+from benchmark.running.request import Request
 from benchmark.weights import sha256_of
 
 GOWAL = "Gowal2021Improving_28_10_ddpm_100m"
@@ -237,3 +239,9 @@ def test_the_alias_for_autoattack_is_gone_after_the_import_and_gives_way_to_a_re
     monkeypatch.setitem(sys.modules, "autoattack", real)
     robustbench_module("robustbench.model_zoo")
     assert sys.modules["autoattack"] is real
+
+
+def test_a_name_that_nobody_has_is_said_before_anything_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    with pytest.raises(BenchError, match="no classifier for cifar100 is called 'nonesuch'"):
+        prepare(Request(defense="none", model="nonesuch", dataset="cifar100", data=tmp_path))
