@@ -28,7 +28,9 @@ Examples:
 """
 
 
-@click.command("estimate", epilog=EPILOG)
+@click.command(
+    "estimate", epilog=EPILOG, short_help="Say what a run would cost, before it is begun."
+)
 @defense_options
 @model_option(multiple=True)
 @evaluation_options

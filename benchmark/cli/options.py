@@ -61,38 +61,40 @@ def _restore(name: str, value: str | None) -> None:
 
 def task_options(function: F) -> F:
     """What is classified, and where its files are."""
-    for option in (
-        click.option(
-            "--dataset",
-            metavar="NAME",
-            help="bench list datasets, module:Class, or npz:FILE. Default: the model's, else digits.",
-        ),
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="Where datasets and classifiers are. Default: $BENCH_DATA, else a cache folder.",
-        ),
-        click.option(
-            "--offline",
-            is_flag=True,
-            expose_value=False,
-            callback=_go_offline,
-            help="Download nothing; say what is missing and where it belongs. Also: BENCH_OFFLINE=1.",
-        ),
-        click.option(
-            "--threat",
-            metavar="NORM:EPS",
-            help="Such as linf:8/255 or l2:0.5, in pixel units of [0, 1]. "
-            "Default: the model's, else the dataset's.",
-        ),
-        click.option(
-            "--seed",
-            type=click.IntRange(0),
-            default=0,
-            show_default=True,
-            help="Decides every draw.",
-        ),
+    for option in reversed(
+        (
+            click.option(
+                "--dataset",
+                metavar="NAME",
+                help="bench list datasets, module:Class, or npz:FILE. Default: the model's, else digits.",
+            ),
+            click.option(
+                "--data",
+                type=click.Path(path_type=Path),
+                metavar="DIR",
+                help="Where datasets and classifiers are. Default: $BENCH_DATA, else a cache folder.",
+            ),
+            click.option(
+                "--offline",
+                is_flag=True,
+                expose_value=False,
+                callback=_go_offline,
+                help="Download nothing; say what is missing and where it belongs. Also: BENCH_OFFLINE=1.",
+            ),
+            click.option(
+                "--threat",
+                metavar="NORM:EPS",
+                help="Such as linf:8/255 or l2:0.5, in pixel units of [0, 1]. "
+                "Default: the model's, else the dataset's.",
+            ),
+            click.option(
+                "--seed",
+                type=click.IntRange(0),
+                default=0,
+                show_default=True,
+                help="Decides every draw.",
+            ),
+        )
     ):
         function = option(function)
     return function
@@ -100,52 +102,55 @@ def task_options(function: F) -> F:
 
 def evaluation_options(function: F) -> F:
     """How much is evaluated, how, and where finished work is kept."""
-    for option in (
-        click.option(
-            "--protocol",
-            default="quick",
-            show_default=True,
-            metavar="NAME|FILE.yaml",
-            help="bench list protocols.",
-        ),
-        click.option(
-            "--samples",
-            type=click.IntRange(1),
-            metavar="N",
-            help="The first N images of the dataset's fixed order. Default: the protocol's.",
-        ),
-        click.option(
-            "--order",
-            type=click.Choice(["nested", "robustbench"]),
-            default="nested",
-            show_default=True,
-            help="Of which order they are the first: balanced over classes, or RobustBench's own list.",
-        ),
-        click.option(
-            "--batch-size",
-            type=click.IntRange(1),
-            metavar="ROWS",
-            help="Rows in one forward pass at the most; changes memory and time only.",
-        ),
-        click.option(
-            "--workers",
-            type=click.IntRange(1),
-            metavar="N",
-            help="Worker processes, which take turns on all GPUs. Default: one a core on the CPU, one a GPU.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "float64", "mixed"]),
-            default="float32",
-            show_default=True,
-        ),
-        click.option(
-            "--runs",
-            type=click.Path(path_type=Path),
-            default=Path("runs"),
-            show_default=True,
-            help="Where finished shards are kept.",
-        ),
+    for option in reversed(
+        (
+            click.option(
+                "--protocol",
+                default="quick",
+                show_default=True,
+                metavar="NAME|FILE.yaml",
+                help="bench list protocols.",
+            ),
+            click.option(
+                "--samples",
+                type=click.IntRange(1),
+                metavar="N",
+                help="The first N images of the test split. Default: the protocol's number.",
+            ),
+            click.option(
+                "--order",
+                type=click.Choice(["nested", "robustbench"]),
+                default="nested",
+                show_default=True,
+                help="In which order they are the first: one balanced over classes, or RobustBench's own.",
+            ),
+            click.option(
+                "--batch-size",
+                type=click.IntRange(1),
+                metavar="ROWS",
+                help="Rows in one forward pass at the most; changes memory and time only.",
+            ),
+            click.option(
+                "--workers",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Worker processes, which take turns on all GPUs. Default: one a core, or one a GPU.",
+            ),
+            click.option(
+                "--precision",
+                type=click.Choice(["float32", "float64", "mixed"]),
+                default="float32",
+                show_default=True,
+                help="mixed: bfloat16 searches, float32 judges, and attacks again what survived.",
+            ),
+            click.option(
+                "--runs",
+                type=click.Path(path_type=Path),
+                default=Path("runs"),
+                show_default=True,
+                help="Where finished shards are kept.",
+            ),
+        )
     ):
         function = option(function)
     return task_options(function)
@@ -160,25 +165,28 @@ def device_option(function: F) -> F:
 
 def defense_options(function: F) -> F:
     """Which defenses are evaluated."""
-    for option in (
-        click.option(
-            "--defense",
-            "defenses",
-            multiple=True,
-            metavar="NAME",
-            help="A name (bench list defenses), module:Class, none, or a chain such as atop+jpeg. May be given "
-            "again. Default: none and atop.",
-        ),
-        click.option(
-            "--defense-arg",
-            "defense_args",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="An argument of the defense; in a chain NAME.KEY=VALUE.",
-        ),
+    function = weights_option(function)
+    for option in reversed(
+        (
+            click.option(
+                "--defense",
+                "defenses",
+                multiple=True,
+                metavar="NAME",
+                help="A name (bench list defenses), module:Class, none, or a chain such as atop+jpeg. May be "
+                "given again. Default: none and atop.",
+            ),
+            click.option(
+                "--defense-arg",
+                "defense_args",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="An argument of the defense; in a chain NAME.KEY=VALUE.",
+            ),
+        )
     ):
         function = option(function)
-    return weights_option(function)
+    return function
 
 
 def requests_of(options: Mapping[str, Any]) -> list[Request]:

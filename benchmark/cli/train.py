@@ -24,7 +24,7 @@ Examples:
 """
 
 
-@click.command("train", epilog=EPILOG)
+@click.command("train", epilog=EPILOG, short_help="Train a defense, or a classifier.")
 @click.option("--defense", metavar="NAME", help="The defense to train (bench list defenses).")
 @click.option(
     "--defense-arg",
