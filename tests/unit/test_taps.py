@@ -186,6 +186,18 @@ def test_wrn_34_10_is_tapped_where_the_aid_purifier_paper_taps_it():
     ]
 
 
+def test_a_wide_resnet_with_silu_that_normalises_inside_is_tapped_at_its_blocks():
+    model = resolve("Gowal2021", "cifar10")  # DMWideResNet, 28-10
+    places = check_taps(classifier_of(network_of(model)), images_of(model))
+    taps = [(places[name].tap, places[name].channels) for name in POSITIONS[:4]]
+    assert taps == [
+        ("init_conv", 16),
+        ("layer.0.block.3", 160),
+        ("layer.1.block.3", 320),
+        ("layer.2.block.3", 640),
+    ]
+
+
 def test_blocks_that_never_run_are_not_counted():
     model = resolve("Huang2020Self", "cifar10")  # it has a sub_block1 that its forward leaves out
     network = network_of(model)
