@@ -38,3 +38,9 @@ def weights_folder() -> Path:
     """The user's folder of weights, trained and downloaded: `$BENCH_WEIGHTS`, else one in the cache."""
     chosen = os.environ.get("BENCH_WEIGHTS")
     return Path(chosen) if chosen else cache_folder() / "weights"
+
+
+def static_folder() -> Path:
+    """The folder of static adversarial sets, made once for training: `$BENCH_STATIC`, else one in the cache."""
+    chosen = os.environ.get("BENCH_STATIC")
+    return Path(chosen) if chosen else cache_folder() / "static"

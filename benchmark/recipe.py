@@ -3,17 +3,87 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from benchmark.errors import BenchError
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
+from benchmark.threat import Threat
 
-TrainingAttack = Callable[[nn.Module, Tensor, Tensor, Draws], Tensor]
-"""`(module, x, y, draws) -> x_adv`: adversarial images on a module from images to logits."""
+
+class TrainingAttack(Protocol):
+    """An attack as a recipe calls it."""
+
+    def __call__(
+        self,
+        module: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        draws: Draws,
+        *,
+        threat: Threat | None = None,
+    ) -> Tensor:
+        """Adversarial images `(b, c, h, w)`, detached, on a module from images in [0, 1] to logits.
+
+        Args:
+            module: What is attacked, in the mode in which it is.
+            x: Images `(b, c, h, w)` in [0, 1].
+            y: Labels `(b,)`.
+            draws: Of the b images.
+            threat: The budget; None for the setting's.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crafting:
+    """One way in which a static set of adversarial images is made: once for every training image, and kept.
+
+    Args:
+        name: What the recipe calls it, such as `fgsm>all`.
+        attack: As in `Recipe.attacks`: a name in the attack registry, with arguments or without.
+        threats: The budgets, one of which is drawn for each image.
+        against: Names of the classifiers whose mean logits are attacked, the defended one or companions; none
+            for the defended one alone.
+        labels: Whether the attack is given the true labels, or what the attacked classifiers predict on the
+            clean image (so that it leaks no label).
+        is_8bit: Whether pixels are rounded to 256 levels, as a PNG file holds them.
+    """
+
+    name: str
+    attack: str
+    threats: tuple[Threat, ...]
+    against: tuple[str, ...] = ()
+    labels: Literal["true", "predicted"] = "true"
+    is_8bit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long a training lasts: optimiser steps in all, and images in a step's batch."""
+
+    steps: int
+    batch_size: int
+
+
+class Crafted(Protocol):
+    """The images of a static set."""
+
+    def images(self, name: str, indices: Tensor) -> Tensor:
+        """Images `(b, c, h, w)` float32 in [0, 1], on the CPU, that one crafting made.
+
+        Args:
+            name: The crafting's.
+            indices: `(b,)` into the training split, such as a step's `draws.images`; on any device.
+
+        Raises:
+            BenchError: The set has no such crafting, or its files have gone or changed.
+        """
 
 
 class Recipe(ABC):
@@ -26,9 +96,45 @@ class Recipe(ABC):
 
     attacks: ClassVar[tuple[str, ...]] = ()
     """Names in the attack registry that `build` is handed as callables, since a plugin imports no plugin."""
-    steps: int
-    """Optimiser steps in all."""
-    batch_size: int
+    companions: Sequence[str] | None = ()
+    """Names of further classifiers of the same task, found in `setting.companions`; None for the dataset's
+    surrogates."""
+    steps: int | None
+    """Optimiser steps in all; None where `length` says it."""
+    batch_size: int | None
+
+    def length(self, setting: Setting, images: int) -> Length:
+        """How long it trains on so many training images; called before `build`.
+
+        Override it where that hangs on a preset or is counted in epochs. By default `steps` and `batch_size`.
+
+        Raises:
+            BenchError: They are left open.
+        """
+        del setting, images
+        if self.steps is None or self.batch_size is None:
+            raise BenchError(
+                f"{type(self).__name__} says neither its steps nor its length; set both"
+            )
+        return Length(self.steps, self.batch_size)
+
+    def attacks_for(self, setting: Setting) -> Sequence[str]:
+        """The names in `attacks`, where they hang on arguments or on the setting; each as `pgd(steps=10)`."""
+        del setting
+        return self.attacks
+
+    def craftings(self, setting: Setting) -> Sequence[Crafting]:
+        """The static sets that are made before training begins, or found where they were made before."""
+        del setting
+        return ()
+
+    def receive(self, crafted: Crafted) -> None:
+        """Takes the static sets; called before `build` where `craftings` names any."""
+        del crafted
+
+    def select(self, labels: Tensor) -> Tensor:
+        """Indices `(m,)` of the training images that are used, out of their labels `(n,)`; all by default."""
+        return torch.arange(len(labels))
 
     @abstractmethod
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
@@ -55,6 +161,10 @@ class Recipe(ABC):
         Returns:
             Named losses, for the training record.
         """
+
+    def is_done(self) -> bool:
+        """Whether training ends before its last step (early stopping); asked before every step."""
+        return False
 
     @abstractmethod
     def product(self) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ class Setting:
         dtype: Of its weights and images.
         classifier: The frozen classifier; None only while a classifier itself is being trained.
         weights: The defense's own weights file, where one was found.
+        companions: Further frozen classifiers of the same task by name, where a recipe asks for them.
     """
 
     dataset: str
@@ -35,6 +37,7 @@ class Setting:
     dtype: torch.dtype = torch.float32
     classifier: Classifier | None = None
     weights: Path | None = None
+    companions: Mapping[str, Classifier] = field(default_factory=dict)
 
     def defended(self) -> Classifier:
         """The classifier, where a plugin cannot do without one.

@@ -28,6 +28,9 @@ class ClassifierRecipe(Recipe):
         shift: Pixels by which an image may move in each direction.
     """
 
+    steps: int
+    batch_size: int
+
     def __init__(
         self,
         *,

@@ -50,6 +50,13 @@ Examples:
 @task_options
 @device_option
 @click.option(
+    "--precision",
+    type=click.Choice(["float32", "mixed"]),
+    default="float32",
+    show_default=True,
+    help="mixed: steps compute in bfloat16 where that is safe; weights stay float32.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -77,7 +84,7 @@ def train_command(**options: Any) -> int:
 
     if bool(options["defense"]) == bool(options["classifier"]):
         raise BenchError("name either --defense or --classifier to train")
-    names = ("model", "dataset", "data", "threat", "seed", "device")
+    names = ("model", "dataset", "data", "threat", "seed", "device", "precision")
     fit = Fit(
         request=Request(
             defense=options["defense"] or "none",

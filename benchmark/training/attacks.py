@@ -16,6 +16,7 @@ from benchmark.recipe import TrainingAttack
 from benchmark.setting import Setting
 from benchmark.shelf import ATTACKS
 from benchmark.target import Target
+from benchmark.threat import Threat
 from benchmark.victim import GradientMode, Victim
 
 
@@ -48,10 +49,10 @@ class ModuleVictim(Victim):
         )
 
     def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
-        """Logits `(b, k)` of the module, differentiable in `x`."""
+        """Logits `(b, k)` of the module, of the dtype of `x`, differentiable in `x`."""
         del draws, mode
         logits: Tensor = self.module(x)
-        return logits
+        return logits.to(x.dtype)  # autocast may have put them out in bfloat16
 
     def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """Zero for each image, `(b,)`: no purifier declares itself inside."""
@@ -60,7 +61,7 @@ class ModuleVictim(Victim):
 
 
 def training_attack(text: str, setting: Setting) -> TrainingAttack:
-    """A registered attack as a recipe calls it, inside the setting's threat.
+    """A registered attack as a recipe calls it, inside the setting's threat unless another is given.
 
     Args:
         text: A name in the registry, or a name with arguments for its constructor, `pgd(steps=10)`.
@@ -72,14 +73,21 @@ def training_attack(text: str, setting: Setting) -> TrainingAttack:
     Raises:
         BenchError: No attack has that name, or it does not take these arguments.
     """
-    attack = _made(text)
+    attack = made_attack(text)
 
-    def perturb(module: nn.Module, x: Tensor, y: Tensor, draws: Draws) -> Tensor:
+    def perturb(
+        module: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        draws: Draws,
+        *,
+        threat: Threat | None = None,
+    ) -> Tensor:
         rows = max(1, len(x))
         target = Target(ModuleVictim(module), classes=setting.classes, batch_size=rows)
         if module.training:
             target.room.least = rows  # batch statistics are those of the whole batch
-        return attack(target, x, y, threat=setting.threat, draws=draws)[:, 0]
+        return attack(target, x, y, threat=threat or setting.threat, draws=draws)[:, 0]
 
     return perturb
 
@@ -89,7 +97,12 @@ def training_attacks(names: Sequence[str], setting: Setting) -> dict[str, Traini
     return {name: training_attack(name, setting) for name in names}
 
 
-def _made(text: str) -> Attack:
+def made_attack(text: str) -> Attack:
+    """A registered attack with its arguments, out of a text such as `pgd(steps=10)`.
+
+    Raises:
+        BenchError: No attack has that name, or it does not take these arguments.
+    """
     match = re.fullmatch(r"([^()]+)(?:\((.*)\))?", text.strip())
     if match is None:
         raise BenchError(f"training attack {text!r} is not understood; write pgd or pgd(steps=10)")

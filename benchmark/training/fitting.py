@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from benchmark.classifier import Classifier
 from benchmark.configuration import parameters_of, refuse_arguments
 from benchmark.containment import contained
 from benchmark.dataset import Dataset
@@ -20,7 +21,8 @@ from benchmark.recipe import Recipe
 from benchmark.registry import Registry
 from benchmark.running.request import Request, make_defenses
 from benchmark.setting import Setting
-from benchmark.training.loop import TrainingOptions, train
+from benchmark.training.loop import train
+from benchmark.training.record import TrainingOptions
 from benchmark.weights import default_weights_path
 
 RECIPES: Registry[Recipe] = Registry(
@@ -71,16 +73,17 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
         model, dataset=dataset, folder=data_folder(request.data), device=setting.device
     )
     recipe = _recipe(defense, fit.recipe_args)
+    companions = _companions(recipe, classifier, dataset, request, setting)
     out = fit.out or default_weights_path(
         label=defense.label(dataset.shape), classifier=classifier.name, dataset=dataset.name
     )
     with contained(f"training {defense.name!r}"):
         return train(
             recipe,
-            replace(setting, classifier=classifier),
+            replace(setting, classifier=classifier, companions=companions),
             dataset,
             out=out,
-            options=TrainingOptions(seed=request.seed, command=fit.command),
+            options=_options(fit),
             progress=report,
         )
 
@@ -108,10 +111,29 @@ def fit_classifier(
         raise BenchError(
             "training a classifier needs --out FILE.safetensors: the shipped one stays as it is"
         )
-    options = TrainingOptions(seed=fit.request.seed, command=fit.command)
+    options = _options(fit)
     with contained(f"training {name!r}"):
         recipe = source.recipe(is_adversarial=is_adversarial)
         return train(recipe, setting, dataset, out=fit.out, options=options, progress=report)
+
+
+def _options(fit: Fit) -> TrainingOptions:
+    return TrainingOptions(
+        seed=fit.request.seed, command=fit.command, precision=fit.request.precision
+    )
+
+
+def _companions(
+    recipe: Recipe, classifier: Classifier, dataset: Dataset, request: Request, setting: Setting
+) -> dict[str, Classifier]:
+    """The further classifiers that a recipe asks for."""
+    wanted = dataset.surrogates if recipe.companions is None else recipe.companions
+    folder = data_folder(request.data)
+    return {
+        name: load_classifier(name, dataset=dataset, folder=folder, device=setting.device)
+        for name in wanted
+        if name != classifier.name
+    }
 
 
 def _setting(request: Request) -> tuple[Dataset, Setting]:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import math
 import os
-import platform
-import re
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,14 +16,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmark.configuration import arguments_of
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
+from benchmark.job import MIXED
 from benchmark.memory import whole_batch
 from benchmark.numerics import begin_measuring
 from benchmark.randomness import Draws
-from benchmark.recipe import Recipe
+from benchmark.recipe import Length, Recipe
 from benchmark.setting import Setting
 from benchmark.training.attacks import training_attacks
 from benchmark.training.checkpoint import (
@@ -38,27 +33,18 @@ from benchmark.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from benchmark.weights import save_safetensors, sha256_of
-
-RECORD_SCHEMA = 1
+from benchmark.training.crafting import craft
+from benchmark.training.record import (
+    TrainingOptions,
+    as_text,
+    description_of,
+    identity_of,
+    record_of,
+)
+from benchmark.weights import save_safetensors
 
 Report = Callable[[int, int, dict[str, float]], None]
 """`(steps done, steps in all, losses of the last step)`, called after every step."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingOptions:
-    """What a training run is told besides its recipe and setting.
-
-    Args:
-        seed: Decides the first weights, the order of images and every draw.
-        checkpoint_seconds: Least time between two checkpoints.
-        command: The command line that began the run, for the record; empty from Python.
-    """
-
-    seed: int = 0
-    checkpoint_seconds: float = 30.0
-    command: str = ""
 
 
 def train(
@@ -91,27 +77,30 @@ def train(
             checkpoint beside it is damaged or belongs to another run.
     """
     options = options or TrainingOptions()
-    if recipe.steps < 1 or recipe.batch_size < 1:
-        raise BenchError(
-            f"training needs at least one step and one image a batch; got {recipe.steps} steps and "
-            f"batches of {recipe.batch_size}"
-        )
     labels = dataset.labels("train")
-    identity = json.dumps(_identity(recipe, setting, labels, options.seed), sort_keys=True)
-    so_far = Progress(Curves(recipe.steps))
+    used = _used(recipe, labels)
+    length = _length(recipe, setting, len(used))
+    described = description_of(recipe, setting, options, length)
+    identity = json.dumps(identity_of(described, type(recipe), labels), sort_keys=True)
+    so_far = Progress(Curves(length.steps))
     with _reproducible(setting.device):
+        crafted = craft(recipe, setting, dataset, seed=options.seed, progress=progress)
+        if crafted is not None:
+            recipe.receive(crafted)
         torch.manual_seed(_derived_seed(options.seed, "build", 0))
-        recipe.build(setting, training_attacks(recipe.attacks, setting))
+        recipe.build(setting, training_attacks(recipe.attacks_for(setting), setting))
         load_checkpoint(checkpoint_path(out), recipe, so_far, identity)
         save_checkpoint(
             checkpoint_path(out), recipe, so_far, identity
         )  # fails now, not hours later
-        _run(recipe, setting, dataset, so_far, _Loop(labels, out, identity, options, progress))
+        loop = _Loop(labels, used, length, out, identity, options, progress)
+        _run(recipe, setting, dataset, so_far, loop)
         product = recipe.product()
     save_safetensors(product, out)
-    record = _record(recipe, setting, options, so_far, out)
-    text = _one_point_a_line(json.dumps(record, indent=2, allow_nan=False)) + "\n"
-    write_whole(out.with_suffix(".json"), text.encode())
+    record = record_of(described, options.command, setting.device, so_far, out)
+    if crafted is not None:
+        record["static_sets"] = crafted.keys
+    write_whole(out.with_suffix(".json"), as_text(record).encode())
     checkpoint_path(out).unlink(missing_ok=True)  # the same command at the same time may have
     return out
 
@@ -121,6 +110,8 @@ class _Loop:
     """What stays the same over all steps of one run."""
 
     labels: Tensor
+    used: Tensor
+    length: Length
     out: Path
     identity: str
     options: TrainingOptions
@@ -133,14 +124,17 @@ def _run(
     """All steps that are not done yet, with a checkpoint now and then."""
     seed = loop.options.seed
     saved = time.monotonic()
-    for step in range(progress.step, recipe.steps):
+    steps, size = loop.length.steps, loop.length.batch_size
+    for step in range(progress.step, steps):
+        if recipe.is_done():
+            break
         began = time.monotonic()
-        batch = batch_indices(len(loop.labels), recipe.batch_size, seed=seed, step=step)
+        batch = loop.used[batch_indices(len(loop.used), size, seed=seed, step=step)]
         x = dataset.images("train", batch).to(setting.device, setting.dtype)
         y = loop.labels[batch].to(setting.device)
         draws = Draws.of(seed, batch.to(setting.device), "train", step)
         torch.manual_seed(_derived_seed(seed, "step", step))  # for dropout and the like
-        with whole_batch(recipe.batch_size):
+        with whole_batch(size), _arithmetic(setting.device, loop.options.precision):
             found = recipe.step(x, y, step=step, draws=draws)
         losses = {name: float(loss) for name, loss in found.items()}
         _refuse_divergence(losses, step)
@@ -148,11 +142,11 @@ def _run(
         progress.step = step + 1
         now = time.monotonic()
         progress.seconds += now - began
-        if now - saved >= loop.options.checkpoint_seconds and progress.step < recipe.steps:
+        if now - saved >= loop.options.checkpoint_seconds and progress.step < steps:
             save_checkpoint(checkpoint_path(loop.out), recipe, progress, loop.identity)
             saved = time.monotonic()
         if loop.report is not None:
-            loop.report(progress.step, recipe.steps, losses)
+            loop.report(progress.step, steps, losses)
 
 
 def batch_indices(n: int, batch_size: int, *, seed: int, step: int) -> Tensor:
@@ -195,6 +189,32 @@ def _reproducible(device: torch.device) -> Iterator[None]:
         cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = switches
 
 
+def _arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Under which a step computes."""
+    if precision != MIXED:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def _length(recipe: Recipe, setting: Setting, images: int) -> Length:
+    """How long a recipe wants to train."""
+    length = recipe.length(setting, images)
+    if length.steps < 1 or length.batch_size < 1:
+        raise BenchError(
+            f"training needs at least one step and one image a batch; got {length.steps} steps and "
+            f"batches of {length.batch_size}"
+        )
+    return length
+
+
+def _used(recipe: Recipe, labels: Tensor) -> Tensor:
+    """Indices of the training images that a recipe wants."""
+    used = recipe.select(labels)
+    if not len(used):
+        raise BenchError("the recipe leaves no training image; ask it for more classes or images")
+    return used
+
+
 def _derived_seed(seed: int, *place: str | int) -> int:
     text = "\x1f".join(map(str, (seed, *place)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "little")
@@ -207,93 +227,3 @@ def _refuse_divergence(losses: dict[str, float], step: int) -> None:
                 f"training diverged: {name} is {loss} at step {step}; lower the learning rate or take "
                 f"another seed"
             )
-
-
-def _description(recipe: Recipe, setting: Setting, seed: int) -> dict[str, object]:
-    classifier = setting.classifier
-    return {
-        "seed": seed,
-        "recipe": f"{type(recipe).__module__}:{type(recipe).__qualname__}",
-        "arguments": {name: _plain(value) for name, value in arguments_of(recipe).items()},
-        "steps": recipe.steps,
-        "batch_size": recipe.batch_size,
-        "attacks": list(recipe.attacks),
-        "setting": {
-            "dataset": setting.dataset,
-            "shape": list(setting.shape),
-            "classes": setting.classes,
-            "threat": str(setting.threat),
-            "device": setting.device.type,
-            "dtype": str(setting.dtype).removeprefix("torch."),
-            "classifier": classifier.name if classifier else None,
-            "classifier_sha256": classifier.sha256 if classifier else None,
-        },
-    }
-
-
-def _identity(recipe: Recipe, setting: Setting, labels: Tensor, seed: int) -> dict[str, object]:
-    """Everything that decides the weights, so that a checkpoint of another run is never taken up."""
-    source = Path(inspect.getfile(type(recipe)))
-    return {
-        **_description(recipe, setting, seed),
-        "labels_sha256": hashlib.sha256(labels.numpy().tobytes()).hexdigest(),
-        "source_sha256": sha256_of(source) if source.is_file() else "",
-        "torch": torch.__version__,
-    }
-
-
-def _record(
-    recipe: Recipe, setting: Setting, options: TrainingOptions, progress: Progress, out: Path
-) -> dict[str, object]:
-    """What stands beside the weights: how they came to be, and what they are."""
-    return {
-        "schema": RECORD_SCHEMA,
-        "command": options.command,
-        **_description(recipe, setting, options.seed),
-        "losses": {
-            name: [[int(step), float(f"{loss:.6g}")] for step, loss in points]
-            for name, points in progress.curves.points.items()
-        },
-        "seconds": round(progress.seconds, 3),
-        "peak_memory_bytes": _peak_memory(setting.device),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "hardware": _hardware(setting.device),
-        "threads": torch.get_num_threads(),
-        "weights": out.name,
-        "weights_bytes": out.stat().st_size,
-        "weights_sha256": sha256_of(out),
-    }
-
-
-def _one_point_a_line(text: str) -> str:
-    """Indented JSON with each innermost list of numbers on a line of its own."""
-    return re.sub(
-        r"\[[-+.\de,\s]+\]", lambda found: "".join(found[0].split()).replace(",", ", "), text
-    )
-
-
-def _plain(value: object) -> object:
-    """A constructor's argument as JSON holds it."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Recipe):
-        return {name: _plain(inner) for name, inner in arguments_of(value).items()}
-    return str(value)
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux
-
-
-def _hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

@@ -53,6 +53,8 @@ class AToPRecipe(Recipe):
     """
 
     attacks: ClassVar[tuple[str, ...]] = ("fgsm",)
+    steps: int
+    batch_size: int
 
     def __init__(
         self,

@@ -14,7 +14,8 @@ from benchmark.running.request import Request
 from benchmark.running.run import run
 from benchmark.setting import Setting
 from benchmark.threat import Norm, Threat
-from benchmark.training.loop import TrainingOptions, train
+from benchmark.training.loop import train
+from benchmark.training.record import TrainingOptions
 from benchmark.trust.contract import check_request
 from tests.tiny import Noise, request
 from tests.toys import Same, image_draws, nonlinear_target

@@ -19,7 +19,8 @@ from benchmark.randomness import Draws
 from benchmark.setting import Setting
 from benchmark.target import Target
 from benchmark.threat import Threat
-from benchmark.training.loop import TrainingOptions, train
+from benchmark.training.loop import train
+from benchmark.training.record import TrainingOptions
 from benchmark.victim import Victim
 from tests.speed.timing import Sizes
 

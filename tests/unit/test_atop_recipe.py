@@ -10,7 +10,8 @@ from torch import nn
 
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
-from benchmark.training.loop import TrainingOptions, train
+from benchmark.training.loop import train
+from benchmark.training.record import TrainingOptions
 from defenses.atop.presets import PRESETS
 from defenses.atop.recipe import AToPRecipe, critic_hinge, generator_hinge, shifted
 from defenses.atop.transforms import Views, transform_for

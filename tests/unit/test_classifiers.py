@@ -25,7 +25,8 @@ from benchmark.loading import load_classifier, load_dataset
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
 from benchmark.threat import Threat
-from benchmark.training.loop import TrainingOptions, train
+from benchmark.training.loop import train
+from benchmark.training.record import TrainingOptions
 from benchmark.weights import sha256_of
 
 WEIGHTS = Path(small.__file__).parent / "weights"

@@ -23,7 +23,8 @@ from benchmark.shelf import ATTACKS
 from benchmark.threat import Threat
 from benchmark.training.attacks import training_attack
 from benchmark.training.checkpoint import Curves, checkpoint_path
-from benchmark.training.loop import TrainingOptions, batch_indices, train
+from benchmark.training.loop import batch_indices, train
+from benchmark.training.record import TrainingOptions
 from benchmark.weights import sha256_of
 
 THREAT = Threat.parse("linf:0.1")

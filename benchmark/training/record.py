@@ -1,0 +1,154 @@
+"""Training records: what a run is, what decides its weights, and how they came to be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmark.configuration import arguments_of
+from benchmark.errors import BenchError
+from benchmark.job import MIXED, source_sha256
+from benchmark.recipe import Length, Recipe
+from benchmark.setting import Setting
+from benchmark.training.checkpoint import Progress
+from benchmark.weights import sha256_of
+
+RECORD_SCHEMA = 1
+PRECISIONS = ("float32", MIXED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """What a training run is told besides its recipe and setting.
+
+    Args:
+        seed: Decides the first weights, the order of images and every draw.
+        checkpoint_seconds: Least time between two checkpoints.
+        command: The command line that began the run, for the record; empty from Python.
+        precision: `float32`, or `mixed`: steps under autocast, matrix products and convolutions in bfloat16,
+            weights and optimiser in float32.
+    """
+
+    seed: int = 0
+    checkpoint_seconds: float = 30.0
+    command: str = ""
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise BenchError(
+                f"a training's precision is {' or '.join(PRECISIONS)}; got {self.precision!r}"
+            )
+
+
+def description_of(
+    recipe: Recipe, setting: Setting, options: TrainingOptions, length: Length
+) -> dict[str, object]:
+    """What a run is: recipe, arguments, setting, seed."""
+    classifier = setting.classifier
+    return {
+        "seed": options.seed,
+        "precision": options.precision,
+        "recipe": f"{type(recipe).__module__}:{type(recipe).__qualname__}",
+        "arguments": {name: _plain(value) for name, value in arguments_of(recipe).items()},
+        "steps": length.steps,
+        "batch_size": length.batch_size,
+        "attacks": list(recipe.attacks_for(setting)),
+        "setting": {
+            "dataset": setting.dataset,
+            "shape": list(setting.shape),
+            "classes": setting.classes,
+            "threat": str(setting.threat),
+            "device": setting.device.type,
+            "dtype": str(setting.dtype).removeprefix("torch."),
+            "classifier": classifier.name if classifier else None,
+            "classifier_sha256": classifier.sha256 if classifier else None,
+            "companions": {name: each.sha256 for name, each in setting.companions.items()},
+        },
+    }
+
+
+def identity_of(
+    description: dict[str, object], recipe: type[Recipe], labels: Tensor
+) -> dict[str, object]:
+    """Everything that decides the weights, so that a checkpoint of another run is never taken up."""
+    return {
+        **description,
+        "labels_sha256": hashlib.sha256(labels.numpy().tobytes()).hexdigest(),
+        "source_sha256": source_sha256(recipe),
+        "torch": torch.__version__,
+    }
+
+
+def record_of(
+    description: dict[str, object],
+    command: str,
+    device: torch.device,
+    progress: Progress,
+    out: Path,
+) -> dict[str, object]:
+    """What stands beside the weights: how they came to be, and what they are."""
+    return {
+        "schema": RECORD_SCHEMA,
+        "command": command,
+        **description,
+        "steps_done": progress.step,
+        "losses": {
+            name: [[int(step), float(f"{loss:.6g}")] for step, loss in points]
+            for name, points in progress.curves.points.items()
+        },
+        "seconds": round(progress.seconds, 3),
+        "peak_memory_bytes": _peak_memory(device),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "hardware": _hardware(device),
+        "threads": torch.get_num_threads(),
+        "weights": out.name,
+        "weights_bytes": out.stat().st_size,
+        "weights_sha256": sha256_of(out),
+    }
+
+
+def as_text(record: dict[str, object]) -> str:
+    """A record as indented JSON, with each innermost list of numbers on a line of its own."""
+    text = json.dumps(record, indent=2, allow_nan=False)
+    return re.sub(
+        r"\[[-+.\de,\s]+\]",
+        lambda found: "".join(found[0].split()).replace(",", ", "),
+        text + "\n",
+    )
+
+
+def _plain(value: object) -> object:
+    """A constructor's argument as JSON holds it."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Recipe):
+        return {name: _plain(inner) for name, inner in arguments_of(value).items()}
+    return str(value)
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
