@@ -32,3 +32,4 @@ def data_folder() -> Path:
 def no_folders_of_the_user(tmp_path_factory, monkeypatch):
     """Trained weights and caches of whoever runs the tests neither help nor suffer."""
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path_factory.mktemp("weights")))
+    monkeypatch.setenv("BENCH_STATIC", str(tmp_path_factory.mktemp("static")))

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from benchmark.classifiers.names import classifier_names, classifier_note
 from benchmark.errors import BenchError
-from benchmark.folders import data_folder, weights_folder
+from benchmark.folders import data_folder, static_folder, weights_folder
 from benchmark.protocol import load_protocol, protocol_names
 from benchmark.registry import Registry
 from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
@@ -82,6 +82,7 @@ def list_folders(*, as_json: bool) -> None:
     rows = [
         {"name": "data", "where": str(data_folder()), "set by": "--data, BENCH_DATA"},
         {"name": "weights", "where": str(weights_folder()), "set by": "BENCH_WEIGHTS"},
+        {"name": "static sets", "where": str(static_folder()), "set by": "BENCH_STATIC"},
         {"name": "hub", "where": constants.HF_HUB_CACHE, "set by": "HF_HUB_CACHE, HF_HOME"},
     ]
     _show(rows, as_json=as_json)
