@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmark.classifiers.ensemble import MeanOf
 from benchmark.damage import DAMAGED
 from benchmark.dataset import Dataset, images_of, labels_of, pixels_sha256
 from benchmark.errors import BenchError
@@ -30,18 +31,6 @@ _PROBED = 256
 """Images whose pixels enter the key."""
 
 Report = Callable[[int, int, dict[str, float]], None]
-
-
-class MeanOf(nn.Module):
-    """The mean of several networks' logits, as an attack on an ensemble sees it."""
-
-    def __init__(self, members: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Mean logits `(b, k)` of images `(b, c, h, w)`."""
-        return torch.stack([member(x) for member in self.members]).mean(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
+from benchmark.classifiers.ensemble import MeanOf
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
@@ -12,7 +13,7 @@ from benchmark.recipe import Crafting, Length, Recipe
 from benchmark.setting import Setting
 from benchmark.threat import Threat
 from benchmark.training import crafting as crafting_module
-from benchmark.training.crafting import MeanOf, craft
+from benchmark.training.crafting import craft
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
 
