@@ -87,7 +87,7 @@ def test_members_that_want_images_prepared_differently_are_refused(tmp_path):
 
 
 def test_a_member_that_nobody_has_is_refused_with_what_is_near(tmp_path):
-    with pytest.raises(BenchError, match="'digits-cn'. Did you mean 'digits-cnn'"):
+    with pytest.raises(BenchError, match="Did you mean 'digits-cnn'"):
         load_task("digits", "mean(digits-cn, digits-mlp)", None, folder=tmp_path)
 
 
