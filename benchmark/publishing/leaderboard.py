@@ -75,6 +75,7 @@ def _board(entry: Entry) -> tuple[Any, ...]:
         dataset.name,
         dataset.split,
         dataset.order,
+        dataset.only_classes,
         threat.norm,
         threat.eps,
         threat.input_shape,
@@ -252,6 +253,8 @@ def _heading(board: Sequence[Entry]) -> str:
     dataset, threat, protocol = board[0].dataset, board[0].threat, board[0].protocol
     preliminary = " (preliminary)" if all(entry.preliminary for entry in board) else ""
     order = "" if dataset.order == "nested" else ", RobustBench's first n"
+    if dataset.only_classes:
+        order += f", classes {', '.join(map(str, dataset.only_classes))} alone"
     return (
         f"{dataset.name} {dataset.split}{order}, {threat.text}: protocol {protocol.name}, version "
         f"{protocol.version}{preliminary}"

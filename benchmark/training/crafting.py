@@ -30,7 +30,7 @@ CHUNK = 512
 _PROBED = 256
 """Images whose pixels enter the key."""
 
-Report = Callable[[int, int, dict[str, float]], None]
+Report = Callable[[int, int, None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def craft(
         setting: With the defended classifier and the companions.
         dataset: Where images and labels come from.
         seed: Of every draw.
-        progress: `(files done, files in all, {})`, called after every file.
+        progress: `(files done, files in all, None)`, called after every file that is made.
 
     Raises:
         BenchError: A crafting names a classifier or an attack that there is not, or a file cannot be written.
@@ -103,7 +103,7 @@ def craft(
     for done, (maker, i) in enumerate(tasks):
         maker.make(i)
         if progress is not None:
-            progress(done + 1, len(tasks), {})
+            progress(done + 1, len(tasks), None)
     return StaticSet({maker.crafting.name: maker.folder for maker in makers}, place)
 
 
