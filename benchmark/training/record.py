@@ -36,12 +36,14 @@ class TrainingOptions:
         command: The command line that began the run, for the record; empty from Python.
         precision: `float32`, or `mixed`: steps under autocast, matrix products and convolutions in bfloat16,
             weights and optimiser in float32.
+        is_half: Whether the weights are stored as float16, half the bytes; whoever loads them casts them back.
     """
 
     seed: int = 0
     checkpoint_seconds: float = 30.0
     command: str = ""
     precision: str = "float32"
+    is_half: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -91,7 +93,7 @@ def identity_of(
 
 def record_of(
     description: dict[str, object],
-    command: str,
+    options: TrainingOptions,
     device: torch.device,
     progress: Progress,
     out: Path,
@@ -99,7 +101,7 @@ def record_of(
     """What stands beside the weights: how they came to be, and what they are."""
     return {
         "schema": RECORD_SCHEMA,
-        "command": command,
+        "command": options.command,
         **description,
         "steps_done": progress.step,
         "losses": {
@@ -112,6 +114,7 @@ def record_of(
         "hardware": _hardware(device),
         "threads": torch.get_num_threads(),
         "weights": out.name,
+        "is_half": options.is_half,
         "weights_bytes": out.stat().st_size,
         "weights_sha256": sha256_of(out),
     }
