@@ -1,6 +1,7 @@
 """AdvAE's networks, losses and purifier against facts that can be computed by hand."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_the_auxiliary_loss_is_nothing_where_nothing_changes_and_grows_with_the_
     x = 0.05 + 0.9 * images()
     change = [divergence(torch.logit(x) + amount, x) for amount in (0.0, 0.1, 0.5, 2.0)]
     assert float(change[0].abs().max()) < 1e-6
-    for less, more in zip(change, change[1:], strict=False):
+    for less, more in pairwise(change):
         assert bool((more > less + 1e-4).all())
 
 

@@ -1,4 +1,4 @@
-"""Held-out training images: no step sees them, every epoch ends with them, and a resumed run judges the same."""
+"""Held-out training images: no step sees them, every epoch ends with them, and resumed runs judge the same."""
 
 from pathlib import Path
 
