@@ -20,7 +20,7 @@ from defenses.advae.presets import AUTO, preset_for, residual_for
 class AdvAE(Defense):
     """`x_hat = sigmoid(AE(x))`: one pass, fixed and differentiable, so that its own gradient is the attack's.
 
-    Li, Fan, Ganz, Yezzi and Tokekar, "Purifying adversarial perturbation with adversarially trained
+    Li, Xiao, Tian and Tian, "Purifying adversarial perturbation with adversarially trained
     auto-encoders", 2019 (arXiv 1905.10729). The networks for 28 and 32 pixels are the paper's own; others carry
     their preset, `advae[digits]`.
 
