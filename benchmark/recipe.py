@@ -102,9 +102,11 @@ class Recipe(ABC):
     steps: int | None
     """Optimiser steps in all; None where `length` says it."""
     batch_size: int | None
+    validation_share: float = 0.0
+    """Share of the training images that no step sees; after every epoch they are shown to `validate`."""
 
     def length(self, setting: Setting, images: int) -> Length:
-        """How long it trains on so many training images; called before `build`.
+        """How long it trains on so many training images, without those held out; called before `build`.
 
         Override it where that hangs on a preset or is counted in epochs. By default `steps` and `batch_size`.
 
@@ -161,6 +163,26 @@ class Recipe(ABC):
         Returns:
             Named losses, for the training record.
         """
+
+    def validate(self, x: Tensor, y: Tensor, *, draws: Draws) -> float:
+        """The mean loss on held-out images, by which `end_epoch` judges; it changes nothing.
+
+        Args:
+            x: Held-out images `(b, c, h, w)` in [0, 1].
+            y: Labels `(b,)`.
+            draws: Of these images, the same after every epoch.
+
+        Raises:
+            BenchError: The recipe holds images out and does not say what becomes of them.
+        """
+        del x, y, draws
+        raise BenchError(
+            f"{type(self).__name__} holds images out; give it a validate(x, y, *, draws)"
+        )
+
+    def end_epoch(self, loss: float) -> None:
+        """Takes the mean of `validate` over all held-out images: schedules, best weights, early stops."""
+        del loss
 
     def is_done(self) -> bool:
         """Whether training ends before its last step (early stopping); asked before every step."""

@@ -22,6 +22,9 @@ DEFENSES.add("jpeg", "defenses.jpeg:Jpeg", "JPEG compression; not differentiable
 DEFENSES.add(
     "atop", "defenses.atop.atop:AToP", "adversarial training on purification (Lin et al. 2024)"
 )
+DEFENSES.add(
+    "advae", "defenses.advae.advae:AdvAE", "adversarially trained auto-encoder (Li et al. 2019)"
+)
 
 ATTACKS: Registry[Attack] = Registry(
     "attack", base="benchmark.attack:Attack", group="purifybench.attacks"

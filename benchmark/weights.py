@@ -149,6 +149,23 @@ def save_safetensors(
     write_whole(path, save(plain, metadata))
 
 
+def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors with floating-point numbers as float16; a network that loads them casts them back.
+
+    Raises:
+        BenchError: A number is too large for float16.
+    """
+    small = {
+        name: _placed(tensor, tensor.device, torch.float16) for name, tensor in tensors.items()
+    }
+    for name, tensor in small.items():
+        if not torch.isfinite(tensor).all():
+            raise BenchError(
+                f"{name} does not fit into float16; store the weights as they are (without --half)"
+            )
+    return small
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, hex."""
     return file_sha256(path)

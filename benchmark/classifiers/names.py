@@ -46,6 +46,12 @@ _add("digits-mlp", "digits", f"{_SMALL}:DigitsMLP", "a perceptron; a surrogate")
 _add("mnist-cnn", "mnist", f"{_SMALL}:MnistCNN", "6 convolutions, batch norm; the default")
 _add("mnist-conv", "mnist", f"{_SMALL}:MnistConv", "residual, group norm; a surrogate")
 _add("mnist-mlp", "mnist", f"{_SMALL}:MnistMLP", "a perceptron; a surrogate")
+_PUBLISHED = "benchmark.classifiers.published"
+_add("mnist-x", "mnist", f"{_PUBLISHED}:MnistX", "AdvAE's network X: 4 convolutions")
+_add("mnist-a", "mnist", f"{_PUBLISHED}:MnistA", "Defense-GAN's network A: 2 convolutions")
+_add("mnist-b", "mnist", f"{_PUBLISHED}:MnistB", "Defense-GAN's network B: 3 convolutions")
+_add("mnist-c", "mnist", f"{_PUBLISHED}:MnistC", "Defense-GAN's network C; to be trained first")
+_add("mnist-d", "mnist", f"{_PUBLISHED}:MnistD", "Defense-GAN's network D: a perceptron")
 _add("fashion-cnn", "fashion_mnist", f"{_SMALL}:FashionCNN", "6 convolutions; the default")
 _add("fashion-conv", "fashion_mnist", f"{_SMALL}:FashionConv", "residual; a surrogate")
 _add("fashion-mlp", "fashion_mnist", f"{_SMALL}:FashionMLP", "a perceptron; a surrogate")
@@ -54,6 +60,12 @@ _add(
     "cifar10",
     "benchmark.classifiers.standard:StandardR18",
     "ResNet-18, naturally trained, installed with pyautoattack",
+)
+_add(
+    "cifar-resnetv2-29",
+    "cifar10",
+    f"{_PUBLISHED}:CifarResNetV2",
+    "ResNetV2 of depth 29, AdvAE's; to be trained first",
 )
 
 

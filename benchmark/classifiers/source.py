@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from benchmark.classifier import Classifier
 from benchmark.classifiers.state import fitted, load_state
 from benchmark.errors import BenchError
+from benchmark.folders import weights_folder
 from benchmark.recipe import Recipe
 from benchmark.weights import sha256_of
 
@@ -30,6 +31,8 @@ class ClassifierSource(ABC):
     """k, the number of logits."""
     summary: str = ""
     """One line for a listing."""
+    ships: bool = True
+    """Whether its weights come with the package that brings it; what does not ship is trained by its user."""
 
     @abstractmethod
     def network(self) -> nn.Module:
@@ -60,6 +63,10 @@ class ClassifierSource(ABC):
             f"classifier {self.name!r} is not trained here"
             f"{', adversarially or otherwise' if is_adversarial else ''}; its weights come as they are"
         )
+
+    def trained_file(self) -> Path | None:
+        """The user's own file, which `bench train` writes where no weights ship; None where they do."""
+        return None if self.ships else weights_folder() / f"{self.name}.safetensors"
 
     def state(self, path: Path) -> dict[str, Tensor]:
         """The network's state out of its weights file; safetensors, or a pickle read as data alone.

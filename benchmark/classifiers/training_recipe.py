@@ -26,6 +26,7 @@ class ClassifierRecipe(Recipe):
         rate: The greatest learning rate, reached after a tenth of the steps, then falling as a cosine to 0.
         weight_decay: AdamW's.
         shift: Pixels by which an image may move in each direction.
+        is_mirrored: Whether every other image, by chance, is seen as in a mirror.
     """
 
     steps: int
@@ -40,6 +41,7 @@ class ClassifierRecipe(Recipe):
         rate: float = 3e-3,
         weight_decay: float = 1e-2,
         shift: int = 1,
+        is_mirrored: bool = False,
     ) -> None:
         self.classifier = classifier
         self.steps = steps
@@ -47,6 +49,7 @@ class ClassifierRecipe(Recipe):
         self.rate = rate
         self.weight_decay = weight_decay
         self.shift = shift
+        self.is_mirrored = is_mirrored
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
         """Makes the network and its optimiser."""
@@ -67,7 +70,15 @@ class ClassifierRecipe(Recipe):
 
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update on images `(b, c, h, w)`, shifted first."""
-        return self.update(shifted(x, self.shift, draws.at("shift")), y, step=step)
+        return self.update(self.augmented(x, draws), y, step=step)
+
+    def augmented(self, x: Tensor, draws: Draws) -> Tensor:
+        """Images `(b, c, h, w)`, shifted, and mirrored where that is asked for."""
+        x = shifted(x, self.shift, draws.at("shift"))
+        if not self.is_mirrored:
+            return x
+        is_turned = draws.at("mirror").integers(2).bool()  # (b,)
+        return torch.where(is_turned.view(-1, 1, 1, 1), x.flip(3), x)
 
     def update(self, x: Tensor, y: Tensor, *, step: int) -> dict[str, float]:
         """One update on images `(b, c, h, w)` as they are."""
@@ -118,7 +129,7 @@ class AdversarialRecipe(Recipe):
 
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update on images `(b, c, h, w)`, shifted and then attacked."""
-        x = shifted(x, self.inner.shift, draws.at("shift"))
+        x = self.inner.augmented(x, draws)
         self.inner.network.eval()
         x_adv = self.attack(self.inner.network, x, y, draws.at("attack"))
         return self.inner.update(x_adv, y, step=step)

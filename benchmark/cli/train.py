@@ -64,7 +64,11 @@ Examples:
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The weights file (safetensors). Default for a defense: where bench run finds it.",
+    help="The weights file (safetensors). Default for a defense, and for a classifier whose weights do not "
+    "ship: where bench run finds it.",
+)
+@click.option(
+    "--half", "is_half", is_flag=True, help="Store the weights as float16, in half the bytes."
 )
 @click.option(
     "--threads",
@@ -103,6 +107,7 @@ def train_command(**options: Any) -> int:
         companions=tuple(others),
         recipe_args=parse_arguments(options["recipe_args"]),
         out=options["out"],
+        is_half=options["is_half"],
         command=shlex.join(["bench", *sys.argv[1:]]),
         threads=options["threads"],
     )

@@ -41,6 +41,7 @@ class Fit:
         recipe_args: Arguments of its recipe, which come before those of the defense.
         companions: Further classifiers that it is trained for, by name; the recipe's argument `companions`.
         out: The weights file; None for the folder where `bench run` looks.
+        is_half: Whether the weights are stored as float16.
         command: The command line, for the training record.
         threads: Of torch's loops on the CPU; the same bits come only from the same number. None: torch's own.
     """
@@ -49,6 +50,7 @@ class Fit:
     recipe_args: Mapping[str, Any] = field(default_factory=dict)
     companions: tuple[str, ...] = ()
     out: Path | None = None
+    is_half: bool = False
     command: str = ""
     threads: int | None = None
 
@@ -109,7 +111,7 @@ def fit_classifier(
     """Trains one of this project's classifiers; returns its weights file.
 
     Raises:
-        BenchError: It is not trained here, is for another dataset, or `fit.out` is missing.
+        BenchError: It is not trained here, is for another dataset, or `fit.out` is missing for one that ships.
     """
     fix_numerics(fit.threads)
     source = make_source(name)
@@ -124,19 +126,23 @@ def fit_classifier(
         )
     if fit.companions:
         raise BenchError("a classifier is trained alone: leave out --model")
-    if fit.out is None:
+    out = fit.out or source.trained_file()
+    if out is None:
         raise BenchError(
-            "training a classifier needs --out FILE.safetensors: the shipped one stays as it is"
+            "training this classifier needs --out FILE.safetensors: the shipped one stays as it is"
         )
     options = _options(fit)
     with contained(f"training {name!r}"):
         recipe = source.recipe(is_adversarial=is_adversarial)
-        return train(recipe, setting, dataset, out=fit.out, options=options, progress=report)
+        return train(recipe, setting, dataset, out=out, options=options, progress=report)
 
 
 def _options(fit: Fit) -> TrainingOptions:
     return TrainingOptions(
-        seed=fit.request.seed, command=fit.command, precision=fit.request.precision
+        seed=fit.request.seed,
+        command=fit.command,
+        precision=fit.request.precision,
+        is_half=fit.is_half,
     )
 
 

@@ -42,7 +42,7 @@ from benchmark.training.record import (
     metadata_of,
     record_of,
 )
-from benchmark.weights import save_safetensors
+from benchmark.weights import halved, save_safetensors
 
 Report = Callable[[int, int, dict[str, float] | None], None]
 """`(steps done, steps in all, losses of the last step)`, called after every step; before them, while static
@@ -75,12 +75,12 @@ def train(
         `out`.
 
     Raises:
-        BenchError: The recipe asks for no steps, a loss is not finite, `out` cannot be written, or the
-            checkpoint beside it is damaged or belongs to another run.
+        BenchError: The recipe asks for no steps or for a share of images that there is not, a loss is not
+            finite, `out` cannot be written, or the checkpoint beside it is damaged or another run's.
     """
     options = options or TrainingOptions()
     labels = dataset.labels("train")
-    used = _used(recipe, labels)
+    used, held = _split(recipe, _used(recipe, labels), options.seed)
     length = _length(recipe, setting, len(used))
     described = description_of(recipe, setting, options, length)
     identity = json.dumps(identity_of(described, type(recipe), labels), sort_keys=True)
@@ -95,10 +95,11 @@ def train(
         save_checkpoint(
             checkpoint_path(out), recipe, so_far, identity
         )  # fails now, not hours later
-        loop = _Loop(labels, used, length, out, identity, options, progress)
+        loop = _Loop(labels, used, held, length, out, identity, options, progress)
         _run(recipe, setting, dataset, so_far, loop)
         product = recipe.product()
-    save_safetensors(product, out, metadata_of(options))
+    stored = halved(product) if options.is_half else product
+    save_safetensors(stored, out, metadata_of(options))
     record = record_of(described, options, setting.device, so_far, out)
     if crafted is not None:
         record["static_sets"] = crafted.keys
@@ -113,6 +114,7 @@ class _Loop:
 
     labels: Tensor
     used: Tensor
+    held: Tensor
     length: Length
     out: Path
     identity: str
@@ -139,6 +141,9 @@ def _run(
         with whole_batch(size), _arithmetic(setting.device, loop.options.precision):
             found = recipe.step(x, y, step=step, draws=draws)
         losses = {name: float(loss) for name, loss in found.items()}
+        if len(loop.held) and (step + 1) % _epoch_steps(len(loop.used), size) == 0:
+            losses["validation"] = _validated(recipe, setting, dataset, loop)
+            recipe.end_epoch(losses["validation"])
         _refuse_divergence(losses, step)
         progress.curves.add(step, losses)
         progress.step = step + 1
@@ -151,12 +156,30 @@ def _run(
             loop.report(progress.step, steps, losses)
 
 
+def _validated(recipe: Recipe, setting: Setting, dataset: Dataset, loop: _Loop) -> float:
+    """The mean loss over all held-out images."""
+    seed, size = loop.options.seed, loop.length.batch_size
+    torch.manual_seed(_derived_seed(seed, "validation", 0))
+    total = 0.0
+    for batch in torch.split(loop.held, size):
+        x = dataset.images("train", batch).to(setting.device, setting.dtype)
+        y = loop.labels[batch].to(setting.device)
+        draws = Draws.of(seed, batch.to(setting.device), "validation")
+        with whole_batch(size), _arithmetic(setting.device, loop.options.precision):
+            total += len(batch) * recipe.validate(x, y, draws=draws)
+    return total / len(loop.held)
+
+
+def _epoch_steps(n: int, batch_size: int) -> int:
+    return max(1, n // batch_size)
+
+
 def batch_indices(n: int, batch_size: int, *, seed: int, step: int) -> Tensor:
     """Indices `(b,)` of a step's images: a pure function of seed and step.
 
     Each epoch has an order of its own; what does not fill a last batch sits out that epoch.
     """
-    epoch, place = divmod(step, max(1, n // batch_size))
+    epoch, place = divmod(step, _epoch_steps(n, batch_size))
     return _epoch_order(n, seed, epoch)[place * batch_size : (place + 1) * batch_size]
 
 
@@ -215,6 +238,17 @@ def _used(recipe: Recipe, labels: Tensor) -> Tensor:
     if not len(used):
         raise BenchError("the recipe leaves no training image; ask it for more classes or images")
     return used
+
+
+def _split(recipe: Recipe, used: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The images that steps see, and those that are held out."""
+    share = recipe.validation_share
+    if not 0 <= share < 1:
+        raise BenchError(f"a recipe's validation_share is at least 0 and below 1; got {share!r}")
+    zero = torch.zeros(1, dtype=torch.int64)
+    order = Draws.of(seed, zero, "held-out").permutations(len(used))[0]
+    count = int(share * len(used))
+    return used[order[count:].sort().values], used[order[:count].sort().values]
 
 
 def _derived_seed(seed: int, *place: str | int) -> int:

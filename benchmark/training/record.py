@@ -39,6 +39,7 @@ class TrainingOptions:
         precision: `float32`, or `mixed`: steps under autocast, matrix products and convolutions in bfloat16,
             weights and optimiser in float32.
         trained_for: What the weights are to say of themselves (`benchmark.trained`); None for a classifier's.
+        is_half: Whether the weights are stored as float16, half the bytes; whoever loads them casts them back.
     """
 
     seed: int = 0
@@ -46,6 +47,7 @@ class TrainingOptions:
     command: str = ""
     precision: str = "float32"
     trained_for: TrainedFor | None = None
+    is_half: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -124,6 +126,7 @@ def record_of(
         "hardware": _hardware(device),
         "threads": torch.get_num_threads(),
         "weights": out.name,
+        "is_half": options.is_half,
         "weights_bytes": out.stat().st_size,
         "weights_sha256": sha256_of(out),
     }

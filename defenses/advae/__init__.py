@@ -1,0 +1,1 @@
+"""AdvAE: an auto-encoder trained adversarially in front of a frozen classifier."""

@@ -1,0 +1,102 @@
+"""AdvAE: an auto-encoder before the classifier, trained adversarially through both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmark.defense import Defense, Derivative
+from benchmark.errors import BenchError
+from benchmark.randomness import Draws
+from benchmark.setting import Setting
+from benchmark.weights import load_safetensors
+from defenses.advae.losses import auxiliary_for
+from defenses.advae.network import Purifier
+from defenses.advae.presets import AUTO, preset_for, residual_for
+
+
+class AdvAE(Defense):
+    """`x_hat = sigmoid(AE(x))`: one pass, fixed and differentiable, so that its own gradient is the attack's.
+
+    Li, Xiao, Tian and Tian, "Purifying adversarial perturbation with adversarially trained
+    auto-encoders", 2019 (arXiv 1905.10729). The networks for 28 and 32 pixels are the paper's own; others carry
+    their preset, `advae[digits]`.
+
+    Args:
+        preset: Size of the network; `auto` takes the one that is made for the images' shape.
+        residual: What the network's output is added to before the sigmoid: `none`, `raw` or `logit`; None is
+            the preset's.
+        auxiliary: The auxiliary loss: `divergence`, 0 where nothing is changed, or `cross-entropy`, the very
+            lambda-term of Eq. 7 taken at the attacked image.
+    """
+
+    name = "advae"
+    stochastic = False
+    gradient = Derivative.EXACT
+    needs_weights = True
+    recipe = "defenses.advae.recipe:AdvAERecipe"
+    summary = "adversarially trained auto-encoder (Li et al. 2019)"
+
+    def __init__(
+        self, *, preset: str = AUTO, residual: str | None = None, auxiliary: str = "divergence"
+    ) -> None:
+        self.preset = preset
+        self.residual = residual
+        self.auxiliary = auxiliary
+
+    def variant(self, shape: tuple[int, int, int]) -> str:
+        """The preset's name, where its network is none of the paper's."""
+        preset = preset_for(self.preset, shape)
+        return "" if preset.is_paper else preset.name
+
+    def prepare(self, setting: Setting) -> None:
+        """Builds the network and loads its weights.
+
+        Raises:
+            BenchError: An argument is unknown, no preset fits, or the weights are missing or those of another
+                network.
+        """
+        preset = preset_for(self.preset, setting.shape)
+        residual = residual_for(self.residual, preset)
+        self._auxiliary = auxiliary_for(self.auxiliary)
+        if setting.weights is None:
+            raise BenchError(
+                f"{self.label(setting.shape)} has no weights for {setting.dataset}; train them with: "
+                f"bench train --defense advae --dataset {setting.dataset}"
+            )
+        purifier = Purifier(setting.shape[0], preset, residual).to(setting.device, setting.dtype)
+        state = load_safetensors(setting.weights, setting.device, setting.dtype)
+        _refuse_other_network(state, purifier.state_dict(), setting.weights)
+        purifier.load_state_dict(state)
+        self._purifier = purifier.requires_grad_(False).eval()
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """The auto-encoder's images `(b, c, h, w)` in [0, 1]."""
+        del draws
+        purified: Tensor = self._purifier(x).sigmoid()
+        return purified
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """How far the purified pixels are from the given ones, `(b,)`, each pixel taken as a probability.
+
+        `divergence` is the mean over pixels of the sigmoid cross-entropy between AE(x) and x, the lambda-term
+        of Eq. 7, minus the entropy of x: the Kullback-Leibler divergence of two Bernoulli variables, which is 0
+        where the purifier changes nothing and grows with what it changes.
+        """
+        del draws
+        return self._auxiliary(self._purifier(x), x)
+
+
+def _refuse_other_network(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
+) -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+    for name in sorted(shapes.keys() | wanted.keys()):
+        if shapes.get(name) != wanted.get(name):
+            raise BenchError(
+                f"weights {str(path)!r} are another network's: {name} is {shapes.get(name)} where this "
+                f"preset of advae has {wanted.get(name)}; give the weights trained for it"
+            )

@@ -1,0 +1,111 @@
+"""Sizes of AdvAE's networks and its training attacks, one for each resolution at which the project runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmark.errors import BenchError
+from benchmark.registry import unknown
+
+AUTO = "auto"
+Residual = Literal["none", "raw", "logit"]
+RESIDUALS: tuple[Residual, ...] = ("none", "raw", "logit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """What hangs on the resolution.
+
+    Args:
+        name: As it stands in a label, `advae[digits]`, unless the size is the paper's own.
+        side: Height and width of an image, in pixels.
+        widths: Channels at each resolution, the full one first.
+        is_unet: Whether the network is the U-Net (with skip connections) or the plain auto-encoder.
+        residual: How the output is made from what the network says: see `Purifier`.
+        is_paper: Whether this is a network of the paper, so that the label carries no preset.
+        reconstruction: Lambda of Eq. 7.
+        attack: The training attack, as the attack registry reads it.
+        epochs: At the most.
+        batch_size: Images in a step.
+        warmup: Epochs over which the training budget rises to the threat's.
+    """
+
+    name: str
+    side: int
+    widths: tuple[int, ...]
+    is_unet: bool = True
+    residual: Residual = "raw"
+    is_paper: bool = False
+    reconstruction: float = 1.0
+    attack: str = "pgd(steps=10, step_size=0.25, keep='last')"
+    epochs: int = 100
+    batch_size: int = 32
+    warmup: int = 0
+
+
+_MNIST = "pgd(steps=40, step_size=0.01, step_unit='pixel', keep='last')"
+_CIFAR = "pgd(steps=10, step_size=0.00784313725490196, step_unit='pixel', keep='last')"  # 2/255
+_UNET = (32, 64, 128, 256, 512)
+
+PRESETS: Mapping[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="digits",
+            side=8,
+            widths=(64, 64),
+            is_unet=False,
+            residual="none",
+            reconstruction=0.0,
+            epochs=60,
+        ),
+        Preset(
+            name="28px",
+            side=28,
+            widths=(32, 32),
+            is_unet=False,
+            residual="none",
+            is_paper=True,
+            reconstruction=0.0,
+            attack=_MNIST,
+        ),
+        Preset(name="32px", side=32, widths=_UNET, is_paper=True, attack=_CIFAR),
+        Preset(name="64px", side=64, widths=_UNET),
+        Preset(name="224px", side=224, widths=(*_UNET, 1024)),
+        Preset(name="256px", side=256, widths=(*_UNET, 1024)),
+    )
+}
+
+
+def preset_for(name: str, shape: tuple[int, int, int]) -> Preset:
+    """The preset of a name, or with `auto` the one made for images `(c, h, w)` of a shape.
+
+    Raises:
+        BenchError: Nothing has that name, or no preset is made for that shape.
+    """
+    if name != AUTO and name not in PRESETS:
+        raise unknown("preset of advae", name, (AUTO, *PRESETS))
+    fits = [p for p in PRESETS.values() if shape[1:] == (p.side, p.side) and name in (AUTO, p.name)]
+    if not fits:
+        made_for = ", ".join(f"{p.name} ({p.side}x{p.side})" for p in PRESETS.values())
+        raise BenchError(
+            f"advae's preset {name!r} is not made for images of {shape[1]}x{shape[2]} pixels; there is "
+            f"{made_for}"
+        )
+    return fits[0]
+
+
+def residual_for(name: str | None, preset: Preset) -> Residual:
+    """The residual of a name, or the preset's where none is given.
+
+    Raises:
+        BenchError: Nothing has that name.
+    """
+    if name is None:
+        return preset.residual
+    found = next((residual for residual in RESIDUALS if residual == name), None)
+    if found is None:
+        raise unknown("residual of advae", name, RESIDUALS)
+    return found
