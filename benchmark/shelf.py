@@ -22,6 +22,11 @@ DEFENSES.add("jpeg", "defenses.jpeg:Jpeg", "JPEG compression; not differentiable
 DEFENSES.add(
     "atop", "defenses.atop.atop:AToP", "adversarial training on purification (Lin et al. 2024)"
 )
+DEFENSES.add(
+    "add",
+    "defenses.add.add:ADD",
+    "perturbation-invariant representation (ADD-Defense, Zhou et al. 2021)",
+)
 
 ATTACKS: Registry[Attack] = Registry(
     "attack", base="benchmark.attack:Attack", group="purifybench.attacks"
