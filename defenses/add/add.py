@@ -126,7 +126,7 @@ class ADDS(ADD):
     """ADD-Defense-S: the same purifier, trained on spatial attacks instead of PGD (its Table 2)."""
 
     name = "add-s"
-    recipe = "defenses.add.spatial:ADDSRecipe"
+    recipe = "defenses.add.recipe:ADDSRecipe"
     summary = "ADD-Defense-S: trained on spatial attacks (Zhou et al. 2021)"
 
 

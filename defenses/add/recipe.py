@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,8 @@ from defenses.add.presets import (
 
 PGD = "pgd(steps=40, step_size=0.01, step_unit='pixel', keep='last')"
 PGD_TARGETED = "pgd(steps=40, step_size=0.01, step_unit='pixel', keep='last', target_class=3)"
+STADV = "stadv(bound=0.1) in linf:1"
+STADV_TARGETED = "stadv(bound=0.1, target_class=3) in linf:1"
 MILESTONES = (0.25, 0.5)
 """Shares of the steps after which learning rates fall."""
 _FALLS = {"autoencoder": 0.1, "domain": 0.5, "image": 0.5}
@@ -55,7 +58,7 @@ class ADDRecipe(Recipe):
         preset: Size of the networks; `auto` takes the one that is made for the images' shape.
         choices: `paper` or `arn`.
         known: The attacks that it is trained on, each as `pgd(steps=40)` or `pgd(steps=40) in linf:0.3`; one
-            without a budget of its own has the dataset's.
+            without a budget of its own has the dataset's. None: PGD, untargeted and to class 3, 40 x .01.
         mmd: Weight of L_mmd; None, for this and the next five, is the choices' on the dataset.
         prior: Of L_g; lambda 1.
         domain: Of L_p; lambda 2.
@@ -69,12 +72,17 @@ class ADDRecipe(Recipe):
             and after half of the steps the auto-encoder's falls to a tenth, the discriminators' to a half.
     """
 
+    usual: ClassVar[tuple[str, ...]] = (PGD, PGD_TARGETED)
+    """What is known where nothing else is named."""
+    usual_prior: ClassVar[float | None] = None
+    """Lambda 1 where nothing else is named; None for the dataset's."""
+
     def __init__(
         self,
         *,
         preset: str = AUTO,
         choices: str = PAPER,
-        known: Sequence[str] = (PGD, PGD_TARGETED),
+        known: Sequence[str] | None = None,
         mmd: float | None = None,
         prior: float | None = None,
         domain: float | None = None,
@@ -113,16 +121,17 @@ class ADDRecipe(Recipe):
         Raises:
             BenchError: There is no known attack, or a budget is not understood.
         """
-        if isinstance(self.known, str) or not self.known:
+        known = self.usual if self.known is None else self.known
+        if isinstance(known, str) or not known:
             raise BenchError(
-                f"add's known is a list of at least one training attack; got {self.known!r}: write "
+                f"add's known is a list of at least one training attack; got {known!r}: write "
                 f'["pgd(steps=40)"]'
             )
         usual = Threat(Norm.LINF, known_eps(setting.dataset, setting.threat.eps))
         if setting.threat.norm is not Norm.LINF:
             usual = setting.threat
         sets = []
-        for i, text in enumerate(self.known):
+        for i, text in enumerate(known):
             attack, between, budget = str(text).rpartition(" in ")
             threat = Threat.parse(budget) if between else usual
             name = f"known-{i + 1}"
@@ -149,7 +158,7 @@ class ADDRecipe(Recipe):
         self._is_arn = self.choices == "arn"
         given = {
             "mmd": self.mmd,
-            "prior": self.prior,
+            "prior": self.usual_prior if self.prior is None else self.prior,
             "domain": self.domain,
             "label": self.label,
             "adversarial": self.adversarial,
@@ -241,6 +250,16 @@ class ADDRecipe(Recipe):
         for name, optimizer in self._adams.items():
             for group in optimizer.param_groups:
                 group["lr"] = self._rate * _FALLS[name] ** passed
+
+
+class ADDSRecipe(ADDRecipe):
+    """ADD-Defense-S: the known attacks are spatial, StAdv untargeted and to class 3, and lambda 1 is 1e-5.
+
+    Their budget is the flow's bound; `linf:1` allows any image.
+    """
+
+    usual = (STADV, STADV_TARGETED)
+    usual_prior = 1e-5
 
 
 def _update(optimizer: Optimizer, loss: Tensor) -> None:
