@@ -37,6 +37,7 @@ class ADD(Defense):
     Args:
         preset: Size of the networks; `auto` takes the one that is made for the images' shape.
         choices: `paper`, or `arn` for the successor's; each has weights of its own.
+        norm: Whether encoder and generator have batch norm; the weights must have been trained so.
         auxiliary: The auxiliary loss: `reconstruction`, the mean absolute change of a pixel, or `domain`, the
             cross-entropy of D_P with the clean domain and `beta` times the divergence from the prior.
         beta: See above.
@@ -54,11 +55,13 @@ class ADD(Defense):
         *,
         preset: str = AUTO,
         choices: str = PAPER,
+        norm: bool = True,
         auxiliary: str = "reconstruction",
         beta: float = 1e-4,
     ) -> None:
         self.preset = preset
         self.choices = choices
+        self.norm = norm
         self.auxiliary = auxiliary
         self.beta = beta
 
@@ -85,11 +88,10 @@ class ADD(Defense):
                 f"bench train --defense {self.name} --dataset {setting.dataset}"
             )
         state = load_safetensors(setting.weights, setting.device, setting.dtype)
-        has_norm = preset.has_norm or self.choices != PAPER
         networks = nn.ModuleDict(
             {
-                "encoder": Encoder(preset, has_norm=has_norm),
-                "generator": Generator(preset, has_norm=has_norm),
+                "encoder": Encoder(preset, has_norm=self.norm),
+                "generator": Generator(preset, has_norm=self.norm),
                 "domain": DomainDiscriminator(preset, _domains(state)),
             }
         ).to(setting.device, setting.dtype)

@@ -25,7 +25,6 @@ class Preset:
         critic: Widths of the image discriminator's convolutions, each of which halves the resolution.
         hidden: Width of the image discriminator's and of the class head's hidden layer.
         domain: Widths of the domain discriminator's hidden layers.
-        has_norm: Whether encoder and generator have batch norm whatever the choices are.
         steps: How long it trains, unless told otherwise.
         batch_size: Clean images in a step; each known attack adds as many.
         learning_rate: Of Adam.
@@ -38,7 +37,6 @@ class Preset:
     critic: tuple[int, ...] = (32, 64, 128, 256)
     hidden: int = 512
     domain: tuple[int, ...] = (1024, 256, 64)
-    has_norm: bool = False
     steps: int = 20_000
     batch_size: int = 300
     learning_rate: float = 1e-4
@@ -69,7 +67,6 @@ PRESETS: tuple[Preset, ...] = (
         critic=(32, 64),
         hidden=64,
         domain=(64, 32),
-        has_norm=True,
         steps=3000,
         batch_size=64,
         learning_rate=1e-3,

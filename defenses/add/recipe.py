@@ -51,12 +51,13 @@ class ADDRecipe(Recipe):
     `L_mmd + l1 L_g + l2 L_p + l3 L_c + L_adv + theta L_mse`
 
     on the clean images of a batch and on what each known attack made of them beforehand from the bare
-    classifier. The `arn` choices are those of the authors' later ARN (ICML 2021): each logit of a discriminator
-    is a yes or no of its own, there is batch norm, a gradient penalty on D_I, and ARN's weights.
+    classifier. The `arn` choices are those of the authors' later ARN (ICML 2021): each logit of D_P is a yes or
+    no of its own, D_I has a gradient penalty, and the losses have ARN's weights.
 
     Args:
         preset: Size of the networks; `auto` takes the one that is made for the images' shape.
         choices: `paper` or `arn`.
+        norm: Whether encoder and generator have batch norm.
         known: The attacks that it is trained on, each as `pgd(steps=40)` or `pgd(steps=40) in linf:0.3`; one
             without a budget of its own has the dataset's. None: PGD, untargeted and to class 3, 40 x .01.
         mmd: Weight of L_mmd; None, for this and the next five, is the choices' on the dataset.
@@ -66,6 +67,7 @@ class ADDRecipe(Recipe):
         adversarial: Of L_adv.
         mse: Of L_mse; theta.
         bandwidths: Of L_mmd's kernels.
+        images: The first so many training images alone; None for all of them.
         steps: Steps in all; None is the preset's.
         batch_size: Clean images in a step; None is the preset's.
         learning_rate: Of Adam with betas .5 and .999, for all networks; None is the preset's. After a quarter
@@ -82,6 +84,7 @@ class ADDRecipe(Recipe):
         *,
         preset: str = AUTO,
         choices: str = PAPER,
+        norm: bool = True,
         known: Sequence[str] | None = None,
         mmd: float | None = None,
         prior: float | None = None,
@@ -90,12 +93,14 @@ class ADDRecipe(Recipe):
         adversarial: float | None = None,
         mse: float | None = None,
         bandwidths: Sequence[float] = (1.0, 5.0, 10.0),
+        images: int | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
     ) -> None:
         self.preset = preset
         self.choices = choices
+        self.norm = norm
         self.known = known
         self.mmd = mmd
         self.prior = prior
@@ -104,6 +109,7 @@ class ADDRecipe(Recipe):
         self.adversarial = adversarial
         self.mse = mse
         self.bandwidths = bandwidths
+        self.images = images
         self.steps = steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -114,6 +120,10 @@ class ADDRecipe(Recipe):
         steps = preset.steps if self.steps is None else self.steps
         size = preset.batch_size if self.batch_size is None else self.batch_size
         return Length(steps, min(size, images))
+
+    def select(self, labels: Tensor) -> Tensor:
+        """The first `images` training images, or all."""
+        return torch.arange(len(labels))[: self.images]
 
     def craftings(self, setting: Setting) -> list[Crafting]:
         """One static set for each known attack, in float32, with true labels, on the defended classifier.
@@ -170,10 +180,9 @@ class ADDRecipe(Recipe):
         self._steps = preset.steps if self.steps is None else self.steps
         self._rate = preset.learning_rate if self.learning_rate is None else self.learning_rate
         self._latent = preset.latent
-        has_norm = preset.has_norm or self._is_arn
         made = {
-            "encoder": Encoder(preset, has_norm=has_norm),
-            "generator": Generator(preset, has_norm=has_norm),
+            "encoder": Encoder(preset, has_norm=self.norm),
+            "generator": Generator(preset, has_norm=self.norm),
             "head": ClassHead(preset, setting.classes),
             "domain": DomainDiscriminator(preset, self._domains),
             "image": ImageDiscriminator(preset),

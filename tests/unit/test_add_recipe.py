@@ -129,6 +129,12 @@ def test_the_discriminators_move_by_their_own_losses_alone(tiny):
     assert all(torch.equal(a, b) for a, b in zip(*moved, strict=True))
 
 
+def test_training_may_be_held_to_the_first_images():
+    labels = torch.arange(7)
+    assert ADDRecipe().select(labels).tolist() == list(range(7))
+    assert ADDRecipe(images=3).select(labels).tolist() == [0, 1, 2]
+
+
 def test_the_classifier_is_not_touched(tiny):
     stage = setting()
     before = copy.deepcopy(stage.defended().state_dict())
