@@ -7,10 +7,10 @@ from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
-from benchmark.losses import LOSSES, margin, refuse_loss
+from benchmark.losses import LOSSES, cross_entropy, margin, refuse_loss
 from benchmark.randomness import Draws
 from benchmark.search import Search, success_value, untargeted
-from benchmark.target import Target
+from benchmark.target import Objective, Target
 from benchmark.threat import Threat
 
 KEEPS = ("best", "last", "max_margin")
@@ -37,6 +37,9 @@ class PGD(Attack):
             the last iterate and that of best mean loss. `last`: the last iterate, after exactly `steps`
             gradients. `max_margin`: the iterate whose mean logits have the highest margin, of full length;
             for images made for transfer.
+        target_class: A class to which all images are driven, by lowering its cross-entropy; those that belong
+            to it go to the class after it. None drives each away from its true label. Success is still any
+            wrong label.
     """
 
     name = "pgd"
@@ -52,6 +55,7 @@ class PGD(Attack):
         restarts: int = 1,
         random_start: bool = True,
         keep: str = "best",
+        target_class: int | None = None,
     ) -> None:
         self.steps = steps
         self.step_size = step_size
@@ -60,6 +64,7 @@ class PGD(Attack):
         self.restarts = restarts
         self.random_start = random_start
         self.keep = keep
+        self.target_class = target_class
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
@@ -117,7 +122,7 @@ class PGD(Attack):
     ) -> tuple[Tensor, Tensor]:
         """Measures iterates and offers them; returns those that stay, with their gradients."""
         y = search.y
-        objective = untargeted(search.target, y, LOSSES[self.loss])
+        objective = self._objective(search)
         ascent = search.look(x_adv, objective, restart, 0, step)
         value = ascent.loss
         if self.keep == "max_margin":
@@ -126,6 +131,19 @@ class PGD(Attack):
             value = success_value(ascent.logits, y, ascent.loss)
         stays = search.offer(x_adv, ascent.logits, value)
         return x_adv[stays], ascent.gradient[stays]
+
+    def _objective(self, search: Search) -> Objective:
+        """What is raised: the loss of the true labels, or minus the cross-entropy of the target class."""
+        target, y = search.target, search.y
+        if self.target_class is None:
+            return untargeted(target, y, LOSSES[self.loss])
+        goal = torch.full_like(y, self.target_class)
+        goal = torch.where(y == goal, (goal + 1) % target.classes, goal)
+
+        def towards(logits: Tensor, goals: Tensor) -> Tensor:
+            return -cross_entropy(logits, goals)
+
+        return untargeted(target, goal, towards)
 
     def _refuse_arguments(self, classes: int) -> None:
         refuse_loss(self.name, self.loss, known=tuple(LOSSES), classes=classes)
@@ -137,6 +155,15 @@ class PGD(Attack):
                 raise BenchError(
                     f"attack {self.name!r}: {what} is one of {', '.join(known)}; got {value!r}"
                 )
+        if self.target_class is not None and self.loss != "ce":
+            raise BenchError(
+                f"attack {self.name!r} drives images to a target_class by loss 'ce' alone; got loss "
+                f"{self.loss!r}"
+            )
+        if self.target_class is not None and self.target_class not in range(classes):
+            raise BenchError(
+                f"attack {self.name!r}: target_class is one of 0 to {classes - 1}; got {self.target_class!r}"
+            )
         if self.steps < 1 or self.restarts < 1 or not self.step_size > 0:
             raise BenchError(
                 f"attack {self.name!r} needs at least 1 step, 1 restart and a step_size above 0; got "

@@ -25,6 +25,14 @@ DEFENSES.add(
 DEFENSES.add(
     "advae", "defenses.advae.advae:AdvAE", "adversarially trained auto-encoder (Li et al. 2019)"
 )
+DEFENSES.add(
+    "add",
+    "defenses.add.add:ADD",
+    "perturbation-invariant representation (ADD-Defense, Zhou et al. 2021)",
+)
+DEFENSES.add(
+    "add-s", "defenses.add.add:ADDS", "ADD-Defense-S: trained on spatial attacks (Zhou et al. 2021)"
+)
 
 ATTACKS: Registry[Attack] = Registry(
     "attack", base="benchmark.attack:Attack", group="purifybench.attacks"
@@ -52,6 +60,11 @@ ATTACKS.add(
     "fast-autoattack",
     "attacks.fast_autoattack:FastAutoAttack",
     "what AutoAttack standard tries, faster; fixed victims only; not AutoAttack",
+)
+ATTACKS.add(
+    "stadv",
+    "attacks.stadv:StAdv",
+    "spatially transformed images: a bounded flow field (Xiao et al. 2018)",
 )
 
 DATASETS: Registry[Dataset] = Registry(

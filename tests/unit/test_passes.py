@@ -14,6 +14,7 @@ from attacks.clean import Clean
 from attacks.fast_autoattack import FastAutoAttack
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
+from attacks.stadv import StAdv
 from attacks.transfer import Transfer
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Norm
@@ -35,6 +36,7 @@ OWN = [
     AuxiliaryAware(steps=5, lambdas=(0, 1, 2)),
     AuxiliaryAware(steps=5, lambdas=(0.5,), variant="A1"),
     AuxiliaryAware(steps=5, projection=True),
+    StAdv(steps=4),
 ]
 FIXED_ONLY = [FastAutoAttack(steps=20, queries=50), FastAutoAttack(steps=8, targets=1, queries=9)]
 UPSTREAM = [AutoAttack(version=version) for version in ("standard", "rand", "plus")]

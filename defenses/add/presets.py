@@ -1,0 +1,161 @@
+"""Sizes of ADD-Defense's networks by resolution, and what its paper and its successor choose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from benchmark.errors import BenchError
+from benchmark.registry import unknown
+
+AUTO = "auto"
+PAPER = "paper"
+CHOICES = (PAPER, "arn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """What is scaled with the resolution.
+
+    Args:
+        name: As it stands in a label, `add[digits]`; the paper's own size, `paper`, does not.
+        side: Height and width of an image, in pixels.
+        widths: Channels that the encoder's layers put out, the latent's last.
+        kernels: Their kernels, each of stride 2 and padding 1; the generator has them in the other order.
+        critic: Widths of the image discriminator's convolutions, each of which halves the resolution.
+        hidden: Width of the image discriminator's and of the class head's hidden layer.
+        domain: Widths of the domain discriminator's hidden layers.
+        steps: How long it trains, unless told otherwise.
+        batch_size: Clean images in a step; each known attack adds as many.
+        learning_rate: Of Adam.
+    """
+
+    name: str
+    side: int
+    widths: tuple[int, ...]
+    kernels: tuple[int, ...]
+    critic: tuple[int, ...] = (32, 64, 128, 256)
+    hidden: int = 512
+    domain: tuple[int, ...] = (1024, 256, 64)
+    steps: int = 20_000
+    batch_size: int = 300
+    learning_rate: float = 1e-4
+
+    @property
+    def latent(self) -> int:
+        """Coordinates of z."""
+        return self.widths[-1]
+
+    def sides(self) -> list[int]:
+        """Heights of the encoder's feature maps, the image's first and the latent's, 1, last."""
+        sides = [self.side]
+        for kernel in self.kernels:
+            sides.append((sides[-1] + 2 - kernel) // 2 + 1)
+        return sides
+
+
+_WIDTHS = (128, 256, 512, 1024, 2048)
+_QUARTER = tuple(width // 4 for width in _WIDTHS)
+_KERNELS_28 = (4, 2, 4, 4, 4)  # 28, 14, 8, 4, 2, 1
+
+PRESETS: tuple[Preset, ...] = (
+    Preset(
+        name="digits",
+        side=8,
+        widths=(32, 64, 96),
+        kernels=(4, 4, 4),
+        critic=(32, 64),
+        hidden=64,
+        domain=(64, 32),
+        steps=3000,
+        batch_size=64,
+        learning_rate=1e-3,
+    ),
+    Preset(name=PAPER, side=28, widths=_WIDTHS, kernels=_KERNELS_28),
+    Preset(name=PAPER, side=32, widths=_WIDTHS, kernels=(4,) * 5),
+    Preset(name="64px", side=64, widths=(64, *_WIDTHS), kernels=(4,) * 6),
+    Preset(name="quarter", side=28, widths=_QUARTER, kernels=_KERNELS_28),
+    Preset(name="quarter", side=32, widths=_QUARTER, kernels=(4,) * 5),
+    Preset(name="quarter", side=64, widths=(16, *_QUARTER), kernels=(4,) * 6),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """How much each loss counts.
+
+    Args:
+        mmd: Of L_mmd between the domains' latents.
+        prior: Of L_g; lambda 1.
+        domain: Of L_p, for the encoder; lambda 2.
+        label: Of L_c; lambda 3.
+        adversarial: Of L_adv.
+        mse: Of L_mse; theta.
+    """
+
+    mmd: float = 1.0
+    prior: float = 1e-4
+    domain: float = 1.0
+    label: float = 1e-3
+    adversarial: float = 1.0
+    mse: float = 1e3
+
+
+_PAPER = {
+    "cifar10": Weights(prior=1e-6, domain=1e-1, label=1e-3, mse=1e1),
+    "digits": Weights(),
+}
+_ARN = Weights(mmd=0, prior=1e-6, domain=0.5, label=0, adversarial=0.01, mse=200)
+_LIKE_CIFAR10 = ("cifar100", "tiny_imagenet", "imagenette", "imagenet")
+_KNOWN_EPS = {"mnist": 0.15, "fashion_mnist": 0.15, "cifar10": 0.03, "svhn": 0.025}
+PENALTY = 30.0
+"""ARN's weight of the gradient penalty on the image discriminator."""
+
+
+def weights_for(dataset: str, choices: str, given: Mapping[str, float | None]) -> Weights:
+    """The losses' weights on a dataset: those of the paper or of ARN, but for what is given.
+
+    Raises:
+        BenchError: A weight is below 0.
+    """
+    like = "cifar10" if dataset in _LIKE_CIFAR10 else dataset
+    usual = _ARN if choices == "arn" else _PAPER.get(like, Weights())
+    chosen = {name: value for name, value in given.items() if value is not None}
+    for name, value in chosen.items():
+        if not value >= 0:
+            raise BenchError(f"add's weight {name} is a number from 0 up; got {value!r}")
+    return replace(usual, **chosen)
+
+
+def known_eps(dataset: str, otherwise: float) -> float:
+    """The linf budget of the known attacks: the paper's on its datasets, in pixel units of [0, 1]."""
+    return _KNOWN_EPS.get(dataset, otherwise)
+
+
+def refuse_choices(choices: str) -> None:
+    """Refuses choices that there are not.
+
+    Raises:
+        BenchError: They are none of `CHOICES`.
+    """
+    if choices not in CHOICES:
+        raise unknown("choices of add", choices, CHOICES)
+
+
+def preset_for(name: str, shape: tuple[int, int, int]) -> Preset:
+    """The preset of a name, or with `auto` the first one made for images `(c, h, w)` of a shape.
+
+    Raises:
+        BenchError: Nothing has that name, or no preset is made for that shape.
+    """
+    names = tuple(dict.fromkeys(preset.name for preset in PRESETS))
+    if name not in (AUTO, *names):
+        raise unknown("preset of add", name, (AUTO, *names))
+    fits = [p for p in PRESETS if shape[1:] == (p.side, p.side) and name in (AUTO, p.name)]
+    if not fits or shape[0] not in (1, 3):
+        made_for = ", ".join(f"{p.name} ({p.side}x{p.side})" for p in PRESETS)
+        raise BenchError(
+            f"add's preset {name!r} is not made for images of {shape[1]}x{shape[2]} pixels in {shape[0]} "
+            f"channels; there is {made_for}, for 1 or 3 channels"
+        )
+    return fits[0]
