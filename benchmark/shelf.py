@@ -22,11 +22,19 @@ DEFENSES.add("jpeg", "defenses.jpeg:Jpeg", "JPEG compression; not differentiable
 DEFENSES.add(
     "atop", "defenses.atop.atop:AToP", "adversarial training on purification (Lin et al. 2024)"
 )
+DEFENSES.add(
+    "hgd",
+    "defenses.hgd.hgd:HGD",
+    "high-level representation guided denoiser (Liao et al. 2018)",
+)
 
 ATTACKS: Registry[Attack] = Registry(
     "attack", base="benchmark.attack:Attack", group="purifybench.attacks"
 )
 ATTACKS.add("clean", "attacks.clean:Clean", "the clean image itself")
+ATTACKS.add(
+    "noise", "attacks.noise:RandomNoise", "random signs, or a random direction, of the full budget"
+)
 ATTACKS.add("fgsm", "attacks.fgsm:FGSM", "one signed step (Goodfellow et al. 2015)")
 ATTACKS.add(
     "pgd", "attacks.pgd:PGD", "projected gradient descent, EOT in one batch (Madry et al. 2018)"
