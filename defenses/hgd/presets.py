@@ -86,7 +86,7 @@ def architecture_of(name: str) -> Architecture:
         BenchError: None has it.
     """
     if name not in tuple(Architecture):
-        raise unknown("network of hgd", name, tuple(Architecture))
+        raise unknown("network of hgd", name, [each.value for each in Architecture])
     return Architecture(name)
 
 
@@ -97,5 +97,5 @@ def guide_of(name: str) -> Guide:
         BenchError: None has it.
     """
     if name not in tuple(Guide):
-        raise unknown("loss of hgd", name, tuple(Guide))
+        raise unknown("loss of hgd", name, [each.value for each in Guide])
     return Guide(name)
