@@ -33,11 +33,19 @@ DEFENSES.add(
 DEFENSES.add(
     "add-s", "defenses.add.add:ADDS", "ADD-Defense-S: trained on spatial attacks (Zhou et al. 2021)"
 )
+DEFENSES.add(
+    "hgd",
+    "defenses.hgd.hgd:HGD",
+    "high-level representation guided denoiser (Liao et al. 2018)",
+)
 
 ATTACKS: Registry[Attack] = Registry(
     "attack", base="benchmark.attack:Attack", group="purifybench.attacks"
 )
 ATTACKS.add("clean", "attacks.clean:Clean", "the clean image itself")
+ATTACKS.add(
+    "noise", "attacks.noise:RandomNoise", "random signs, or a random direction, of the full budget"
+)
 ATTACKS.add("fgsm", "attacks.fgsm:FGSM", "one signed step (Goodfellow et al. 2015)")
 ATTACKS.add(
     "pgd", "attacks.pgd:PGD", "projected gradient descent, EOT in one batch (Madry et al. 2018)"

@@ -13,6 +13,7 @@ from attacks.auxiliary import AuxiliaryAware
 from attacks.clean import Clean
 from attacks.fast_autoattack import FastAutoAttack
 from attacks.fgsm import FGSM
+from attacks.noise import RandomNoise
 from attacks.pgd import PGD
 from attacks.stadv import StAdv
 from attacks.transfer import Transfer
@@ -25,6 +26,7 @@ N = 2
 TASK = LinearTask.make(n=N, classes=4, shape=(1, 6, 6))
 OWN = [
     Clean(),
+    RandomNoise(),
     Transfer(),
     FGSM(random_start=True),
     PGD(steps=7, restarts=2),

@@ -1,0 +1,42 @@
+"""Noise: a random point of the budget's rim, which asks its victim nothing."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from benchmark.attack import Attack, Passes
+from benchmark.randomness import Draws
+from benchmark.target import Target
+from benchmark.threat import Norm, Threat
+
+
+class RandomNoise(Attack):
+    """In linf every pixel moves by eps, up or down; in l2 the image moves by eps in a random direction.
+
+    It is no attack to be withstood, but what a gradient must beat, and one of the kinds of images that a
+    defense may be trained on.
+    """
+
+    name = "noise"
+    mixes = False
+    summary = "random signs, or a random direction, of the full budget"
+
+    def perturb(
+        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> Tensor:
+        """One image for each, `(b, c, h, w)`."""
+        del target, y
+        shape = tuple(x.shape[1:])
+        at = draws.at("init")
+        if threat.norm is Norm.LINF:
+            direction = (2 * at.integers(2, shape) - 1).to(x.dtype)
+        else:
+            direction = threat.direction(at.normal(shape, dtype=x.dtype))
+        return threat.project(x, x + threat.eps * direction)
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """None: it asks nothing."""
+        del classes, eot, stochastic, shape
+        return Passes(forwards=0, backwards=0)

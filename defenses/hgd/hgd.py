@@ -1,0 +1,124 @@
+"""HGD: a network that predicts the negative noise of an image, trained for what a classifier makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmark.defense import Defense, Derivative
+from benchmark.errors import BenchError
+from benchmark.randomness import Draws
+from benchmark.registry import unknown
+from benchmark.setting import Setting
+from benchmark.weights import load_safetensors
+from defenses.hgd.guidance import distance, guidance_of
+from defenses.hgd.network import Denoiser, denoised, noise_of
+from defenses.hgd.presets import AUTO, Architecture, Guide, architecture_of, guide_of, preset_for
+
+AUXILIARIES = ("noise", "features")
+
+
+class HGD(Defense):
+    """`x_hat = x + U(x)`, clamped; one pass of a denoiser U, nothing random.
+
+    Liao, Liang, Dong, Pang, Hu and Zhu, "Defense against adversarial attacks using high-level representation
+    guided denoiser", CVPR 2018. It is differentiable from end to end, and plain PGD through the whole of it
+    brings it to 0 % (Athalye and Carlini, arXiv 1804.03286). The paper does not clamp; here the output is
+    clamped when it leaves the purifier, and the surrogate is the same without the clamp, which passes gradients
+    where a pixel is black or white.
+
+    Args:
+        loss: What the denoiser was trained for: `lgd`, `fgd`, `pgd` or `cgd`; it names the weights.
+        network: `dunet`, or `dae` for one without lateral connections.
+        preset: Size of the denoiser; `auto` takes the one that is made for the images' shape.
+        auxiliary: The auxiliary loss: `noise`, `mean |U(x)|`, or `features`, `mean |f_l(x_hat) - f_l(x)|` at
+            the place l that `loss` compares (logits for `cgd`).
+    """
+
+    name = "hgd"
+    stochastic = False
+    gradient = Derivative.ALMOST_EVERYWHERE
+    needs_weights = True
+    recipe = "defenses.hgd.recipe:HGDRecipe"
+    summary = "high-level representation guided denoiser (Liao et al. 2018)"
+
+    def __init__(
+        self,
+        *,
+        loss: str = Guide.LGD.value,
+        network: str = Architecture.DUNET.value,
+        preset: str = AUTO,
+        auxiliary: str = "noise",
+    ) -> None:
+        self.loss = loss
+        self.network = network
+        self.preset = preset
+        self.auxiliary = auxiliary
+
+    def variant(self, shape: tuple[int, int, int]) -> str:
+        """Preset, `dae` and loss, as far as they are not the paper's widths, a DUNET and LGD: `digits-fgd`."""
+        architecture, guide = architecture_of(self.network), guide_of(self.loss)
+        parts = (
+            preset_for(self.preset, shape).name,
+            architecture.value if architecture is not Architecture.DUNET else "",
+            guide.value if guide is not Guide.LGD else "",
+        )
+        return "-".join(part for part in parts if part)
+
+    def prepare(self, setting: Setting) -> None:
+        """Builds the denoiser and loads its weights.
+
+        Raises:
+            BenchError: An argument is unknown, no preset fits, or the weights are missing or those of another
+                network.
+        """
+        if self.auxiliary not in AUXILIARIES:
+            raise unknown("auxiliary of hgd", self.auxiliary, AUXILIARIES)
+        architecture = architecture_of(self.network)
+        preset = preset_for(self.preset, setting.shape)
+        self._guidance = guidance_of(guide_of(self.loss), setting)
+        if setting.weights is None:
+            raise BenchError(
+                f"{self.label(setting.shape)} has no weights for {setting.dataset}; train them with: "
+                f"bench train --defense hgd --dataset {setting.dataset}"
+            )
+        denoiser = Denoiser(
+            setting.shape[0], preset.widths, has_laterals=architecture is Architecture.DUNET
+        ).to(setting.device, setting.dtype)
+        state = load_safetensors(setting.weights, setting.device, setting.dtype)
+        _refuse_other_network(state, denoiser.state_dict(), setting.weights)
+        denoiser.load_state_dict(state)
+        self._denoiser = denoiser.requires_grad_(False).eval()
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """Denoised images `(b, c, h, w)`, clamped to [0, 1]; nothing is drawn."""
+        return self.surrogate(x, draws=draws).clamp(0.0, 1.0)
+
+    def surrogate(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """`x + U(x)` without the clamp, which would hide the gradient of black and white pixels."""
+        del draws
+        return denoised(x, noise_of(self._denoiser, x))
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """`mean |U(x)|` of each image, `(b,)`, where pixels live in [-1, 1]; or of the features' change."""
+        del draws
+        noise = noise_of(self._denoiser, x)
+        if self.auxiliary == "noise":
+            return noise.abs().flatten(1).mean(1)
+        see = self._guidance.representation
+        return distance(see(denoised(x, noise)), see(x))
+
+
+def _refuse_other_network(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
+) -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+    for name in sorted(shapes.keys() | wanted.keys()):
+        if shapes.get(name) != wanted.get(name):
+            raise BenchError(
+                f"weights {str(path)!r} are another network's: {name} is {shapes.get(name)} where this "
+                f"hgd has {wanted.get(name)}; give the weights trained for it"
+            )
