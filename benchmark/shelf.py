@@ -22,6 +22,9 @@ DEFENSES.add("jpeg", "defenses.jpeg:Jpeg", "JPEG compression; not differentiable
 DEFENSES.add(
     "atop", "defenses.atop.atop:AToP", "adversarial training on purification (Lin et al. 2024)"
 )
+DEFENSES.add(
+    "aid", "defenses.aid.aid:AID", "a discriminator's signed ascent on the input (Hwang et al. 2021)"
+)
 
 ATTACKS: Registry[Attack] = Registry(
     "attack", base="benchmark.attack:Attack", group="purifybench.attacks"
