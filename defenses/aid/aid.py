@@ -20,7 +20,7 @@ from defenses.aid.presets import AUTO, preset_for
 class AID(Defense):
     """`x_{k+1} = clip(x + clip_eps(x_k + a * sign(grad D(x_k)) - x))`, K times from `x_0 = x`.
 
-    Hwang, Lee, Jang, Lee and Kim, "AID-Purifier: a light auxiliary network for boosting adversarial defense",
+    Hwang, Lee and Rhee, "AID-Purifier: a light auxiliary network for boosting adversarial defense",
     2021 (arXiv 2107.06456). D says how likely the image is clean, out of features of the frozen classifier.
 
     The steps are signs and the ball is centred on x, so that the derivative of `purify` is the identity almost
@@ -29,7 +29,7 @@ class AID(Defense):
 
     Args:
         preset: Hyper-parameters; `auto` takes those of the dataset.
-        taps: Positions in the classifier at which D looks, as `benchmark.taps` names them; None is the preset's.
+        taps: Positions in the classifier at which D looks, named as in `benchmark.taps`; None is the preset's.
         network: `code` (batch norm), or `paper` (none).
         steps: K; None is the preset's.
         eps: Radius of the ball around x, linf, in pixel units of [0, 1]; None is the preset's.

@@ -10,6 +10,8 @@ from benchmark.registry import unknown
 from benchmark.threat import Norm, Threat
 
 AUTO = "auto"
+_WIDTH = 1024
+"""The paper's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Preset:
     datasets: tuple[str, ...] = ()
     sides: tuple[int, ...] = ()
     taps: tuple[str, ...] = ("stem", "2/3")
-    width: int = 1024
+    width: int = _WIDTH
     branch_layers: int = 2
     head: tuple[int, ...] = (1024, 512)
     eps: float | None = None
@@ -55,7 +57,7 @@ class Preset:
     @property
     def variant(self) -> str:
         """What stands in a label, `aid[digits]`; empty for networks of the paper's own widths."""
-        return self.name if self.width < Preset.width else ""
+        return self.name if self.width < _WIDTH else ""
 
     def radius(self, given: float | None, threat: Threat) -> float:
         """The radius of purification: what was given, else the preset's, else the threat's eps.

@@ -35,8 +35,8 @@ class AIDRecipe(Recipe):
         preset: Hyper-parameters; `auto` takes those of the dataset.
         taps: Positions in the classifier at which D looks; None is the preset's.
         network: `code` (batch norm), or `paper` (none).
-        target: What D learns to tell apart: `avmixup`; `vertex`, x or x_av unmixed with labels 1 and 0; `mixup`,
-            mixed with x_adv itself; `adversarial`, x or x_adv unmixed.
+        target: What D learns to tell apart: `avmixup`; `vertex`, x or x_av unmixed, with labels 1 and 0;
+            `mixup`, mixed with x_adv itself; `adversarial`, x or x_adv unmixed.
         attack: What makes x_adv: `pgd`, `cw` (in the l2 ball of the same root mean square change as the linf
             budget's corners), or `deepfool`.
         attack_steps: Of the attack.
@@ -126,9 +126,7 @@ class AIDRecipe(Recipe):
             setting, preset, taps=self.taps, network=self.network
         )
         rate = preset.learning_rate if self.learning_rate is None else self.learning_rate
-        self._sgd = SGD(
-            self._discriminator.parameters(), lr=rate, momentum=0.9, weight_decay=2e-4
-        )
+        self._sgd = SGD(self._discriminator.parameters(), lr=rate, momentum=0.9, weight_decay=2e-4)
 
     def modules(self) -> dict[str, nn.Module]:
         """The discriminator."""
@@ -141,8 +139,10 @@ class AIDRecipe(Recipe):
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update of the discriminator."""
         del step
-        x = mirrored(shifted(x, self._shift, draws=draws), draws=draws) if self._flips else shifted(
-            x, self._shift, draws=draws
+        x = (
+            mirrored(shifted(x, self._shift, draws=draws), draws=draws)
+            if self._flips
+            else shifted(x, self._shift, draws=draws)
         )
         x_adv = self._attack(self._classifier, x, y, draws.at("attack"), threat=self._threat)
         λ = draws.at("mix").uniform((), dtype=x.dtype)  # (b,)
