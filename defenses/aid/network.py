@@ -73,7 +73,7 @@ class Eye:
     ) -> None:
         for name in names:
             if name not in POSITIONS:
-                raise unknown("position of a tap", str(name), POSITIONS)
+                raise unknown("position among aid's taps", str(name), POSITIONS)
         if not names or len(set(names)) < len(names):
             raise BenchError(f"aid's taps are one or more different positions; got {list(names)}")
         found = classifier.positions(shape)

@@ -127,7 +127,16 @@ PRESETS: Mapping[str, Preset] = {
             flips=True,
         ),
         Preset(name="28px", datasets=("mnist", "fashion_mnist"), sides=(28,)),
-        Preset(name="digits", datasets=("digits",), sides=(8,), width=128, head=(128, 64)),
+        Preset(
+            name="digits",
+            datasets=("digits",),
+            sides=(8,),
+            width=128,
+            head=(128, 64),
+            eps=0.15,
+            train_eps=0.15,
+            epochs=60,
+        ),
         Preset(name="general"),
     )
 }
