@@ -38,6 +38,11 @@ DEFENSES.add(
     "defenses.hgd.hgd:HGD",
     "high-level representation guided denoiser (Liao et al. 2018)",
 )
+DEFENSES.add(
+    "aid",
+    "defenses.aid.aid:AID",
+    "a discriminator's signed ascent on the input (Hwang et al. 2021)",
+)
 
 ATTACKS: Registry[Attack] = Registry(
     "attack", base="benchmark.attack:Attack", group="purifybench.attacks"
@@ -51,6 +56,12 @@ ATTACKS.add(
     "pgd", "attacks.pgd:PGD", "projected gradient descent, EOT in one batch (Madry et al. 2018)"
 )
 ATTACKS.add("apgd", "attacks.apgd:APGD", "Auto-PGD: CE, DLR, targeted DLR (Croce and Hein 2020)")
+ATTACKS.add(
+    "deepfool",
+    "attacks.deepfool:DeepFool",
+    "steps to the nearest linearised boundary (Moosavi-Dezfooli et al. 2016)",
+)
+ATTACKS.add("cw", "attacks.cw:CW", "smallest l2 change, in tanh space (Carlini and Wagner 2017)")
 ATTACKS.add(
     "auxiliary",
     "attacks.auxiliary:AuxiliaryAware",

@@ -7,6 +7,8 @@ from attacks.apgd import APGD
 from attacks.autoattack import AutoAttack
 from attacks.auxiliary import AuxiliaryAware
 from attacks.clean import Clean
+from attacks.cw import CW
+from attacks.deepfool import DeepFool
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
 from attacks.transfer import Transfer
@@ -32,7 +34,7 @@ SEARCH_IDS = [f"{i} {attack.name}" for i, attack in enumerate(SEARCHES)]
 each_search = pytest.mark.parametrize("attack", SEARCHES, ids=SEARCH_IDS)
 
 
-@pytest.mark.parametrize("attack", [FGSM, PGD, APGD, AuxiliaryAware, AutoAttack])
+@pytest.mark.parametrize("attack", [FGSM, PGD, APGD, AuxiliaryAware, AutoAttack, CW, DeepFool])
 def test_a_constructor_only_stores_its_arguments(attack):
     assert attack().arguments() == vars(attack())
 

@@ -7,6 +7,7 @@ import torch
 
 from attacks.apgd import APGD
 from attacks.auxiliary import AuxiliaryAware
+from attacks.deepfool import DeepFool
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
 from benchmark.threat import Norm
@@ -40,6 +41,7 @@ ATTACKS = {
     "auxiliary A1": AuxiliaryAware(**PGD_STEPS, variant="A1", lambdas=LAMBDAS),
     "auxiliary A2": AuxiliaryAware(**PGD_STEPS, variant="A2", lambdas=LAMBDAS),
     "projection A1": AuxiliaryAware(**PGD_STEPS, variant="A1", projection=True),
+    "deepfool": DeepFool(steps=3),
     "projection A2": AuxiliaryAware(**PGD_STEPS, variant="A2", projection=True),
 }
 

@@ -11,6 +11,8 @@ from attacks.apgd import APGD
 from attacks.autoattack import AutoAttack
 from attacks.auxiliary import AuxiliaryAware
 from attacks.clean import Clean
+from attacks.cw import CW
+from attacks.deepfool import DeepFool
 from attacks.fast_autoattack import FastAutoAttack
 from attacks.fgsm import FGSM
 from attacks.noise import RandomNoise
@@ -40,8 +42,18 @@ OWN = [
     AuxiliaryAware(steps=5, projection=True),
     StAdv(steps=4),
 ]
+L2_ONLY = [CW(steps=7, binary_search_steps=3)]
+ENDS_AT_THE_BOUNDARY = [DeepFool(steps=6), DeepFool(steps=4, candidates=2)]
+"""Wherever that lies: on a linear victim an image is done after one step, and asks for two looks."""
 FIXED_ONLY = [FastAutoAttack(steps=20, queries=50), FastAutoAttack(steps=8, targets=1, queries=9)]
 UPSTREAM = [AutoAttack(version=version) for version in ("standard", "rand", "plus")]
+
+
+class Slopeless(Same):
+    """Gives back every image as it is, with a gradient of 0."""
+
+    def purify(self, x, *, draws):
+        return x.detach() + 0 * x
 
 
 def name(attack):
@@ -69,18 +81,18 @@ def spent(attack, *defenses, share, eot=1):
     said = attack.passes(
         classes=4, eot=eot, stochastic=target.victim.stochastic, shape=tuple(TASK.x.shape[1:])
     )
-    threat = TASK.threat(Norm.LINF, share)
+    threat = TASK.threat(Norm.L2 if attack in L2_ONLY else Norm.LINF, share)
     x_adv = attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(N))
     asked = (target.forwards / N, target.backwards / N, sum(looks) / N)
     return said, asked, x_adv.shape[1]
 
 
 def test_every_attack_on_the_shelf_is_here():
-    every = (*OWN, *FIXED_ONLY, *UPSTREAM)
+    every = (*OWN, *L2_ONLY, *ENDS_AT_THE_BOUNDARY, *FIXED_ONLY, *UPSTREAM)
     assert {attack.name for attack in every} == set(ATTACKS._own)
 
 
-@pytest.mark.parametrize("attack", [*OWN, *FIXED_ONLY, *UPSTREAM], ids=name)
+@pytest.mark.parametrize("attack", [*OWN, *L2_ONLY, *FIXED_ONLY, *UPSTREAM], ids=name)
 def test_a_fixed_victim_that_is_never_fooled_costs_exactly_what_was_said(attack):
     said, asked, candidates = spent(attack, Nervous(), share=0.3)
     assert asked == (said.forwards, said.backwards, said.auxiliary)
@@ -89,7 +101,7 @@ def test_a_fixed_victim_that_is_never_fooled_costs_exactly_what_was_said(attack)
 
 
 @pytest.mark.parametrize("eot", [1, 3])
-@pytest.mark.parametrize("attack", OWN, ids=name)
+@pytest.mark.parametrize("attack", [*OWN, *L2_ONLY], ids=name)
 def test_a_random_victim_costs_exactly_what_was_said(attack, eot):
     said, asked, candidates = spent(attack, Noise(sigma=0.3), Nervous(), share=1.5, eot=eot)
     assert asked == (said.forwards, said.backwards, said.auxiliary)
@@ -103,12 +115,21 @@ def test_upstreams_rand_on_a_random_victim_that_is_never_fooled_costs_what_was_s
 
 
 @pytest.mark.parametrize("share", [0.9, 1.1, 3.0])
-@pytest.mark.parametrize("attack", [*OWN, *FIXED_ONLY, UPSTREAM[0]], ids=name)
+@pytest.mark.parametrize(
+    "attack", [*OWN, *L2_ONLY, *ENDS_AT_THE_BOUNDARY, *FIXED_ONLY, UPSTREAM[0]], ids=name
+)
 def test_no_image_costs_more_than_was_said(attack, share):
     said, asked, _ = spent(attack, Same(), share=share)
     assert asked[0] <= said.forwards
     assert asked[1] <= said.backwards
     assert asked[2] <= said.auxiliary
+
+
+@pytest.mark.parametrize("eot", [1, 3])
+@pytest.mark.parametrize("attack", ENDS_AT_THE_BOUNDARY, ids=name)
+def test_where_no_step_leads_anywhere_deepfool_costs_exactly_what_was_said(attack, eot):
+    said, asked, _ = spent(attack, Slopeless(), share=1.5, eot=eot)
+    assert asked[:2] == (said.forwards, said.backwards)
 
 
 def test_an_image_that_falls_at_once_costs_less():

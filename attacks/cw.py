@@ -1,0 +1,174 @@
+"""C&W: the smallest l2 change that fools, by Adam in tanh space, for several weights of fooling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmark.attack import Attack, Passes
+from benchmark.errors import BenchError
+from benchmark.losses import margin
+from benchmark.randomness import Draws
+from benchmark.target import Ascent, Target
+from benchmark.threat import Norm, Threat
+
+_INSIDE = 1 - 1e-6
+"""Keeps pixels of 0 and 1 off the infinite ends of tanh space."""
+_GROWTH = 10.0
+"""By how much the constant grows as long as nothing has fooled."""
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+class CW(Attack):
+    """Carlini and Wagner's l2 attack ("Towards evaluating the robustness", S&P 2017, sections V and VI.A).
+
+    It minimises `|x' - x|^2 + c * max(Z_y - max_other Z + kappa, 0)` over w, with `x' = (tanh(w) + 1) / 2`,
+    and looks for the smallest c that fools. Each image gets the misclassified iterate of smallest change; where
+    that is larger than eps it is moved into the budget, and no longer fools. An image that was never fooled
+    gets the iterate of highest margin. Where images may leave, one does once it is fooled inside the budget.
+    For l2 threats only.
+
+    Args:
+        steps: Of Adam, for each c.
+        binary_search_steps: How many c are tried.
+        initial_const: The first c.
+        step_size: Of Adam, in tanh space.
+        confidence: Kappa, in logit units.
+    """
+
+    name = "cw"
+    summary = "smallest l2 change, in tanh space (Carlini and Wagner 2017)"
+
+    def __init__(
+        self,
+        *,
+        steps: int = 200,
+        binary_search_steps: int = 9,
+        initial_const: float = 1e-3,
+        step_size: float = 0.01,
+        confidence: float = 0.0,
+    ) -> None:
+        self.steps = steps
+        self.binary_search_steps = binary_search_steps
+        self.initial_const = initial_const
+        self.step_size = step_size
+        self.confidence = confidence
+
+    def perturb(
+        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> Tensor:
+        """One image for each, `(b, c, h, w)`."""
+        self._refuse_arguments(threat)
+        found = _Found(target, x, y, threat, self.confidence)
+        bounds = x.new_zeros(len(x)), x.new_full((len(x),), float("inf"))
+        c = x.new_full((len(x),), self.initial_const)
+        for number in range(self.binary_search_steps):
+            if not len(found.which):
+                break
+            is_fooled = self._descend(found, c, draws.at("eot", number))
+            c = _next_constant(c, bounds, is_fooled)
+        return threat.project(x, found.best)
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """A look at every iterate but the last of each c."""
+        del classes, stochastic, shape
+        rows = self.binary_search_steps * self.steps * eot
+        return Passes(forwards=rows, backwards=rows)
+
+    def _descend(self, found: _Found, c: Tensor, draws: Draws) -> Tensor:
+        """Adam for one c of each image `(b,)`; returns which images `(b,)` it fooled."""
+        is_fooled = torch.zeros_like(found.y, dtype=torch.bool)
+        w = torch.atanh((2 * found.x - 1) * _INSIDE)
+        mean, square = torch.zeros_like(w), torch.zeros_like(w)
+        for step in range(self.steps):
+            at = found.which
+            tanh = w[at].tanh()
+            x_adv = (tanh + 1) / 2
+            ascent = self._look(found, x_adv, c[at], draws.at(step).take(at))
+            is_fooled[at] |= found.take_note(x_adv, ascent.logits)
+            if not len(found.which):
+                break
+            g = -ascent.gradient * (1 - tanh**2) / 2
+            mean[at] = _BETA1 * mean[at] + (1 - _BETA1) * g
+            square[at] = _BETA2 * square[at] + (1 - _BETA2) * g**2
+            m = mean[at] / (1 - _BETA1 ** (step + 1))
+            v = square[at] / (1 - _BETA2 ** (step + 1))
+            w[at] -= self.step_size * m / (v.sqrt() + _EPSILON)
+        return is_fooled
+
+    def _look(self, found: _Found, x_adv: Tensor, c: Tensor, draws: Draws) -> Ascent:
+        """The objective with its sign turned, to be raised, at iterates `(a, c, h, w)`."""
+        x, y, target = found.x[found.which], found.y[found.which], found.target
+
+        def objective(rows: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+            logits = target.logits(rows, draws=draws)
+            distance = (rows - x[which]).square().flatten(1).sum(1)
+            short = (self.confidence - margin(logits, y[which])).clamp_min(0.0)
+            return -distance - c[which] * short, logits
+
+        return target.ascend(x_adv, objective, draws=draws)
+
+    def _refuse_arguments(self, threat: Threat) -> None:
+        if threat.norm is not Norm.L2:
+            raise BenchError(
+                f"attack {self.name!r} measures in l2 and the threat is {threat}; name an l2 threat, such "
+                f"as l2:0.5"
+            )
+        if min(self.steps, self.binary_search_steps) < 1 or not (
+            self.initial_const > 0 and self.step_size > 0 and self.confidence >= 0
+        ):
+            raise BenchError(
+                f"attack {self.name!r} needs at least 1 step and binary search step, an initial_const and a "
+                f"step_size above 0 and a confidence from 0 up; got {self.arguments()}"
+            )
+
+
+class _Found:
+    """The best image of each so far, and who is still attacked.
+
+    Args:
+        target: The victim.
+        x: Clean images `(b, c, h, w)`.
+        y: True labels `(b,)`.
+        threat: The budget.
+        confidence: The margin above which an image counts as fooled.
+    """
+
+    def __init__(
+        self, target: Target, x: Tensor, y: Tensor, threat: Threat, confidence: float
+    ) -> None:
+        self.target, self.x, self.y = target, x, y
+        self.best = x.clone()
+        self.which = torch.arange(len(x), device=x.device)
+        """Positions `(a,)` of those still attacked."""
+        self._threat, self._confidence = threat, confidence
+        self._size = x.new_full((len(x),), float("inf"))
+        """Of the smallest change that fooled."""
+        self._margin = x.new_full((len(x),), float("-inf"))
+        """The highest of those that have not."""
+
+    def take_note(self, x_adv: Tensor, logits: Tensor) -> Tensor:
+        """Notes iterates `(a, c, h, w)` with their logits `(a, k)`; returns which of them fool, `(a,)`."""
+        at = self.which
+        gap = margin(logits, self.y[at])
+        wrong, size = gap > self._confidence, self._threat.size(self.x[at], x_adv)
+        never = self._size[at].isinf()
+        better = torch.where(wrong, size < self._size[at], never & (gap > self._margin[at]))
+        self.best[at[better]] = x_adv[better]
+        self._size[at[wrong & better]] = size[wrong & better]
+        self._margin[at] = torch.maximum(self._margin[at], gap)
+        is_inside = self._size <= self._threat.eps
+        self.target.mark(1.0 - float(is_inside.double().mean()))
+        if self.target.leaves_early:
+            self.which = at[~is_inside[at]]
+        return wrong
+
+
+def _next_constant(c: Tensor, bounds: tuple[Tensor, Tensor], is_fooled: Tensor) -> Tensor:
+    """Halves the interval between the constants that fool and those that do not; narrows `bounds` in place."""
+    low, high = bounds
+    low[~is_fooled] = c[~is_fooled]
+    high[is_fooled] = c[is_fooled]
+    return torch.where(high.isinf(), c * _GROWTH, (low + high) / 2)

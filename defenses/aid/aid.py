@@ -1,0 +1,125 @@
+"""AID-Purifier: small signed steps towards what a discriminator on the classifier's features calls clean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
+
+from benchmark.defense import Defense, Derivative
+from benchmark.errors import BenchError
+from benchmark.randomness import Draws
+from benchmark.setting import Setting
+from defenses.aid.network import discriminator_for, load_weights
+from defenses.aid.presets import AUTO, preset_for
+
+
+class AID(Defense):
+    """`x_{k+1} = clip(x + clip_eps(x_k + a * sign(grad D(x_k)) - x))`, K times from `x_0 = x`.
+
+    Hwang, Lee and Rhee, "AID-Purifier: a light auxiliary network for boosting adversarial defense",
+    2021 (arXiv 2107.06456). D says how likely the image is clean, out of features of the frozen classifier.
+
+    The steps are signs and the ball is centred on x, so that the derivative of `purify` is the identity almost
+    everywhere but where an image meets 0 or 1. The ascent is on D's logit: the same signs as on the sigmoid,
+    whose gradient rounds to 0 where D is certain.
+
+    Args:
+        preset: Hyper-parameters; `auto` takes those of the dataset.
+        taps: Positions in the classifier at which D looks, named as in `benchmark.taps`; None is the preset's.
+        network: `code` (batch norm), or `paper` (none).
+        steps: K; None is the preset's.
+        eps: Radius of the ball around x, linf, in pixel units of [0, 1]; None is the preset's.
+        step_size: a, in the same units; None is a fourth of eps, as in the authors' code.
+    """
+
+    name = "aid"
+    stochastic = False
+    gradient = Derivative.ALMOST_EVERYWHERE
+    needs_grad_inside = True
+    needs_weights = True
+    recipe = "defenses.aid.recipe:AIDRecipe"
+    summary = "a discriminator's signed ascent on the input (Hwang et al. 2021)"
+
+    def __init__(
+        self,
+        *,
+        preset: str = AUTO,
+        taps: Sequence[str] | None = None,
+        network: str = "code",
+        steps: int | None = None,
+        eps: float | None = None,
+        step_size: float | None = None,
+    ) -> None:
+        self.preset = preset
+        self.taps = taps
+        self.network = network
+        self.steps = steps
+        self.eps = eps
+        self.step_size = step_size
+
+    def variant(self, shape: tuple[int, int, int]) -> str:
+        """The preset's name where its network is narrower than the paper's."""
+        return preset_for(self.preset, shape).variant
+
+    def prepare(self, setting: Setting) -> None:
+        """Taps the classifier, builds the discriminator and loads its weights.
+
+        Raises:
+            BenchError: An argument is out of range, or the weights are missing or those of another network.
+        """
+        preset = preset_for(self.preset, setting.shape, setting.dataset)
+        self._eps = preset.radius(self.eps, setting.threat)
+        self._step = self._eps / 4 if self.step_size is None else self.step_size
+        self._steps = preset.steps if self.steps is None else self.steps
+        if not self._step > 0 or self._steps < 1:
+            raise BenchError(
+                f"aid needs at least 1 step and a step_size above 0; got steps={self._steps}, "
+                f"step_size={self._step}"
+            )
+        if setting.weights is None:
+            raise BenchError(
+                f"{self.label(setting.shape)} has no weights for {setting.dataset}; train them with: "
+                f"bench train --defense aid --dataset {setting.dataset}"
+            )
+        self._eye, discriminator = discriminator_for(
+            setting, preset, taps=self.taps, network=self.network
+        )
+        load_weights(discriminator, setting.weights, setting)
+        self._discriminator = discriminator.requires_grad_(False).eval()
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """Images `(b, c, h, w)` in [0, 1], no farther than eps from `x`."""
+        del draws
+        x_k = x
+        for _ in range(self._steps):
+            δ = x_k + self._step * self._uphill(x_k) - x
+            x_k = (x + δ.clamp(-self._eps, self._eps)).clamp(0.0, 1.0)
+        return x_k
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """`BCE(D(x), 1) = -log D(x)` of each image, `(b,)`: small where D calls it clean (Eq. 1)."""
+        del draws
+        return functional.softplus(-self._logit(x))
+
+    def _logit(self, x: Tensor) -> Tensor:
+        logit: Tensor = self._discriminator(self._eye(x))
+        return logit
+
+    def _uphill(self, x_k: Tensor) -> Tensor:
+        """The signs of the gradient of D, `(b, c, h, w)`, without a graph.
+
+        What its own graph saves is kept from the hooks of activation checkpointing, which would compute all of
+        `purify` again for each of these gradients.
+        """
+        with torch.enable_grad(), saved_tensors_hooks(_as_it_is, _as_it_is):
+            leaf = x_k.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self._logit(leaf).sum(), leaf)
+        return gradient.sign()
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
