@@ -22,6 +22,16 @@ DEFENSES.add("jpeg", "defenses.jpeg:Jpeg", "JPEG compression; not differentiable
 DEFENSES.add(
     "atop", "defenses.atop.atop:AToP", "adversarial training on purification (Lin et al. 2024)"
 )
+DEFENSES.add(
+    "atop-mae",
+    "defenses.atop.mae:AToPMAE",
+    "AToP on a denoising masked auto-encoder (Lin et al. 2024)",
+)
+DEFENSES.add(
+    "trust-no-pixel",
+    "defenses.atop.trust_no_pixel:TrustNoPixel",
+    "inpainting of every pixel from the others (Ughini et al. 2022)",
+)
 
 ATTACKS: Registry[Attack] = Registry(
     "attack", base="benchmark.attack:Attack", group="purifybench.attacks"
