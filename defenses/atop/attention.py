@@ -20,7 +20,7 @@ class ContextualAttention(nn.Module):
     Where patches overlap their mean is taken, at the border too. It has no weights.
 
     Args:
-        rate: How much lower the resolution is at which patches are compared.
+        rate: How much lower the resolution is at which patches are compared; even.
         scale: By what cosines are multiplied before the softmax.
         fuse: Over how many neighbours on each axis likenesses are summed; odd, 1 for none.
     """
