@@ -20,18 +20,22 @@ DEFENSES.add(
 )
 DEFENSES.add("jpeg", "defenses.jpeg:Jpeg", "JPEG compression; not differentiable (Guo et al. 2018)")
 DEFENSES.add(
+    "aid",
+    "defenses.aid.aid:AID",
+    "AID-Purifier: a discriminator's signed ascent on the input (Hwang et al. 2021)",
+)
+DEFENSES.add(
     "atop", "defenses.atop.atop:AToP", "adversarial training on purification (Lin et al. 2024)"
 )
 DEFENSES.add(
-    "advae", "defenses.advae.advae:AdvAE", "adversarially trained auto-encoder (Li et al. 2019)"
+    "atop-mae",
+    "defenses.atop.mae:AToPMAE",
+    "AToP on a denoising masked auto-encoder (Lin et al. 2024)",
 )
 DEFENSES.add(
-    "add",
-    "defenses.add.add:ADD",
-    "perturbation-invariant representation (ADD-Defense, Zhou et al. 2021)",
-)
-DEFENSES.add(
-    "add-s", "defenses.add.add:ADDS", "ADD-Defense-S: trained on spatial attacks (Zhou et al. 2021)"
+    "trust-no-pixel",
+    "defenses.atop.trust_no_pixel:TrustNoPixel",
+    "inpainting of every pixel from the others (Ughini et al. 2022)",
 )
 DEFENSES.add(
     "hgd",
@@ -39,9 +43,15 @@ DEFENSES.add(
     "high-level representation guided denoiser (Liao et al. 2018)",
 )
 DEFENSES.add(
-    "aid",
-    "defenses.aid.aid:AID",
-    "a discriminator's signed ascent on the input (Hwang et al. 2021)",
+    "advae", "defenses.advae.advae:AdvAE", "adversarially trained auto-encoder (Li et al. 2019)"
+)
+DEFENSES.add(
+    "add",
+    "defenses.add.add:ADD",
+    "ADD-Defense: perturbation-invariant representation (Zhou et al. 2021)",
+)
+DEFENSES.add(
+    "add-s", "defenses.add.add:ADDS", "ADD-Defense-S: trained on spatial attacks (Zhou et al. 2021)"
 )
 
 ATTACKS: Registry[Attack] = Registry(

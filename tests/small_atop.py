@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
+from benchmark.dataset import Dataset
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
 from benchmark.threat import Threat
@@ -41,3 +42,22 @@ def setting(shape: tuple[int, int, int] = (1, 8, 8), weights: Path | None = None
         classifier=Classifier(network, name="linear", classes=10, sha256="0"),
         weights=weights,
     )
+
+
+class Stripes(Dataset):
+    """Images whose left or right half is light: two classes, 64 images."""
+
+    name = "made-up"
+    shape = (1, 8, 8)
+    classes = 10
+    threat = "linf:0.15"
+    model = ""
+
+    def labels(self, split):
+        return torch.arange(64) % 2
+
+    def images(self, split, indices):
+        x = 0.2 + 0.1 * torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+        x[::2, :, :, :4] += 0.6
+        x[1::2, :, :, 4:] += 0.6
+        return x[indices]

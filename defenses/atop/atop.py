@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from torch import Tensor
 
 from benchmark.defense import Defense, Derivative
-from benchmark.errors import BenchError
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
-from benchmark.weights import load_safetensors
+from defenses.atop.loading import with_weights
 from defenses.atop.network import Generator
 from defenses.atop.presets import AUTO, preset_for
-from defenses.atop.transforms import transform_for
+from defenses.atop.resolution import resized, shape_at
+from defenses.atop.transforms import RTS, Kind, kind_of, transform_for
 
 
 class AToP(Defense):
     """`x_hat = g(t(x))`: t masks and adds noise, g fills and denoises; fine-tuned through the classifier.
 
     Lin, Li, Zhang, Tanaka and Zhao, "Adversarial training on purification (AToP): advancing both robustness
-    and generalization", ICLR 2024. The networks are scaled to small images, hence `atop[digits]` and the like.
-    Masks and noise are drawn for each image, not once a batch. The paper attacks it by BPDA with the identity,
-    which is the surrogate here; autograd gives the exact gradient.
+    and generalization", ICLR 2024. From 128 pixels on the network is the paper's; smaller ones are scaled, so
+    that they are published as `atop[digits]` and the like. Weights trained otherwise than with RT2 and
+    fine-tuning have labels of their own (`atop[digits-rt3]`, `atop[digits-pretrained]`). Masks and noise are
+    drawn for each image, not once a batch. The paper attacks it by BPDA with the identity, which is the
+    surrogate here; autograd gives the exact gradient.
 
     Args:
         transform: `rt1`, `rt2` or `rt3`.
@@ -32,6 +31,9 @@ class AToP(Defense):
         ratio: Share of the patches that are masked; None is the preset's.
         copies: Masks of `rt3`.
         preset: Size of the networks; `auto` takes the one that is made for the images' shape.
+        tuned: Whether the weights are fine-tuned on adversarial images, or pre-trained only ("without AToP").
+        upscale: Height and width at which images are purified, before they are brought back (256 in the paper's
+            CIFAR experiments); None is their own. The budget stays at their own.
     """
 
     name = "atop"
@@ -50,6 +52,8 @@ class AToP(Defense):
         ratio: float | None = None,
         copies: int = 4,
         preset: str = AUTO,
+        tuned: bool = True,
+        upscale: int | None = None,
     ) -> None:
         self.transform = transform
         self.sigma = sigma
@@ -57,10 +61,20 @@ class AToP(Defense):
         self.ratio = ratio
         self.copies = copies
         self.preset = preset
+        self.tuned = tuned
+        self.upscale = upscale
 
     def variant(self, shape: tuple[int, int, int]) -> str:
-        """The preset's name; the paper's own network, for 256 pixels, is none of them."""
-        return preset_for(self.preset, shape).name
+        """The preset's name, and what the weights were trained for where that is not the paper's RT2."""
+        preset = preset_for(self.preset, shape_at(shape, self.upscale))
+        kind = kind_of(self.transform, RTS)
+        parts = (
+            preset.variant,
+            "" if kind is Kind.RT2 else kind,
+            "" if self.tuned else "pretrained",
+            "" if self.upscale is None else f"at{self.upscale}px",
+        )
+        return "-".join(part for part in parts if part)
 
     def prepare(self, setting: Setting) -> None:
         """Builds the generator and loads its weights.
@@ -69,41 +83,25 @@ class AToP(Defense):
             BenchError: An argument is out of range, no preset fits, or the weights are missing or those of
                 another network.
         """
-        preset = preset_for(self.preset, setting.shape)
+        self._shape = shape_at(setting.shape, self.upscale)
+        preset = preset_for(self.preset, self._shape)
         self._transform = transform_for(
             preset,
-            transform=self.transform,
+            transform=kind_of(self.transform, RTS),
             sigma=self.sigma,
             patch=self.patch,
             ratio=self.ratio,
             copies=self.copies,
         )
-        if setting.weights is None:
-            raise BenchError(
-                f"{self.label(setting.shape)} has no weights for {setting.dataset}; train them with: "
-                f"bench train --defense atop --dataset {setting.dataset}"
-            )
-        generator = Generator(setting.shape[0], preset).to(setting.device, setting.dtype)
-        state = load_safetensors(setting.weights, setting.device, setting.dtype)
-        _refuse_other_network(state, generator.state_dict(), setting.weights)
-        generator.load_state_dict(state)
-        self._generator = generator.requires_grad_(False).eval()
+        self._generator = with_weights(
+            Generator(setting.shape[0], preset),
+            setting,
+            name=self.name,
+            label=self.label(setting.shape),
+        )
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Restored images `(b, c, h, w)` in [0, 1], at one draw of the transform for each."""
-        views = self._transform.views(x, draws=draws)
+        views = self._transform.views(resized(x, self._shape), draws=draws)
         _, x2 = self._generator(views.images, views.keep)
-        return views.compose(x2)
-
-
-def _refuse_other_network(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
-) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-    for name in sorted(shapes.keys() | wanted.keys()):
-        if shapes.get(name) != wanted.get(name):
-            raise BenchError(
-                f"weights {str(path)!r} are another network's: {name} is {shapes.get(name)} where this "
-                f"preset of atop has {wanted.get(name)}; give the weights trained for it"
-            )
+        return resized(views.compose(x2), x.shape)

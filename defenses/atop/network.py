@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from defenses.atop.attention import ContextualAttention
 from defenses.atop.presets import Preset
 
 
@@ -56,7 +57,7 @@ def elu(a: Tensor) -> Tensor:
 class Generator(nn.Module):
     """Fills an image's holes, and mends the rest: a coarse stage, then a fine one.
 
-    The layers are DeepFillv2's, scaled by the preset, without its contextual attention.
+    The layers are DeepFillv2's, scaled by the preset; the smaller presets have no contextual attention.
 
     Args:
         channels: c of the images.
@@ -99,7 +100,8 @@ class Generator(nn.Module):
         hole = 1 - keep
         x1 = self.coarse(torch.cat((seen, torch.ones_like(hole), hole), dim=1)).tanh()
         composed = x1 * hole + seen
-        x2 = self.fine(torch.cat([branch(composed) for branch in self.branches], dim=1)).tanh()
+        seen_by = [_through(branch, composed, keep) for branch in self.branches]
+        x2 = self.fine(torch.cat(seen_by, dim=1)).tanh()
         return (x1 + 1) / 2, (x2 + 1) / 2
 
 
@@ -131,6 +133,12 @@ class Discriminator(nn.Module):
         return scores.flatten(1)
 
 
+def _through(branch: nn.Module, x: Tensor, keep: Tensor) -> Tensor:
+    for layer in branch.children():
+        x = layer(x, keep) if isinstance(layer, ContextualAttention) else layer(x)
+    return x
+
+
 def _conv(channels: int, out: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
     padding = dilation * (kernel - 1) // 2
     conv = nn.Conv2d(channels, out, kernel, stride=stride, padding=padding, dilation=dilation)
@@ -146,19 +154,16 @@ def _coarse_encoder(channels: int, widths: Sequence[int]) -> list[nn.Module]:
 
 
 def _fine_encoder(channels: int, preset: Preset, *, branch: int) -> list[nn.Module]:
-    """Branch 0 sees far by dilation; branch 1 is where the paper has contextual attention."""
+    """Branch 0 sees far by dilation; branch 1 by contextual attention, where the preset has it."""
     widths, top = preset.widths, preset.widths[-1]
     layers: list[nn.Module] = [GatedConv(channels, widths[0], 5)]
     for before, after in pairwise(widths):
         middle = after if branch and after == top else before
         layers += [GatedConv(before, middle, stride=2), GatedConv(middle, after)]
     if branch:
-        return [
-            *layers,
-            GatedConv(top, top, is_relu=True),
-            GatedConv(top, top),
-            GatedConv(top, top),
-        ]
+        attention = [ContextualAttention()] if preset.attends else []
+        last = [GatedConv(top, top), GatedConv(top, top)]
+        return [*layers, GatedConv(top, top, is_relu=True), *attention, *last]
     dilated = [GatedConv(top, top, dilation=rate) for rate in preset.dilations]
     return [*layers, GatedConv(top, top), *dilated]
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.errors import BenchError
 from benchmark.registry import unknown
 
 AUTO = "auto"
+PAPER = "paper"
+LEAST = 128
+"""The smallest side, in pixels, at which the paper's own network is used."""
+STEP = 8
+"""What its sides are multiples of: a stage halves them twice, contextual attention once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,11 @@ class Preset:
         sigma: Standard deviation of the noise, in units where pixels live in [0, 1].
         ce_weight: Lambda of Eq. 9 in training.
         shift: By how many pixels at the most training images are moved, each way.
+        attends: Whether the second encoder has contextual attention.
+        steps: Optimiser steps in all.
+        pretraining: How many of them come before fine-tuning.
+        batch_size: Images in a step.
+        learning_rate: Of Adam at the beginning.
     """
 
     name: str
@@ -43,11 +53,64 @@ class Preset:
     sigma: float = 0.25
     ce_weight: float = 0.1
     shift: int = 0
+    attends: bool = False
+    steps: int = 4000
+    pretraining: int = 500
+    batch_size: int = 64
+    learning_rate: float = 1e-3
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels at each resolution, the full one first: 24, 48, 96 in the paper."""
         return tuple(self.width * 2**level // 2 for level in range(self.downsamplings + 1))
+
+    @property
+    def variant(self) -> str:
+        """As it stands in a label; nothing for the paper's own network."""
+        return "" if self.name == PAPER else self.name
+
+    def at(self, shape: tuple[int, int, int]) -> Preset | None:
+        """This preset for images `(c, h, w)`, or None where it is not made for them.
+
+        The paper's network is made for all square images of at least 128 pixels a side that is a multiple of
+        8; its patches are an eighth of that side.
+        """
+        _, height, width = shape
+        if self.name == PAPER and height == width >= LEAST and not width % STEP:
+            return replace(self, side=width, patch=width // 8)
+        return self if (height, width) == (self.side, self.side) else None
+
+
+def _small(name: str, *, side: int, steps: int) -> Preset:
+    """A third of the width and one encoder: for a CPU."""
+    return Preset(
+        name=name,
+        side=side,
+        width=16,
+        downsamplings=2,
+        dilations=(1, 2, 4),
+        branches=1,
+        critic=(16, 32, 64, 64),
+        patch=4,
+        steps=steps,
+        pretraining=steps // 4,
+    )
+
+
+def _wide(name: str, *, side: int, dilations: tuple[int, ...], steps: int) -> Preset:
+    """The paper's widths and both encoders, without contextual attention."""
+    return Preset(
+        name=name,
+        side=side,
+        width=48,
+        downsamplings=2,
+        dilations=dilations,
+        branches=2,
+        critic=(64, 128, 256, 256),
+        patch=4 if side < 64 else side // 8,
+        steps=steps,
+        pretraining=steps // 4,
+    )
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -65,28 +128,29 @@ PRESETS: Mapping[str, Preset] = {
             sigma=0.1,
             ce_weight=0.5,
         ),
+        _wide("28px", side=28, dilations=(1, 2, 4), steps=8000),
+        _wide("32px", side=32, dilations=(1, 2, 4), steps=24000),
+        _wide("64px", side=64, dilations=(1, 2, 4, 8), steps=24000),
         Preset(
-            name="28px",
-            side=28,
+            name=PAPER,
+            side=256,
             width=48,
             downsamplings=2,
-            dilations=(1, 2, 4),
+            dilations=(2, 4, 8, 16),
             branches=2,
-            critic=(64, 128, 256, 256),
-            patch=4,
+            critic=(64, 128, 256, 256, 256, 256),
+            patch=32,
+            attends=True,
+            steps=80000,
+            pretraining=40000,
+            batch_size=8,
+            learning_rate=1e-4,
         ),
-        Preset(
-            name="32px",
-            side=32,
-            width=48,
-            downsamplings=2,
-            dilations=(1, 2, 4),
-            branches=2,
-            critic=(64, 128, 256, 256),
-            patch=4,
-        ),
+        _small("28px-small", side=28, steps=4000),
+        _small("32px-small", side=32, steps=6000),
     )
 }
+"""`auto` takes the first that is made for a shape."""
 
 
 def preset_for(name: str, shape: tuple[int, int, int]) -> Preset:
@@ -97,11 +161,17 @@ def preset_for(name: str, shape: tuple[int, int, int]) -> Preset:
     """
     if name != AUTO and name not in PRESETS:
         raise unknown("preset of atop", name, (AUTO, *PRESETS))
-    fits = [p for p in PRESETS.values() if shape[1:] == (p.side, p.side) and name in (AUTO, p.name)]
+    fits = [found for p in PRESETS.values() if name in (AUTO, p.name) and (found := p.at(shape))]
     if not fits:
-        made_for = ", ".join(f"{p.name} ({p.side}x{p.side})" for p in PRESETS.values())
+        made_for = ", ".join(f"{p.name} ({_sizes(p)})" for p in PRESETS.values())
         raise BenchError(
             f"atop's preset {name!r} is not made for images of {shape[1]}x{shape[2]} pixels; there is "
             f"{made_for}"
         )
     return fits[0]
+
+
+def _sizes(preset: Preset) -> str:
+    if preset.name == PAPER:
+        return f"square, {LEAST} pixels or more, a multiple of {STEP}"
+    return f"{preset.side}x{preset.side}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,10 +12,13 @@ from torch.optim import Adam, Optimizer
 from benchmark.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
-from benchmark.recipe import Recipe, TrainingAttack
+from benchmark.recipe import Length, Recipe, TrainingAttack
 from benchmark.setting import Setting
+from defenses.atop.augmentation import Augmentation
 from defenses.atop.network import Discriminator, Generator
-from defenses.atop.presets import AUTO, preset_for
+from defenses.atop.pipeline import Crafter, refuse_choice
+from defenses.atop.presets import AUTO, Preset, preset_for
+from defenses.atop.resolution import resized, shape_at
 from defenses.atop.transforms import Views, transform_for
 
 GAN_VARIANTS = ("paper", "code")
@@ -34,27 +36,31 @@ class AToPRecipe(Recipe):
     GAN loss (`gan="code"`) and brings the cross-entropy in later (`ce_from`).
 
     Args:
-        transform: `rt1`, `rt2` or `rt3`.
+        transform: `rt1`, `rt2` or `rt3`; `pixels` is Trust-no-pixel's.
         sigma: Standard deviation of the noise; None is the preset's.
         patch: Side of a masked patch in pixels; None is the preset's.
         ratio: Share of the patches that are masked; None is the preset's.
-        copies: Masks of `rt3`.
+        copies: Masks of `rt3` and `pixels`, of which pre-training shows one an image, fine-tuning all.
         preset: Size of the networks; `auto` takes the one that is made for the images' shape.
-        steps: Optimiser steps in all.
-        pretraining: How many of them come before fine-tuning.
-        batch_size: Images in a step.
+        tuned: Whether there is a fine-tuning; without, all steps are pre-training ("without AToP").
+        upscale: Height and width at which images are purified; None is their own. They are attacked, and
+            classified, at their own.
+        steps: Optimiser steps in all; None is the preset's.
+        pretraining: How many of them come before fine-tuning; None is the preset's share.
+        batch_size: Images in a step; None is the preset's.
         learning_rate: Of Adam with betas .5 and .999, for both networks; it falls to 0 in a straight line over
-            the last half of the steps.
+            the last half of the steps. None is the preset's.
         ce_weight: Lambda of Eq. 9; None is the preset's.
         ce_from: How many steps of fine-tuning go by before the cross-entropy comes in.
         gan: `paper`, or `code` for a generator without the GAN's gradient.
         target: What fine-tuning restores: `adversarial`, the very x' that it is shown (Eq. 9), or `clean`.
-        shift: By how many pixels at the most images are moved, each way, over black; None is the preset's.
+        shift: By how many pixels at the most images are moved, each way, over black; None is the dataset's, or
+            the preset's.
+        flip: Whether images are mirrored at random; None is the dataset's.
+        attack: What makes x' in fine-tuning: an attack's name, with arguments or without, as `pgd(steps=10)`.
+        through: What is attacked: the bare `classifier`, as in the paper, or the whole `pipeline` as it stands.
+        eot: Draws over which the pipeline's logits are averaged for the attack.
     """
-
-    attacks: ClassVar[tuple[str, ...]] = ("fgsm",)
-    steps: int
-    batch_size: int
 
     def __init__(
         self,
@@ -65,15 +71,21 @@ class AToPRecipe(Recipe):
         ratio: float | None = None,
         copies: int = 4,
         preset: str = AUTO,
-        steps: int = 4000,
-        pretraining: int = 500,
-        batch_size: int = 64,
-        learning_rate: float = 1e-3,
+        tuned: bool = True,
+        upscale: int | None = None,
+        steps: int | None = None,
+        pretraining: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
         ce_weight: float | None = None,
         ce_from: int = 0,
         gan: str = "paper",
         target: str = "adversarial",
         shift: int | None = None,
+        flip: bool | None = None,
+        attack: str = "fgsm",
+        through: str = "classifier",
+        eot: int = 1,
     ) -> None:
         self.transform = transform
         self.sigma = sigma
@@ -81,6 +93,8 @@ class AToPRecipe(Recipe):
         self.ratio = ratio
         self.copies = copies
         self.preset = preset
+        self.tuned = tuned
+        self.upscale = upscale
         self.steps = steps
         self.pretraining = pretraining
         self.batch_size = batch_size
@@ -90,6 +104,22 @@ class AToPRecipe(Recipe):
         self.gan = gan
         self.target = target
         self.shift = shift
+        self.flip = flip
+        self.attack = attack
+        self.through = through
+        self.eot = eot
+
+    def length(self, setting: Setting, images: int) -> Length:
+        """The preset's steps and batch where they are not given."""
+        del images
+        preset = self._preset_of(setting)
+        steps = preset.steps if self.steps is None else self.steps
+        return Length(steps, preset.batch_size if self.batch_size is None else self.batch_size)
+
+    def attacks_for(self, setting: Setting) -> tuple[str, ...]:
+        """The one that fine-tuning is made against."""
+        del setting
+        return (self.attack,) if self.tuned else ()
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
         """Makes generator, discriminator and their optimisers.
@@ -97,8 +127,8 @@ class AToPRecipe(Recipe):
         Raises:
             BenchError: An argument is out of range, no preset fits, or there is no classifier.
         """
-        self._refuse_arguments()
-        preset = preset_for(self.preset, setting.shape)
+        preset = self._preset_of(setting)
+        self._plan(preset, setting)
         self._transform = transform_for(
             preset,
             transform=self.transform,
@@ -107,18 +137,24 @@ class AToPRecipe(Recipe):
             ratio=self.ratio,
             copies=self.copies,
         )
-        self._ce_weight = preset.ce_weight if self.ce_weight is None else self.ce_weight
-        self._shift = preset.shift if self.shift is None else self.shift
+        self._augment = Augmentation.of(
+            setting, shift=self.shift, flip=self.flip, otherwise=preset.shift
+        )
         self._classifier: Classifier = setting.defended()
-        self._fgsm = attacks["fgsm"]
+        if self.tuned:
+            self._craft = Crafter(
+                attacks,
+                attack=self.attack,
+                through=self.through,
+                eot=self.eot,
+                classifier=self._classifier,
+            )
         device, dtype = setting.device, setting.dtype
         self._generator = Generator(setting.shape[0], preset).to(device, dtype)
         self._critic = Discriminator(setting.shape[0], preset.critic).to(device, dtype)
-        betas = (0.5, 0.999)
-        self._generator_adam = Adam(
-            self._generator.parameters(), lr=self.learning_rate, betas=betas
-        )
-        self._critic_adam = Adam(self._critic.parameters(), lr=self.learning_rate, betas=betas)
+        rate, betas = self._rate, (0.5, 0.999)
+        self._generator_adam = Adam(self._generator.parameters(), lr=rate, betas=betas)
+        self._critic_adam = Adam(self._critic.parameters(), lr=rate, betas=betas)
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """Generator and discriminator."""
@@ -131,11 +167,13 @@ class AToPRecipe(Recipe):
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update of the discriminator, then one of the generator."""
         self._schedule(step)
-        x = shifted(x, self._shift, draws=draws.at("shift"))
-        is_tuning = step >= self.pretraining
-        shown = self._fgsm(self._classifier, x, y, draws.at("fgsm")) if is_tuning else x
-        wanted = x if self.target == "clean" else shown
-        views = self._transform.views(shown, draws=draws.at("transform"))
+        x = self._augment(x, draws=draws)
+        is_tuning = step >= self._pretraining
+        shown = self._craft(self._purify, x, y, draws.at("fgsm")) if is_tuning else x
+        wanted = resized(x if self.target == "clean" else shown, self._shape)
+        views = self._transform.views(
+            resized(shown, self._shape), draws=draws.at("transform"), is_one=not is_tuning
+        )
         wanted = wanted.repeat(views.count, 1, 1, 1)
         x1, x2 = self._generator(views.images, views.keep)
         losses = {"critic": self._train_critic(wanted, x2.detach(), views)}
@@ -145,8 +183,9 @@ class AToPRecipe(Recipe):
             "gan": self._generator_hinge(x2, views),
         }
         total = torch.stack(list(parts.values())).sum()
-        if step >= self.pretraining + self.ce_from:
-            parts["ce"] = functional.cross_entropy(self._classifier(views.compose(x2)), y)
+        if step >= self._pretraining + self.ce_from:
+            x_hat = resized(views.compose(x2), x.shape)
+            parts["ce"] = functional.cross_entropy(self._classifier(x_hat), y)
             total = total + self._ce_weight * parts["ce"]
         self._generator_adam.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
@@ -173,33 +212,49 @@ class AToPRecipe(Recipe):
         seen = x2.detach() if self.gan == "code" else x2
         return generator_hinge(self._critic(seen, 1 - views.keep))
 
+    def _purify(self, x: Tensor, draws: Draws) -> Tensor:
+        """What the generator makes of images as it stands."""
+        views = self._transform.views(resized(x, self._shape), draws=draws)
+        return resized(views.compose(self._generator(views.images, views.keep)[1]), x.shape)
+
     def _schedule(self, step: int) -> None:
-        share = min(1.0, 2 * (self.steps - step) / self.steps)
+        share = min(1.0, 2 * (self._steps - step) / self._steps)
         for optimizer in self.optimizers().values():
             for group in optimizer.param_groups:
-                group["lr"] = share * self.learning_rate
+                group["lr"] = share * self._rate
 
-    def _refuse_arguments(self) -> None:
-        if self.gan not in GAN_VARIANTS:
-            raise BenchError(f"atop's gan is one of {', '.join(GAN_VARIANTS)}; got {self.gan!r}")
-        if self.target not in TARGETS:
-            raise BenchError(f"atop's target is one of {', '.join(TARGETS)}; got {self.target!r}")
-        if not 0 <= self.pretraining <= self.steps:
-            raise BenchError(
-                f"atop's pretraining is a part of its {self.steps} steps; got {self.pretraining}"
-            )
+    def _preset_of(self, setting: Setting) -> Preset:
+        return preset_for(self.preset, shape_at(setting.shape, self.upscale))
+
+    def _plan(self, preset: Preset, setting: Setting) -> None:
+        """Resolves what is left to the preset.
+
+        Raises:
+            BenchError: An argument is out of range.
+        """
+        refuse_choice("gan", self.gan, GAN_VARIANTS)
+        refuse_choice("target", self.target, TARGETS)
+        self._shape = shape_at(setting.shape, self.upscale)
+        self._steps = self.length(setting, 0).steps
+        self._rate = preset.learning_rate if self.learning_rate is None else self.learning_rate
+        self._ce_weight = preset.ce_weight if self.ce_weight is None else self.ce_weight
+        self._pretraining = pretraining_of(
+            self._steps,
+            self.pretraining if self.tuned else self._steps,
+            share=preset.pretraining / preset.steps,
+        )
 
 
-def shifted(x: Tensor, reach: int, *, draws: Draws) -> Tensor:
-    """Images `(b, c, h, w)`, each moved by up to `reach` pixels along both axes; black comes in."""
-    if not reach:
-        return x
-    h, w = x.shape[2:]
-    wide = functional.pad(x, (reach,) * 4)
-    corners = draws.integers(2 * reach + 1, (2,)).tolist()
-    return torch.stack(
-        [image[:, i : i + h, j : j + w] for image, (i, j) in zip(wide, corners, strict=True)]
-    )
+def pretraining_of(steps: int, wanted: int | None, *, share: float) -> int:
+    """How many of so many steps come before fine-tuning: as many as are wanted, or a share of them.
+
+    Raises:
+        BenchError: More are wanted than there are.
+    """
+    pretraining = round(share * steps) if wanted is None else wanted
+    if not 0 <= pretraining <= steps:
+        raise BenchError(f"atop's pretraining is a part of its {steps} steps; got {pretraining}")
+    return pretraining
 
 
 def critic_hinge(real: Tensor, fake: Tensor) -> Tensor:

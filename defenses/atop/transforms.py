@@ -1,8 +1,9 @@
-"""The random transforms of AToP, RT1 to RT3: masks and noise, for each image its own."""
+"""The random transforms of AToP, RT1 to RT3, and Trust-no-pixel's: masks and noise, for each image its own."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,6 +25,13 @@ class Kind(StrEnum):
     """Noise, then one mask."""
     RT3 = "rt3"
     """Noise, then N masks with disjoint holes, whose fillings together make the image."""
+    PIXELS = "pixels"
+    """Every patch assigned to one of N masks, independently of all others, and no noise: Trust-no-pixel
+    (Ughini, Samele and Matteucci, IJCNN 2022)."""
+
+
+RTS = (Kind.RT1, Kind.RT2, Kind.RT3)
+"""AToP's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +65,12 @@ class Transform:
     """A random transform with its strength.
 
     Args:
-        kind: RT1, RT2 or RT3.
-        sigma: Standard deviation of the noise, in units where pixels live in [0, 1]; RT1 has none.
+        kind: RT1, RT2, RT3 or Trust-no-pixel's.
+        sigma: Standard deviation of the noise, in units where pixels live in [0, 1]; RT1 and
+            Trust-no-pixel have none.
         patch: Side of a masked patch, in pixels.
-        ratio: Share of the patches in one mask's holes; RT3 takes 1 / `copies`.
-        copies: N, the number of masks of RT3.
+        ratio: Share of the patches in one mask's holes; with N masks it is 1 / `copies`.
+        copies: N, the number of masks of RT3 and Trust-no-pixel.
     """
 
     kind: Kind
@@ -80,18 +89,37 @@ class Transform:
         if not self.copies >= 2:
             raise BenchError(f"atop's copies are at least 2; got {self.copies!r}")
 
-    def views(self, x: Tensor, *, draws: Draws) -> Views:
-        """The views of images `(b, c, h, w)` in [0, 1], differentiable in `x`."""
-        ranks = self.ranks(x.shape[2], x.shape[3], draws=draws)  # (b, h, w)
-        if self.kind is Kind.RT3:
-            n = int(ranks.max()) + 1 if ranks.numel() else 1
-            group = ranks * self.copies // n
-            keep = torch.cat([group != i for i in range(self.copies)])
-            images = self._noisy(x, draws).repeat(self.copies, 1, 1, 1)
+    def views(self, x: Tensor, *, draws: Draws, is_one: bool = False) -> Views:
+        """The views of images `(b, c, h, w)` in [0, 1], differentiable in `x`.
+
+        Args:
+            x: The images.
+            draws: Of the b images.
+            is_one: Whether, of N views, only one of each image's is given, drawn at random; for training.
+        """
+        if self.kind in (Kind.RT3, Kind.PIXELS):
+            groups = self.groups(x.shape[2], x.shape[3], draws=draws)  # (b, h, w)
+            images = self._noisy(x, draws) if self.kind is Kind.RT3 else x
+            if is_one:
+                shown = draws.at("one").integers(self.copies).view(-1, 1, 1)
+                return Views(images, (groups != shown).unsqueeze(1).to(x.dtype), 1)
+            keep = torch.cat([groups != i for i in range(self.copies)])
+            images = images.repeat(self.copies, 1, 1, 1)
             return Views(images, keep.unsqueeze(1).to(x.dtype), self.copies)
-        keep = ranks >= self.holes(x.shape[2], x.shape[3])
+        keep = self.ranks(x.shape[2], x.shape[3], draws=draws) >= self.holes(*x.shape[2:])
         images = x if self.kind is Kind.RT1 else self._noisy(x, draws).clamp(0.0, 1.0)
         return Views(images, keep.unsqueeze(1).to(x.dtype), 1)
+
+    def groups(self, height: int, width: int, *, draws: Draws) -> Tensor:
+        """In which of N masks' holes each pixel lies, `(b, h, w)` int64; all pixels of a patch in the same.
+
+        RT3's holes are of one size, but for what N does not divide; Trust-no-pixel's are not.
+        """
+        rows, columns = self._grid(height, width)
+        if self.kind is Kind.PIXELS:
+            groups = draws.at("mask").integers(self.copies, (rows, columns))
+            return self._enlarged(groups, height, width)
+        return self.ranks(height, width, draws=draws) * self.copies // (rows * columns)
 
     def holes(self, height: int, width: int) -> int:
         """How many patches of an image one mask takes away."""
@@ -102,8 +130,12 @@ class Transform:
         """Each pixel's patch's place in a random order of all patches, `(b, h, w)` int64."""
         rows, columns = self._grid(height, width)
         order = draws.at("mask").permutations(rows * columns).view(-1, rows, columns)
+        return self._enlarged(order, height, width)
+
+    def _enlarged(self, values: Tensor, height: int, width: int) -> Tensor:
+        """Values of patches `(b, rows, columns)` as values of their pixels `(b, h, w)`."""
         p = self.patch
-        return order.repeat_interleave(p, 1).repeat_interleave(p, 2)[:, :height, :width]
+        return values.repeat_interleave(p, 1).repeat_interleave(p, 2)[:, :height, :width]
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
         return math.ceil(height / self.patch), math.ceil(width / self.patch)
@@ -127,12 +159,21 @@ def transform_for(
     Raises:
         BenchError: No transform has that name, or a strength is out of range.
     """
-    if transform not in tuple(Kind):
-        raise unknown("transform of atop", transform, tuple(Kind))
     return Transform(
-        kind=Kind(transform),
+        kind=kind_of(transform),
         sigma=preset.sigma if sigma is None else sigma,
         patch=preset.patch if patch is None else patch,
         ratio=preset.ratio if ratio is None else ratio,
         copies=copies,
     )
+
+
+def kind_of(name: str, known: Sequence[Kind] = tuple(Kind)) -> Kind:
+    """The transform of a name.
+
+    Raises:
+        BenchError: No transform has that name.
+    """
+    if name not in known:
+        raise unknown("transform of atop", name, known)
+    return Kind(name)

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
+from defenses.atop.augmentation import shifted
 from defenses.atop.presets import PRESETS
-from defenses.atop.recipe import AToPRecipe, critic_hinge, generator_hinge, shifted
+from defenses.atop.recipe import AToPRecipe, critic_hinge, generator_hinge
 from defenses.atop.transforms import Views, transform_for
-from tests.small_atop import draws, images, setting
+from tests.small_atop import Stripes, draws, images, setting
 
 TINY = replace(PRESETS["digits"], width=4, critic=(4, 4, 4), sigma=0.25, ce_weight=0.1, shift=0)
 
@@ -47,25 +47,6 @@ def test_images_are_moved_each_by_itself_over_black():
     one = torch.tensor([5])
     assert torch.equal(shifted(x[one], 1, draws=draws(64).take(one))[0], moved[5])
     assert shifted(x, 0, draws=draws(64)) is x
-
-
-class Stripes(Dataset):
-    """Images whose left or right half is light: two classes, 64 images."""
-
-    name = "made-up"
-    shape = (1, 8, 8)
-    classes = 10
-    threat = "linf:0.15"
-    model = ""
-
-    def labels(self, split):
-        return torch.arange(64) % 2
-
-    def images(self, split, indices):
-        x = 0.2 + 0.1 * torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(3))
-        x[::2, :, :, :4] += 0.6
-        x[1::2, :, :, 4:] += 0.6
-        return x[indices]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The weights that ship with AToP: their record, their size, and the floor below which training is broken."""
+"""The weights that ship with AToP and its kin: record, size, and the floor below which training is broken."""
 
 import json
 from dataclasses import replace
@@ -18,12 +18,14 @@ from benchmark.target import Target
 from benchmark.threat import Threat
 from benchmark.victim import GradientMode
 from benchmark.weights import find_weights, sha256_of
+from defenses.atop.recipe import AToPRecipe
 
 SAMPLES = 250
-ROWS = 20
+ROWS = {"atop": 20, "atop-mae": 20, "trust-no-pixel": 2}
+ATOP = "a599b3c45fadc9819240d413e910296c5d34527d0f62e71742d1a82bad6b500a"
 
 
-def setting() -> Setting:
+def setting(name: str = "atop") -> Setting:
     digits = DATASETS.get("digits")
     plain = Setting(
         dataset="digits",
@@ -33,12 +35,12 @@ def setting() -> Setting:
         device=torch.device("cpu"),
         classifier=CLASSIFIERS.get("digits-cnn")().load(folder=Path()),
     )
-    return replace(plain, weights=shipped())
+    return replace(plain, weights=shipped(name))
 
 
-def shipped() -> Path:
+def shipped(name: str) -> Path:
     found = find_weights(
-        DEFENSES.get("atop"), label="atop[digits]", classifier="digits-cnn", dataset="digits"
+        DEFENSES.get(name), label=f"{name}[digits]", classifier="digits-cnn", dataset="digits"
     )
     assert found is not None
     return found
@@ -80,21 +82,39 @@ def accuracy(victim: Purified, x: Tensor, rows: int) -> float:
     return 100 * float((logits.argmax(1) == y.repeat_interleave(rows)).float().mean())
 
 
-def test_the_record_tells_how_the_shipped_weights_were_made():
-    record = json.loads(shipped().with_suffix(".json").read_text())
-    assert record["weights_sha256"] == sha256_of(shipped())
+@pytest.mark.parametrize("name", ROWS)
+def test_the_record_tells_how_the_shipped_weights_were_made(name):
+    path = shipped(name)
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["weights_sha256"] == sha256_of(path)
     assert record["setting"]["classifier_sha256"] == setting().defended().sha256
     assert record["seed"] == 0
-    assert record["command"].startswith("bench train --defense atop")
-    assert shipped().stat().st_size < 2_000_000
+    assert record["command"].startswith(f"bench train --defense {name} ")
+    assert path.stat().st_size < 1_100_000
+
+
+def test_atops_weights_are_those_of_its_first_results():
+    assert sha256_of(shipped("atop")) == ATOP
+
+
+def test_the_plan_of_atops_digits_is_the_one_its_weights_were_made_by():
+    record = json.loads(shipped("atop").with_suffix(".json").read_text())
+    recipe = AToPRecipe()
+    length = recipe.length(setting(), 1297)
+    assert (length.steps, length.batch_size) == (record["steps"], record["batch_size"])
+    recipe.build(setting(), {"fgsm": lambda _m, x, _y, _d: x})
+    assert recipe._pretraining == record["arguments"]["pretraining"]
+    assert recipe._rate == record["arguments"]["learning_rate"]
 
 
 @pytest.mark.slow
-def test_the_shipped_weights_are_past_the_floor():
+@pytest.mark.parametrize("name", ROWS)
+def test_the_shipped_weights_are_past_the_floor(name):
     x, _, _ = images()
-    defense = DEFENSES.get("atop")()
-    defense.prepare(setting())
+    rows = ROWS[name]
+    defense = DEFENSES.get(name)()
+    defense.prepare(setting(name))
     defended = Purified([defense], setting().defended())
     assert accuracy(undefended(), oblivious(), 1) < 20
-    assert accuracy(defended, x, ROWS) > accuracy(undefended(), x, 1) - 5
-    assert accuracy(defended, oblivious(), ROWS) > accuracy(undefended(), oblivious(), 1) + 20
+    assert accuracy(defended, x, rows) > accuracy(undefended(), x, 1) - 5
+    assert accuracy(defended, oblivious(), rows) > accuracy(undefended(), oblivious(), 1) + 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmark.errors import WeightsMissing
 from benchmark.protocol import parse_protocol
 from benchmark.running.evaluation import evaluate
 from benchmark.running.request import Request
@@ -89,8 +90,22 @@ def test_the_same_from_python(tmp_path):
 
 
 def test_arguments_that_are_not_the_defaults_stand_in_the_published_name(tmp_path):
-    changed = {"transform": "rt3", "copies": 4}
+    changed = {"sigma": 0.2, "copies": 4}
     request = Request(
         defense="atop", defense_args=changed, protocol=PROTOCOL, samples=1, workers=1, runs=tmp_path
     )
-    assert run(request).defense.label == "atop[digits](transform=rt3)"
+    assert run(request).defense.label == "atop[digits](sigma=0.2)"
+
+
+def test_weights_of_another_training_are_asked_for_by_the_name_of_that_training(tmp_path):
+    request = Request(
+        defense="atop",
+        defense_args={"transform": "rt3"},
+        protocol=PROTOCOL,
+        model="digits-mlp",
+        samples=1,
+        workers=1,
+        runs=tmp_path,
+    )
+    with pytest.raises(WeightsMissing, match="bench train --defense atop"):
+        run(request)

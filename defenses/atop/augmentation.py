@@ -1,0 +1,63 @@
+"""How training images are moved and mirrored, by dataset, before anything else is done to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark.randomness import Draws
+from benchmark.setting import Setting
+
+MIRRORED = frozenset({"cifar10", "cifar100", "tiny_imagenet", "imagenette", "imagenet"})
+"""Datasets whose classes a mirror does not change; a mirrored digit is another or none."""
+CROPPED = frozenset({"imagenette", "imagenet"})
+"""Those that AToP's code pads by an eighth of their side and crops at random."""
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What is done to a batch of training images.
+
+    Args:
+        shift: By how many pixels at the most each is moved, each way, over black.
+        flip: Whether each is turned left to right with probability one half.
+    """
+
+    shift: int
+    flip: bool
+
+    @classmethod
+    def of(
+        cls, setting: Setting, *, shift: int | None, flip: bool | None, otherwise: int
+    ) -> Augmentation:
+        """What was wanted; where that is None, the dataset's, and `otherwise` where it says nothing."""
+        dataset = setting.dataset
+        if shift is None:
+            shift = setting.shape[2] // 8 if dataset in CROPPED else otherwise
+        return cls(shift, dataset in MIRRORED if flip is None else flip)
+
+    def __call__(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """Images `(b, c, h, w)` moved and mirrored, each by itself."""
+        x = shifted(x, self.shift, draws=draws.at("shift"))
+        return mirrored(x, draws=draws.at("flip")) if self.flip else x
+
+
+def mirrored(x: Tensor, *, draws: Draws) -> Tensor:
+    """Images `(b, c, h, w)`, each turned left to right with probability one half."""
+    turn = draws.integers(2).view(-1, 1, 1, 1).bool()
+    return torch.where(turn, x.flip(3), x)
+
+
+def shifted(x: Tensor, reach: int, *, draws: Draws) -> Tensor:
+    """Images `(b, c, h, w)`, each moved by up to `reach` pixels along both axes; black comes in."""
+    if not reach:
+        return x
+    h, w = x.shape[2:]
+    wide = functional.pad(x, (reach,) * 4)
+    corners = draws.integers(2 * reach + 1, (2,)).tolist()
+    return torch.stack(
+        [image[:, i : i + h, j : j + w] for image, (i, j) in zip(wide, corners, strict=True)]
+    )

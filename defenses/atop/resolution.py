@@ -1,0 +1,46 @@
+"""Purifying at another resolution than the classifier's: there and back."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark.errors import BenchError
+
+SHORTER = 8
+"""The least side, in pixels, of what images are enlarged to."""
+
+
+def shape_at(shape: tuple[int, int, int], upscale: int | None) -> tuple[int, int, int]:
+    """The shape `(c, h, w)` at which images are purified.
+
+    Args:
+        shape: Of the images.
+        upscale: Height and width of what they are enlarged to; None leaves them as they are.
+
+    Raises:
+        BenchError: It would make them smaller.
+    """
+    if upscale is None:
+        return shape
+    if upscale < max(SHORTER, *shape[1:]):
+        raise BenchError(
+            f"upscale is a number of pixels that is not below the images' own {shape[1]}x{shape[2]}; got "
+            f"{upscale!r}"
+        )
+    return shape[0], upscale, upscale
+
+
+def resized(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Images `(b, c, h, w)` brought to another height and width bilinearly; the same tensor where they have it.
+
+    On the way down every pixel counts (the filter grows with the factor), so that nothing hides between the
+    pixels that are read.
+    """
+    size = tuple(shape[-2:])
+    if tuple(x.shape[-2:]) == size:
+        return x
+    is_smaller = size[0] < x.shape[-2]
+    return functional.interpolate(
+        x, size=size, mode="bilinear", align_corners=False, antialias=is_smaller
+    )
