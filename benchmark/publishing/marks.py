@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from benchmark.publishing.cells import native
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.flags import EXPLANATIONS
-from benchmark.trained import Difference, TrainedFor
+from benchmark.publishing.identity import Stage
+from benchmark.trained import Difference, TrainedFor, other_arguments
 
 NATIVE = (
     "† AutoAttack on a stochastic victim: its images drawn again (its own verdict, by the last draw alone, in "
@@ -61,7 +62,7 @@ def _training_lines(entry: Entry) -> list[str]:
         training = stage.training
         if training is None or not training.differs:
             continue
-        said = [_difference(name, training.trained_for) for name in training.differs]
+        said = [_difference(name, stage, training.trained_for) for name in training.differs]
         lines.append(
             f"{ELSEWHERE} {entry.defense.label} on {entry.classifier.name}: {stage.label} was trained "
             f"{', '.join(said)}"
@@ -69,13 +70,14 @@ def _training_lines(entry: Entry) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _difference(name: Difference, said: TrainedFor | None) -> str:
+def _difference(name: Difference, stage: Stage, said: TrainedFor | None) -> str:
     if said is None:
         return "for another classifier, as its user says; its weights state nothing"
+    other = other_arguments(said, stage.arguments)
     return {
         "classifier": f"for {' and '.join(said.names)}",
         "dataset": f"on {said.dataset}",
-        "arguments": "with other arguments",
+        "arguments": f"with {' '.join(f'{key}={value}' for key, value in other.items())}",
         "alone": "alone, with no purifier before it",
         "behind": f"behind {said.behind}",
     }[name]

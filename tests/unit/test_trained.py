@@ -132,6 +132,7 @@ def test_another_use_is_refused_in_one_line(tmp_path, change, reason):
         ({"behind": "atop"}, ("alone",)),
         ({"dataset": "given", "is_known": False}, ("dataset",)),
         ({"arguments": {"kind": "hard"}}, ("arguments",)),
+        ({"arguments": {"steps": 100}}, ()),
     ],
 )
 def test_a_use_that_the_user_named_is_allowed_and_marked(tmp_path, change, differs):
