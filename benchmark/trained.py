@@ -18,6 +18,8 @@ from benchmark.strict import Arguments, Strict
 
 KEY: Final = "trained_for"
 """Under which it stands in the metadata of a safetensors file."""
+LENGTH: Final = frozenset({"steps", "batch_size"})
+"""Arguments of a recipe that say how long it trains; a defense may have others of these names."""
 _LONGEST = 100_000
 """Characters of a statement that is read at all."""
 
@@ -227,13 +229,18 @@ def _refuse_other_classifier(path: Path, found: TrainedFor, use: Use) -> None:
         )
 
 
+def other_arguments(found: TrainedFor, used: Mapping[str, object]) -> dict[str, object]:
+    """The arguments of a training that the defense takes too and now has other values of."""
+    shared = [name for name in found.arguments if name in used and name not in LENGTH]
+    return {n: found.arguments[n] for n in shared if found.arguments[n] != _plain(used[n])}
+
+
 def _differences(found: TrainedFor, use: Use) -> tuple[Difference, ...]:
     known = {(classifier.name, classifier.sha256) for classifier in found.classifiers}
-    shared = set(found.arguments) & set(use.arguments)
     holds: dict[Difference, bool] = {
         "classifier": bool(known) and use.classifier not in known,
         "dataset": bool(found.dataset) and found.dataset != use.dataset,
-        "arguments": any(found.arguments[n] != _plain(use.arguments[n]) for n in shared),
+        "arguments": bool(other_arguments(found, use.arguments)),
         "alone": bool(use.behind) and not found.behind,
         "behind": bool(found.behind) and found.behind != use.behind,
     }

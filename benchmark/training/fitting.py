@@ -22,7 +22,7 @@ from benchmark.recipe import Recipe
 from benchmark.registry import Registry
 from benchmark.running.request import Request, expression_of, make_defenses
 from benchmark.setting import Setting
-from benchmark.trained import Behind, TrainedFor
+from benchmark.trained import LENGTH, Behind, TrainedFor
 from benchmark.training.loop import Report, train
 from benchmark.training.record import TrainingOptions, plain_arguments
 from benchmark.weights import default_weights_path
@@ -198,7 +198,7 @@ def _one_defense(request: Request) -> Defense:
 
 
 def _recipe(defense: Defense, fit: Fit) -> Recipe:
-    """The recipe, with those of the defense's arguments that it takes too."""
+    """The recipe, with those of the defense's arguments that it takes too (its length is its own)."""
     kind = RECIPES.get(defense.recipe or "")
     known, given = parameters_of(kind), dict(fit.recipe_args)
     if fit.companions and "companions" not in known:
@@ -211,6 +211,7 @@ def _recipe(defense: Defense, fit: Fit) -> Recipe:
     refuse_arguments(given, kind, what=f"the recipe of {defense.name!r}")
     if fit.companions:
         given["companions"] = list(fit.companions)
-    shared = {name: value for name, value in defense.arguments().items() if name in known}
+    own = defense.arguments()
+    shared = {name: own[name] for name in own if name in known and name not in LENGTH}
     with contained(f"the recipe of {defense.name!r}: making it"):
         return kind(**{**shared, **given})

@@ -242,3 +242,18 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(tmp_path
 def test_another_precision_is_refused():
     with pytest.raises(BenchError, match=r"float32 or mixed; got 'half'"):
         TrainingOptions(precision="half")
+
+
+def test_static_sets_are_reported_before_the_steps_and_only_where_they_are_made(tmp_path):
+    for expected in ([(i, 5, True) for i in range(1, 6)], []):
+        seen = []
+        train(
+            Crafting1(craftings=[ONE]),
+            setting(),
+            Bars(folder=None),
+            out=tmp_path / "w.safetensors",
+            progress=lambda done, total, losses, seen=seen: seen.append(
+                (done, total, losses is None)
+            ),
+        )
+        assert seen == [*expected, (1, 3, False), (2, 3, False), (3, 3, False)]
