@@ -49,7 +49,8 @@ class AdvAERecipe(Recipe):
     Args:
         preset: Size of the network; `auto` takes the one that is made for the images' shape.
         residual: As in the defense; None is the preset's.
-        companions: Further classifiers for Eq. 8: the purifier is trained before all of them at once.
+        companions: Further classifiers for Eq. 8: the purifier is trained before all of them at once; None for
+            the dataset's surrogates.
         reconstruction: Lambda of Eq. 7; None is the preset's.
         labels: What the attack is given: `true` labels, or what the pipeline predicts on the clean image, as
             the code of the paper's time does (`predicted`). The loss always has the true ones.
@@ -72,7 +73,7 @@ class AdvAERecipe(Recipe):
         *,
         preset: str = AUTO,
         residual: str | None = None,
-        companions: Sequence[str] = (),
+        companions: Sequence[str] | None = (),
         reconstruction: float | None = None,
         labels: str = "true",
         attack: str | None = None,
