@@ -29,6 +29,7 @@ class Preset:
         attack: The training attack, as the attack registry reads it.
         epochs: At the most.
         batch_size: Images in a step.
+        rate: The learning rate in the beginning.
         warmup: Epochs over which the training budget rises to the threat's.
     """
 
@@ -42,6 +43,7 @@ class Preset:
     attack: str = "pgd(steps=10, step_size=0.25, keep='last')"
     epochs: int = 100
     batch_size: int = 32
+    rate: float = 1e-3
     warmup: int = 0
 
 
@@ -59,7 +61,9 @@ PRESETS: Mapping[str, Preset] = {
             is_unet=False,
             residual="none",
             reconstruction=0.0,
-            epochs=60,
+            epochs=50,
+            batch_size=64,
+            rate=2e-3,
         ),
         Preset(
             name="28px",

@@ -49,14 +49,15 @@ class AdvAERecipe(Recipe):
     Args:
         preset: Size of the network; `auto` takes the one that is made for the images' shape.
         residual: As in the defense; None is the preset's.
-        companions: Further classifiers for Eq. 8: the purifier is trained before all of them at once.
+        companions: Further classifiers for Eq. 8: the purifier is trained before all of them at once; None for
+            the dataset's surrogates.
         reconstruction: Lambda of Eq. 7; None is the preset's.
         labels: What the attack is given: `true` labels, or what the pipeline predicts on the clean image, as
             the code of the paper's time does (`predicted`). The loss always has the true ones.
         attack: The training attack, as the attack registry reads it; None is the preset's.
         epochs: At the most; None is the preset's.
         batch_size: Images in a step; None is the preset's.
-        learning_rate: Of Adam, in the beginning.
+        learning_rate: Of Adam, in the beginning; None is the preset's.
         least_rate: Below which the learning rate does not fall.
         patience: Epochs without progress before it is halved.
         endurance: Epochs without progress before training stops.
@@ -72,13 +73,13 @@ class AdvAERecipe(Recipe):
         *,
         preset: str = AUTO,
         residual: str | None = None,
-        companions: Sequence[str] = (),
+        companions: Sequence[str] | None = (),
         reconstruction: float | None = None,
         labels: str = "true",
         attack: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 1e-3,
+        learning_rate: float | None = None,
         least_rate: float = 5e-5,
         patience: int = 4,
         endurance: int = 10,
@@ -121,8 +122,8 @@ class AdvAERecipe(Recipe):
         """
         self._refuse_arguments()
         preset = preset_for(self.preset, setting.shape)
-        weight = preset.reconstruction if self.reconstruction is None else self.reconstruction
-        self._weight = weight
+        given = self.reconstruction
+        self._weight = preset.reconstruction if given is None else given
         warmup = preset.warmup if self.warmup is None else self.warmup
         self._warm_steps = warmup * self._epoch
         self._threat = setting.threat
@@ -132,10 +133,11 @@ class AdvAERecipe(Recipe):
         self._purifier = purifier.to(setting.device, setting.dtype)
         classifiers = (setting.defended(), *setting.companions.values())
         self._pipelines = [Pipeline(self._purifier, classifier) for classifier in classifiers]
-        self._adam = Adam(self._purifier.parameters(), lr=self.learning_rate, eps=1e-7)
+        rate = preset.rate if self.learning_rate is None else self.learning_rate
+        self._adam = Adam(self._purifier.parameters(), lr=rate, eps=1e-7)
         self._plateau = Plateau(
             self._purifier,
-            rate=self.learning_rate,
+            rate=rate,
             least=self.least_rate,
             patience=self.patience,
             endurance=self.endurance,
@@ -215,7 +217,7 @@ class AdvAERecipe(Recipe):
         if self.labels not in LABELS:
             raise BenchError(f"advae's labels are {' or '.join(LABELS)}; got {self.labels!r}")
         wrong = {
-            "learning_rate": self.learning_rate <= 0,
+            "learning_rate": self.learning_rate is not None and self.learning_rate <= 0,
             "reconstruction": self.reconstruction is not None and self.reconstruction < 0,
             "patience": self.patience < 1,
             "endurance": self.endurance < 1,
