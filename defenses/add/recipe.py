@@ -115,7 +115,12 @@ class ADDRecipe(Recipe):
         self.learning_rate = learning_rate
 
     def length(self, setting: Setting, images: int) -> Length:
-        """The preset's, where it is not told otherwise."""
+        """The preset's, where it is not told otherwise.
+
+        Raises:
+            BenchError: An argument is out of range, or no preset fits.
+        """
+        self._refuse_arguments()
         preset = preset_for(self.preset, setting.shape)
         steps = preset.steps if self.steps is None else self.steps
         size = preset.batch_size if self.batch_size is None else self.batch_size
@@ -161,9 +166,7 @@ class ADDRecipe(Recipe):
             BenchError: An argument is out of range, or no preset fits.
         """
         del attacks
-        refuse_choices(self.choices)
-        if not self.bandwidths or not min(self.bandwidths) > 0:
-            raise BenchError(f"add's bandwidths are numbers above 0; got {self.bandwidths!r}")
+        self._refuse_arguments()
         preset = preset_for(self.preset, setting.shape)
         self._is_arn = self.choices == "arn"
         given = {
@@ -253,6 +256,13 @@ class ADDRecipe(Recipe):
             )
         _update(self._adams["image"], loss)
         return float(loss.detach())
+
+    def _refuse_arguments(self) -> None:
+        refuse_choices(self.choices)
+        if not self.bandwidths or not min(self.bandwidths) > 0:
+            raise BenchError(f"add's bandwidths are numbers above 0; got {self.bandwidths!r}")
+        if self.images is not None and self.images < 1:
+            raise BenchError(f"add's images are at least 1; got {self.images!r}")
 
     def _schedule(self, step: int) -> None:
         passed = sum(step >= share * self._steps for share in MILESTONES)

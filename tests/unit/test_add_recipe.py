@@ -129,6 +129,14 @@ def test_the_discriminators_move_by_their_own_losses_alone(tiny):
     assert all(torch.equal(a, b) for a, b in zip(*moved, strict=True))
 
 
+@pytest.mark.parametrize("choices", ["paper", "arn"])
+def test_a_step_in_bfloat16_reports_nearly_the_same_losses(tiny, choices):
+    full = one_step(built(choices=choices))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = one_step(built(choices=choices))
+    assert rough == pytest.approx(full, rel=0.1, abs=0.02)
+
+
 def test_training_may_be_held_to_the_first_images():
     labels = torch.arange(7)
     assert ADDRecipe().select(labels).tolist() == list(range(7))
@@ -207,6 +215,7 @@ def test_its_length_is_the_presets_and_a_batch_is_never_more_than_there_is():
         ({"bandwidths": []}, "bandwidths"),
         ({"bandwidths": [0.0]}, "bandwidths"),
         ({"mse": -1.0}, "mse"),
+        ({"images": 0}, "images"),
     ],
 )
 def test_a_recipe_refuses_what_it_does_not_know(tiny, wrong, message):
