@@ -137,7 +137,9 @@ class _Planner:
 
     def _modes(self, row: AttackRow) -> list[str]:
         has_gradient = weakest_gradient(self.subjects.defenses) is not Derivative.NONE
-        best = "exact" if has_gradient else "bpda"
+        kinds = {defense.gradient for defense in self.subjects.defenses}
+        hides_something = bool(kinds) and Derivative.EXACT not in kinds
+        best = "exact" if has_gradient and not hides_something else "bpda"
         asked = [best if mode == "best" else mode for mode in row.gradients] or [best]
         kept = [mode for mode in asked if mode != "exact" or has_gradient]
         return list(dict.fromkeys(kept or [best]))

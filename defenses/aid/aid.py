@@ -107,7 +107,7 @@ class AID(Defense):
 
     def _logit(self, x: Tensor) -> Tensor:
         logit: Tensor = self._discriminator(self._eye(x))
-        return logit
+        return logit.to(x.dtype)  # autocast may have put it out in bfloat16
 
     def _uphill(self, x_k: Tensor) -> Tensor:
         """The signs of the gradient of D, `(b, c, h, w)`, without a graph.

@@ -108,7 +108,7 @@ def discriminator_for(
     if network not in NETWORKS:
         raise unknown("network of aid", network, NETWORKS)
     names = preset.taps if taps is None else taps
-    eye = Eye(setting.defended(), names, setting.shape)
+    eye = Eye(setting.defended(), (names,) if isinstance(names, str) else names, setting.shape)
     made = Discriminator(eye.channels, preset, places=eye.places, network=network)
     return eye, made.to(setting.device, setting.dtype)
 

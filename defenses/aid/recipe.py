@@ -151,7 +151,7 @@ class AIDRecipe(Recipe):
         with torch.no_grad():
             pooled = self._eye(mixed(x, x_adv, λ, gamma=self._gamma))
         self._discriminator.train()
-        logits = self._discriminator(pooled)
+        logits = self._discriminator(pooled).to(x.dtype)  # autocast may give bfloat16
         loss = functional.binary_cross_entropy_with_logits(logits, λ)
         self._sgd.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

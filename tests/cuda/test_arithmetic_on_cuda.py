@@ -32,7 +32,9 @@ SHORT = {  # fewer steps than by default; an attack that is not here runs as it 
     "pgd": {"steps": 5, "restarts": 2},
     "apgd": {"steps": 10, "loss": "dlr-targeted", "targets": 2},
     "auxiliary": {"steps": 4, "lambdas": [0, 1]},
+    "cw": {"steps": 10, "binary_search_steps": 3},
 }
+L2_ONLY = ("cw",)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +77,8 @@ def attacked(name, defense, device):
     target.victim.to(device)
     x, y, draws = x.to(device), y.to(device), image_draws(len(x)).to(device)
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
-    candidates = ATTACKS.get(name)(**SHORT.get(name, {}))(target, x, y, threat=LINF, draws=draws)
+    threat = Threat(Norm.L2, 0.5) if name in L2_ONLY else LINF
+    candidates = ATTACKS.get(name)(**SHORT.get(name, {}))(target, x, y, threat=threat, draws=draws)
     criterion = Criterion(draws=4, vote=1, any_of=1)
     outcomes, chosen = judge(target.victim, candidates, y, draws=draws, criterion=criterion)
     assert chosen.device == x.device

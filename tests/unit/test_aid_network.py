@@ -103,11 +103,16 @@ def test_a_tap_is_the_mean_over_the_image_of_what_a_layer_puts_out():
 
 
 def test_any_number_of_taps_makes_as_many_branches():
-    for taps in (("2/3",), ("stem", "1/3", "2/3", "3/3"), ("pooled", "logits")):
+    for taps in (("2/3",), ["map"], ("stem", "1/3", "2/3", "3/3"), ("pooled", "logits")):
         _, network = discriminator_for(setting(), PRESETS["digits"], taps=taps, network="code")
         assert len(network.branches) == len(taps)
         assert network.head[0].in_features == len(taps) * PRESETS["digits"].width
         assert [POSITIONS[i] for i in network.places.tolist()] == list(taps)
+
+
+def test_one_tap_may_be_named_without_a_list():
+    eye, _ = discriminator_for(setting(), PRESETS["digits"], taps="2/3", network="code")
+    assert eye.names == ("2/3",)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -87,7 +86,6 @@ def test_the_record_tells_how_the_shipped_weights_were_made():
     assert shipped().stat().st_size < 2_000_000
 
 
-@pytest.mark.slow
 def test_the_shipped_weights_are_past_the_floor():
     x, _, _ = images()
     assert accuracy(oblivious()) < 20
@@ -95,7 +93,6 @@ def test_the_shipped_weights_are_past_the_floor():
     assert accuracy(purified(oblivious())) > accuracy(oblivious()) + 20
 
 
-@pytest.mark.slow
 def test_the_auxiliary_loss_grows_with_how_far_an_image_is_from_clean_and_falls_by_purification():
     x, _, draws = images()
     shares = torch.linspace(0, 1, 5)

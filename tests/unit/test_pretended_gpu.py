@@ -30,7 +30,11 @@ SHORT = {
     "pgd": {"steps": 3, "restarts": 2},
     "apgd": {"steps": 3, "loss": "dlr-targeted", "targets": 2},
     "auxiliary": {"steps": 2, "lambdas": [0, 1]},
+    "cw": {"steps": 3, "binary_search_steps": 2},
+    "deepfool": {"steps": 3},
 }
+L2_ONLY = ("cw",)
+LINF = Threat(Norm.LINF, 0.05)
 ALONE = ("autoattack", "fast-autoattack")  # in processes of their own, where nothing is pretended
 
 
@@ -90,7 +94,8 @@ def test_no_attack_and_no_verdict_makes_a_device_mistake(gpu, name, defense):
     x, y, draws = x.to("cuda"), y.to("cuda"), image_draws(len(x)).to("cuda")
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
     attack = ATTACKS.get(name)(**SHORT.get(name, {}))
-    for threat in (Threat(Norm.LINF, 0.05), Threat(Norm.L2, 0.5)):
+    threats = [Threat(Norm.L2, 0.5)] if name in L2_ONLY else [LINF, Threat(Norm.L2, 0.5)]
+    for threat in threats:
         target.sources = threat.project(x, x + 0.01).unsqueeze(1)
         candidates = attack(target, x, y, threat=threat, draws=draws)
         criterion = Criterion(draws=4, vote=3, any_of=2)
@@ -115,7 +120,7 @@ def test_draws_are_made_where_their_indices_are():
     assert {generator.device.type for generator in draws.generators()} == {"cpu"}
 
 
-@pytest.mark.parametrize("defense", ["none", "gaussian", "jpeg", "atop"])
+@pytest.mark.parametrize("defense", ["none", "gaussian", "jpeg", "atop", "aid"])
 def test_no_defense_of_ours_makes_a_device_mistake(monkeypatch, defense):
     with pretended_gpu(monkeypatch):
         outcomes = check_request(Request(defense=defense, dataset="digits", device="cuda"))
