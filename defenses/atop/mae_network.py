@@ -60,7 +60,7 @@ class MaskedAutoencoder(nn.Module):
         tokens = self.decoder_embed(self.norm(self.blocks(tokens)))
         n = self.positions.shape[0]
         where = shown.unsqueeze(2).expand(-1, -1, tokens.shape[2])
-        every = self.mask_token.expand(b, n, -1).scatter(1, where, tokens[:, 1:])
+        every = self.mask_token.to(tokens).expand(b, n, -1).scatter(1, where, tokens[:, 1:])
         every = torch.cat((tokens[:, :1], every + self.decoder_positions), dim=1)
         painted = self.decoder_pixels(self.decoder_norm(self.decoder_blocks(every))[:, 1:])
         p = self.patch

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-from torch.nn import functional
 
 from benchmark.errors import BenchError
 
@@ -35,12 +35,19 @@ def resized(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Images `(b, c, h, w)` brought to another height and width bilinearly; the same tensor where they have it.
 
     On the way down every pixel counts (the filter grows with the factor), so that nothing hides between the
-    pixels that are read.
+    pixels that are read. Two matrix products, whose derivative is deterministic on any device.
     """
-    size = tuple(shape[-2:])
-    if tuple(x.shape[-2:]) == size:
+    height, width = shape[-2:]
+    if tuple(x.shape[-2:]) == (height, width):
         return x
-    is_smaller = size[0] < x.shape[-2]
-    return functional.interpolate(
-        x, size=size, mode="bilinear", align_corners=False, antialias=is_smaller
-    )
+    return weights(x.shape[-2], height).to(x) @ x @ weights(x.shape[-1], width).to(x).T
+
+
+def weights(size: int, wanted: int) -> Tensor:
+    """How much each of so many pixels in a row counts in each of the wanted ones, `(wanted, size)` float64."""
+    factor = size / wanted
+    centres = (torch.arange(wanted, dtype=torch.float64) + 0.5) * factor
+    places = torch.arange(size, dtype=torch.float64) + 0.5
+    away = (places - centres[:, None]).abs() / max(1.0, factor)
+    hats = (1 - away).clamp_min(0.0)
+    return hats / hats.sum(1, keepdim=True)

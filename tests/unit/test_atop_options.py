@@ -1,5 +1,6 @@
 """AToP's options: labels of weights trained otherwise, other attacks, other resolutions, augmentation."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from benchmark.training.attacks import training_attacks
 from benchmark.weights import save_safetensors
 from defenses.atop.atop import AToP
 from defenses.atop.augmentation import Augmentation, mirrored
+from defenses.atop.mae_recipe import MAERecipe
 from defenses.atop.network import Generator
 from defenses.atop.pipeline import Pipeline
 from defenses.atop.presets import PRESETS
 from defenses.atop.recipe import AToPRecipe, pretraining_of
 from defenses.atop.resolution import resized, shape_at
+from defenses.atop.trust_no_pixel_recipe import TrustNoPixelRecipe
 from tests.small_atop import Stripes, draws, images, setting
 
 TINY = replace(PRESETS["digits"], width=4, critic=(4, 4, 4))
@@ -72,6 +75,31 @@ def test_steps_and_pretraining_come_from_the_preset_unless_they_are_given():
     assert pretraining_of(4000, None, share=500 / 4000) == 500
     assert pretraining_of(400, None, share=500 / 4000) == 50
     assert pretraining_of(400, 7, share=0.5) == 7
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arguments"),
+    [
+        (AToPRecipe, {"upscale": 16, "through": "pipeline"}),
+        (TrustNoPixelRecipe, {"tuned": True}),
+        (MAERecipe, {"upscale": None}),
+    ],
+)
+def test_training_in_mixed_precision_keeps_losses_finite_and_near(tiny, recipe, arguments):
+    x, y = tiny.images("train", torch.arange(8)), torch.arange(8) % 2
+    found = []
+    for is_mixed in (False, True):
+        trained = recipe(batch_size=8, steps=4, pretraining=1, **arguments)
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            trained.build(setting(), training_attacks(trained.attacks_for(setting()), setting()))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_mixed):
+            found.append([trained.step(x, y, step=i, draws=draws(8)) for i in range(2)])
+    full, mixed = found
+    assert mixed[0] == pytest.approx(full[0], abs=0.05)
+    assert mixed[1].keys() == full[1].keys()
+    assert "ce" in mixed[1]
+    assert all(math.isfinite(loss) for loss in mixed[1].values())
 
 
 def test_without_a_fine_tuning_there_is_no_attack_and_no_cross_entropy(tiny):
@@ -163,6 +191,15 @@ def test_there_and_back_leaves_a_smooth_image_nearly_as_it_was():
     x = images(2, 3, 256)
     assert torch.allclose(resized(x, (32, 32)).mean(), x.mean(), atol=1e-3)  # every pixel counts
     assert 0 <= float(resized(x, (32, 32)).min()) <= float(resized(x, (32, 32)).max()) <= 1
+
+
+@pytest.mark.parametrize(("side", "wanted"), [(32, 256), (32, 224), (256, 32), (224, 32), (28, 40)])
+def test_resizing_is_torchs_bilinear_with_antialiasing(side, wanted):
+    x = images(2, 3, side).double()
+    theirs = nn.functional.interpolate(
+        x, size=(wanted, wanted), mode="bilinear", align_corners=False, antialias=True
+    )
+    assert torch.allclose(resized(x, (wanted, wanted)), theirs, atol=1e-6)
 
 
 def test_nothing_is_purified_at_a_lower_resolution():
