@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Optimizer
 
+from benchmark.augmentation import mirrored, shifted
 from benchmark.classifiers.names import CLASSIFIERS
 from benchmark.randomness import Draws
 from benchmark.recipe import Recipe, TrainingAttack
@@ -74,11 +74,8 @@ class ClassifierRecipe(Recipe):
 
     def augmented(self, x: Tensor, draws: Draws) -> Tensor:
         """Images `(b, c, h, w)`, shifted, and mirrored where that is asked for."""
-        x = shifted(x, self.shift, draws.at("shift"))
-        if not self.is_mirrored:
-            return x
-        is_turned = draws.at("mirror").integers(2).bool()  # (b,)
-        return torch.where(is_turned.view(-1, 1, 1, 1), x.flip(3), x)
+        x = shifted(x, self.shift, draws=draws.at("shift"))
+        return mirrored(x, draws=draws.at("mirror")) if self.is_mirrored else x
 
     def update(self, x: Tensor, y: Tensor, *, step: int) -> dict[str, float]:
         """One update on images `(b, c, h, w)` as they are."""
@@ -145,17 +142,3 @@ def one_cycle(step: int, steps: int, rate: float) -> float:
     if step < rise:
         return rate * (step + 1) / rise
     return rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
-def shifted(x: Tensor, pixels: int, draws: Draws) -> Tensor:
-    """Images `(b, c, h, w)`, each moved by up to so many pixels on both axes; black comes in at the edges."""
-    if not pixels:
-        return x
-    b, c, h, w = x.shape
-    offsets = draws.integers(2 * pixels + 1, (2,))  # (b, 2)
-    rows = offsets[:, 0, None] + torch.arange(h, device=x.device)  # (b, h)
-    columns = offsets[:, 1, None] + torch.arange(w, device=x.device)  # (b, w)
-    padded = pad(x, (pixels,) * 4)
-    images = torch.arange(b, device=x.device)[:, None, None, None]
-    channels = torch.arange(c, device=x.device)[None, :, None, None]
-    return padded[images, channels, rows[:, None, :, None], columns[:, None, None, :]]

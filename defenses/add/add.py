@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
+from benchmark.frozen import weights_of, with_weights
 from benchmark.randomness import Draws
 from benchmark.registry import unknown
 from benchmark.setting import Setting
-from benchmark.weights import load_safetensors
 from defenses.add.losses import prior_divergence
 from defenses.add.network import (
     DomainDiscriminator,
@@ -82,22 +81,16 @@ class ADD(Defense):
         """
         self._refuse_arguments()
         preset = preset_for(self.preset, setting.shape)
-        if setting.weights is None:
-            raise BenchError(
-                f"{self.label(setting.shape)} has no weights for {setting.dataset}; train them with: "
-                f"bench train --defense {self.name} --dataset {setting.dataset}"
-            )
-        state = load_safetensors(setting.weights, setting.device, setting.dtype)
+        named = {"name": self.name, "label": self.label(setting.shape)}
+        state = weights_of(setting, **named)
         networks = nn.ModuleDict(
             {
                 "encoder": Encoder(preset, has_norm=self.norm),
                 "generator": Generator(preset, has_norm=self.norm),
                 "domain": DomainDiscriminator(preset, _domains(state)),
             }
-        ).to(setting.device, setting.dtype)
-        _refuse_other_network(state, networks.state_dict(), setting.weights)
-        networks.load_state_dict(state)
-        networks.requires_grad_(False).eval()
+        )
+        networks = with_weights(networks, setting, **named)
         self._encoder, self._generator = networks["encoder"], networks["generator"]
         self._domain = networks["domain"]
 
@@ -137,16 +130,3 @@ def _domains(state: Mapping[str, Tensor]) -> int:
     biases = [name for name in state if name.startswith("domain.") and name.endswith(".bias")]
     last = max(biases, key=lambda name: int(name.split(".")[1]), default=None)
     return 1 if last is None else max(1, len(state[last]))
-
-
-def _refuse_other_network(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
-) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-    for name in sorted(shapes.keys() | wanted.keys()):
-        if shapes.get(name) != wanted.get(name):
-            raise BenchError(
-                f"weights {str(path)!r} are another network's: {name} is {shapes.get(name)} where this "
-                f"preset of add has {wanted.get(name)}; give the weights trained for it"
-            )

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from torch import Tensor
 
 from benchmark.defense import Defense, Derivative
-from benchmark.errors import BenchError
+from benchmark.frozen import with_weights
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
-from benchmark.weights import load_safetensors
 from defenses.advae.losses import auxiliary_for
 from defenses.advae.network import Purifier
 from defenses.advae.presets import AUTO, preset_for, residual_for
@@ -61,16 +57,12 @@ class AdvAE(Defense):
         preset = preset_for(self.preset, setting.shape)
         residual = residual_for(self.residual, preset)
         self._auxiliary = auxiliary_for(self.auxiliary)
-        if setting.weights is None:
-            raise BenchError(
-                f"{self.label(setting.shape)} has no weights for {setting.dataset}; train them with: "
-                f"bench train --defense advae --dataset {setting.dataset}"
-            )
-        purifier = Purifier(setting.shape[0], preset, residual).to(setting.device, setting.dtype)
-        state = load_safetensors(setting.weights, setting.device, setting.dtype)
-        _refuse_other_network(state, purifier.state_dict(), setting.weights)
-        purifier.load_state_dict(state)
-        self._purifier = purifier.requires_grad_(False).eval()
+        self._purifier = with_weights(
+            Purifier(setting.shape[0], preset, residual),
+            setting,
+            name=self.name,
+            label=self.label(setting.shape),
+        )
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """The auto-encoder's images `(b, c, h, w)` in [0, 1]."""
@@ -87,16 +79,3 @@ class AdvAE(Defense):
         """
         del draws
         return self._auxiliary(self._purifier(x), x)
-
-
-def _refuse_other_network(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
-) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-    for name in sorted(shapes.keys() | wanted.keys()):
-        if shapes.get(name) != wanted.get(name):
-            raise BenchError(
-                f"weights {str(path)!r} are another network's: {name} is {shapes.get(name)} where this "
-                f"preset of advae has {wanted.get(name)}; give the weights trained for it"
-            )

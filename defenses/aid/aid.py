@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
+from benchmark.frozen import with_weights
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
-from defenses.aid.network import discriminator_for, load_weights
+from defenses.aid.network import discriminator_for, refuse_other_taps
 from defenses.aid.presets import AUTO, preset_for
 
 
@@ -80,16 +81,14 @@ class AID(Defense):
                 f"aid needs at least 1 step and a step_size above 0; got steps={self._steps}, "
                 f"step_size={self._step}"
             )
-        if setting.weights is None:
-            raise BenchError(
-                f"{self.label(setting.shape)} has no weights for {setting.dataset}; train them with: "
-                f"bench train --defense aid --dataset {setting.dataset}"
-            )
         self._eye, discriminator = discriminator_for(
             setting, preset, taps=self.taps, network=self.network
         )
-        load_weights(discriminator, setting.weights, setting)
-        self._discriminator = discriminator.requires_grad_(False).eval()
+        places = discriminator.places.clone()
+        self._discriminator = with_weights(
+            discriminator, setting, name=self.name, label=self.label(setting.shape)
+        )
+        refuse_other_taps(self._discriminator, places)
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Images `(b, c, h, w)` in [0, 1], no farther than eps from `x`."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,6 @@ from benchmark.errors import BenchError
 from benchmark.registry import unknown
 from benchmark.setting import Setting
 from benchmark.taps import POSITIONS, Position
-from benchmark.weights import load_safetensors
 from defenses.aid.presets import Preset
 
 NETWORKS = ("code", "paper")
@@ -113,25 +111,22 @@ def discriminator_for(
     return eye, made.to(setting.device, setting.dtype)
 
 
-def load_weights(discriminator: Discriminator, path: Path, setting: Setting) -> None:
-    """Gives a discriminator its weights.
+def refuse_other_taps(discriminator: Discriminator, wanted: Tensor) -> None:
+    """Refuses weights that were trained at other taps than those wanted, which have the same shapes.
 
     Raises:
-        BenchError: They are damaged, another network's, or were trained at other taps.
+        BenchError: They were.
     """
-    state = load_safetensors(path, setting.device, setting.dtype)
-    expected = discriminator.state_dict()
-    _refuse_other_network(state, expected, path)
-    if not torch.equal(state["places"], expected["places"]):
-        trained, wanted = (
-            ", ".join(POSITIONS[i] for i in places.tolist() if 0 <= i < len(POSITIONS))
-            for places in (state["places"], expected["places"])
-        )
-        raise BenchError(
-            f"weights {str(path)!r} were trained at the taps {trained}, not at {wanted}; name those, or "
-            f"give the weights trained for these"
-        )
-    discriminator.load_state_dict(state)
+    if torch.equal(discriminator.places, wanted):
+        return
+    trained, asked = (
+        ", ".join(POSITIONS[i] for i in places.tolist() if 0 <= i < len(POSITIONS))
+        for places in (discriminator.places, wanted)
+    )
+    raise BenchError(
+        f"the weights were trained at the taps {trained}, not at {asked}; name those, or give the weights "
+        f"trained for these"
+    )
 
 
 def _hidden(widths: Sequence[int], has_norm: bool) -> nn.Sequential:
@@ -141,17 +136,3 @@ def _hidden(widths: Sequence[int], has_norm: bool) -> nn.Sequential:
         nn.init.kaiming_normal_(linear.weight)
         layers += [linear, *([nn.BatchNorm1d(after)] if has_norm else []), nn.ReLU()]
     return nn.Sequential(*layers)
-
-
-def _refuse_other_network(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
-) -> None:
-    for name in sorted(state.keys() | expected.keys()):
-        found, wanted = (
-            tuple(tensors[name].shape) if name in tensors else None for tensors in (state, expected)
-        )
-        if found != wanted:
-            raise BenchError(
-                f"weights {str(path)!r} are another network's: {name} is {found} where this preset of aid "
-                f"on this classifier has {wanted}; give the weights trained for it"
-            )

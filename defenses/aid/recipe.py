@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Optimizer
 
+from benchmark.augmentation import mirrored, shifted
 from benchmark.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
@@ -139,11 +140,9 @@ class AIDRecipe(Recipe):
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update of the discriminator."""
         del step
-        x = (
-            mirrored(shifted(x, self._shift, draws=draws), draws=draws)
-            if self._flips
-            else shifted(x, self._shift, draws=draws)
-        )
+        x = shifted(x, self._shift, draws=draws.at("shift"))
+        if self._flips:
+            x = mirrored(x, draws=draws.at("flip"))
         x_adv = self._attack(self._classifier, x, y, draws.at("attack"), threat=self._threat)
         λ = draws.at("mix").uniform((), dtype=x.dtype)  # (b,)
         if self.target in ("vertex", "adversarial"):
@@ -186,21 +185,3 @@ def mixed(x: Tensor, x_adv: Tensor, λ: Tensor, *, gamma: float) -> Tensor:
     x_av = (x + gamma * (x_adv - x)).clamp(0.0, 1.0)
     share = λ.view(-1, 1, 1, 1)
     return share * x + (1 - share) * x_av
-
-
-def shifted(x: Tensor, reach: int, *, draws: Draws) -> Tensor:
-    """Images `(b, c, h, w)`, each moved by up to `reach` pixels along both axes; black comes in."""
-    if not reach:
-        return x
-    h, w = x.shape[2:]
-    wide = functional.pad(x, (reach,) * 4)
-    corners = draws.at("shift").integers(2 * reach + 1, (2,)).tolist()
-    return torch.stack(
-        [image[:, i : i + h, j : j + w] for image, (i, j) in zip(wide, corners, strict=True)]
-    )
-
-
-def mirrored(x: Tensor, *, draws: Draws) -> Tensor:
-    """Images `(b, c, h, w)`, each mirrored left to right with probability one half."""
-    turns = draws.at("flip").integers(2).bool().view(-1, 1, 1, 1)
-    return torch.where(turns, x.flip(3), x)

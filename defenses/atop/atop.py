@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from benchmark.defense import Defense, Derivative
+from benchmark.frozen import with_weights
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
-from defenses.atop.loading import with_weights
 from defenses.atop.network import Generator
 from defenses.atop.presets import AUTO, preset_for
 from defenses.atop.resolution import resized, shape_at

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
+from benchmark.augmentation import MIRRORED, mirrored, shifted
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
 
-MIRRORED = frozenset({"cifar10", "cifar100", "tiny_imagenet", "imagenette", "imagenet"})
-"""Datasets whose classes a mirror does not change; a mirrored digit is another or none."""
 CROPPED = frozenset({"imagenette", "imagenet"})
 """Those that AToP's code pads by an eighth of their side and crops at random."""
 
@@ -43,21 +40,3 @@ class Augmentation:
         """Images `(b, c, h, w)` moved and mirrored, each by itself."""
         x = shifted(x, self.shift, draws=draws.at("shift"))
         return mirrored(x, draws=draws.at("flip")) if self.flip else x
-
-
-def mirrored(x: Tensor, *, draws: Draws) -> Tensor:
-    """Images `(b, c, h, w)`, each turned left to right with probability one half."""
-    turn = draws.integers(2).view(-1, 1, 1, 1).bool()
-    return torch.where(turn, x.flip(3), x)
-
-
-def shifted(x: Tensor, reach: int, *, draws: Draws) -> Tensor:
-    """Images `(b, c, h, w)`, each moved by up to `reach` pixels along both axes; black comes in."""
-    if not reach:
-        return x
-    h, w = x.shape[2:]
-    wide = functional.pad(x, (reach,) * 4)
-    corners = draws.integers(2 * reach + 1, (2,)).tolist()
-    return torch.stack(
-        [image[:, i : i + h, j : j + w] for image, (i, j) in zip(wide, corners, strict=True)]
-    )

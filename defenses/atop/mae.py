@@ -9,9 +9,9 @@ from torch import Tensor
 
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
+from benchmark.frozen import with_weights
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
-from defenses.atop.loading import with_weights
 from defenses.atop.mae_network import MaskedAutoencoder
 from defenses.atop.mae_presets import AUTO, MAEPreset, preset_for
 from defenses.atop.resolution import resized, shape_at

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from torch import Tensor
 
 from benchmark.defense import Defense, Derivative
-from benchmark.errors import BenchError
+from benchmark.frozen import with_weights
 from benchmark.randomness import Draws
 from benchmark.registry import unknown
 from benchmark.setting import Setting
-from benchmark.weights import load_safetensors
 from defenses.hgd.guidance import distance, guidance_of
 from defenses.hgd.network import Denoiser, denoised, noise_of
 from defenses.hgd.presets import AUTO, Architecture, Guide, architecture_of, guide_of, preset_for
@@ -79,18 +75,12 @@ class HGD(Defense):
         architecture = architecture_of(self.network)
         preset = preset_for(self.preset, setting.shape)
         self._guidance = guidance_of(guide_of(self.loss), setting)
-        if setting.weights is None:
-            raise BenchError(
-                f"{self.label(setting.shape)} has no weights for {setting.dataset}; train them with: "
-                f"bench train --defense hgd --dataset {setting.dataset}"
-            )
         denoiser = Denoiser(
             setting.shape[0], preset.widths, has_laterals=architecture is Architecture.DUNET
-        ).to(setting.device, setting.dtype)
-        state = load_safetensors(setting.weights, setting.device, setting.dtype)
-        _refuse_other_network(state, denoiser.state_dict(), setting.weights)
-        denoiser.load_state_dict(state)
-        self._denoiser = denoiser.requires_grad_(False).eval()
+        )
+        self._denoiser = with_weights(
+            denoiser, setting, name=self.name, label=self.label(setting.shape)
+        )
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Denoised images `(b, c, h, w)`, clamped to [0, 1]; nothing is drawn."""
@@ -109,16 +99,3 @@ class HGD(Defense):
             return noise.abs().flatten(1).mean(1)
         see = self._guidance.representation
         return distance(see(denoised(x, noise)), see(x))
-
-
-def _refuse_other_network(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
-) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-    for name in sorted(shapes.keys() | wanted.keys()):
-        if shapes.get(name) != wanted.get(name):
-            raise BenchError(
-                f"weights {str(path)!r} are another network's: {name} is {shapes.get(name)} where this "
-                f"hgd has {wanted.get(name)}; give the weights trained for it"
-            )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from benchmark.augmentation import MIRRORED, mirrored
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
 from benchmark.recipe import Crafted, Crafting, Length, Recipe, TrainingAttack
@@ -16,9 +17,6 @@ from defenses.hgd.guidance import guidance_of
 from defenses.hgd.network import Denoiser, denoised, noise_of
 from defenses.hgd.presets import AUTO, Architecture, Guide, architecture_of, guide_of, preset_for
 from defenses.hgd.static import craftings
-
-MIRRORED = ("cifar10", "cifar100", "fashion_mnist", "imagenet", "imagenette", "tiny_imagenet")
-"""Datasets whose images mean the same seen in a mirror."""
 
 
 class HGDRecipe(Recipe):
@@ -146,8 +144,7 @@ class HGDRecipe(Recipe):
         self._schedule(step)
         x_adv = self._adversarial(x, draws.at("attack"))
         if self._flips:
-            is_flipped = draws.at("flip").integers(2).bool().view(-1, 1, 1, 1)
-            x, x_adv = (torch.where(is_flipped, each.flip(3), each) for each in (x, x_adv))
+            x, x_adv = (mirrored(each, draws=draws.at("flip")) for each in (x, x_adv))
         with torch.no_grad():
             wanted = self._guidance.representation(x)
         self._denoiser.train()

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.augmentation import mirrored
 from benchmark.errors import BenchError
 from benchmark.training.attacks import training_attacks
 from benchmark.weights import save_safetensors
 from defenses.atop.atop import AToP
-from defenses.atop.augmentation import Augmentation, mirrored
+from defenses.atop.augmentation import Augmentation
 from defenses.atop.mae_recipe import MAERecipe
 from defenses.atop.network import Generator
 from defenses.atop.pipeline import Pipeline

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.augmentation import shifted
 from benchmark.errors import BenchError
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
-from defenses.atop.augmentation import shifted
 from defenses.atop.presets import PRESETS
 from defenses.atop.recipe import AToPRecipe, critic_hinge, generator_hinge
 from defenses.atop.transforms import Views, transform_for

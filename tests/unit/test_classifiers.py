@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from benchmark.augmentation import shifted
 from benchmark.classifiers import small
 from benchmark.classifiers.names import CLASSIFIERS, classifier_names, classifier_note
 from benchmark.classifiers.training_recipe import (
     AdversarialRecipe,
     ClassifierRecipe,
     one_cycle,
-    shifted,
 )
 from benchmark.errors import BenchError
 from benchmark.loading import load_classifier, load_dataset
@@ -348,12 +348,12 @@ def test_an_image_is_shifted_by_its_own_offset_and_within_bounds():
     x = torch.zeros(64, 1, 8, 8)
     x[:, 0, 4, 4] = 1
     draws = Draws.of(0, torch.arange(64), "shift")
-    moved = shifted(x, 1, draws)
+    moved = shifted(x, 1, draws=draws)
     places = {divmod(int(i), 8) for i in moved.flatten(1).argmax(1)}
     assert places == {(r, c) for r in (3, 4, 5) for c in (3, 4, 5)}
     assert moved.sum() == 64
-    assert torch.equal(shifted(x[9:10], 1, draws.take(torch.tensor([9]))), moved[9:10])
-    assert shifted(x, 0, draws) is x
+    assert torch.equal(shifted(x[9:10], 1, draws=draws.take(torch.tensor([9]))), moved[9:10])
+    assert shifted(x, 0, draws=draws) is x
 
 
 def test_the_learning_rate_rises_for_a_tenth_and_falls_to_zero():
