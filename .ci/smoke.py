@@ -107,6 +107,10 @@ COMMANDS = [
     _bench(f"{RUN} --defense none --workers 2", "none"),
     _bench(f"{RUN} --defense jpeg --order robustbench --slice 1/1 --workers 1", "Assemble with"),
     _bench(f"{RUN} --defense none --model Gowal2021 --offline", "offline", 2),
+    _bench(
+        f"{RUN} --defense mean(jpeg>digits-cnn,none>digits-mlp) --classes 7,8 --workers 1",
+        "mean(digits-cnn, digits-mlp)",
+    ),
     _bench("estimate --protocol smoke.yaml --device cpu --defense none", "pgd"),
     _bench(f"{RUN} --defense atop --workers 1 --json", '"status": "complete"'),
     _bench(f"train --defense atop {ATOP} --out atop.safetensors", "Written"),

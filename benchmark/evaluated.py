@@ -9,6 +9,7 @@ from benchmark.job import Job
 from benchmark.protocol import Column, Protocol
 from benchmark.results import Result
 from benchmark.threat import Knowledge
+from benchmark.trained import Provenance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class Subject:
         split: `train` or `test`.
         indices: Index of each evaluated image into its split, in the dataset's order.
         labels: True label of each of them.
+        training: What the weights of each purifier were trained for; None where it has none.
     """
 
     label: str
@@ -56,6 +58,7 @@ class Subject:
     split: str
     indices: tuple[int, ...]
     labels: tuple[int, ...]
+    training: tuple[Provenance | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

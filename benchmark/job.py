@@ -28,10 +28,12 @@ RUNTIME_FIELDS = frozenset({"row"})
 IDENTITY_FIELDS = frozenset(
     {
         "defenses",
+        "composition",
         "classifier",
         "dataset",
         "split",
         "order",
+        "only_classes",
         "preparation",
         "threat",
         "attack",
@@ -137,6 +139,9 @@ class Job:
         engine: sha256 of the harness's own files that decide a result, hex.
         order: Of which order of the dataset a shard's positions are: `nested` or `robustbench`.
         preparation: How the dataset's files became images; empty where there is but one way.
+        only_classes: The classes whose images that order was cut down to; none for all.
+        composition: How the purifiers, by their number, and the classifiers of an ensemble are put together;
+            empty for a chain.
         key_version: `KEY_VERSION`.
     """
 
@@ -158,6 +163,8 @@ class Job:
     engine: str = field(default_factory=engine_sha256)
     order: str = "nested"
     preparation: str = ""
+    only_classes: tuple[int, ...] = ()
+    composition: str = ""
     key_version: int = KEY_VERSION
 
     @property

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.file import load_file
+from benchmark.classifiers.ensemble import build_model
+from benchmark.classifiers.file import file_name_of, load_file
 from benchmark.classifiers.names import (
     CLASSIFIERS,
     home_of,
@@ -25,6 +27,7 @@ from benchmark.containment import contained
 from benchmark.dataset import Dataset, refuse_undeclared
 from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
+from benchmark.expression import Model, Models, leaves_of, parse_model
 from benchmark.folders import data_folder as data_folder
 from benchmark.shelf import DATASETS
 from benchmark.threat import Threat
@@ -60,8 +63,8 @@ def load_classifier(
 
     Args:
         name: One of this project's or of an installed package, `module:Class` of a source, a RobustBench name
-            (exact, `Gowal2021`, or a unique beginning; `NAME@L2` for another norm than Linf), or
-            `file:PATH@ARCHITECTURE`.
+            (exact, `Gowal2021`, or a unique beginning; `NAME@L2` for another norm than Linf),
+            `file:PATH@ARCHITECTURE`, or an ensemble of these, such as `mean(digits-cnn, digits-conv)`.
         dataset: The task.
         folder: The data folder; downloaded weights are kept in its `models`.
         device: Where it is put.
@@ -70,6 +73,10 @@ def load_classifier(
     Raises:
         BenchError: Nothing has that name, it is for another dataset, or its weights are missing or damaged.
     """
+    model = parse_model(name)
+    if isinstance(model, Models):
+        load = partial(load_classifier, dataset=dataset, folder=folder, device=device, dtype=dtype)
+        return build_model(model, load)
     if name.startswith("file:"):
         return load_file(name, dataset=dataset, device=device, dtype=dtype)
     found = _zoo_model(name, dataset.name)
@@ -83,6 +90,26 @@ def load_classifier(
         )
     with contained(f"classifier {name!r}: loading it"):
         return source.load(folder=folder, device=device, dtype=dtype)
+
+
+def published_name(model: Model, dataset: str) -> str:
+    """What an entry calls a classifier: short names resolved, files by their own; no network is made.
+
+    A name that is none of those known, but has an `@`, is taken as it is: entries call a file's so.
+
+    Raises:
+        BenchError: It is nobody's name.
+    """
+    if isinstance(model, Models):
+        return str(Models(tuple(published_name(member, dataset) for member in model.members)))
+    if model.startswith("file:"):
+        return file_name_of(model)
+    if ":" in model or model in CLASSIFIERS.paths():
+        return make_source(model).name
+    found = resolve(model, dataset)
+    if found is None and "@" not in model:
+        raise unknown_classifier(model, dataset)
+    return found.name if found else model
 
 
 def _zoo_model(name: str, dataset: str) -> ZooModel | None:
@@ -121,26 +148,31 @@ def load_task(
 
     Args:
         dataset: A name, an object, or None for the model's, else `digits`.
-        model: Its name, or anything else.
+        model: Its name, or an ensemble's; anything else says nothing.
         threat: Its text, itself, or None for the model's, else the dataset's.
         folder: The data folder.
 
     Raises:
-        BenchError: A name that nothing has, or a threat that is not understood.
+        BenchError: A name that nothing has, a threat that is not understood, or an ensemble whose members want
+            their images prepared differently.
     """
-    name = model if isinstance(model, str) else ""
+    names = leaves_of(parse_model(model)) if isinstance(model, str) and model else []
     if dataset is None:
-        dataset = (home_of(name) if name else None) or DEFAULT_DATASET
+        dataset = next((home for name in names if (home := home_of(name))), DEFAULT_DATASET)
     if isinstance(dataset, str):
         dataset = load_dataset(dataset, folder=folder)
-    if name:
-        _zoo_model(
-            name, dataset.name
-        )  # a name that nobody has is said before anything is downloaded
-    preparation = preparation_of(name, dataset.name) if name else ""
-    if preparation:
-        dataset = dataset.prepared_for(preparation)
-    wanted = threat or (threat_of(name, dataset.name) if name else "") or dataset.threat
+    for name in names:
+        _zoo_model(name, dataset.name)  # a name that nobody has is said before any download
+    preparations = {preparation_of(name, dataset.name) for name in names}
+    if len(preparations) > 1:
+        raise BenchError(
+            f"classifier {model!r}: its members want their images prepared differently "
+            f"({', '.join(sorted(map(repr, preparations)))}); put those together that want the same"
+        )
+    if any(preparations):
+        dataset = dataset.prepared_for(preparations.pop())
+    threats = {threat_of(name, dataset.name) for name in names}
+    wanted = threat or (threats.pop() if len(threats) == 1 else "") or dataset.threat
     return dataset, wanted if isinstance(wanted, Threat) else Threat.parse(wanted)
 
 

@@ -114,6 +114,10 @@ class MeanLogits(Victim):
         ]
         return torch.stack(outputs).mean(0)
 
+    def bare_logits(self, x: Tensor) -> Tensor:
+        """The mean of what an oblivious attacker sees of each member, `(b, k)`, as `logits` weighs them."""
+        return torch.stack([member.bare_logits(x) for member in self._members]).mean(0)
+
     def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """The sum of the members' losses, `(b,)`."""
         losses = [

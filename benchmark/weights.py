@@ -135,10 +135,18 @@ def is_pickle(first: bytes) -> bool:
     return first.startswith((b"\x80", b"PK")) and first[8:9] != b"{"
 
 
-def save_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Writes tensors to a safetensors file, whole or not at all; the same tensors give the same bytes."""
+def save_safetensors(
+    tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Writes tensors to a safetensors file, whole or not at all; the same tensors give the same bytes.
+
+    Args:
+        tensors: By name.
+        path: The file.
+        metadata: What the file says of itself besides.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(plain))
+    write_whole(path, save(plain, metadata))
 
 
 def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

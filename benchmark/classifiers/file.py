@@ -45,12 +45,12 @@ def load_file(
     path_text, architecture = file_parts(text)
     if not path_text:
         raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
-    path = local_file(path_text, what=f"the weights of a {architecture}", accept=_refuse_unreadable)
+    path = _found(path_text, architecture)
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
         network = _network(architecture, dataset, path)
     classifier = Classifier(
         network,
-        name=f"{path.stem}@{architecture.replace(':', '.')}",
+        name=_name(path, architecture),
         classes=dataset.classes,
         sha256=sha256_of(path),
     )
@@ -95,6 +95,27 @@ def pinned_model(text: str) -> str:
     """The same `file:PATH@ARCHITECTURE`, so that it names the same weights for ever."""
     path_text, architecture = file_parts(text)
     return f"file:{pinned(path_text)}@{architecture}"
+
+
+def file_name_of(text: str) -> str:
+    """What the classifier of a `file:PATH@ARCHITECTURE` is called in an entry.
+
+    Raises:
+        BenchError: The form is wrong, or the file is missing or cannot be had.
+    """
+    path_text, architecture = file_parts(text)
+    if not path_text:
+        raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
+    return _name(_found(path_text, architecture), architecture)
+
+
+def _found(path_text: str, architecture: str) -> Path:
+    what = f"the weights of a {architecture}"
+    return local_file(path_text, what=what, accept=_refuse_unreadable)
+
+
+def _name(path: Path, architecture: str) -> str:
+    return f"{path.stem}@{architecture.replace(':', '.')}"
 
 
 def _refuse_unreadable(path: Path) -> None:

@@ -27,7 +27,8 @@ def model_option(*, multiple: bool) -> Callable[[F], F]:
         multiple=multiple,
         metavar="NAME",
         help="The frozen classifier: a name (bench list models), a RobustBench name or a short one "
-        "(Gowal2021), or file:PATH@ARCHITECTURE, with a URL or hf:org/name in the place of PATH. "
+        "(Gowal2021), file:PATH@ARCHITECTURE, with a URL or hf:org/name in the place of PATH, or an "
+        "ensemble: 'mean(digits-cnn, digits-mlp)'. "
         "Default: the dataset's own.",
     )
 
@@ -100,6 +101,18 @@ def task_options(function: F) -> F:
     return function
 
 
+def _class_numbers(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[int, ...]:
+    del context, option
+    if value is None:
+        return ()
+    parts = value.split(",")
+    if not all(part.isdecimal() and part.isascii() and len(part) < 6 for part in parts):
+        raise BenchError(f"--classes {value!r}: expected numbers with commas, such as 7,8,9")
+    return tuple(sorted({int(part) for part in parts}))
+
+
 def evaluation_options(function: F) -> F:
     """How much is evaluated, how, and where finished work is kept."""
     for option in reversed(
@@ -123,6 +136,13 @@ def evaluation_options(function: F) -> F:
                 default="nested",
                 show_default=True,
                 help="In which order they are the first: one balanced over classes, or RobustBench's own.",
+            ),
+            click.option(
+                "--classes",
+                "only_classes",
+                callback=_class_numbers,
+                metavar="I,J,...",
+                help="Evaluate only images of these classes, such as 7,8,9; still classified among all.",
             ),
             click.option(
                 "--batch-size",
@@ -173,15 +193,16 @@ def defense_options(function: F) -> F:
                 "defenses",
                 multiple=True,
                 metavar="NAME",
-                help="A name (bench list defenses), module:Class, none, or a chain such as atop+jpeg. May be "
-                "given again. Default: none and atop.",
+                help="A name (bench list defenses), module:Class, none, a chain such as atop+jpeg, NAME@MODEL "
+                "for weights trained for another classifier, or 'mean(atop>MODEL, none>MODEL)'. May be given "
+                "again. Default: none and atop.",
             ),
             click.option(
                 "--defense-arg",
                 "defense_args",
                 multiple=True,
                 metavar="KEY=VALUE",
-                help="An argument of the defense; in a chain NAME.KEY=VALUE.",
+                help="An argument of the defense; in a chain or an expression NAME.KEY=VALUE.",
             ),
         )
     ):
@@ -207,8 +228,9 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     if options["weights"] and len(defenses) > 1:
         raise BenchError("--weights goes with exactly one --defense; run the command once for each")
     shared = ("dataset", "data", "threat", "protocol", "samples", "seed", "device", "batch_size")
-    more = ("workers", "precision", "runs", "weights", "order")
+    more = ("workers", "precision", "runs", "weights", "order", "only_classes")
     part = options.get("part")
+    pairs = itertools.product(options["models"] or (None,), defenses)
     return [
         Request(
             defense=defense,
@@ -217,5 +239,5 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
             slice=None if part is None else Slice.parse(part),
             **{name: options[name] for name in (*shared, *more)},
         )
-        for model, defense in itertools.product(options["models"] or (None,), defenses)
+        for model, defense in dict.fromkeys(pairs)
     ]

@@ -50,6 +50,7 @@ class RunProgress:
             transient=True,
         )
         self._downloads: dict[str, TaskID] = {}
+        self._static: TaskID | None = None
         self._task = self._bar.add_task(title, total=None, note="loading")
 
     def __enter__(self) -> Self:
@@ -83,8 +84,13 @@ class RunProgress:
             visible=done != total,
         )
 
-    def losses(self, done: int, total: int, losses: dict[str, float]) -> None:
-        """Shows a training step and its losses."""
+    def training(self, done: int, total: int, losses: dict[str, float] | None) -> None:
+        """Shows a training step and its losses; None: a file of a static set, made before the first step."""
+        if losses is None:
+            if self._static is None:
+                self._static = self._bar.add_task("static sets", note="")
+            self._bar.update(self._static, completed=done, total=total, visible=done != total)
+            return
         note = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.step(done, total, note)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +18,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.slices import show_slices, slice_option
-from benchmark.errors import BenchError, WeightsMissing
+from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
     from benchmark.publishing.entry import Entry
@@ -77,12 +77,14 @@ def run_command(**options: Any) -> int:
 
     if options["part"] is not None:
         return _run_slice(options)
+    requests = requests_of(options)
     for folder in (options["leaderboards"], options["runs"]):
         refuse_unwritable(folder)
+    _provide(requests, train_first=options["train_first"])
     entries = []
     failures: list[str] = []
-    for request in requests_of(options):
-        entry, failed = _evaluate(run, request, train_first=options["train_first"])
+    for request in requests:
+        entry, failed = _evaluate(run, request)
         entries.append(entry)
         failures += failed
         _publish(entry, options["leaderboards"])
@@ -103,10 +105,11 @@ def _run_slice(options: dict[str, Any]) -> int:
         raise BenchError("--json prints entries, and a slice makes none; leave one of the two out")
     requests = requests_of(options)
     refuse_unwritable(options["runs"])
+    _provide(requests, train_first=options["train_first"])
     done = []
     failures: list[str] = []
     for request in requests:
-        sliced, failed = _evaluate(run_slice, request, train_first=options["train_first"])
+        sliced, failed = _evaluate(run_slice, request)
         done.append(sliced)
         failures += failed
     part = requests[0].slice
@@ -117,19 +120,20 @@ def _run_slice(options: dict[str, Any]) -> int:
     return 1 if failures else 0
 
 
-def _evaluate(
-    run: Callable[[Request, Listener], Done], request: Request, *, train_first: bool
-) -> tuple[Done, list[str]]:
-    """Runs a request under a progress bar, and says which of its shards failed."""
-    from benchmark.cli.train import train_for
+def _provide(requests: Sequence[Request], *, train_first: bool) -> None:
+    """Sees to all weights before anything runs: what is missing is trained, or refused in one line."""
+    from benchmark.cli.train import train_lacks
+    from benchmark.running.lacking import lacks_of, refuse_lacks
 
-    try:
-        with RunProgress(str(request.defense)) as progress:
-            return run(request, progress.listener()), progress.failures
-    except WeightsMissing:
-        if not train_first:
-            raise
-    train_for(request)
+    lacks = {lack.command: (request, lack) for request in requests for lack in lacks_of(request)}
+    if not train_first:
+        refuse_lacks(lack for _, lack in lacks.values())
+    for request, lack in lacks.values():
+        train_lacks(request, [lack])
+
+
+def _evaluate(run: Callable[[Request, Listener], Done], request: Request) -> tuple[Done, list[str]]:
+    """Runs a request under a progress bar, and says which of its shards failed."""
     with RunProgress(str(request.defense)) as progress:
         return run(request, progress.listener()), progress.failures
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +16,14 @@ from benchmark.cli.progress import RunProgress
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
+    from benchmark.running.lacking import Lack
     from benchmark.running.request import Request
 
 EPILOG = """\b
 Examples:
   bench train --defense atop
   bench train --defense atop --dataset mnist --recipe-arg steps=2000
+  bench train --defense advae --model mnist-x --model mnist-a     for both; run as 'advae@mnist-x&mnist-a'
   bench train --classifier digits-cnn --adversarial --out digits-cnn-at.safetensors
 """
 
@@ -46,7 +50,7 @@ Examples:
 @click.option(
     "--adversarial", is_flag=True, help="Train the classifier on PGD images of the threat."
 )
-@model_option(multiple=False)
+@model_option(multiple=True)
 @task_options
 @device_option
 @click.option(
@@ -74,7 +78,10 @@ Examples:
     "Default: torch's own.",
 )
 def train_command(**options: Any) -> int:
-    """Train a defense for one classifier on one dataset, or a classifier.
+    """Train a defense for a classifier on a dataset, or a classifier.
+
+    With --model given again, the first classifier is the defended one, and the others are trained for too,
+    where the defense's recipe can.
 
     Seeded and resumable: interrupted, even by kill -9, the same command goes on to the very weights of an
     unbroken run. A training record (curves, time, memory, command) is written beside the weights.
@@ -88,13 +95,16 @@ def train_command(**options: Any) -> int:
 
     if bool(options["defense"]) == bool(options["classifier"]):
         raise BenchError("name either --defense or --classifier to train")
-    names = ("model", "dataset", "data", "threat", "seed", "device", "precision")
+    first, *others = options["models"] or (None,)
+    names = ("dataset", "data", "threat", "seed", "device", "precision")
     fit = Fit(
         request=Request(
             defense=options["defense"] or "none",
             defense_args=parse_arguments(options["defense_args"]),
+            model=first,
             **{name: options[name] for name in names},
         ),
+        companions=tuple(others),
         recipe_args=parse_arguments(options["recipe_args"]),
         out=options["out"],
         is_half=options["is_half"],
@@ -107,23 +117,49 @@ def train_command(**options: Any) -> int:
                 options["classifier"],
                 fit,
                 is_adversarial=options["adversarial"],
-                report=progress.losses,
+                report=progress.training,
             )
         else:
-            path = fit_defense(fit, progress.losses)
+            path = fit_defense(fit, progress.training)
     click.echo(f"Written: {path} and {path.with_suffix('.json')}")
     if options["defense"]:
-        click.echo(f"Use it: bench run --defense {options['defense']} --weights {path}", err=True)
+        click.echo(f"Use it: {_use(options, path)}", err=True)
     return 0
 
 
-def train_for(request: Request) -> Path:
-    """Trains the defense that an evaluation lacks, as `bench run --train` does first."""
+def _use(options: Mapping[str, Any], path: Path) -> str:
+    """The command that evaluates what was trained."""
+    models = options["models"]
+    several = f"@{'&'.join(models)}" if len(models) > 1 else ""
+    words = ["bench", "run", "--defense", f"{options['defense']}{several}", "--weights", str(path)]
+    for name, value in (
+        ("--model", models[0] if models else None),
+        ("--dataset", options["dataset"]),
+    ):
+        words += [name, value] if value else []
+    return shlex.join(words)
+
+
+def train_lacks(request: Request, lacks: Iterable[Lack]) -> None:
+    """Trains the defenses that an evaluation lacks, as `bench run --train` does first.
+
+    Args:
+        request: The evaluation, whose threat, seed and folders hold for the training.
+        lacks: What is missing.
+    """
     from benchmark.training.fitting import Fit, fit_defense
 
-    with RunProgress(f"train {request.defense}") as progress:
-        path = fit_defense(
-            Fit(request=request, command=shlex.join(["bench", *sys.argv[1:]])), progress.losses
+    for lack in lacks:
+        wanted = replace(
+            request,
+            defense=lack.defense,
+            defense_args=lack.arguments,
+            model=lack.models[0],
+            dataset=lack.dataset,
         )
-    click.echo(f"Written: {path}", err=True)
-    return path
+        with RunProgress(f"train {lack.defense}") as progress:
+            path = fit_defense(
+                Fit(request=wanted, companions=lack.models[1:], command=lack.command),
+                progress.training,
+            )
+        click.echo(f"Written: {path}", err=True)

@@ -22,6 +22,7 @@ from benchmark.publishing.identity import (
     ThreatIdentity,
 )
 from benchmark.publishing.measured import choose, rates
+from benchmark.trained import Provenance
 
 
 def assemble(evaluated: Evaluated) -> Entry:
@@ -92,22 +93,24 @@ def _protocol(evaluated: Evaluated) -> ProtocolIdentity:
 
 def _defense(evaluated: Evaluated, job: Job) -> DefenseIdentity:
     subject = evaluated.subject
+    training = subject.training or (None,) * len(job.defenses)
     return DefenseIdentity(
         label=subject.label,
-        stages=tuple(_stage(plugin) for plugin in job.defenses),
+        stages=tuple(map(_stage, job.defenses, training)),
         gradient=str(subject.gradient),
         stochastic=subject.is_stochastic,
         add_on=subject.is_add_on,
     )
 
 
-def _stage(plugin: Plugin) -> Stage:
+def _stage(plugin: Plugin, training: Provenance | None) -> Stage:
     return Stage(
         plugin=plugin.path,
         label=plugin.label,
         arguments=json.loads(plugin.arguments),
         source_sha256=plugin.source,
         weights_sha256=plugin.weights,
+        training=training,
     )
 
 
@@ -131,6 +134,7 @@ def _dataset(evaluated: Evaluated, made: Gathered) -> DatasetIdentity:
         pixels_sha256=_sha256(pixels) if pixels else "",
         order="robustbench" if made.job.order == "robustbench" else "nested",
         preparation=made.job.preparation,
+        only_classes=made.job.only_classes,
     )
 
 

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from benchmark.protocol import Column
 from benchmark.publishing.identity import (
     Amount,
-    Arguments,
     Asked,
     ClassifierIdentity,
     Count,
@@ -20,9 +19,8 @@ from benchmark.publishing.identity import (
     ProtocolIdentity,
     Share,
     ThreatIdentity,
-    Words,
 )
-from benchmark.strict import Strict
+from benchmark.strict import Arguments, Strict, Words
 from benchmark.threat import Knowledge
 
 SCHEMA_VERSION: Final = 1

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import Field
 
-from benchmark.strict import Strict
+from benchmark.strict import Arguments, Strict
+from benchmark.trained import Provenance
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
-
-
-def _ordered(value: Any) -> Any:
-    """A JSON value with sorted keys, so that equal values are equal text."""
-    if isinstance(value, dict):
-        return {key: _ordered(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_ordered(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("NaN and infinity are no JSON numbers")
-    return value
-
-
-Arguments = Annotated[dict[str, JsonValue], AfterValidator(_ordered)]
-Words = Annotated[dict[str, str], AfterValidator(_ordered)]
 
 
 class ProtocolIdentity(Strict):
@@ -49,6 +34,8 @@ class Stage(Strict):
     source_sha256: str
     weights_sha256: str
     """Empty where it has no weights."""
+    training: Provenance | None = None
+    """What its weights were trained for, and what differs here; None without weights."""
 
 
 class DefenseIdentity(Strict):
@@ -83,6 +70,8 @@ class DatasetIdentity(Strict):
     """Of which order they are the first n: the balanced one of this project, or RobustBench's."""
     preparation: str = ""
     """How stored files became images, where the dataset knows several ways (`Res256Crop224`)."""
+    only_classes: tuple[Count, ...] = ()
+    """The classes whose images were taken, classified among all the same; none for all."""
 
 
 class ThreatIdentity(Strict):

@@ -8,8 +8,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmark.publishing.entry import Entry, Family, Rate
-from benchmark.publishing.flags import EXPLANATIONS
+from benchmark.publishing.cells import bound, numbers, percent, with_interval
+from benchmark.publishing.entry import Entry
+from benchmark.publishing.marks import elsewhere, footnotes, marks, raised
 from benchmark.publishing.names import markdown, plain, shortened
 
 NAME_WIDTH = 18
@@ -46,11 +47,6 @@ SHORT_HEADERS = (
     "n",
     "flags",
 )
-NATIVE = (
-    "† AutoAttack on a stochastic victim: its images drawn again (its own verdict, by the last draw alone, in "
-    "brackets); it does not enter the worst case"
-)
-BOUND = "≤: attacks are missing (gaps), so that the truth is at most this; such a row has no rank"
 
 
 def rank(entries: Iterable[Entry]) -> list[Entry]:
@@ -75,6 +71,7 @@ def _board(entry: Entry) -> tuple[Any, ...]:
         dataset.name,
         dataset.split,
         dataset.order,
+        dataset.only_classes,
         threat.norm,
         threat.eps,
         threat.input_shape,
@@ -120,17 +117,17 @@ def to_markdown(entries: Iterable[Entry], title: str, left_out: Sequence[str] = 
 
 
 def _markdown_board(board: Sequence[Entry]) -> str:
-    marks = _marks(board)
+    letters = marks(board)
     rows = []
     for place, entry in _numbered(board):
-        raised = " ".join(marks[name] for name in _raised(entry)) or "–"
-        defense = f"{markdown(entry.defense.label)}{_remarks(entry)}"
+        flags = " ".join(letters[name] for name in raised(entry)) or "–"
+        defense = f"{markdown(entry.defense.label)}{elsewhere(entry)}{_remarks(entry)}"
         names = [place, defense, markdown(entry.classifier.name)]
-        rows.append([*names, *_numbers(entry), str(entry.dataset.n), raised])
+        rows.append([*names, *numbers(entry), str(entry.dataset.n), flags])
     parts = [f"## {markdown(_heading(board))}", _about(board[0]), _pipe(rows, HEADERS)]
     if any(entry.defense.stochastic for entry in board):
         parts += ["Stochastic victims under each rule, clean → worst case:", _rules_table(board)]
-    notes = [*_footnotes(board, marks), *_gap_lines(board)]
+    notes = [*footnotes(board, letters), *_gap_lines(board)]
     if notes:
         parts.append("\n".join(f"- {markdown(note)}" for note in notes))
     return "\n\n".join(parts)
@@ -152,7 +149,7 @@ def _twin(entry: Entry, rule: str) -> str:
     if entry.clean is None or entry.worst is None:
         return "gap"
     clean, worst = getattr(entry.clean, rule), getattr(entry.worst, rule)
-    return f"{_percent(clean)} → {_bound(entry)}{_with_interval(worst)}"
+    return f"{percent(clean)} → {bound(entry)}{with_interval(worst)}"
 
 
 def to_text(entries: Iterable[Entry]) -> str:
@@ -161,15 +158,15 @@ def to_text(entries: Iterable[Entry]) -> str:
 
 
 def _text_board(board: Sequence[Entry]) -> str:
-    marks = _marks(board)
+    letters = marks(board)
     rows = [
         [
             place,
-            shortened(entry.defense.label, NAME_WIDTH),
+            _short_label(entry),
             shortened(entry.classifier.name, NAME_WIDTH),
-            *_numbers(entry, is_short=True),
+            *numbers(entry, is_short=True),
             str(entry.dataset.n),
-            "".join(marks[name] for name in _raised(entry)),
+            "".join(letters[name] for name in raised(entry)),
         ]
         for place, entry in _numbered(board)
     ]
@@ -177,63 +174,23 @@ def _text_board(board: Sequence[Entry]) -> str:
     table = tabulate(
         [SHORT_HEADERS, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True
     )
-    notes = [f"  {plain(note)}" for note in (*_footnotes(board, marks), *_gap_lines(board))]
+    lines = (*_whole_names(board), *footnotes(board, letters), *_gap_lines(board))
+    notes = [f"  {plain(note)}" for note in lines]
     return "\n".join([plain(_heading(board)), table, *notes])
 
 
-def _numbers(entry: Entry, *, is_short: bool = False) -> list[str]:
-    """The cells from `clean` to `seconds per image`."""
-    columns, cost = entry.columns, entry.cost
-    passes = [_amount(cost.forwards_per_image), _amount(cost.backwards_per_image)]
-    worst = f"{_bound(entry)}{_with_interval(entry.worst.single)}" if entry.worst else "gap"
+def _short_label(entry: Entry) -> str:
+    mark = elsewhere(entry)
+    return shortened(entry.defense.label, NAME_WIDTH - len(mark)) + mark
+
+
+def _whole_names(board: Sequence[Entry]) -> list[str]:
+    """The names that a narrow table cuts off, by the row's place."""
     return [
-        _percent(entry.clean.single) if entry.clean else "gap",
-        _family(columns.oblivious),
-        _family(columns.autoattack) + _native(entry),
-        _family(columns.adaptive),
-        _family(columns.auxiliary),
-        _family(columns.transfer),
-        worst,
-        "/".join(passes) if is_short else " / ".join(passes),
-        _amount(cost.seconds_per_image),
+        f"{place}: {entry.defense.label} on {entry.classifier.name}"
+        for place, entry in _numbered(board)
+        if max(len(plain(entry.defense.label)), len(plain(entry.classifier.name))) > NAME_WIDTH
     ]
-
-
-def _family(family: Family | None) -> str:
-    if family is None:
-        return "–"
-    return _percent(family.rates.single) if family.rates else "gap"
-
-
-def _native(entry: Entry) -> str:
-    """Where AutoAttack does not enter the worst case: its own verdict, the last of its trace, and a mark."""
-    family = entry.columns.autoattack
-    rows = [row for row in entry.attacks if family and row.id in family.rows]
-    if any(row.counts for row in rows) or not (family and family.rates):
-        return ""
-    own = [f"{100 * row.trace[-1]:.1f}" for row in rows if row.trace]
-    return f" ({', '.join(own)})†" if own else "†"
-
-
-def _bound(entry: Entry) -> str:
-    return "≤ " if entry.status == "gaps" else ""
-
-
-def _percent(rate: Rate) -> str:
-    return f"{100 * rate.value:.1f}"
-
-
-def _with_interval(rate: Rate) -> str:
-    return f"{_percent(rate)} ({100 * rate.low:.1f}–{100 * rate.high:.1f})"
-
-
-def _amount(value: float) -> str:
-    """About two digits: 12.3k, 410, 7.5, 0.012."""
-    if value >= 1e6:
-        return f"{value / 1e6:.1f}M"
-    if value >= 1e4:
-        return f"{value / 1e3:.1f}k"
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _numbered(board: Sequence[Entry]) -> list[tuple[str, Entry]]:
@@ -252,6 +209,8 @@ def _heading(board: Sequence[Entry]) -> str:
     dataset, threat, protocol = board[0].dataset, board[0].threat, board[0].protocol
     preliminary = " (preliminary)" if all(entry.preliminary for entry in board) else ""
     order = "" if dataset.order == "nested" else ", RobustBench's first n"
+    if dataset.only_classes:
+        order += f", classes {', '.join(map(str, dataset.only_classes))} alone"
     return (
         f"{dataset.name} {dataset.split}{order}, {threat.text}: protocol {protocol.name}, version "
         f"{protocol.version}{preliminary}"
@@ -261,29 +220,6 @@ def _heading(board: Sequence[Entry]) -> str:
 def _about(entry: Entry) -> str:
     c, h, w = entry.threat.input_shape
     return f"Protocol sha256 {markdown(entry.protocol.sha256[:16])}; images {c} x {h} x {w}."
-
-
-def _raised(entry: Entry) -> list[str]:
-    return [flag.id for flag in entry.flags if flag.verdict == "raised"]
-
-
-def _marks(board: Sequence[Entry]) -> dict[str, str]:
-    """A letter for each flag that is raised on a board."""
-    raised = {name for entry in board for name in _raised(entry)}
-    ordered = [name for name in EXPLANATIONS if name in raised] + sorted(raised - set(EXPLANATIONS))
-    return {name: chr(ord("a") + i) if i < 26 else f"z{i}" for i, name in enumerate(ordered)}
-
-
-def _footnotes(board: Sequence[Entry], marks: dict[str, str]) -> list[str]:
-    notes = [
-        f"{mark}: {name}{': ' if name in EXPLANATIONS else ''}{EXPLANATIONS.get(name, '')}"
-        for name, mark in marks.items()
-    ]
-    if any(_native(entry) for entry in board):
-        notes.append(NATIVE)
-    if any(entry.status == "gaps" for entry in board):
-        notes.append(BOUND)
-    return notes
 
 
 def _gap_lines(board: Sequence[Entry]) -> list[str]:

@@ -36,7 +36,8 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
     """Where an entry belongs: `<dataset>/<threat>/<defense>--<model>.json`, with names safe for a file.
 
     What would make it another row stands behind the model: the protocol unless it is `standard`, the number of
-    images where it is not the protocol's own, their order where it is not this project's. Where that file
+    images where it is not the protocol's own, their order where it is not this project's, their classes where
+    they are not all. Where that file
     already holds another row (other arguments of the defense, another version or content of the protocol, a
     name that a file system takes for the same), a short hash follows. So an entry replaces its own earlier run
     and nothing else.
@@ -50,6 +51,8 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
         parts.append(f"n{entry.dataset.n}")
     if entry.dataset.order != "nested":
         parts.append(entry.dataset.order)
+    if entry.dataset.only_classes:
+        parts.append(file_name(f"classes-{'-'.join(map(str, entry.dataset.only_classes))}"))
     path = folder / f"{'--'.join(parts)}.json"
     return path.with_name(f"{path.stem}--{_hash(entry)}.json") if _is_others(path, entry) else path
 
@@ -127,7 +130,8 @@ def _identity(entry: Entry) -> str:
     """What makes two entries the same row, run again: not the weights, not the source, not the seed."""
     stages = [(stage.plugin, stage.arguments) for stage in entry.defense.stages]
     images = [entry.dataset.name, entry.dataset.split, entry.dataset.n]
-    order = [entry.dataset.order] if entry.dataset.order != "nested" else []
+    order: list[object] = [entry.dataset.order] if entry.dataset.order != "nested" else []
+    order += [list(entry.dataset.only_classes)] if entry.dataset.only_classes else []
     return json.dumps(
         [
             entry.defense.label,

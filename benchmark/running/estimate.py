@@ -23,7 +23,7 @@ from benchmark.running.expense import Expense, RowExpense
 from benchmark.running.plan import make_plan
 from benchmark.running.prepared import Prepared, bench_of, prepare, probe
 from benchmark.running.request import Request
-from benchmark.running.run import crew_of, subjects_of
+from benchmark.running.run import crew_of, say_notices, subjects_of
 from benchmark.running.speeds import Setup, Stopwatch
 from benchmark.shard import Bench, attack_of
 from benchmark.store import Store
@@ -43,6 +43,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     fix_numerics()
     ready = prepare(request)
     probe(ready)
+    say_notices(ready)
     rows, skipped = make_plan(ready.protocol, subjects_of(ready))
     once = list({row.job.key: row for row in rows}.values())
     reckoner = _Reckoner(ready, {row.job.key: row for row in once})

@@ -39,6 +39,8 @@ class Subjects:
         seed: The run's seed.
         order: Of which order of the dataset the images are taken.
         preparation: How its files became images.
+        only_classes: Those whose images are evaluated; none for all.
+        composition: How an ensemble is put together; empty for a chain.
     """
 
     defenses: Sequence[Defense]
@@ -54,6 +56,8 @@ class Subjects:
     seed: int
     order: str = "nested"
     preparation: str = ""
+    only_classes: tuple[int, ...] = ()
+    composition: str = ""
 
 
 def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
@@ -178,6 +182,8 @@ class _Planner:
             needs=needs,
             order=s.order,
             preparation=s.preparation,
+            only_classes=s.only_classes,
+            composition="" if is_source else s.composition,
         )
 
     def _precision(self, attack: Attack, *, is_source: bool) -> str:

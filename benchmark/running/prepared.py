@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from benchmark.classifier import Classifier
-from benchmark.configuration import parameters_of
 from benchmark.containment import contained
-from benchmark.dataset import Dataset, images_of, indices_of
+from benchmark.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.defense import Defense
-from benchmark.errors import BenchError, ContractBroken, WeightsMissing
-from benchmark.job import Plugin, plugin_of
+from benchmark.errors import BenchError, ContractBroken
+from benchmark.expression import leaves_of, parse_model
+from benchmark.job import Plugin
 from benchmark.loading import data_folder, load_classifier, load_task, wrap_module
 from benchmark.memory import Room
 from benchmark.numerics import choose_device
 from benchmark.protocol import Protocol, load_protocol
-from benchmark.purified import Purified
 from benchmark.randomness import Draws
-from benchmark.running.request import Request, make_defenses
+from benchmark.running.lacking import lacks_of, refuse_lacks
+from benchmark.running.request import Request, expression_of, make_defenses, model_named
+from benchmark.running.stages import Staged
+from benchmark.running.victims import Builder
 from benchmark.setting import Setting
 from benchmark.shard import Bench
-from benchmark.shelf import DEFENSES
 from benchmark.threat import Threat
 from benchmark.victim import GradientMode, Victim
-from benchmark.weights import find_weights, sha256_of
 
 PROBED = 4
 """Clean images that a victim is shown before a run begins."""
@@ -45,17 +45,34 @@ class Prepared:
     dataset: Dataset
     classifier: Classifier
     surrogates: Mapping[str, Classifier]
-    defenses: tuple[Defense, ...]
-    plugins: tuple[Plugin, ...]
-    settings: tuple[Setting, ...]
+    stages: tuple[Staged, ...]
     victim: Victim
+    label: str
+    """The published name of the defense."""
+    composition: str
+    """How the purifiers and classifiers of an ensemble are put together; empty for a chain."""
     order: tuple[int, ...]
     device: torch.device
 
     @property
-    def label(self) -> str:
-        """The published name of the defense."""
-        return "+".join(plugin.label for plugin in self.plugins)
+    def defenses(self) -> tuple[Defense, ...]:
+        """All purifiers, in the order in which they were typed."""
+        return tuple(stage.defense for stage in self.stages)
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """The same as a key sees them."""
+        return tuple(stage.plugin for stage in self.stages)
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """What each was prepared with."""
+        return tuple(stage.setting for stage in self.stages)
+
+    @property
+    def notices(self) -> list[str]:
+        """Lines for the user about what purifiers were trained for."""
+        return list(dict.fromkeys(line for stage in self.stages for line in stage.notices()))
 
 
 def prepare(request: Request) -> Prepared:
@@ -67,20 +84,14 @@ def prepare(request: Request) -> Prepared:
     device = choose_device(request.device)
     wanted = request.protocol
     protocol = wanted if isinstance(wanted, Protocol) else load_protocol(wanted)
+    model = model_named(request)
     dataset, threat = load_task(
-        request.dataset, request.model, request.threat, folder=data_folder(request.data)
+        request.dataset, model, request.threat, folder=data_folder(request.data)
     )
     defenses = make_defenses(request)
+    refuse_lacks(lacks_of(request))  # before anything is downloaded
+    order = order_of(dataset, request, protocol)
     load = _Loader(request, dataset, device)
-    load.refuse_no_model()
-    order = _order(dataset, request, protocol)
-    classifier = load.classifier(request.model or dataset.model)
-    needed = any(row.against == "surrogates" for row in protocol.sources)
-    surrogates = {
-        name: load.classifier(name)
-        for name in (dataset.surrogates if needed else ())
-        if name != classifier.name
-    }
     setting = Setting(
         dataset=dataset.name,
         shape=dataset.shape,
@@ -88,26 +99,20 @@ def prepare(request: Request) -> Prepared:
         threat=threat,
         device=device,
         dtype=dtype_of(request),
-        classifier=classifier,
     )
-    of_chain = len(defenses) > 1
-    settings = [_with_weights(d, setting, request, of_chain=of_chain) for d in defenses]
-    plugins = [_prepared(d, at) for d, at in zip(defenses, settings, strict=True)]
-    victim: Victim = Purified(defenses, classifier)
-    for defense in defenses:
-        with contained(f"defense {defense.name!r}: wrapping its victim"):
-            victim = defense.wrap(victim)
+    built = Builder(setting, load.classifier, iter(defenses), request.weights)
+    found = built.victim(expression_of(request), model or dataset.model)
     return Prepared(
         request=request,
         protocol=protocol,
         threat=threat,
         dataset=dataset,
-        classifier=classifier,
-        surrogates=surrogates,
-        defenses=tuple(defenses),
-        plugins=tuple(plugins),
-        settings=tuple(settings),
-        victim=victim,
+        classifier=found.classifier,
+        surrogates=load.surrogates(protocol, found.classifier),
+        stages=tuple(built.stages),
+        victim=found.victim,
+        label=found.label,
+        composition=found.composition,
         order=order,
         device=device,
     )
@@ -153,15 +158,16 @@ class _Loader:
     request: Request
     dataset: Dataset
     device: torch.device
-
-    def refuse_no_model(self) -> None:
-        """Asked before anything is downloaded."""
-        if not (self.request.model or self.dataset.model):
-            raise BenchError(
-                f"dataset {self.dataset.name!r} has no default classifier; name one with --model"
-            )
+    known: dict[str, Classifier] = field(default_factory=dict)
 
     def classifier(self, model: str | torch.nn.Module) -> Classifier:
+        """A classifier, of each name but one."""
+        if isinstance(model, str) and model in self.known:
+            return self.known[model]
+        found = self._loaded(model)
+        return self.known.setdefault(model, found) if isinstance(model, str) else found
+
+    def _loaded(self, model: str | torch.nn.Module) -> Classifier:
         dtype = dtype_of(self.request)
         if not isinstance(model, str):
             return wrap_module(model, dataset=self.dataset, device=self.device, dtype=dtype)
@@ -172,6 +178,19 @@ class _Loader:
             device=self.device,
             dtype=dtype,
         )
+
+    def surrogates(self, protocol: Protocol, defended: Classifier) -> dict[str, Classifier]:
+        """The dataset's, where the protocol makes images on them; not the defended one.
+
+        Nor members of a defended ensemble, unless there would be none: an attacker who owns a member is no
+        stranger, but a transfer attack is never left out.
+        """
+        if not any(row.against == "surrogates" for row in protocol.sources):
+            return {}
+        names = [name for name in self.dataset.surrogates if name != defended.name]
+        inside = leaves_of(parse_model(defended.name))
+        strangers = [name for name in names if name not in inside]
+        return {name: self.classifier(name) for name in strangers or names}
 
 
 def probe(ready: Prepared) -> None:
@@ -211,65 +230,29 @@ def dtype_of(request: Request) -> torch.dtype:
     return torch.float64 if request.precision == "float64" else torch.float32
 
 
-def _order(dataset: Dataset, request: Request, protocol: Protocol) -> tuple[int, ...]:
+def order_of(dataset: Dataset, request: Request, protocol: Protocol) -> tuple[int, ...]:
+    """Indices of the images of a request, in order.
+
+    Raises:
+        BenchError: There are not so many, or a class that there is not.
+    """
     order = indices_of(dataset, "test", request.order)
+    where = "" if request.order == "nested" else " in RobustBench's order"
+    if request.only_classes:
+        unknown = [str(label) for label in request.only_classes if label >= dataset.classes]
+        if unknown:
+            raise BenchError(
+                f"dataset {dataset.name!r} has classes 0 to {dataset.classes - 1}; --classes names "
+                f"{', '.join(unknown)}"
+            )
+        labels = labels_of(dataset, "test").tolist()
+        order = [index for index in order if labels[index] in request.only_classes]
+        where += f" of classes {','.join(map(str, request.only_classes))}"
     samples = request.samples
-    if samples is not None and samples > len(order):
-        where = "" if request.order == "nested" else " in RobustBench's order"
+    if not order or (samples is not None and samples > len(order)):
         raise BenchError(
-            f"dataset {dataset.name!r} has {len(order)} test images{where}; --samples {samples} is more than "
-            f"that"
+            f"dataset {dataset.name!r} has {len(order)} test images{where}; --samples {samples or 1} is more "
+            f"than that"
         )
     n = samples or min(protocol.samples or len(order), len(order))
     return tuple(order[:n])
-
-
-def _with_weights(
-    defense: Defense, setting: Setting, request: Request, *, of_chain: bool
-) -> Setting:
-    """The setting with the weights that were found for a defense."""
-    if request.weights is not None and (of_chain or not defense.needs_weights):
-        raise BenchError(
-            f"--weights goes with one defense that is trained; "
-            f"{f'{defense.name!r} is part of a chain' if of_chain else f'{defense.name!r} has no weights'}"
-            f": leave it out"
-        )
-    if not defense.needs_weights:
-        return setting
-    classifier = setting.defended()
-    weights = find_weights(
-        type(defense),
-        label=defense.label(setting.shape),
-        classifier=classifier.name,
-        dataset=setting.dataset,
-        explicit=request.weights,
-    )
-    if weights is None:
-        raise WeightsMissing(
-            f"{defense.name} has no weights for {classifier.name} on {setting.dataset}; train them with: "
-            f"bench train --defense {_typed(defense, request)} --model {classifier.name} "
-            f"--dataset {setting.dataset} "
-            f"(or add --train, or give --weights FILE, URL or hf:org/name)"
-        )
-    return replace(setting, weights=weights)
-
-
-def _typed(defense: Defense, request: Request) -> str:
-    """What a user calls a defense: its name, or the `module:Class` that he gave."""
-    names = request.defense.split("+") if isinstance(request.defense, str) else []
-    return next((name for name in names if DEFENSES.get(name) is type(defense)), defense.name)
-
-
-def _prepared(defense: Defense, setting: Setting) -> Plugin:
-    """Prepares a defense and says what a key needs to know of it."""
-    with contained(f"defense {defense.name!r}: preparing it"):
-        defense.prepare(setting)
-    sha256 = sha256_of(setting.weights) if setting.weights else ""
-    return plugin_of(defense, label=_published(defense, setting.shape), weights=sha256)
-
-
-def _published(defense: Defense, shape: tuple[int, int, int]) -> str:
-    """The label, with the arguments that are not the defaults: `atop[digits](transform=rt3)`."""
-    defaults = parameters_of(type(defense))
-    changed = [f"{k}={v}" for k, v in defense.arguments().items() if v != defaults[k]]
-    return defense.label(shape) + (f"({', '.join(changed)})" if changed else "")

@@ -14,6 +14,7 @@ from benchmark.containment import contained
 from benchmark.dataset import Dataset, Order
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
+from benchmark.expression import Chain, Expression, Stage, model_of, parse_defense, stages_of
 from benchmark.job import MIXED
 from benchmark.protocol import Protocol
 from benchmark.running.slices import Slice
@@ -29,10 +30,12 @@ class Request:
     """One defense on one classifier, under one protocol; every default follows from the dataset.
 
     Args:
-        defense: A name, `module:Class`, a chain (`atop+jpeg`), or a defense object.
-        defense_args: Arguments of its constructor; in a chain `name.argument`.
-        model: A classifier's name, `file:PATH`, or a module from [0, 1] images to logits; None for the
-            dataset's own.
+        defense: A name, `module:Class`, a chain (`atop+jpeg`), one trained for another classifier
+            (`atop@digits-cnn`), an expression that fixes the classifiers too (`mean(atop>a, none>b)`), or a
+            defense object.
+        defense_args: Arguments of its constructor; in a chain or an expression `name.argument`.
+        model: A classifier's name, `file:PATH`, an ensemble (`mean(a, b)`), or a module from [0, 1] images to
+            logits; None for the dataset's own, and with an expression.
         dataset: A name, `npz:FILE`, or a dataset object; None for the model's, else `digits`.
         data: Where datasets and downloaded classifiers are; None for `BENCH_DATA`, else a cache folder.
         threat: Such as `linf:8/255`; None for the model's, else the dataset's.
@@ -40,6 +43,7 @@ class Request:
         samples: How many images; None for the protocol's number.
         order: Of which order of the dataset they are the first: `nested`, balanced over classes, or
             `robustbench`, whose first n are RobustBench's.
+        only_classes: Images of these classes alone are evaluated, still among all classes; none for all.
         slice: The part of them that this run works on, without an entry (`run_slice`); None for all.
         seed: Decides every draw.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
@@ -62,6 +66,7 @@ class Request:
     protocol: str | Protocol = "quick"
     samples: int | None = None
     order: Order = "nested"
+    only_classes: tuple[int, ...] = ()
     slice: Slice | None = None
     seed: int = 0
     device: str = "auto"
@@ -78,14 +83,42 @@ class Request:
                 raise BenchError(f"{name} is at least 1; got {value}")
         if self.order not in ("nested", "robustbench"):
             raise BenchError(f"order is nested or robustbench; got {self.order!r}")
+        if any(label < 0 for label in self.only_classes):
+            raise BenchError(f"classes are whole numbers from 0; got {self.only_classes}")
         if self.precision not in PRECISIONS:
             raise BenchError(f"precision is {', '.join(PRECISIONS)}; got {self.precision!r}")
         if not 0 <= self.seed < 2**63:
             raise BenchError(f"a seed is a whole number from 0; got {self.seed}")
 
 
+def expression_of(request: Request) -> Expression:
+    """What a request asks to have evaluated, read.
+
+    Raises:
+        BenchError: It cannot be read, or fixes the classifiers and comes with another.
+    """
+    if isinstance(request.defense, Defense):
+        return Chain((Stage(request.defense.name),))
+    found = parse_defense(request.defense)
+    if request.model is not None and model_of(found) is not None:
+        raise BenchError(
+            f"defense {request.defense!r} names its classifiers itself; leave out --model {request.model!r}"
+        )
+    return found
+
+
+def model_named(request: Request) -> str | nn.Module | None:
+    """The classifier that a request names, by its expression or beside it; None for the dataset's own.
+
+    Raises:
+        BenchError: As `expression_of`.
+    """
+    model = model_of(expression_of(request))
+    return request.model if model is None else str(model)
+
+
 def make_defenses(request: Request) -> list[Defense]:
-    """The purifiers of a request, in order, not yet prepared.
+    """The purifiers of a request, in the order in which they were typed, not yet prepared.
 
     Raises:
         BenchError: A name, or an argument, that there is not.
@@ -96,13 +129,9 @@ def make_defenses(request: Request) -> list[Defense]:
                 "a defense object already has its arguments; give defense_args with a name"
             )
         return [request.defense]
-    names = request.defense.split("+")
-    if not all(names):
-        raise BenchError(
-            f"defense {request.defense!r}: expected NAME, or a chain such as atop+jpeg"
-        )
-    kinds = [DEFENSES.get(name) for name in names]
-    given = _by_stage(names, request.defense_args)
+    stages = stages_of(expression_of(request))
+    kinds = [DEFENSES.get(stage.name) for stage in stages]
+    given = arguments_by_stage(stages, request.defense_args)
     return [_make(kind, arguments) for kind, arguments in zip(kinds, given, strict=True)]
 
 
@@ -128,20 +157,29 @@ def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
-def _by_stage(names: Sequence[str], arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if len(names) == 1:
+def arguments_by_stage(
+    stages: Sequence[Stage], arguments: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The arguments of each stage: of one alone all, else those under its name or under its whole text.
+
+    `hgd.loss` is for every stage called `hgd`, `hgd@a.loss` for those typed `hgd@a` alone.
+
+    Raises:
+        BenchError: One belongs to no stage.
+    """
+    if len(stages) == 1:
         return [dict(arguments)]
-    given: list[dict[str, Any]] = [{} for _ in names]
-    for key, value in arguments.items():
-        stage, dot, argument = key.partition(".")
-        if not dot or stage not in names:
+    given: list[dict[str, Any]] = [{} for _ in stages]
+    for key in sorted(arguments, key=lambda key: "@" in key):  # the more precise comes last
+        stage, _, argument = key.rpartition(".")
+        meant = [i for i, s in enumerate(stages) if stage and stage in (s.name, str(s))]
+        if not meant:
             raise BenchError(
-                f"defense argument {key!r}: in the chain {'+'.join(names)!r} write STAGE.ARGUMENT, such "
-                f"as {names[0]}.{key.rpartition('.')[2]}"
+                f"defense argument {key!r}: in a chain or an expression write STAGE.ARGUMENT, such as "
+                f"{stages[0]}.{argument}; the stages are {', '.join(dict.fromkeys(map(str, stages)))}"
             )
-        for i, name in enumerate(names):
-            if name == stage:
-                given[i][argument] = value
+        for i in meant:
+            given[i][argument] = arguments[key]
     return given
 
 

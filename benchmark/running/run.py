@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ import torch
 from benchmark.classifiers.file import pinned_model
 from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated, Row, Subject
+from benchmark.expression import is_expression
 from benchmark.fetching.remote import pinned
 from benchmark.numerics import default_workers, devices_like, fix_numerics, hardware
 from benchmark.publishing.assembly import assemble
@@ -26,6 +28,8 @@ from benchmark.running.request import Request
 from benchmark.running.scheduler import Task, run_tasks, tasks_of
 from benchmark.running.slices import Slice
 from benchmark.store import Store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ def _plan(request: Request) -> _Planned:
     fix_numerics()
     ready = prepare(request)
     probe(ready)
+    say_notices(ready)
     rows, skipped = make_plan(ready.protocol, subjects_of(ready))
     tasks = tasks_of(rows, len(ready.order), ready.protocol.shard_size)
     return _Planned(ready, tuple(rows), skipped, tasks, Store(request.runs))
@@ -156,7 +161,7 @@ def command_of(ready: Prepared) -> str:
     request = ready.request
     options = {
         "defense": request.defense if isinstance(request.defense, str) else ready.label,
-        "model": _typed_model(ready),
+        **_typed_model(ready),
         "dataset": request.dataset if isinstance(request.dataset, str) else ready.dataset.name,
         "threat": str(ready.threat),
         "protocol": request.protocol if isinstance(request.protocol, str) else ready.protocol.name,
@@ -165,6 +170,8 @@ def command_of(ready: Prepared) -> str:
     }
     if request.order != "nested":
         options["order"] = request.order
+    if request.only_classes:
+        options["classes"] = ",".join(map(str, request.only_classes))
     if request.precision != "float32":
         options["precision"] = request.precision
     if request.weights is not None:
@@ -177,10 +184,13 @@ def command_of(ready: Prepared) -> str:
     return shlex.join(words)
 
 
-def _typed_model(ready: Prepared) -> str:
+def _typed_model(ready: Prepared) -> dict[str, str]:
+    """The classifier as the command takes it; nothing where the expression names it."""
     model = ready.request.model
+    if isinstance(ready.request.defense, str) and is_expression(ready.request.defense):
+        return {}
     is_file = isinstance(model, str) and model.startswith("file:")
-    return pinned_model(str(model)) if is_file else ready.classifier.name
+    return {"model": pinned_model(str(model)) if is_file else ready.classifier.name}
 
 
 def environment(device: torch.device) -> dict[str, str]:
@@ -199,6 +209,12 @@ def environment(device: torch.device) -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def say_notices(ready: Prepared) -> None:
+    """Tells the user what purifiers were trained for, where that is something else."""
+    for line in ready.notices:
+        log.warning("%s", line)
 
 
 def crew_of(ready: Prepared) -> Crew:
@@ -227,6 +243,8 @@ def subjects_of(ready: Prepared) -> Subjects:
         seed=ready.request.seed,
         order=ready.request.order,
         preparation=ready.dataset.preparation,
+        only_classes=tuple(sorted(set(ready.request.only_classes))),
+        composition=ready.composition,
     )
 
 
@@ -242,4 +260,5 @@ def _subject(ready: Prepared) -> Subject:
         split="test",
         indices=ready.order,
         labels=tuple(labels),
+        training=tuple(stage.provenance for stage in ready.stages),
     )

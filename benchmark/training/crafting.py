@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmark.classifiers.ensemble import MeanOf
 from benchmark.damage import DAMAGED
 from benchmark.dataset import Dataset, images_of, labels_of, pixels_sha256
 from benchmark.errors import BenchError
@@ -29,19 +30,7 @@ CHUNK = 512
 _PROBED = 256
 """Images whose pixels enter the key."""
 
-Report = Callable[[int, int, dict[str, float]], None]
-
-
-class MeanOf(nn.Module):
-    """The mean of several networks' logits, as an attack on an ensemble sees it."""
-
-    def __init__(self, members: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Mean logits `(b, k)` of images `(b, c, h, w)`."""
-        return torch.stack([member(x) for member in self.members]).mean(0)
+Report = Callable[[int, int, None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +86,7 @@ def craft(
         setting: With the defended classifier and the companions.
         dataset: Where images and labels come from.
         seed: Of every draw.
-        progress: `(files done, files in all, {})`, called after every file.
+        progress: `(files done, files in all, None)`, called after every file that is made.
 
     Raises:
         BenchError: A crafting names a classifier or an attack that there is not, or a file cannot be written.
@@ -114,7 +103,7 @@ def craft(
     for done, (maker, i) in enumerate(tasks):
         maker.make(i)
         if progress is not None:
-            progress(done + 1, len(tasks), {})
+            progress(done + 1, len(tasks), None)
     return StaticSet({maker.crafting.name: maker.folder for maker in makers}, place)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,21 @@ from benchmark.containment import contained
 from benchmark.dataset import Dataset
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
+from benchmark.expression import stages_of
 from benchmark.loading import data_folder, load_classifier, load_task, make_source
 from benchmark.numerics import choose_device, fix_numerics
 from benchmark.recipe import Recipe
 from benchmark.registry import Registry
-from benchmark.running.request import Request, make_defenses
+from benchmark.running.request import Request, expression_of, make_defenses
 from benchmark.setting import Setting
-from benchmark.training.loop import train
-from benchmark.training.record import TrainingOptions
+from benchmark.trained import LENGTH, Behind, TrainedFor
+from benchmark.training.loop import Report, train
+from benchmark.training.record import TrainingOptions, plain_arguments
 from benchmark.weights import default_weights_path
 
 RECIPES: Registry[Recipe] = Registry(
     "recipe", base="benchmark.recipe:Recipe", group="purifybench.recipes"
 )
-
-Report = Callable[[int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,7 @@ class Fit:
     Args:
         request: The defense (one, by name), its arguments, classifier, dataset, threat, seed and device.
         recipe_args: Arguments of its recipe, which come before those of the defense.
+        companions: Further classifiers that it is trained for, by name; the recipe's argument `companions`.
         out: The weights file; None for the folder where `bench run` looks.
         is_half: Whether the weights are stored as float16.
         command: The command line, for the training record.
@@ -47,6 +48,7 @@ class Fit:
 
     request: Request
     recipe_args: Mapping[str, Any] = field(default_factory=dict)
+    companions: tuple[str, ...] = ()
     out: Path | None = None
     is_half: bool = False
     command: str = ""
@@ -61,10 +63,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
     """
     request = fit.request
     fix_numerics(fit.threads)
-    defenses = make_defenses(request)
-    if len(defenses) != 1:
-        raise BenchError(f"defense {request.defense!r} is a chain: train its stages one by one")
-    defense = defenses[0]
+    defense = _one_defense(request)
     if defense.recipe is None:
         raise BenchError(f"defense {defense.name!r} has nothing to be trained")
     dataset, setting = _setting(request)
@@ -74,10 +73,26 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
     classifier = load_classifier(
         model, dataset=dataset, folder=data_folder(request.data), device=setting.device
     )
-    recipe = _recipe(defense, fit.recipe_args)
+    recipe = _recipe(defense, fit)
     companions = _companions(recipe, classifier, dataset, request, setting)
+    classifiers = [classifier, *(companions[name] for name in fit.companions if name in companions)]
+    if len({each.name for each in classifiers}) <= len(fit.companions):
+        raise BenchError("a classifier is named twice with --model; name each once")
+    label = defense.label(dataset.shape)
     out = fit.out or default_weights_path(
-        label=defense.label(dataset.shape), classifier=classifier.name, dataset=dataset.name
+        label=label,
+        classifier="&".join(each.name for each in classifiers),
+        dataset=dataset.name,
+    )
+    said = TrainedFor(
+        defense=label,
+        classifiers=tuple(Behind(name=each.name, sha256=each.sha256) for each in classifiers),
+        dataset=dataset.name,
+        shape=dataset.shape,
+        threat=str(setting.threat),
+        recipe=f"{type(recipe).__module__}:{type(recipe).__qualname__}",
+        arguments=plain_arguments(recipe),
+        seed=request.seed,
     )
     with contained(f"training {defense.name!r}"):
         return train(
@@ -85,7 +100,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
             replace(setting, classifier=classifier, companions=companions),
             dataset,
             out=out,
-            options=_options(fit),
+            options=replace(_options(fit), trained_for=said),
             progress=report,
         )
 
@@ -109,6 +124,8 @@ def fit_classifier(
             f"classifier {name!r} is for {source.dataset}, not for {dataset.name}; "
             f"add --dataset {source.dataset}"
         )
+    if fit.companions:
+        raise BenchError("a classifier is trained alone: leave out --model")
     out = fit.out or source.trained_file()
     if out is None:
         raise BenchError(
@@ -158,11 +175,43 @@ def _setting(request: Request) -> tuple[Dataset, Setting]:
     )
 
 
-def _recipe(defense: Defense, given: Mapping[str, Any]) -> Recipe:
-    """The recipe, with those of the defense's arguments that it takes too."""
+def _one_defense(request: Request) -> Defense:
+    """The defense to be trained.
+
+    Raises:
+        BenchError: It is a chain, an expression, or one that says what it was trained for.
+    """
+    expression = expression_of(request)
+    stages = stages_of(expression)
+    names = list(dict.fromkeys(stage.name for stage in stages))
+    if len(stages) != 1:
+        raise BenchError(
+            f"defense {request.defense!r} is put together of several: train its stages one by one, each with "
+            f"its own bench train --defense ({', '.join(names)})"
+        )
+    if str(expression) != names[0]:
+        raise BenchError(
+            f"defense {request.defense!r}: training takes a name alone, and the classifiers that it is trained "
+            f"for with --model; such as bench train --defense {names[0]} --model digits-cnn"
+        )
+    return make_defenses(request)[0]
+
+
+def _recipe(defense: Defense, fit: Fit) -> Recipe:
+    """The recipe, with those of the defense's arguments that it takes too (its length is its own)."""
     kind = RECIPES.get(defense.recipe or "")
+    known, given = parameters_of(kind), dict(fit.recipe_args)
+    if fit.companions and "companions" not in known:
+        raise BenchError(
+            f"defense {defense.name!r} is trained for one classifier at a time (its recipe takes no "
+            f"companions): give --model once"
+        )
+    if fit.companions and "companions" in given:
+        raise BenchError("give the further classifiers with --model or as companions, not both")
     refuse_arguments(given, kind, what=f"the recipe of {defense.name!r}")
-    known = parameters_of(kind)
-    shared = {name: value for name, value in defense.arguments().items() if name in known}
+    if fit.companions:
+        given["companions"] = list(fit.companions)
+    own = defense.arguments()
+    shared = {name: own[name] for name in own if name in known and name not in LENGTH}
     with contained(f"the recipe of {defense.name!r}: making it"):
         return kind(**{**shared, **given})

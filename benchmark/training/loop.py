@@ -39,12 +39,14 @@ from benchmark.training.record import (
     as_text,
     description_of,
     identity_of,
+    metadata_of,
     record_of,
 )
 from benchmark.weights import halved, save_safetensors
 
-Report = Callable[[int, int, dict[str, float]], None]
-"""`(steps done, steps in all, losses of the last step)`, called after every step."""
+Report = Callable[[int, int, dict[str, float] | None], None]
+"""`(steps done, steps in all, losses of the last step)`, called after every step; before them, while static
+sets are made, `(files done, files in all, None)`."""
 
 
 def train(
@@ -67,7 +69,7 @@ def train(
         dataset: Where images and labels come from.
         out: The safetensors file to write; the training record goes to the same name with `.json`.
         options: Seed and checkpoints.
-        progress: Called after every step.
+        progress: Called after every step, and every file of a static set.
 
     Returns:
         `out`.
@@ -96,7 +98,8 @@ def train(
         loop = _Loop(labels, used, held, length, out, identity, options, progress)
         _run(recipe, setting, dataset, so_far, loop)
         product = recipe.product()
-    save_safetensors(halved(product) if options.is_half else product, out)
+    stored = halved(product) if options.is_half else product
+    save_safetensors(stored, out, metadata_of(options))
     record = record_of(described, options, setting.device, so_far, out)
     if crafted is not None:
         record["static_sets"] = crafted.keys

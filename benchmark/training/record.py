@@ -10,6 +10,7 @@ import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from benchmark.errors import BenchError
 from benchmark.job import MIXED, source_sha256
 from benchmark.recipe import Length, Recipe
 from benchmark.setting import Setting
+from benchmark.trained import KEY, TrainedFor
 from benchmark.training.checkpoint import Progress
 from benchmark.weights import sha256_of
 
@@ -36,6 +38,7 @@ class TrainingOptions:
         command: The command line that began the run, for the record; empty from Python.
         precision: `float32`, or `mixed`: steps under autocast, matrix products and convolutions in bfloat16,
             weights and optimiser in float32.
+        trained_for: What the weights are to say of themselves (`benchmark.trained`); None for a classifier's.
         is_half: Whether the weights are stored as float16, half the bytes; whoever loads them casts them back.
     """
 
@@ -43,6 +46,7 @@ class TrainingOptions:
     checkpoint_seconds: float = 30.0
     command: str = ""
     precision: str = "float32"
+    trained_for: TrainedFor | None = None
     is_half: bool = False
 
     def __post_init__(self) -> None:
@@ -61,7 +65,7 @@ def description_of(
         "seed": options.seed,
         "precision": options.precision,
         "recipe": f"{type(recipe).__module__}:{type(recipe).__qualname__}",
-        "arguments": {name: _plain(value) for name, value in arguments_of(recipe).items()},
+        "arguments": plain_arguments(recipe),
         "steps": length.steps,
         "batch_size": length.batch_size,
         "attacks": list(recipe.attacks_for(setting)),
@@ -91,6 +95,13 @@ def identity_of(
     }
 
 
+def metadata_of(options: TrainingOptions) -> dict[str, str] | None:
+    """What stands in the weights file besides the weights."""
+    if options.trained_for is None:
+        return None
+    return {KEY: options.trained_for.model_dump_json()}
+
+
 def record_of(
     description: dict[str, object],
     options: TrainingOptions,
@@ -103,6 +114,7 @@ def record_of(
         "schema": RECORD_SCHEMA,
         "command": options.command,
         **description,
+        **_statement(options),
         "steps_done": progress.step,
         "losses": {
             name: [[int(step), float(f"{loss:.6g}")] for step, loss in points]
@@ -120,6 +132,11 @@ def record_of(
     }
 
 
+def _statement(options: TrainingOptions) -> dict[str, object]:
+    said = options.trained_for
+    return {} if said is None else {KEY: said.model_dump(mode="json")}
+
+
 def as_text(record: dict[str, object]) -> str:
     """A record as indented JSON, with each innermost list of numbers on a line of its own."""
     text = json.dumps(record, indent=2, allow_nan=False)
@@ -128,6 +145,11 @@ def as_text(record: dict[str, object]) -> str:
         lambda found: "".join(found[0].split()).replace(",", ", "),
         text + "\n",
     )
+
+
+def plain_arguments(recipe: Recipe) -> dict[str, Any]:
+    """A recipe's arguments as JSON holds them."""
+    return {name: _plain(value) for name, value in arguments_of(recipe).items()}
 
 
 def _plain(value: object) -> object:

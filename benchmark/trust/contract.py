@@ -17,12 +17,12 @@ def check_request(request: Request) -> list[CheckOutcome]:
     """Runs every check of a defense's contract on a few images.
 
     Raises:
-        BenchError: The request cannot be met, or names a chain.
+        BenchError: The request cannot be met, or names a chain or an ensemble.
     """
     fix_numerics()
     ready = prepare(request)
     if len(ready.defenses) != 1:
-        raise BenchError(f"{ready.label!r} is a chain: check its stages one by one")
+        raise BenchError(f"{ready.label!r} is put together of several: check its stages one by one")
     indices = torch.tensor(ready.order[:IMAGES])
     images = ready.dataset.images("test", indices).to(ready.device, dtype_of(request))
     return run_checks(ready.defenses[0], ready.settings[0], images, seed=request.seed)

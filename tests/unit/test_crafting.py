@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
+from benchmark.classifiers.ensemble import MeanOf
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
@@ -12,7 +13,7 @@ from benchmark.recipe import Crafting, Length, Recipe
 from benchmark.setting import Setting
 from benchmark.threat import Threat
 from benchmark.training import crafting as crafting_module
-from benchmark.training.crafting import MeanOf, craft
+from benchmark.training.crafting import craft
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
 
@@ -241,3 +242,18 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(tmp_path
 def test_another_precision_is_refused():
     with pytest.raises(BenchError, match=r"float32 or mixed; got 'half'"):
         TrainingOptions(precision="half")
+
+
+def test_static_sets_are_reported_before_the_steps_and_only_where_they_are_made(tmp_path):
+    for expected in ([(i, 5, True) for i in range(1, 6)], []):
+        seen = []
+        train(
+            Crafting1(craftings=[ONE]),
+            setting(),
+            Bars(folder=None),
+            out=tmp_path / "w.safetensors",
+            progress=lambda done, total, losses, seen=seen: seen.append(
+                (done, total, losses is None)
+            ),
+        )
+        assert seen == [*expected, (1, 3, False), (2, 3, False), (3, 3, False)]

@@ -1,0 +1,83 @@
+"""Marks on a leaderboard and the footnotes that explain them: flags, gaps, what was trained for what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmark.publishing.cells import native
+from benchmark.publishing.entry import Entry
+from benchmark.publishing.flags import EXPLANATIONS
+from benchmark.publishing.identity import Stage
+from benchmark.trained import Difference, TrainedFor, other_arguments
+
+NATIVE = (
+    "† AutoAttack on a stochastic victim: its images drawn again (its own verdict, by the last draw alone, in "
+    "brackets); it does not enter the worst case"
+)
+BOUND = "≤: attacks are missing (gaps), so that the truth is at most this; such a row has no rank"
+ELSEWHERE = "‡"
+"""Marks a defense that was trained for something else than what was evaluated."""
+
+
+def raised(entry: Entry) -> list[str]:
+    """The flags that are raised."""
+    return [flag.id for flag in entry.flags if flag.verdict == "raised"]
+
+
+def marks(board: Sequence[Entry]) -> dict[str, str]:
+    """A letter for each flag that is raised on a board."""
+    found = {name for entry in board for name in raised(entry)}
+    ordered = [name for name in EXPLANATIONS if name in found] + sorted(found - set(EXPLANATIONS))
+    return {name: chr(ord("a") + i) if i < 26 else f"z{i}" for i, name in enumerate(ordered)}
+
+
+def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
+    """One line for each mark on a board.
+
+    Args:
+        board: Its entries.
+        letters: Of its flags, as `marks` gives them.
+    """
+    notes = [
+        f"{mark}: {name}{': ' if name in EXPLANATIONS else ''}{EXPLANATIONS.get(name, '')}"
+        for name, mark in letters.items()
+    ]
+    if any(native(entry) for entry in board):
+        notes.append(NATIVE)
+    if any(entry.status == "gaps" for entry in board):
+        notes.append(BOUND)
+    return notes + [line for entry in board for line in _training_lines(entry)]
+
+
+def elsewhere(entry: Entry) -> str:
+    """A mark behind a defense whose weights were trained for something else than what was evaluated."""
+    trained = [stage.training for stage in entry.defense.stages if stage.training]
+    return ELSEWHERE if any(training.differs for training in trained) else ""
+
+
+def _training_lines(entry: Entry) -> list[str]:
+    """What the weights of an entry were trained for, where that is something else."""
+    lines = []
+    for stage in entry.defense.stages:
+        training = stage.training
+        if training is None or not training.differs:
+            continue
+        said = [_difference(name, stage, training.trained_for) for name in training.differs]
+        lines.append(
+            f"{ELSEWHERE} {entry.defense.label} on {entry.classifier.name}: {stage.label} was trained "
+            f"{', '.join(said)}"
+        )
+    return list(dict.fromkeys(lines))
+
+
+def _difference(name: Difference, stage: Stage, said: TrainedFor | None) -> str:
+    if said is None:
+        return "for another classifier, as its user says; its weights state nothing"
+    other = other_arguments(said, stage.arguments)
+    return {
+        "classifier": f"for {' and '.join(said.names)}",
+        "dataset": f"on {said.dataset}",
+        "arguments": f"with {' '.join(f'{key}={value}' for key, value in other.items())}",
+        "alone": "alone, with no purifier before it",
+        "behind": f"behind {said.behind}",
+    }[name]

@@ -1,0 +1,159 @@
+"""One purifier of a request, made ready: its weights found and held against their use, its label, its key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmark.configuration import parameters_of
+from benchmark.containment import contained
+from benchmark.defense import Defense
+from benchmark.errors import BenchError
+from benchmark.expression import Stage
+from benchmark.job import Plugin, plugin_of
+from benchmark.running.lacking import Lack, trained_names, weights_missing
+from benchmark.setting import Setting
+from benchmark.shelf import DATASETS
+from benchmark.trained import Provenance, Use, provenance_of
+from benchmark.weights import find_weights, sha256_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A purifier in its place.
+
+    Args:
+        typed: What the user called it.
+        defense: Prepared.
+        setting: What it was prepared with.
+        plugin: The same as a key sees it.
+        provenance: What its weights were trained for; None where it has none.
+    """
+
+    typed: Stage
+    defense: Defense
+    setting: Setting
+    plugin: Plugin
+    provenance: Provenance | None
+
+    def notices(self) -> list[str]:
+        """Lines for the user about weights that were trained for something else than what is evaluated."""
+        differs = self.provenance.differs if self.provenance else ()
+        said = {
+            "alone": "was trained alone and stands behind another purifier here",
+            "behind": "was trained behind other purifiers than here",
+            "dataset": "was trained on another dataset",
+            "arguments": "was trained with other arguments",
+        }
+        return [f"{self.plugin.label} {said[d]}; its entry says so" for d in differs if d in said]
+
+
+def prepare_stage(
+    typed: Stage,
+    defense: Defense,
+    setting: Setting,
+    *,
+    before: Sequence[Staged] = (),
+    explicit: Path | str | None = None,
+) -> Staged:
+    """Finds a purifier's weights, prepares it, and says what a key and an entry need to know of it.
+
+    Args:
+        typed: What the user called it.
+        defense: Not yet prepared.
+        setting: With the classifier behind it.
+        before: The purifiers that stand before it.
+        explicit: The weights that the user named.
+
+    Raises:
+        WeightsMissing: It needs weights that nobody has.
+        BenchError: They were trained for something else than the user says, or it cannot be prepared.
+    """
+    trained = trained_names(typed, setting.dataset)
+    if trained and not defense.needs_weights:
+        raise BenchError(
+            f"defense {str(typed)!r}: {defense.name!r} has no weights, and so was trained for no classifier; "
+            f"write {typed.name!r}"
+        )
+    setting = _with_weights(typed, defense, setting, trained, explicit)
+    provenance = None
+    if setting.weights is not None:
+        use = _use(typed, defense, setting, trained, before)
+        provenance = provenance_of(setting.weights, use)
+    with contained(f"defense {defense.name!r}: preparing it"):
+        defense.prepare(setting)
+    label = _label(defense, setting, trained, provenance)
+    sha256 = sha256_of(setting.weights) if setting.weights else ""
+    return Staged(
+        typed=typed,
+        defense=defense,
+        setting=setting,
+        plugin=plugin_of(defense, label=label, weights=sha256),
+        provenance=provenance,
+    )
+
+
+def _with_weights(
+    typed: Stage,
+    defense: Defense,
+    setting: Setting,
+    trained: tuple[str, ...],
+    explicit: Path | str | None,
+) -> Setting:
+    """The setting with the weights that were found for a defense."""
+    if explicit is not None and not defense.needs_weights:
+        raise BenchError(
+            f"--weights goes with one defense that is trained; {defense.name!r} has no weights: leave it out"
+        )
+    if not defense.needs_weights:
+        return setting
+    models = trained or (setting.defended().name,)
+    weights = find_weights(
+        type(defense),
+        label=defense.label(setting.shape),
+        classifier="&".join(models),
+        dataset=setting.dataset,
+        explicit=explicit,
+    )
+    if weights is None:
+        raise weights_missing([Lack(typed.name, models, setting.dataset)])
+    return replace(setting, weights=weights)
+
+
+def _use(
+    typed: Stage,
+    defense: Defense,
+    setting: Setting,
+    trained: tuple[str, ...],
+    before: Sequence[Staged],
+) -> Use:
+    classifier = setting.defended()
+    return Use(
+        name=typed.name,
+        label=defense.label(setting.shape),
+        classifier=(classifier.name, classifier.sha256),
+        trained=trained,
+        dataset=setting.dataset,
+        is_known=setting.dataset in DATASETS.names(),
+        shape=setting.shape,
+        arguments=defense.arguments(),
+        behind="+".join(one.plugin.label for one in before if one.typed.name != "none"),
+    )
+
+
+def _label(
+    defense: Defense, setting: Setting, trained: tuple[str, ...], provenance: Provenance | None
+) -> str:
+    """The published name, such as `atop[digits](transform=rt3)@digits-cnn`.
+
+    In brackets stand the arguments that are not the defaults, behind the @ the classifiers that it was trained
+    for where they are not the one behind it.
+    """
+    defaults = parameters_of(type(defense))
+    changed = [f"{k}={v}" for k, v in defense.arguments().items() if v != defaults[k]]
+    label = defense.label(setting.shape) + (f"({', '.join(changed)})" if changed else "")
+    is_same = trained in ((), (setting.defended().name,))
+    if is_same and not (provenance and "classifier" in provenance.differs):
+        return label
+    return f"{label}@{'&'.join(trained)}"
