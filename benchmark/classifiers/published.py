@@ -42,12 +42,18 @@ class _Published(ClassifierSource):
         if found is None and own is not None and own.is_file():
             found = own
         if found is None:
-            out = "" if own is not None else f" --out {self.name}.safetensors"
-            raise BenchError(
-                f"classifier {self.name!r} has no weights here; train it with: bench train --classifier "
-                f"{self.name} --dataset {self.dataset}{out}"
-            )
+            raise BenchError(f"classifier {self.name!r} {self._lacking()}")
         return found
+
+    def _lacking(self) -> str:
+        train = f"bench train --classifier {self.name} --dataset {self.dataset}"
+        if not self.ships:
+            return f"has no weights here; train it with: {train}"
+        file = f"{self.name}.safetensors"
+        return (
+            f"lacks the weights that ship with it; install again, or train it ({train} --out {file}) and "
+            f"name it as file:{file}@{self.name}"
+        )
 
     def recipe(self, *, is_adversarial: bool) -> Recipe:
         """Cross-entropy by Adam at 1e-3 on batches of 128, without augmentation, as AdvAE trains them.
