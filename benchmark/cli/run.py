@@ -125,7 +125,9 @@ def _provide(requests: Sequence[Request], *, train_first: bool) -> None:
     from benchmark.cli.train import train_lacks
     from benchmark.running.lacking import lacks_of, refuse_lacks
 
-    lacks = {lack.command: (request, lack) for request in requests for lack in lacks_of(request)}
+    with RunProgress("weights"):
+        found = [(request, lack) for request in requests for lack in lacks_of(request)]
+    lacks = {lack.command: (request, lack) for request, lack in found}
     if not train_first:
         refuse_lacks(lack for _, lack in lacks.values())
     for request, lack in lacks.values():
