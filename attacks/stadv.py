@@ -147,7 +147,7 @@ def warped(x: Tensor, flow: Tensor) -> Tensor:
 def roughness(flow: Tensor) -> Tensor:
     """How much neighbours' flows `(b, 2, h, w)` differ, in pixels, over ordered pairs, `(b,)` (Eq. 4)."""
     h, w = flow.shape[2:]
-    pixels = flow * flow.new_tensor([w / 2, h / 2]).view(1, 2, 1, 1)
+    pixels = torch.stack((flow[:, 0] * (w / 2), flow[:, 1] * (h / 2)), dim=1)
     across = (pixels[..., 1:] - pixels[..., :-1]).square().sum(1).flatten(1)
     down = (pixels[..., 1:, :] - pixels[..., :-1, :]).square().sum(1).flatten(1)
     return 2 * (torch.cat((across, down), dim=1) + _TINY**2).sqrt().sum(1)
