@@ -243,5 +243,5 @@ class _Reader:
         text = self.text if len(self.text) <= 80 else f"{self.text[:79]}…"
         return BenchError(
             f"{self.kind} {text!r}: expected {expected} at character {self.at + 1}, but {came}; such as "
-            f"{'mean(a, b)' if self.kind == 'classifier' else 'atop+jpeg or mean(atop>a, jpeg>b)'}"
+            f"{'mean(a, b)' if self.kind == 'classifier' else 'the chain atop+jpeg, or mean(atop>a, jpeg>b)'}"
         )

@@ -16,6 +16,7 @@ from benchmark.cli.options import (
     requests_of,
 )
 from benchmark.cli.progress import RunProgress
+from benchmark.cli.weights import refuse_missing
 
 if TYPE_CHECKING:
     from benchmark.running.expense import Expense, RowExpense
@@ -43,7 +44,9 @@ def estimate_command(**options: Any) -> int:
     already, and, after timing a few batches of the real victim, seconds an image and hours. It attacks
     nothing.
     """
-    expenses = [_estimate(request) for request in requests_of(options)]
+    requests = requests_of(options)
+    refuse_missing(requests)
+    expenses = [_estimate(request) for request in requests]
     if options["as_json"]:
         click.echo(json.dumps([expense.to_json() for expense in expenses], indent=2))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +18,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.slices import show_slices, slice_option
+from benchmark.cli.weights import see_to_weights
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def run_command(**options: Any) -> int:
     requests = requests_of(options)
     for folder in (options["leaderboards"], options["runs"]):
         refuse_unwritable(folder)
-    _provide(requests, train_first=options["train_first"])
+    see_to_weights(requests, train_first=options["train_first"])
     entries = []
     failures: list[str] = []
     for request in requests:
@@ -105,7 +106,7 @@ def _run_slice(options: dict[str, Any]) -> int:
         raise BenchError("--json prints entries, and a slice makes none; leave one of the two out")
     requests = requests_of(options)
     refuse_unwritable(options["runs"])
-    _provide(requests, train_first=options["train_first"])
+    see_to_weights(requests, train_first=options["train_first"])
     done = []
     failures: list[str] = []
     for request in requests:
@@ -118,20 +119,6 @@ def _run_slice(options: dict[str, Any]) -> int:
     for failure in failures:
         click.echo(f"bench: a gap: {failure}", err=True)
     return 1 if failures else 0
-
-
-def _provide(requests: Sequence[Request], *, train_first: bool) -> None:
-    """Sees to all weights before anything runs: what is missing is trained, or refused in one line."""
-    from benchmark.cli.train import train_lacks
-    from benchmark.running.lacking import lacks_of, refuse_lacks
-
-    with RunProgress("weights"):
-        found = [(request, lack) for request in requests for lack in lacks_of(request)]
-    lacks = {lack.command: (request, lack) for request, lack in found}
-    if not train_first:
-        refuse_lacks(lack for _, lack in lacks.values())
-    for request, lack in lacks.values():
-        train_lacks(request, [lack])
 
 
 def _evaluate(run: Callable[[Request, Listener], Done], request: Request) -> tuple[Done, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,21 +78,9 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
     classifiers = [classifier, *(companions[name] for name in fit.companions if name in companions)]
     if len({each.name for each in classifiers}) <= len(fit.companions):
         raise BenchError("a classifier is named twice with --model; name each once")
-    label = defense.label(dataset.shape)
+    said = _statement(defense, recipe, classifiers, setting, request.seed)
     out = fit.out or default_weights_path(
-        label=label,
-        classifier="&".join(each.name for each in classifiers),
-        dataset=dataset.name,
-    )
-    said = TrainedFor(
-        defense=label,
-        classifiers=tuple(Behind(name=each.name, sha256=each.sha256) for each in classifiers),
-        dataset=dataset.name,
-        shape=dataset.shape,
-        threat=str(setting.threat),
-        recipe=f"{type(recipe).__module__}:{type(recipe).__qualname__}",
-        arguments=plain_arguments(recipe),
-        seed=request.seed,
+        label=said.defense, classifier="&".join(said.names), dataset=dataset.name
     )
     with contained(f"training {defense.name!r}"):
         return train(
@@ -103,6 +91,26 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
             options=replace(_options(fit), trained_for=said),
             progress=report,
         )
+
+
+def _statement(
+    defense: Defense,
+    recipe: Recipe,
+    classifiers: Sequence[Classifier],
+    setting: Setting,
+    seed: int,
+) -> TrainedFor:
+    """What the weights are to say of themselves."""
+    return TrainedFor(
+        defense=defense.label(setting.shape),
+        classifiers=tuple(Behind(name=each.name, sha256=each.sha256) for each in classifiers),
+        dataset=setting.dataset,
+        shape=setting.shape,
+        threat=str(setting.threat),
+        recipe=f"{type(recipe).__module__}:{type(recipe).__qualname__}",
+        arguments=plain_arguments(recipe),
+        seed=seed,
+    )
 
 
 def fit_classifier(

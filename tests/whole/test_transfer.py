@@ -188,6 +188,9 @@ def test_all_that_is_missing_is_named_before_anything_runs(bench, tmp_path):
     assert error.count("bench train --defense") == 3
     for model in ("digits-cnn", "digits-mlp", "digits-conv"):
         assert f"--model {model} --dataset digits" in error
+    status, _, error = bench("estimate", *many, *models, "--protocol", "tiny.yaml")
+    assert status == 2
+    assert error.count("bench train --defense") == 3
     assert not (tmp_path / "leaderboards").exists() or not any(tmp_path.rglob("*.json"))
 
 
