@@ -49,7 +49,7 @@ _add("mnist-mlp", "mnist", f"{_SMALL}:MnistMLP", "a perceptron; a surrogate")
 _PUBLISHED = "benchmark.classifiers.published"
 _add("mnist-x", "mnist", f"{_PUBLISHED}:MnistX", "AdvAE's network X: 4 convolutions")
 _add("mnist-a", "mnist", f"{_PUBLISHED}:MnistA", "Defense-GAN's network A: 2 convolutions")
-_add("mnist-b", "mnist", f"{_PUBLISHED}:MnistB", "Defense-GAN's network B; to be trained first")
+_add("mnist-b", "mnist", f"{_PUBLISHED}:MnistB", "Defense-GAN's network B: 3 convolutions")
 _add("mnist-c", "mnist", f"{_PUBLISHED}:MnistC", "Defense-GAN's network C; to be trained first")
 _add("mnist-d", "mnist", f"{_PUBLISHED}:MnistD", "Defense-GAN's network D: a perceptron")
 _add("fashion-cnn", "fashion_mnist", f"{_SMALL}:FashionCNN", "6 convolutions; the default")

@@ -108,7 +108,6 @@ class MnistB(_Published):
     """Defense-GAN's network B (Samangouei et al., ICLR 2018, appendix); the first convolution is padded."""
 
     name, steps = "mnist-b", 2340
-    ships = False
 
     def network(self) -> nn.Module:
         """Dropout on the image, then 8x8, 6x6 and 5x5 convolutions down to one pixel."""
