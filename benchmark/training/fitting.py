@@ -221,5 +221,11 @@ def _recipe(defense: Defense, fit: Fit) -> Recipe:
         given["companions"] = list(fit.companions)
     own = defense.arguments()
     shared = {name: own[name] for name in own if name in known and name not in LENGTH}
+    for name in given.keys() & shared.keys():
+        if given[name] != shared[name]:
+            raise BenchError(
+                f"{name!r} is the defense's own argument, by which its weights are told apart: give it as "
+                f"--defense-arg {name}={given[name]}, in training and in bench run"
+            )
     with contained(f"the recipe of {defense.name!r}: making it"):
         return kind(**{**shared, **given})

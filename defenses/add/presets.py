@@ -67,7 +67,7 @@ PRESETS: tuple[Preset, ...] = (
         critic=(32, 64),
         hidden=64,
         domain=(64, 32),
-        steps=300,
+        steps=1500,
         batch_size=64,
         learning_rate=1e-3,
     ),
