@@ -13,6 +13,7 @@ from benchmark.protocol import Column
 from benchmark.running.request import Request
 from benchmark.running.run import run
 from benchmark.setting import Setting
+from benchmark.shelf import DEFENSES
 from benchmark.threat import Norm, Threat
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
@@ -26,6 +27,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have a deterministic implementation"),
 ]
 
+SYSTEMS = ("aid", "atop", "hgd", "advae", "add")
+
 
 def outcomes(entry, *, but=()):
     """Everything about images in an entry, but for some columns."""
@@ -33,7 +36,7 @@ def outcomes(entry, *, but=()):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("defense", ["none", "gaussian", "jpeg", "atop"])
+@pytest.mark.parametrize("defense", ["none", "gaussian", "jpeg", *SYSTEMS])
 def test_a_quick_run_on_digits_agrees_with_the_cpu_to_the_image(tmp_path, defense):
     def evaluate(device):
         asked = Request(
@@ -110,7 +113,7 @@ def test_autoattacks_own_process_computes_on_the_gpu_and_leaves_its_generator_al
     assert bool((logits.argmax(1) != y).any())
 
 
-@pytest.mark.parametrize("defense", ["none", "gaussian", "jpeg", "atop"])
+@pytest.mark.parametrize("defense", DEFENSES.names())
 def test_every_defense_keeps_its_contract_on_a_gpu(defense):
     outcomes = check_request(Request(defense=defense, dataset="digits", device=DEVICE))
     assert [outcome for outcome in outcomes if not outcome.passed] == []

@@ -16,8 +16,9 @@ from benchmark.randomness import Draws
 from benchmark.running.request import Request
 from benchmark.running.run import run
 from benchmark.setting import Setting
-from benchmark.shelf import ATTACKS
+from benchmark.shelf import ATTACKS, DEFENSES
 from benchmark.threat import Norm, Threat
+from benchmark.training.fitting import Fit, fit_defense
 from benchmark.training.loop import train
 from benchmark.trust.contract import check_request
 from benchmark.verdict import judge
@@ -120,7 +121,7 @@ def test_draws_are_made_where_their_indices_are():
     assert {generator.device.type for generator in draws.generators()} == {"cpu"}
 
 
-@pytest.mark.parametrize("defense", ["none", "gaussian", "jpeg", "atop", "aid"])
+@pytest.mark.parametrize("defense", DEFENSES.names())
 def test_no_defense_of_ours_makes_a_device_mistake(monkeypatch, defense):
     with pretended_gpu(monkeypatch):
         outcomes = check_request(Request(defense=defense, dataset="digits", device="cuda"))
@@ -140,6 +141,28 @@ def test_training_makes_no_device_mistake(tmp_path, monkeypatch):
     with pretended_gpu(monkeypatch):
         train(recipe, setting, dataset, out=tmp_path / "w.safetensors")
         assert all(isinstance(p, OnGpu) for p in recipe.network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("defense", "arguments"),
+    [
+        ("aid", {"steps": 2, "batch_size": 8}),
+        ("atop", {"steps": 2, "pretraining": 1, "batch_size": 8}),
+        ("atop-mae", {"steps": 2, "pretraining": 1, "batch_size": 8}),
+        ("trust-no-pixel", {"steps": 2, "batch_size": 8}),
+        ("hgd", {"steps": 2, "batch_size": 8, "images": 16, "companions": ["digits-mlp"]}),
+        (
+            "advae",
+            {"epochs": 1, "batch_size": 64, "attack": "pgd(steps=1)", "validation_share": 0.9},
+        ),
+        ("add", {"steps": 2, "batch_size": 8, "images": 16}),
+    ],
+)
+def test_training_a_defense_makes_no_device_mistake(tmp_path, monkeypatch, defense, arguments):
+    asked = Request(defense=defense, dataset="digits", device="cuda")
+    with pretended_gpu(monkeypatch):
+        fit_defense(Fit(request=asked, recipe_args=arguments, out=tmp_path / "w.safetensors"))
+    assert (tmp_path / "w.safetensors").is_file()
 
 
 def test_autoattack_meets_no_tensor_of_the_cpu(gpu, monkeypatch):

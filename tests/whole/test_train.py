@@ -97,6 +97,21 @@ def test_recipe_arguments_are_taken_and_checked(plugin, tmp_path, capfd):
     assert main(["run", "--defense", plugin, "--weights", "w.safetensors", "--samples", "1"]) == 0
 
 
+def test_an_argument_that_names_the_weights_is_refused_as_one_of_the_recipe_alone(tmp_path, capfd):
+    words = [
+        "train",
+        "--defense",
+        "hgd",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "w.safetensors"),
+    ]
+    assert main([*words, "--recipe-arg", "loss=fgd"]) == 2
+    assert "give it as --defense-arg loss=fgd" in capfd.readouterr().err
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
 def test_a_classifier_is_trained_to_a_file_and_used_from_there(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "--classifier", "digits-mlp"]) == 2
