@@ -13,6 +13,7 @@ from benchmark.publishing.publish import entry_path, publish_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARDS = ROOT / "leaderboards"
+SYSTEMS = ("aid", "atop", "hgd", "advae", "add")
 ENTRIES = sorted(BOARDS.glob("*/*/*.json"))
 
 
@@ -33,6 +34,22 @@ def test_a_committed_page_is_what_its_entries_make(folder, tmp_path):
 def test_the_committed_schema_is_the_current_one(tmp_path):
     assert json_schema()["title"]
     assert write_schema(tmp_path).read_bytes() == (BOARDS / "schema.json").read_bytes()
+
+
+def standard(*labels):
+    folder = BOARDS / "digits/linf-0.15"
+    return [read_entry(folder / f"{label}--digits-cnn--standard--n24.json") for label in labels]
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_the_page_of_a_system_quotes_its_committed_entry(name):
+    page = (ROOT / "docs" / f"{name}.md").read_text()
+    assert to_text(standard(f"{name}[digits]", "none")).strip() in page
+
+
+def test_the_page_of_all_systems_quotes_the_committed_entries():
+    entries = standard("none", *(f"{name}[digits]" for name in SYSTEMS))
+    assert to_text(entries).strip() in (ROOT / "docs/systems.md").read_text()
 
 
 @pytest.mark.parametrize(
