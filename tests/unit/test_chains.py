@@ -1,59 +1,37 @@
 """Chains of the published systems: straight-through by stage, each auxiliary loss at its own input."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 import torch
 
-from benchmark.loading import load_classifier, load_dataset
 from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
 from benchmark.shelf import DEFENSES
-from benchmark.threat import Threat
 from benchmark.victim import GradientMode
-from benchmark.weights import find_weights
+from tests.shipped import images, plain_setting, setting
 
 BPDA, EXACT = GradientMode.BPDA, GradientMode.EXACT
 CHAINS = [("atop", "aid"), ("hgd", "aid"), ("advae", "hgd"), ("add", "atop")]
 
 
-@pytest.fixture(scope="module")
-def task():
-    dataset = load_dataset("digits", folder=Path())
-    classifier = load_classifier("digits-cnn", dataset=dataset, folder=Path())
-    setting = Setting(
-        dataset="digits",
-        shape=dataset.shape,
-        classes=10,
-        threat=Threat.parse("linf:0.15"),
-        device=torch.device("cpu"),
-        classifier=classifier,
-    )
-    indices = dataset.order()[:3]
-    return setting, dataset.images("test", indices), Draws.of(0, indices, "test")
+@pytest.fixture
+def shown():
+    few = torch.arange(3)
+    x, _, draws = images()
+    return x[few], draws.take(few)
 
 
-def victim(setting, names):
+def victim(names):
     stages = []
     for name in names:
         stage = DEFENSES.get(name)()
-        found = find_weights(
-            DEFENSES.get(name),
-            label=stage.label(setting.shape),
-            classifier="digits-cnn",
-            dataset="digits",
-        )
-        stage.prepare(replace(setting, weights=found))
+        stage.prepare(setting(name))
         stages.append(stage)
-    return Purified(stages, setting.defended())
+    return Purified(stages, plain_setting().defended())
 
 
 @pytest.mark.parametrize("names", CHAINS, ids="+".join)
-def test_each_stage_is_given_what_the_one_before_put_out(task, names):
-    setting, x, draws = task
-    chain = victim(setting, names)
+def test_each_stage_is_given_what_the_one_before_put_out(shown, names):
+    x, draws = shown
+    chain = victim(names)
     first, second = chain.defenses
     with torch.no_grad():
         x1 = first(x, draws=draws.at("stage", 0))
@@ -63,9 +41,9 @@ def test_each_stage_is_given_what_the_one_before_put_out(task, names):
 
 
 @pytest.mark.parametrize("names", CHAINS, ids="+".join)
-def test_the_backward_pass_of_bpda_takes_each_surrogate_at_what_its_stage_was_given(task, names):
-    setting, x, draws = task
-    chain = victim(setting, names)
+def test_the_backward_pass_of_bpda_takes_each_surrogate_at_what_its_stage_was_given(shown, names):
+    x, draws = shown
+    chain = victim(names)
     first, second = chain.defenses
     cotangent = draws.at("cotangent").normal(tuple(x.shape[1:]))
     leaf = x.clone().requires_grad_()
@@ -84,9 +62,9 @@ def test_the_backward_pass_of_bpda_takes_each_surrogate_at_what_its_stage_was_gi
 
 
 @pytest.mark.parametrize("names", CHAINS, ids="+".join)
-def test_the_auxiliary_loss_is_the_sum_over_the_stages_each_at_its_own_input(task, names):
-    setting, x, draws = task
-    chain = victim(setting, names)
+def test_the_auxiliary_loss_is_the_sum_over_the_stages_each_at_its_own_input(shown, names):
+    x, draws = shown
+    chain = victim(names)
     first, second = chain.defenses
     with torch.no_grad():
         x1 = first(x, draws=draws.at("stage", 0))

@@ -38,7 +38,7 @@ def test_the_committed_schema_is_the_current_one(tmp_path):
 
 def standard(*labels):
     folder = BOARDS / "digits/linf-0.15"
-    return [read_entry(folder / f"{label}--digits-cnn--standard--n24.json") for label in labels]
+    return [read_entry(folder / f"{label}--digits-cnn--n40.json") for label in labels]
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
