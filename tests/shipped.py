@@ -79,7 +79,7 @@ def victim(name: str, **arguments: object) -> Purified:
 
 @cache
 def oblivious(attack: str = "pgd", threat: str = "linf:0.15") -> Tensor:
-    """What PGD-100, for the highest margin, or another attack makes of all test images on the bare classifier."""
+    """What PGD-100 for the highest margin, or another attack, makes of all test images on the classifier."""
     x, y, draws = images()
     made = ATTACKS.get(attack)(**(PGD if attack == "pgd" else {"bound": 0.1}))
     target = Target(victim("none"), classes=10)
