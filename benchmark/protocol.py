@@ -62,7 +62,8 @@ class AttackRow(_Model):
     arguments: dict[str, Any] = {}
     gradients: list[Literal["exact", "bpda", "best"]] = []
     """One job for each; `exact` is left out where the defense has no gradient, `best` is exact where there is
-    one everywhere, of one stage at least, and else bpda. Empty: the attack uses none."""
+    one, bpda where there is none, and both where a stage's is one almost everywhere. Empty: the attack uses
+    none."""
     eot: Annotated[int, Field(ge=1)] = 1
     """Draws a gradient is averaged over; 1 on a deterministic victim whatever stands here."""
     victims: Literal["all", "stochastic", "deterministic"] = "all"

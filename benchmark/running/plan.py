@@ -125,10 +125,11 @@ class _Planner:
         if row.sources and not needs:
             self.skipped[row.id] = f"no surrogate classifiers are known for {self.subjects.dataset}"
             return
-        for mode in self._modes(row):
+        modes = self._modes(row)
+        for mode in modes:
             job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
             yield Row(
-                id=f"{row.id}:{mode}" if len(row.gradients) > 1 else row.id,
+                id=f"{row.id}:{mode}" if max(len(modes), len(row.gradients)) > 1 else row.id,
                 job=job,
                 column=row.column,
                 knowledge=row.knowledge,
@@ -136,13 +137,18 @@ class _Planner:
             )
 
     def _modes(self, row: AttackRow) -> list[str]:
-        has_gradient = weakest_gradient(self.subjects.defenses) is not Derivative.NONE
-        kinds = {defense.gradient for defense in self.subjects.defenses}
-        hides_something = bool(kinds) and Derivative.EXACT not in kinds
-        best = "exact" if has_gradient and not hides_something else "bpda"
-        asked = [best if mode == "best" else mode for mode in row.gradients] or [best]
-        kept = [mode for mode in asked if mode != "exact" or has_gradient]
-        return list(dict.fromkeys(kept or [best]))
+        """Those asked for; `best` is both where each may hide what the other sees: no declaration picks one."""
+        weakest = weakest_gradient(self.subjects.defenses)
+        best = {
+            Derivative.EXACT: ["exact"],
+            Derivative.ALMOST_EVERYWHERE: ["exact", "bpda"],
+            Derivative.NONE: ["bpda"],
+        }[weakest]
+        if not row.gradients:
+            return best[:1]  # the attack uses none
+        asked = [mode for wish in row.gradients for mode in (best if wish == "best" else [wish])]
+        kept = [mode for mode in asked if mode != "exact" or weakest is not Derivative.NONE]
+        return list(dict.fromkeys(kept or best))
 
     def _attack(self, row: SourceRow | AttackRow) -> Attack:
         kind = ATTACKS.get(row.attack)
