@@ -202,7 +202,8 @@ def defense_options(function: F) -> F:
                 "defense_args",
                 multiple=True,
                 metavar="KEY=VALUE",
-                help="An argument of the defense; in a chain or an expression NAME.KEY=VALUE.",
+                help="An argument of the defense; with several defenses, in a chain or in an expression "
+                "NAME.KEY=VALUE.",
             ),
         )
     ):
@@ -214,17 +215,13 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     """One request for each classifier and defense of a command line.
 
     Raises:
-        BenchError: Arguments or weights of one defense are given for several.
+        BenchError: An argument belongs to none of several defenses, or weights of one are given for several.
     """
-    from benchmark.running.request import Request, parse_arguments
+    from benchmark.running.request import Request, arguments_by_defense, parse_arguments
     from benchmark.running.slices import Slice
 
     defenses = options["defenses"] or ("none", "atop")
-    arguments = parse_arguments(options["defense_args"])
-    if arguments and len(defenses) > 1:
-        raise BenchError(
-            "--defense-arg goes with exactly one --defense; run the command once for each"
-        )
+    given = arguments_by_defense(defenses, parse_arguments(options["defense_args"]))
     if options["weights"] and len(defenses) > 1:
         raise BenchError("--weights goes with exactly one --defense; run the command once for each")
     shared = ("dataset", "data", "threat", "protocol", "samples", "seed", "device", "batch_size")
@@ -234,7 +231,7 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     return [
         Request(
             defense=defense,
-            defense_args=arguments,
+            defense_args=given[defense],
             model=model,
             slice=None if part is None else Slice.parse(part),
             **{name: options[name] for name in (*shared, *more)},

@@ -157,6 +157,34 @@ def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
+def arguments_by_defense(
+    defenses: Sequence[str], arguments: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The arguments of each of several defenses: of one alone all, else those under the name of a stage of it.
+
+    `hgd.loss` is for every defense that has a stage called `hgd`. They are returned as `Request` takes them:
+    without the name where the defense is a single purifier.
+
+    Raises:
+        BenchError: One belongs to no defense, or a defense cannot be read.
+    """
+    if len(defenses) == 1:
+        return {defenses[0]: dict(arguments)}
+    stages = {defense: stages_of(parse_defense(defense)) for defense in defenses}
+    given: dict[str, dict[str, Any]] = {defense: {} for defense in defenses}
+    for key, value in sorted(arguments.items(), key=lambda item: "@" in item[0]):
+        name, _, argument = key.rpartition(".")
+        meant = [d for d in given if any(name and name in (s.name, str(s)) for s in stages[d])]
+        if not meant:
+            raise BenchError(
+                f"defense argument {key!r}: with several defenses write NAME.ARGUMENT, such as "
+                f"{stages[defenses[-1]][0]}.{argument}; the defenses are {', '.join(given)}"
+            )
+        for defense in meant:
+            given[defense][argument if len(stages[defense]) == 1 else key] = value
+    return given
+
+
 def arguments_by_stage(
     stages: Sequence[Stage], arguments: Mapping[str, Any]
 ) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from benchmark.publishing.publish import entry_path
 from benchmark.randomness import Draws
 from benchmark.running.estimate import estimate
 from benchmark.running.prepared import bench_of, prepare
-from benchmark.running.request import Request
+from benchmark.running.request import Request, arguments_by_defense
 from benchmark.running.run import Listener, run, run_slice
 from benchmark.running.slices import Slice
 from benchmark.victim import GradientMode
@@ -131,6 +131,24 @@ def test_arguments_reach_the_members_that_they_name(asked):
     assert [a.get("sigma", a.get("quality")) for a in given] == [0.2, 30, 0.2]
     with pytest.raises(BenchError, match=r"write STAGE.ARGUMENT, such as jpeg\.sigma"):
         prepare(asked(BOTH, defense_args={"sigma": 0.2}))
+
+
+def test_several_defenses_take_arguments_under_their_names():
+    given = arguments_by_defense(
+        ["gaussian", "none", "jpeg+gaussian", "hgd@a"],
+        {"hgd@a.loss": "fgd", "gaussian.sigma": 0.2, "jpeg.quality": 30, "hgd.loss": "lgd"},
+    )
+    assert given["gaussian"] == {"sigma": 0.2}
+    assert given["none"] == {}
+    assert given["jpeg+gaussian"] == {"gaussian.sigma": 0.2, "jpeg.quality": 30}
+    assert given["hgd@a"] == {"loss": "fgd"}  # the more precise of the two
+    assert arguments_by_defense(["jpeg"], {"quality": 30}) == {"jpeg": {"quality": 30}}
+
+
+@pytest.mark.parametrize("key", ["sigma", "atop.sigma", ".sigma"])
+def test_an_argument_of_none_of_several_defenses_is_refused(key):
+    with pytest.raises(BenchError, match=r"write NAME.ARGUMENT, such as gaussian\.sigma; the def"):
+        arguments_by_defense(["jpeg", "gaussian"], {key: 0.2})
 
 
 def test_members_of_an_ensemble_are_no_strangers_unless_nobody_else_is(asked, tmp_path):
