@@ -71,6 +71,12 @@ Examples:
     "--half", "is_half", is_flag=True, help="Store the weights as float16, in half the bytes."
 )
 @click.option(
+    "--images",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Train on the first N images of the dataset's class-balanced order. Default: all.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1),
     metavar="N",
@@ -108,6 +114,7 @@ def train_command(**options: Any) -> int:
         recipe_args=parse_arguments(options["recipe_args"]),
         out=options["out"],
         is_half=options["is_half"],
+        images=options["images"],
         command=shlex.join(["bench", *sys.argv[1:]]),
         threads=options["threads"],
     )

@@ -75,6 +75,7 @@ def craft(
     dataset: Dataset,
     *,
     seed: int,
+    chosen: Tensor | None = None,
     progress: Report | None = None,
 ) -> StaticSet | None:
     """The static sets of a recipe, of which only what is missing is made; None where it names none.
@@ -82,10 +83,11 @@ def craft(
     Interrupted, it goes on with the next file.
 
     Args:
-        recipe: Whose craftings they are, and which says what training images are used.
+        recipe: Whose craftings they are.
         setting: With the defended classifier and the companions.
         dataset: Where images and labels come from.
         seed: Of every draw.
+        chosen: Indices `(m,)` of the training images that are used; None for those that the recipe selects.
         progress: `(files done, files in all, None)`, called after every file that is made.
 
     Raises:
@@ -95,7 +97,7 @@ def craft(
     if not craftings:
         return None
     labels = labels_of(dataset, "train")
-    chosen = recipe.select(labels)
+    chosen = recipe.select(labels) if chosen is None else chosen
     place = torch.full((len(labels),), -1, dtype=torch.int64)
     place[chosen] = torch.arange(len(chosen))
     makers = [_Maker(crafting, setting, dataset, chosen, seed) for crafting in craftings]

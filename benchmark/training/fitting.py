@@ -42,6 +42,7 @@ class Fit:
         companions: Further classifiers that it is trained for, by name; the recipe's argument `companions`.
         out: The weights file; None for the folder where `bench run` looks.
         is_half: Whether the weights are stored as float16.
+        images: How many training images are used, the first of the dataset's order; None for all.
         command: The command line, for the training record.
         threads: Of torch's loops on the CPU; the same bits come only from the same number. None: torch's own.
     """
@@ -51,6 +52,7 @@ class Fit:
     companions: tuple[str, ...] = ()
     out: Path | None = None
     is_half: bool = False
+    images: int | None = None
     command: str = ""
     threads: int | None = None
 
@@ -151,6 +153,7 @@ def _options(fit: Fit) -> TrainingOptions:
         command=fit.command,
         precision=fit.request.precision,
         is_half=fit.is_half,
+        images=fit.images,
     )
 
 

@@ -80,13 +80,16 @@ def train(
     """
     options = options or TrainingOptions()
     labels = dataset.labels("train")
-    used, held = _split(recipe, _used(recipe, labels), options.seed)
+    wanted = _wanted(recipe, dataset, options.images)
+    used, held = _split(recipe, wanted, options.seed)
     length = _length(recipe, setting, len(used))
     described = description_of(recipe, setting, options, length)
     identity = json.dumps(identity_of(described, type(recipe), labels), sort_keys=True)
     so_far = Progress(Curves(length.steps))
     with _reproducible(setting.device):
-        crafted = craft(recipe, setting, dataset, seed=options.seed, progress=progress)
+        crafted = craft(
+            recipe, setting, dataset, chosen=wanted, seed=options.seed, progress=progress
+        )
         if crafted is not None:
             recipe.receive(crafted)
         torch.manual_seed(_derived_seed(options.seed, "build", 0))
@@ -232,12 +235,15 @@ def _length(recipe: Recipe, setting: Setting, images: int) -> Length:
     return length
 
 
-def _used(recipe: Recipe, labels: Tensor) -> Tensor:
-    """Indices of the training images that a recipe wants."""
-    used = recipe.select(labels)
+def _wanted(recipe: Recipe, dataset: Dataset, images: int | None) -> Tensor:
+    """Indices of the training images that a recipe wants; of no more than `images`, the dataset's first."""
+    used = recipe.select(dataset.labels("train"))
     if not len(used):
         raise BenchError("the recipe leaves no training image; ask it for more classes or images")
-    return used
+    if images is None:
+        return used
+    order = dataset.order("train")
+    return order[torch.isin(order, used)][:images].sort().values
 
 
 def _split(recipe: Recipe, used: Tensor, seed: int) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,8 @@ class TrainingOptions:
             weights and optimiser in float32.
         trained_for: What the weights are to say of themselves (`benchmark.trained`); None for a classifier's.
         is_half: Whether the weights are stored as float16, half the bytes; whoever loads them casts them back.
+        images: How many of the training images that the recipe wants are used, the first ones of the dataset's
+            order; None for all.
     """
 
     seed: int = 0
@@ -48,8 +50,11 @@ class TrainingOptions:
     precision: str = "float32"
     trained_for: TrainedFor | None = None
     is_half: bool = False
+    images: int | None = None
 
     def __post_init__(self) -> None:
+        if self.images is not None and self.images < 1:
+            raise BenchError(f"training needs at least one image; got {self.images}")
         if self.precision not in PRECISIONS:
             raise BenchError(
                 f"a training's precision is {' or '.join(PRECISIONS)}; got {self.precision!r}"
@@ -69,6 +74,7 @@ def description_of(
         "steps": length.steps,
         "batch_size": length.batch_size,
         "attacks": list(recipe.attacks_for(setting)),
+        **({} if options.images is None else {"images": options.images}),
         "setting": {
             "dataset": setting.dataset,
             "shape": list(setting.shape),

@@ -1,5 +1,6 @@
 """Held-out training images: no step sees them, every epoch ends with them, and resumed runs judge the same."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,29 @@ def test_another_seed_holds_out_other_images(tmp_path):
         run(recipe, tmp_path, name=f"w{len(seen)}", options=TrainingOptions(seed=seed))
         seen.append(sorted(set(recipe.validated)))
     assert seen[0] == seen[1] != seen[2]
+
+
+def test_fewer_training_images_are_the_first_of_the_balanced_order_among_those_wanted(tmp_path):
+    recipe = Watching(validation_share=0.25)
+    out = run(recipe, tmp_path, options=TrainingOptions(images=12))
+    order = Numbers(folder=Path()).order("train").tolist()
+    assert set(recipe.trained + recipe.validated) == set([i for i in order if i >= 5][:12])
+    assert len(set(recipe.validated)) == 3
+    assert json.loads(out.with_suffix(".json").read_text())["images"] == 12
+
+
+def test_a_run_on_fewer_images_is_another_run_and_one_on_none_is_refused(tmp_path):
+    def stop(done, _n, _losses):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    few = TrainingOptions(images=12, checkpoint_seconds=0)
+    with pytest.raises(KeyboardInterrupt):
+        run(Watching(), tmp_path, options=few, progress=stop)
+    with pytest.raises(BenchError, match="belongs to another run"):
+        run(Watching(), tmp_path)
+    with pytest.raises(BenchError, match="at least one image; got 0"):
+        TrainingOptions(images=0)
 
 
 @pytest.mark.parametrize("stop_at", [8, 9, 10, 18, 25])
