@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from benchmark.cli.check import check_command, selftest_command
+from benchmark.cli.compare import compare_command
 from benchmark.cli.estimate import estimate_command
 from benchmark.cli.listing import list_group
 from benchmark.cli.manifest import manifest_command
@@ -38,7 +39,7 @@ First steps:
 
 Results go to leaderboards/ (JSON entries and a Markdown table); finished work is kept in runs/, so the same
 command again goes on where it stopped. Exit status: 0 done, 1 something of ours failed, 2 something to mend
-in the command or the files it names, 130 interrupted.
+in the command or the files it names, 130 interrupted; bench compare: 1 it fell, 3 inconclusive.
 """
 
 
@@ -71,6 +72,7 @@ def bench(*, verbose: bool) -> None:
 bench.add_command(run_command)
 bench.add_command(estimate_command)
 bench.add_command(train_command)
+bench.add_command(compare_command)
 bench.add_command(list_group)
 bench.add_command(check_command)
 bench.add_command(selftest_command)

@@ -1,0 +1,138 @@
+"""`bench compare`: an entry against what stood before, image by image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmark.errors import BenchError
+
+if TYPE_CHECKING:
+    from benchmark.publishing.comparison import Comparison
+    from benchmark.publishing.entry import Entry
+
+FELL, OPEN = 1, 3
+SCHEMA = "schema.json"
+EPILOG = """\b
+Examples:
+  bench compare leaderboards/digits/linf-0.15/atop.json new/atop.json
+  bench compare main/leaderboards pull-request/leaderboards --tolerance 2 --gate worst --gate clean
+  bench compare base.json candidate.json --markdown > comment.md
+
+\b
+Exit status:
+  0  held: the whole 95 % interval of the change lies above -tolerance
+  1  fell: the whole interval lies below -tolerance
+  3  inconclusive: on both sides; the output names how many images would decide
+  2  the two cannot be compared (other images, threat, protocol or classifier, or a gap), or cannot be read
+"""
+
+
+@click.command(
+    "compare", epilog=EPILOG, short_help="Compare an entry with what stood before; for CI."
+)
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 100),
+    default=5.0,
+    show_default=True,
+    metavar="POINTS",
+    help="The fall in points of accuracy that is put up with.",
+)
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    type=click.Choice(["worst", "clean"]),
+    default=("worst",),
+    show_default=True,
+    help="What decides: worst-case accuracy, clean accuracy. May be given again.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one item a row.")
+@click.option(
+    "--markdown", "as_markdown", is_flag=True, help="Print Markdown for a pull request's comment."
+)
+def compare_command(
+    *,
+    base: Path,
+    candidate: Path,
+    tolerance: float,
+    gates: tuple[str, ...],
+    as_json: bool,
+    as_markdown: bool,
+) -> int:
+    """Compare CANDIDATE with BASE: two entries, or two folders whose entries are paired by row.
+
+    Both must have met the same images, under the same threat and protocol, with the same classifier. Each
+    difference is taken image by image and stands with its 95 % interval (Tango's for fixed defenses, a
+    bootstrap over images for random ones) and a p-value (exact McNemar, or a sign-flip test).
+    """
+    from benchmark.publishing import comparison_text
+
+    if as_json and as_markdown:
+        raise BenchError("--json and --markdown are two forms of one output; give one of them")
+    pairs, alone = _pairs(base, candidate)
+    share = tolerance / 100
+    named = tuple(dict.fromkeys(gates))
+    found, failures = _compared(pairs)
+    if as_json:
+        rows = [comparison_text.to_json(each, share, named) for each in found]
+        click.echo(json.dumps(rows, indent=2, allow_nan=False))
+    else:
+        render = comparison_text.to_markdown if as_markdown else comparison_text.to_text
+        click.echo("\n".join(render(each, share, named) for each in found), nl=False)
+    for line in (*alone, *failures):
+        click.echo(f"bench: {line}", err=True)
+    return 2 if failures else _status(found, share, named)
+
+
+def _status(found: Sequence[Comparison], tolerance: float, gates: Sequence[str]) -> int:
+    """That of the worst row: fell, then inconclusive, then held."""
+    from benchmark.publishing.comparison import Verdict
+
+    verdicts = {each.verdict(tolerance, gates) for each in found}
+    if Verdict.FELL in verdicts:
+        return FELL
+    return OPEN if Verdict.OPEN in verdicts else 0
+
+
+def _compared(pairs: Sequence[tuple[Entry, Entry]]) -> tuple[list[Comparison], list[str]]:
+    """What can be compared, and one line for each pair that cannot."""
+    from benchmark.publishing.comparison import compare
+
+    found, failures = [], []
+    for one, other in pairs:
+        try:
+            found.append(compare(one, other))
+        except BenchError as error:
+            failures.append(str(error))
+    return found, failures
+
+
+def _pairs(base: Path, candidate: Path) -> tuple[list[tuple[Entry, Entry]], list[str]]:
+    """The entries to be compared, and one line for each row that is in one folder alone."""
+    from benchmark.publishing.comparison import pair
+    from benchmark.publishing.entry_files import read_entry
+
+    kinds = [path.is_dir() for path in (base, candidate)]
+    if not any(kinds):
+        return [(read_entry(base), read_entry(candidate))], []
+    if not all(kinds):
+        raise BenchError("compare two entries or two folders; one of each came")
+    return pair(_entries(base), _entries(candidate))
+
+
+def _entries(folder: Path) -> list[Entry]:
+    """All entries below a folder; a file that is none is refused, since it may be the one that matters."""
+    from benchmark.publishing.entry_files import read_entry
+
+    paths = sorted(path for path in folder.rglob("*.json") if path.name != SCHEMA)
+    if not paths:
+        raise BenchError(f"expected entries (*.json) below {folder}, found none")
+    return [read_entry(path) for path in paths]

@@ -1,0 +1,197 @@
+"""A comparison as text: for a terminal, for a pull request's comment, for a program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmark.publishing.comparison import Change, Comparison, Verdict
+from benchmark.publishing.names import markdown, plain
+
+HEADERS = ("", "base", "candidate", "change (95 %)", "p", "lost", "gained")
+IMAGES = 8
+"""Indices that are written out; the rest is counted."""
+
+
+def to_text(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> str:
+    """A table for a terminal, the conclusion below it.
+
+    Args:
+        comparison: What was compared.
+        tolerance: The fall that is put up with, a share from 0 up.
+        gates: What decides: `worst`, `clean` or both.
+    """
+    table = tabulate(
+        [HEADERS, *(_cells(change) for change in _changes(comparison))],
+        tablefmt="plain",
+        colalign=("left", *["right"] * (len(HEADERS) - 1)),
+        disable_numparse=True,
+    )
+    lines = [_heading(comparison), table, *_notes(comparison, tolerance, gates)]
+    return "\n".join(plain(line) if line is not table else line for line in lines) + "\n"
+
+
+def to_markdown(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> str:
+    """The same for a comment on a pull request: conclusion and gates in sight, attacks folded away."""
+    verdict = comparison.verdict(tolerance, gates)
+    first, *others = _notes(comparison, tolerance, gates)
+    whole = [comparison.worst, comparison.clean]
+    parts = [
+        f"### {_SIGNS[verdict]} {markdown(_heading(comparison))}",
+        f"**{markdown(first)}**",
+        _pipe(whole),
+        "\n".join(f"- {markdown(note)}" for note in others),
+        f"<details><summary>{len(comparison.attacks)} attacks</summary>",
+        _pipe(comparison.attacks),
+        "</details>",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def to_json(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> dict[str, Any]:
+    """The same as plain JSON values; shares, not percentages."""
+    return {
+        "base": _identity(comparison, "base"),
+        "candidate": _identity(comparison, "candidate"),
+        "verdict": comparison.verdict(tolerance, gates).value,
+        "tolerance": tolerance,
+        "gates": list(gates),
+        "deciding_n": deciding_n(comparison, tolerance, gates),
+        "is_same": comparison.is_same,
+        "worst": _plain(comparison.worst),
+        "clean": _plain(comparison.clean),
+        "attacks": [_plain(change) for change in comparison.attacks],
+        "missing": list(comparison.missing),
+        "added": list(comparison.added),
+    }
+
+
+def deciding_n(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> int | None:
+    """About how many images would decide what is inconclusive; None where nothing is, or no number would."""
+    if comparison.verdict(tolerance, gates) is not Verdict.OPEN:
+        return None
+    wanted = [
+        change.deciding_n(tolerance)
+        for change in map(comparison.gate, gates)
+        if change.verdict(tolerance) is Verdict.OPEN
+    ]
+    found = [n for n in wanted if n is not None]
+    return max(found) if len(found) == len(wanted) else None
+
+
+_SIGNS = {Verdict.HELD: "✅", Verdict.FELL: "❌", Verdict.OPEN: "❔"}
+
+
+def _changes(comparison: Comparison) -> list[Change]:
+    return [comparison.worst, comparison.clean, *comparison.attacks]
+
+
+def _identity(comparison: Comparison, side: str) -> dict[str, Any]:
+    entry = comparison.base if side == "base" else comparison.candidate
+    return {
+        "defense": entry.defense.label,
+        "classifier": entry.classifier.name,
+        "dataset": entry.dataset.name,
+        "threat": entry.threat.text,
+        "protocol": entry.protocol.name,
+        "n": entry.dataset.n,
+    }
+
+
+def _plain(change: Change) -> dict[str, Any]:
+    return {**asdict(change), "change": change.value}
+
+
+def _heading(comparison: Comparison) -> str:
+    base, candidate = comparison.base, comparison.candidate
+    names = candidate.defense.label
+    if base.defense.label != candidate.defense.label:
+        names = f"{candidate.defense.label} against {base.defense.label}"
+    return (
+        f"{names} on {base.classifier.name}: {base.dataset.name}, {base.threat.text}, protocol "
+        f"{base.protocol.name}, {base.dataset.n} images"
+    )
+
+
+def _cells(change: Change) -> list[str]:
+    interval = f"{_points(change.value)} ({_points(change.low)} to {_points(change.high)})"
+    return [
+        change.name,
+        f"{100 * change.base:.1f}",
+        f"{100 * change.candidate:.1f}",
+        interval,
+        f"{change.p:.2g}",
+        str(len(change.lost)),
+        str(len(change.gained)),
+    ]
+
+
+def _pipe(changes: Sequence[Change]) -> str:
+    rows = [[markdown(cell) for cell in _cells(change)] for change in changes]
+    return tabulate(rows, HEADERS, tablefmt="pipe", disable_numparse=True)
+
+
+def _points(share: float) -> str:
+    text = f"{100 * share:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def _notes(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> list[str]:
+    """The conclusion first, then what a reader should know."""
+    names = " and ".join(comparison.gate(name).name for name in gates)
+    lost = f"the {names} lost more than {100 * tolerance:g} points"
+    said = {
+        Verdict.HELD: f"Held: that {lost} is ruled out at 95 % confidence.",
+        Verdict.FELL: f"Fell: at 95 % confidence {lost}.",
+        Verdict.OPEN: f"Inconclusive: it is open whether {lost}. {_wanted(comparison, tolerance, gates)}",
+    }[comparison.verdict(tolerance, gates)]
+    if comparison.is_same:
+        said = "Held: both are the outcome of the very same jobs; nothing changed."
+    notes = [said]
+    worst = comparison.worst
+    if worst.lost:
+        notes.append(f"lost in the worst case: images {_images(worst.lost)}")
+    if worst.gained:
+        notes.append(f"gained in the worst case: images {_images(worst.gained)}")
+    for word, rows in (("not in the candidate", comparison.missing), ("new", comparison.added)):
+        if rows:
+            notes.append(f"attacks {word}: {', '.join(rows)}")
+    return [*notes, *_remarks(comparison)]
+
+
+def _wanted(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> str:
+    n = deciding_n(comparison, tolerance, gates)
+    if n is None:
+        return "No number of images is likely to decide: the change found is the tolerance itself."
+    return f"About {n} images would decide (--samples {n})."
+
+
+def _images(indices: Sequence[int]) -> str:
+    shown = ", ".join(map(str, indices[:IMAGES]))
+    more = len(indices) - IMAGES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    base, candidate = comparison.base, comparison.candidate
+    notes = []
+    for what, ours, theirs in (
+        ("seed", base.seed, candidate.seed),
+        ("precision", base.precision, candidate.precision),
+        ("version of keys", base.key_version, candidate.key_version),
+    ):
+        if ours != theirs:
+            notes.append(f"they differ in {what}: {ours} and {theirs}")
+    if base.preliminary or candidate.preliminary:
+        notes.append("preliminary: a protocol for a first look, or fewer images than it asks for")
+    risen = _raised(candidate) - _raised(base)
+    if risen:
+        notes.append(f"flags that only the candidate raises: {', '.join(sorted(risen))}")
+    return notes
+
+
+def _raised(entry: Any) -> set[str]:
+    return {flag.id for flag in entry.flags if flag.verdict == "raised"}
