@@ -26,8 +26,11 @@ evaluate() { # evaluate SIDE CHECKOUT OPTIONS...: the package in a folder of its
 }
 
 evaluate base "$base" "$@"
-# a crash leaves an entry with gaps and status 1; the comparison then says which, and ends with status 2
-evaluate candidate "$candidate" "$@" || [ $? -eq 1 ]
+# a crash under attack leaves an entry with gaps and status 1; the comparison then says which, and ends with status 2
+evaluate candidate "$candidate" "$@" || [ $? -eq 1 ] || {
+    echo "### ❌ $defense: the candidate could not be evaluated" | tee gate/comment.md >&2
+    exit 2
+}
 compare() {
     "$python" -m benchmark compare gate/base/leaderboards gate/candidate/leaderboards --tolerance "$tolerance" "$@"
 }
