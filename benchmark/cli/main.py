@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from benchmark.cli.check import check_command, selftest_command
+from benchmark.cli.claims import claims_command
 from benchmark.cli.compare import compare_command
 from benchmark.cli.estimate import estimate_command
 from benchmark.cli.listing import list_group
@@ -73,6 +74,7 @@ bench.add_command(run_command)
 bench.add_command(estimate_command)
 bench.add_command(train_command)
 bench.add_command(compare_command)
+bench.add_command(claims_command)
 bench.add_command(list_group)
 bench.add_command(check_command)
 bench.add_command(selftest_command)

@@ -1,0 +1,171 @@
+"""`bench claims`: what papers report, beside what was measured here."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from tabulate import tabulate
+
+from benchmark.errors import BenchError
+from benchmark.registry import unknown
+
+if TYPE_CHECKING:
+    from benchmark.publishing.claims import Claim, Judged
+    from benchmark.publishing.entry import Entry
+
+EPILOG = """\b
+Examples:
+  bench claims --defense advae
+  bench claims --defense aid --table T8 --dataset svhn
+  bench claims --all --json > claims.json
+"""
+HEADERS = (
+    "table",
+    "row",
+    "classifier",
+    "attack",
+    "knowledge",
+    "claimed",
+    "clean",
+    "obliv",
+    "adapt",
+    "worst",
+)
+
+
+@click.command(
+    "claims", epilog=EPILOG, short_help="Show what papers claim beside what was measured."
+)
+@click.option(
+    "--defense", metavar="NAME", help="The paper of this defense: aid, atop, hgd, advae, add."
+)
+@click.option("--table", metavar="T", help="One of its tables, such as T1.")
+@click.option(
+    "--dataset", metavar="NAME", help="Claims on these images alone, as the paper names them."
+)
+@click.option("--all", "everything", is_flag=True, help="All papers.")
+@click.option(
+    "--leaderboards",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboards"),
+    show_default=True,
+    help="Where entries are, and claims.csv.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def claims_command(
+    *,
+    defense: str | None,
+    table: str | None,
+    dataset: str | None,
+    everything: bool,
+    leaderboards: Path,
+    as_json: bool,
+) -> int:
+    """Show what papers claim beside what was measured here, in % of the true label.
+
+    A measurement stands beside a claim only where classifier, images and threat are the same; else the claim is
+    not comparable, and the reason stands below. `claimed` is the paper's number under its own attack and the
+    attacker's knowledge that it names; the measured numbers are clean, oblivious, adaptive and worst case.
+    """
+    from benchmark.publishing.claims import FILE, SYSTEMS, judge, read_claims
+
+    if (defense is None) != everything:
+        raise BenchError("name a paper with --defense, or give --all")
+    if defense is not None and defense not in SYSTEMS:
+        raise unknown("paper's defense", defense, tuple(SYSTEMS))
+    claims = read_claims(leaderboards / FILE)
+    if defense is not None:
+        claims = [claim for claim in claims if claim.system == SYSTEMS[defense]]
+    claims = _narrowed(claims, "table", table)
+    claims = _narrowed(claims, "dataset", dataset)
+    entries, damaged = _entries(leaderboards)
+    judged = judge(claims, entries)
+    if as_json:
+        click.echo(json.dumps([_plain(each) for each in judged], indent=2, allow_nan=False))
+    else:
+        click.echo(to_text(judged))
+    for line in damaged:
+        click.echo(f"bench: {line}", err=True)
+    return 2 if damaged else 0
+
+
+def to_text(judged: Sequence[Judged]) -> str:
+    """A table of claims with their measurements, and a line for each reason why others have none."""
+    from benchmark.publishing.names import plain
+
+    beside = [_cells(each) for each in judged if each.entry is not None]
+    parts = []
+    if beside:
+        parts.append(tabulate(beside, HEADERS, tablefmt="simple", disable_numparse=True))
+    else:
+        parts.append("No claim has a measurement beside it.")
+    reasons = Counter(
+        (each.claim.table, each.reason, each.command) for each in judged if each.reason
+    )
+    lines = [
+        f"  {plain(table)}: {count} claim{'s' if count > 1 else ''}: {plain(reason)}"
+        f"{f'; measure: {command}' if command else ''}"
+        for (table, reason, command), count in reasons.items()
+    ]
+    if lines:
+        parts.append("\n".join(["Not comparable, or not measured:", *lines]))
+    return "\n\n".join(parts)
+
+
+def _cells(judged: Judged) -> list[str]:
+    from benchmark.publishing.names import shortened
+
+    claim = judged.claim
+    attack = " ".join(part for part in (claim.attack, claim.norm, claim.eps) if part)
+    names = [claim.table, claim.defense, claim.classifier, attack, claim.threat]
+    accuracy = claim.accuracy
+    numbers = [_percent(accuracy), *map(_percent, judged.measured.values())]
+    return [*(shortened(name, 24) for name in names), *numbers]
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _plain(judged: Judged) -> dict[str, object]:
+    entry = judged.entry
+    return {
+        **asdict(judged.claim),
+        "claimed": judged.claim.accuracy,
+        "measured": judged.measured if entry else None,
+        "n": entry.dataset.n if entry else None,
+        "protocol": entry.protocol.name if entry else None,
+        "label": entry.defense.label if entry else None,
+        "not_comparable": judged.reason or None,
+        "measure": judged.command or None,
+    }
+
+
+def _narrowed(claims: Sequence[Claim], field: str, wanted: str | None) -> list[Claim]:
+    """The claims of one table, or on one dataset."""
+    if wanted is None:
+        return list(claims)
+    found = [claim for claim in claims if getattr(claim, field) == wanted]
+    if not found:
+        known = sorted({getattr(claim, field) for claim in claims})
+        raise unknown(f"claims' {field}", wanted, known)
+    return found
+
+
+def _entries(leaderboards: Path) -> tuple[list[Entry], list[str]]:
+    """All entries of a leaderboard, and one line for each file that is none."""
+    from benchmark.publishing.entry_files import read_entry
+
+    entries, damaged = [], []
+    for path in sorted(leaderboards.glob("*/*/*.json")):
+        try:
+            entries.append(read_entry(path))
+        except BenchError as error:
+            damaged.append(str(error))
+    return entries, damaged
