@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from benchmark.cli.baselines import baselines_command
 from benchmark.cli.check import check_command, selftest_command
 from benchmark.cli.claims import claims_command
 from benchmark.cli.compare import compare_command
@@ -79,6 +80,7 @@ bench.add_command(list_group)
 bench.add_command(check_command)
 bench.add_command(selftest_command)
 bench.add_command(manifest_command)
+bench.add_command(baselines_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

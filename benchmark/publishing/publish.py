@@ -9,6 +9,8 @@ from pathlib import Path
 
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
+from benchmark.publishing import baselines
+from benchmark.publishing.baselines import read_baselines
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import read_entry
 from benchmark.publishing.leaderboard import to_markdown
@@ -100,7 +102,10 @@ def _publish_once(folder: Path) -> Published:
         )
     title = f"{folder.resolve().parent.name}, {folder.resolve().name}"
     page = folder / PAGE
-    write_whole(page, to_markdown(entries, title, lines).encode())
+    text = to_markdown(entries, title, lines)
+    known = read_baselines(folder.resolve().parents[1] / baselines.FILE)
+    reference = baselines.to_markdown(baselines.baselines_of(entries, known))
+    write_whole(page, (f"{text}\n{reference}\n" if reference else text).encode())
     return Published(page, tuple(entries), tuple(damaged))
 
 

@@ -1,0 +1,28 @@
+"""`bench baselines`: makes the data file of RobustBench's published numbers; for maintainers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("baselines", hidden=True)
+@click.argument("model_info", type=click.Path(path_type=Path))
+@click.option(
+    "--leaderboards",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboards"),
+    show_default=True,
+    help="Where robustbench.csv is written.",
+)
+def baselines_command(*, model_info: Path, leaderboards: Path) -> int:
+    """Write robustbench.csv from MODEL_INFO, that folder of a checkout of RobustBench."""
+    from benchmark.files import write_whole
+    from benchmark.publishing.baselines import FILE, baselines_text, gather_baselines
+
+    found = gather_baselines(model_info)
+    path = leaderboards / FILE
+    write_whole(path, baselines_text(found).encode())
+    click.echo(f"Written: {path}, {len(found)} models")
+    return 0
