@@ -22,6 +22,7 @@ from benchmark.cli.listing import list_group
 from benchmark.cli.manifest import manifest_command
 from benchmark.cli.run import run_command
 from benchmark.cli.train import train_command
+from benchmark.cli.validate import validate_command
 from benchmark.containment import exits_raised
 from benchmark.errors import BenchError
 from benchmark.interrupts import INTERRUPTED, MESSAGE
@@ -76,6 +77,7 @@ bench.add_command(estimate_command)
 bench.add_command(train_command)
 bench.add_command(compare_command)
 bench.add_command(claims_command)
+bench.add_command(validate_command)
 bench.add_command(list_group)
 bench.add_command(check_command)
 bench.add_command(selftest_command)

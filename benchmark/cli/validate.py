@@ -1,0 +1,78 @@
+"""`bench validate`: whether entries may be published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmark.errors import BenchError
+
+SHOWN = 20
+"""Problems of one file that are written out; the rest is counted."""
+EPILOG = """\b
+Examples:
+  bench validate leaderboards/cifar10/linf-8-255/mine--standard-r18.json
+  bench validate leaderboards
+"""
+
+
+@click.command("validate", epilog=EPILOG, short_help="Check entries before they are published.")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one item a file.")
+def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
+    """Check entries (files, or all in a folder) before they are published.
+
+    Each is held to its schema and to itself: hashes, arithmetic and intervals, outcomes of every image against
+    the rates made of them, worst case and columns against their rows, flags computed again, costs. Nothing is
+    evaluated. Exit status 2 where one has a problem.
+    """
+    found = [_validated(path) for path in _files(paths)]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for each in found:
+            _show(each)
+    return 2 if any(each["problems"] for each in found) else 0
+
+
+def _validated(path: Path) -> dict[str, Any]:
+    from benchmark.publishing.entry_files import read_entry
+    from benchmark.publishing.validation import notes_of, problems_of
+
+    try:
+        entry = read_entry(path)
+    except BenchError as error:
+        return {"file": str(path), "problems": [str(error)], "notes": []}
+    return {"file": str(path), "problems": problems_of(entry), "notes": notes_of(entry)}
+
+
+def _show(found: dict[str, Any]) -> None:
+    from benchmark.publishing.names import plain
+
+    problems: list[str] = found["problems"]
+    click.echo(f"{'bad' if problems else 'ok '}  {plain(found['file'])}")
+    for problem in problems[:SHOWN]:
+        click.echo(f"     {plain(problem)}")
+    if len(problems) > SHOWN:
+        click.echo(f"     and {len(problems) - SHOWN} more")
+    for note in found["notes"]:
+        click.echo(f"     note: {plain(note)}")
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and those in the folders named.
+
+    Raises:
+        BenchError: A folder holds no entry.
+    """
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(each for each in path.rglob("*.json") if each.name != "schema.json")
+        if path.is_dir() and not inside:
+            raise BenchError(f"expected entries (*.json) below {path}, found none")
+        files += inside if path.is_dir() else [path]
+    return files
