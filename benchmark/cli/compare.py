@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from benchmark.publishing.entry import Entry
 
 FELL, OPEN = 1, 3
-SCHEMA = "schema.json"
 EPILOG = """\b
 Examples:
   bench compare leaderboards/digits/linf-0.15/atop.json new/atop.json
@@ -130,9 +129,6 @@ def _pairs(base: Path, candidate: Path) -> tuple[list[tuple[Entry, Entry]], list
 
 def _entries(folder: Path) -> list[Entry]:
     """All entries below a folder; a file that is none is refused, since it may be the one that matters."""
-    from benchmark.publishing.entry_files import read_entry
+    from benchmark.publishing.entry_files import entry_paths, read_entry
 
-    paths = sorted(path for path in folder.rglob("*.json") if path.name != SCHEMA)
-    if not paths:
-        raise BenchError(f"expected entries (*.json) below {folder}, found none")
-    return [read_entry(path) for path in paths]
+    return [read_entry(path) for path in entry_paths([folder])]

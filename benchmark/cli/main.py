@@ -21,6 +21,7 @@ from benchmark.cli.estimate import estimate_command
 from benchmark.cli.listing import list_group
 from benchmark.cli.manifest import manifest_command
 from benchmark.cli.run import run_command
+from benchmark.cli.table import table_command
 from benchmark.cli.train import train_command
 from benchmark.cli.validate import validate_command
 from benchmark.containment import exits_raised
@@ -77,6 +78,7 @@ bench.add_command(estimate_command)
 bench.add_command(train_command)
 bench.add_command(compare_command)
 bench.add_command(claims_command)
+bench.add_command(table_command)
 bench.add_command(validate_command)
 bench.add_command(list_group)
 bench.add_command(check_command)

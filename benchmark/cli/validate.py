@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,9 @@ def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
     the rates made of them, worst case and columns against their rows, flags computed again, costs. Nothing is
     evaluated. Exit status 2 where one has a problem.
     """
-    found = [_validated(path) for path in _files(paths)]
+    from benchmark.publishing.entry_files import entry_paths
+
+    found = [_validated(path) for path in entry_paths(paths)]
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -61,18 +62,3 @@ def _show(found: dict[str, Any]) -> None:
         click.echo(f"     and {len(problems) - SHOWN} more")
     for note in found["notes"]:
         click.echo(f"     note: {plain(note)}")
-
-
-def _files(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and those in the folders named.
-
-    Raises:
-        BenchError: A folder holds no entry.
-    """
-    files: list[Path] = []
-    for path in paths:
-        inside = sorted(each for each in path.rglob("*.json") if each.name != "schema.json")
-        if path.is_dir() and not inside:
-            raise BenchError(f"expected entries (*.json) below {path}, found none")
-        files += inside if path.is_dir() else [path]
-    return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,6 +13,8 @@ from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.publishing.entry import SCHEMA_VERSION, Entry, json_schema
 
+SCHEMA_FILE = "schema.json"
+"""Beside the folders of entries, and none itself."""
 MEND = "make it again by running its command, or move it away"
 
 
@@ -47,6 +50,21 @@ def read_entry(path: Path) -> Entry:
         ) from error
 
 
+def entry_paths(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and every JSON file below the folders named but the schema.
+
+    Raises:
+        BenchError: A folder holds none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(each for each in path.rglob("*.json") if each.name != SCHEMA_FILE)
+        if path.is_dir() and not inside:
+            raise BenchError(f"expected entries (*.json) below {path}, found none")
+        files += inside if path.is_dir() else [path]
+    return files
+
+
 def write_entry(entry: Entry, path: Path) -> None:
     """Writes an entry, whole or not at all; the same entry gives the same bytes.
 
@@ -67,7 +85,7 @@ def write_schema(leaderboards: Path) -> Path:
     Raises:
         BenchError: It cannot be written.
     """
-    path = leaderboards / "schema.json"
+    path = leaderboards / SCHEMA_FILE
     write_whole(path, f"{json.dumps(json_schema(), indent=2, sort_keys=True)}\n".encode())
     return path
 
