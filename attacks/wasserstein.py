@@ -121,7 +121,8 @@ def best_plan(x: Tensor, gradient: Tensor, eps: float, window: int) -> Tensor:
     budget = eps * x.flatten(1).sum(1)
 
     def sent(λ: Tensor) -> Tensor:
-        place = (gain - λ.view(-1, 1, 1, 1, 1) * way).argmax(2, keepdim=True)
+        most, place = (gain - λ.view(-1, 1, 1, 1, 1) * way).max(2, keepdim=True)
+        place = torch.where(most > 0, place, window**2 // 2)  # what gains nothing stays
         return torch.zeros_like(gain).scatter_(2, place, x.unsqueeze(2))
 
     def cost(plan: Tensor) -> Tensor:
