@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmark.attack import Attack, Passes
-from benchmark.changes import DEGREES, SHIFT, Change, Rigid, moved
+from benchmark.changes import Change, Rigid, moved, reach
 from benchmark.errors import BenchError
 from benchmark.losses import margin
 from benchmark.randomness import Draws
@@ -60,12 +60,11 @@ class RotationTranslation(Attack):
         """The worst transformation of each `(b, 1, 3)`; of a random victim the worst ones, `(b, m, 3)`."""
         self._refuse_arguments()
         n, m = self._count(), self._kept(stochastic=target.victim.stochastic or target.eot > 1)
-        reach = threat.eps * x.new_tensor([DEGREES, SHIFT, SHIFT])
         tried = x.new_zeros(len(x), n, 3)
         margins = x.new_full((len(x), n), -torch.inf)
         which = torch.arange(len(x), device=x.device)
         for i, unit in enumerate(self._units(x, draws)):
-            tried[:, i] = unit * reach
+            tried[:, i] = threat.eps * unit * reach(x)
             gap = _margins(target, x[which], y[which], tried[which, i], draws.at(i).take(which))
             margins[which, i] = gap
             target.mark(float((margins[:, : i + 1].amax(1) <= 0).double().mean()))

@@ -162,7 +162,8 @@ class RP2(Attack):
         is_other = (torch.arange(len(draws), device=x.device) % n > 0).view(-1, 1, 1, 1).to(x)
         unit = 2 * at.at("light").uniform((1, 1, 1), dtype=x.dtype) - 1
         steps = at.at("shift").integers(2 * self.shift + 1, (2, 1, 1)).to(x) - self.shift
-        per_pixel = x.new_tensor([2 / x.shape[3], 2 / x.shape[2]]).view(2, 1, 1)
+        h, w = x.shape[2:]
+        per_pixel = torch.tensor([2 / w, 2 / h], dtype=x.dtype, device=x.device).view(2, 1, 1)
         return 1 + is_other * self.brightness * unit, is_other * steps * per_pixel
 
     def _mask(self, search: Search, sides: list[tuple[int, int]], restart: int) -> Tensor:

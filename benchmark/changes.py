@@ -98,7 +98,7 @@ class Rigid(Change):
     def size(x: Tensor, values: Tensor) -> Tensor:
         """The greatest of the three, each over its greatest at size 1."""
         del x
-        return (values.abs() / values.new_tensor([DEGREES, SHIFT, SHIFT])).amax(1)
+        return (values.abs() / reach(values)).amax(1)
 
     @staticmethod
     def rendered(x: Tensor, values: Tensor) -> Tensor:
@@ -156,6 +156,11 @@ CHANGES: Mapping[str, type[Change]] = MappingProxyType(
     {NamedSet.STADV: Flow, NamedSet.SPATIAL: Rigid, NamedSet.WASSERSTEIN: Transport}
 )
 """What an attack returns under each threat whose changes are known by their parameters alone."""
+
+
+def reach(like: Tensor) -> Tensor:
+    """What a rotation and a shift of size 1 are at the most, as `moved` takes them, `(3,)`."""
+    return torch.tensor([DEGREES, SHIFT, SHIFT], dtype=like.dtype, device=like.device)
 
 
 def warped(x: Tensor, flow: Tensor) -> Tensor:
