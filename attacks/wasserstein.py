@@ -19,7 +19,11 @@ from benchmark.threat import NamedSet, Threat
 _HALVINGS = 50
 """Of the interval in which the dual variable lies: all that float32 can tell apart, and more."""
 _SETTLINGS = 10
-"""How often what overfills a pixel is sent back pixel by pixel, before all of the plan is scaled down."""
+"""How often a part of what overfills a pixel is sent back, before all that arrives at it is."""
+_PRICE_STEP = 0.3
+"""By how much a pixel's price rises for what overfills it, in units of the greatest slope."""
+_FULL = 1 + 1e-6
+"""Above which a pixel is overfilled: less is rounding."""
 
 
 class Wasserstein(Attack):
@@ -31,8 +35,9 @@ class Wasserstein(Attack):
 
     Two things differ from the paper. The linear problem is solved exactly: its dual has one variable, which is
     halved in on, and the plans on its two sides are mixed to the very budget; the paper smooths it by an
-    entropy. And no pixel is filled above 1: what would overfill one is sent back to where it came from; the
-    paper leaves such pixels as they are, or corrects them at the end.
+    entropy. And no pixel is filled above 1, which the paper leaves as it is or corrects at the end: a pixel has
+    a price that rises while it is overfilled (an augmented Lagrangian), and what overfills one all the same is
+    sent back to where it came from before the victim is asked.
 
     Args:
         steps: Of Frank and Wolfe.
@@ -57,16 +62,19 @@ class Wasserstein(Attack):
         is_random = target.victim.stochastic or target.eot > 1
         b, c, h, w = x.shape
         plan = x.new_zeros(b, c, self.window**2, h, w)
+        price = torch.zeros_like(x)
         search = Search(target, x, y, draws=draws, puts_success_first=not is_random, keeps=plan)
         for step in range(self.steps + 1):
             settled, ascent, stays = self._look(search, plan, step)
-            plan, gradient = plan[stays], ascent.gradient[stays]
+            plan, price, gradient = plan[stays], price[stays], ascent.gradient[stays]
             if not len(search.which):
                 break
             if step < self.steps:
-                is_full = transported(search.x, plan) >= 1.0
-                gradient = torch.where(is_full & (gradient > 0), 0.0, gradient)
-                best = best_plan(search.x, gradient, threat.eps, self.window)
+                excess = transported(search.x, plan) - 1
+                steepest = gradient.flatten(1).abs().amax(1).view(-1, 1, 1, 1)
+                worth = gradient - steepest * (price + excess).clamp_min(0.0)
+                price = (price + _PRICE_STEP * excess).clamp_min(0.0)
+                best = best_plan(search.x, worth, threat.eps, self.window)
                 plan = plan + 2 / (step + 2) * (best - plan)
         found = [search.best, settled] if is_random else [search.best]
         return Transport(torch.stack(found, dim=1))
@@ -141,18 +149,21 @@ def best_plan(x: Tensor, gradient: Tensor, eps: float, window: int) -> Tensor:
 
 
 def without_excess(x: Tensor, plan: Tensor) -> Tensor:
-    """A plan that fills no pixel of `x` above 1, and carries no more from anywhere than the one given."""
+    """A plan that fills no pixel of `x` above 1, and carries no more from anywhere than the one given.
+
+    What is sent back may overfill the pixel that it came from, and is sent back from there as well. In the end
+    a pixel at which nothing arrives any more holds no more than it had.
+    """
     k = math.isqrt(plan.shape[2])
     keeps = torch.ones_like(plan[:1, :1, :, :1, :1])
     keeps[:, :, k * k // 2] = 0.0
     plan = plan * keeps  # what stays in the middle is not carried
-    for _ in range(_SETTLINGS):
+    for number in range(_SETTLINGS + x[0, 0].numel()):
         made = transported(x, plan)
-        if not bool((made > 1).any()):
-            return plan
+        is_over = made > _FULL
+        if not bool(is_over.any()):
+            break
         stay = x - plan.sum(2)
-        share = torch.where(made > 1, (1 - stay) / (made - stay), 1.0)  # of what arrives
-        plan = plan * unfolded(share, k)
-    made = transported(x, plan)
-    share = torch.where(made > 1, (1 - x) / (made - x), 1.0).flatten(1).amin(1)
-    return plan * share.view(-1, 1, 1, 1, 1)
+        kept = (1 - stay) / (made - stay) if number < _SETTLINGS else torch.zeros_like(x)
+        plan = plan * unfolded(torch.where(is_over, kept, 1.0), k)
+    return plan

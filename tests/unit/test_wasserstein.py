@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
+from torch import nn
 
 from attacks.wasserstein import Wasserstein, best_plan, without_excess
 from benchmark.changes import Transport, transported
+from benchmark.classifier import Classifier
+from benchmark.purified import Purified
+from benchmark.target import Target
 from benchmark.threat import NamedSet, Threat
 from benchmark.trust.truths import LOGIT_GAP, LinearTask, fooled_by_any
 from tests.toys import Noise, Same, image_draws, linear_target
@@ -26,15 +30,16 @@ def program(x, window):
     return ways, rows, [(0, None if may else 0) for may in allowed]
 
 
-def greatest(x, gradient, eps, window):
-    """The most that a linear function of the image `(c, 4, 4)` can gain within the budget."""
+def greatest(x, gradient, eps, window, is_bounded=False):
+    """The most that a linear function of the image `(c, 4, 4)` can gain within the budget, and below 1."""
     ways, rows, bounds = program(x, window)
     g = gradient.flatten(1).numpy()
     gain = np.concatenate([(row[None] - row[:, None]).flatten() for row in g])
+    fills = np.kron(np.eye(len(x)), np.kron(np.ones((1, SIDE**2)), np.eye(SIDE**2)))
     solved = linprog(
         -gain,
-        A_ub=ways[None],
-        b_ub=[eps * float(x.sum())],
+        A_ub=np.concatenate([ways[None], fills * is_bounded]),
+        b_ub=[eps * float(x.sum()), *[1] * len(fills)],
         A_eq=rows,
         b_eq=x.flatten().numpy(),
         bounds=bounds,
@@ -100,6 +105,30 @@ def test_succeeds_just_above_the_exact_budget_and_never_just_below(window):
             assert bool(fooled_by_any(target.victim, x_adv, y, target)) is expected
 
 
+@pytest.mark.parametrize("eps", [0.15, 0.5])
+def test_where_white_is_in_the_way_it_comes_near_the_linear_program_that_knows_it(eps):
+    """Black and white images: most pixels are full, and what matters is where there is room."""
+    reached = []
+    for seed in range(4):
+        uniform = image_draws(1, str(seed)).uniform((2, 1, SIDE, SIDE), dtype=torch.float64)
+        x, gradient = (2 * uniform[:, 0] - 0.3).clamp(0, 1), 2 * uniform[:, 1] - 1
+        network = nn.Sequential(nn.Flatten(), nn.Linear(SIDE**2, 2, dtype=torch.float64))
+        with torch.no_grad():
+            network[1].weight.copy_(torch.stack((0 * gradient.flatten(), 0.1 * gradient.flatten())))
+            network[1].bias.copy_(torch.tensor([9.0, 0.0]))
+        classifier = Classifier(network, name="linear", classes=2, sha256="")
+        target, threat = (
+            Target(Purified([], classifier), classes=2),
+            Threat.parse(f"wasserstein:{eps}"),
+        )
+        attack, y = Wasserstein(steps=100, loss="margin"), torch.zeros(1).long()
+        x_adv = attack(target, x, y, threat=threat, draws=image_draws(1))[:, 0]
+        best = greatest(x[0], gradient[0], eps, 5, is_bounded=True)
+        assert best < greatest(x[0], gradient[0], eps, 5) + 1e-9
+        reached.append(float(((x_adv - x) * gradient).sum()) / best)
+    assert 0.95 < min(reached) <= max(reached) < 1 + 1e-6
+
+
 def test_what_overfills_a_pixel_goes_back_and_the_plan_stays_possible():
     x, gradient = images(n=8)
     plan = best_plan(x, 9 * gradient, 0.8, 5)
@@ -113,6 +142,21 @@ def test_what_overfills_a_pixel_goes_back_and_the_plan_stays_possible():
     torch.testing.assert_close(made.sum((2, 3)), x.sum((2, 3)))
     kept = ((made - x) * gradient).sum() / ((before - x) * gradient).sum()
     assert 0.2 < float(kept) < 1
+
+
+def test_a_long_way_back_through_white_loses_no_more_than_must_be():
+    """Every pixel of a white bar is carried on by one; only the last of them has where to go."""
+    x = torch.zeros(1, 1, 1, 40, dtype=torch.float64)
+    x[..., :36] = 1.0
+    plan = torch.zeros(1, 1, 9, 1, 40, dtype=torch.float64)
+    plan[:, :, 5, :, 1:39] = 0.5 * x[..., 1:39]
+    plan[:, :, 5, :, 35] = 0.0  # the bar's last pixel stays
+    settled = without_excess(x, plan)
+    torch.testing.assert_close(transported(x, settled), x, rtol=0, atol=1e-5)
+    plan[:, :, 5, :, 35] = 0.5
+    torch.testing.assert_close(
+        transported(x, without_excess(x, plan)), transported(x, plan), rtol=0, atol=1e-9
+    )
 
 
 def test_a_plan_that_fills_nothing_above_1_is_left_as_it_is():
