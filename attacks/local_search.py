@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -15,6 +17,10 @@ from benchmark.target import Target
 from benchmark.threat import NamedSet, Threat
 
 CHANGES = ("cyclic", "extremes")
+_PATIENCE = 20
+"""Rounds without a new best after which a search that has spent its budget begins anew."""
+_ROUNDS_TO_SPEND = 5
+"""Rounds in which a budget is spent at the fastest: pixels chosen together do not know of each other."""
 
 
 class LocalSearch(Attack):
@@ -27,7 +33,9 @@ class LocalSearch(Attack):
 
     Two things differ. The paper asks with the pixel at p times its sign, which lies outside [0, 1] or changes
     nothing; here it is asked with the very change that it would get, and there is no p. And the threat's number
-    of pixels is a budget: where it is spent, only pixels already changed are changed again.
+    of pixels is a budget: in one round at most a fifth of it is spent, but one pixel; a pixel already changed
+    is changed again where that helps, or where all is spent and nothing does; and where twenty such rounds have
+    led to no new best, the search begins anew at the clean image, with other random pixels.
 
     Args:
         rounds: At the most (the paper's R).
@@ -70,16 +78,16 @@ class LocalSearch(Attack):
         self._refuse_arguments()
         is_random = target.victim.stochastic or target.eot > 1
         search = Search(target, x, y, draws=draws, puts_success_first=not is_random)
-        x_adv = x.clone()
-        near = self._first(search)
-        stays = self._offer(search, x_adv, 0)
-        for number in range(1, self.rounds + 1):
-            x_adv, near = x_adv[stays], near[stays]
-            if not len(search.which):
+        highest = x.new_full((len(x),), -torch.inf)
+        walk = _Walk(x, self._random_pixels(search, 0), highest, torch.zeros_like(highest))
+        for number in range(self.rounds + 1):
+            gap, odds, stays = self._offer(search, walk.x_adv, number)
+            walk, gap, odds = walk.of(stays), gap[stays], odds[stays]
+            if not len(search.which) or number == self.rounds:
                 break
-            x_adv, near = self._round(search, x_adv, near, (threat.eps, number))
-            stays = self._offer(search, x_adv, number)
-        return torch.stack([search.best, x_adv] if is_random else [search.best], dim=1)
+            walk = self._begun_anew(search, walk, gap, (threat.eps, number))
+            walk = self._round(search, walk, odds, (threat.eps, number))
+        return torch.stack([search.best, walk.x_adv] if is_random else [search.best], dim=1)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
@@ -92,41 +100,56 @@ class LocalSearch(Attack):
             forwards=rows * eot, backwards=0, candidates=2 if stochastic or eot > 1 else 1
         )
 
-    def _first(self, search: Search) -> Tensor:
-        """The random pixels of the first round, mask `(a, h * w)`."""
+    def _random_pixels(self, search: Search, number: int) -> Tensor:
+        """The random pixels with which a search begins in a round, mask `(a, h * w)`."""
         x = search.x
         pixels = x.shape[2] * x.shape[3]
-        order = search.draws("init").permutations(pixels)
+        order = search.draws("init", number).permutations(pixels)
         near = torch.zeros_like(order, dtype=torch.bool)
         return near.scatter_(1, order[:, : max(1, round(self.start * pixels))], value=True)
 
-    def _round(
-        self, search: Search, x_adv: Tensor, near: Tensor, budget_and_number: tuple[float, int]
-    ) -> tuple[Tensor, Tensor]:
-        """Changes the best pixels of neighbourhoods `(a, h * w)`; the images, and their new neighbourhoods."""
+    def _begun_anew(
+        self, search: Search, walk: _Walk, gap: Tensor, budget_and_number: tuple[float, int]
+    ) -> _Walk:
+        """The walks with their new margins `(a,)`; those that are spent and rise no higher begin anew."""
         eps, number = budget_and_number
-        a, c, h, w = x_adv.shape
-        changed = (x_adv != search.x).any(1).flatten(1)
-        left = eps - changed.sum(1, keepdim=True)
-        spent = left < 1
-        near = torch.where(spent, near & changed, near)
-        near = torch.where(spent & ~near.any(1, keepdim=True), changed, near)
+        since = torch.where(gap > walk.highest, 0, walk.since + 1)
+        is_stuck = (walk.left(search.x, eps) < 1) & (since >= _PATIENCE)
+        fresh = self._random_pixels(search, number)
+        return _Walk(
+            torch.where(is_stuck.view(-1, 1, 1, 1), search.x, walk.x_adv),
+            torch.where(is_stuck[:, None], fresh, walk.near),
+            torch.where(is_stuck, -torch.inf, torch.maximum(gap, walk.highest)),
+            torch.where(is_stuck, 0, since),
+        )
+
+    def _round(
+        self, search: Search, walk: _Walk, odds: Tensor, budget_and_number: tuple[float, int]
+    ) -> _Walk:
+        """Changes the best pixels of images with log-odds `(a,)`; the images, and their new neighbourhoods."""
+        eps, number = budget_and_number
+        a, c, h, w = walk.x_adv.shape
+        changed, left = walk.changed(search.x), walk.left(search.x, eps)[:, None]
+        near = torch.where(left < 1, changed, walk.near)
         key = search.draws("probe", number).permutations(h * w)
         pixels = torch.where(near, key, -1 - key).topk(min(self.probes, h * w), dim=1).indices
         is_asked = near.gather(1, pixels)
-        chances, values = self._ask(search, x_adv, (pixels, is_asked), number)
+        chances, values = self._ask(search, walk.x_adv, (pixels, is_asked), number)
         order = chances.argsort(dim=1, stable=True)
         pixels, is_asked = pixels.gather(1, order), is_asked.gather(1, order)
         is_new = ~changed.gather(1, pixels) & is_asked
-        allowed = is_asked & (~is_new | (is_new.cumsum(1) <= left))
+        helps = is_asked & (chances.gather(1, order) < odds[:, None])
+        helps |= (left < 1) & ~helps.any(1, keepdim=True)  # the way on leads through what is worse
+        pace = left.clamp_max(max(1, eps // _ROUNDS_TO_SPEND))
+        allowed = is_asked & torch.where(is_new, is_new.cumsum(1) <= pace, helps)
         chosen = allowed & (allowed.cumsum(1) <= self.t)
         rows, columns = chosen.nonzero(as_tuple=True)
         at = pixels[rows, columns]
-        flat = x_adv.flatten(2).clone()
+        flat = walk.x_adv.flatten(2).clone()
         flat[rows, :, at] = values[rows, order[rows, columns]]
         hit = torch.zeros_like(near)
         hit[rows, at] = True
-        return flat.view(a, c, h, w), self._around(hit, h, w)
+        return _Walk(flat.view(a, c, h, w), self._around(hit, h, w), walk.highest, walk.since)
 
     def _ask(
         self, search: Search, x_adv: Tensor, asked: tuple[Tensor, Tensor], number: int
@@ -178,10 +201,11 @@ class LocalSearch(Attack):
         reached = functional.max_pool2d(grid, 2 * self.d + 1, stride=1, padding=self.d)
         return reached.flatten(1) > 0
 
-    def _offer(self, search: Search, x_adv: Tensor, number: int) -> Tensor:
-        """Asks for the images of a round; who stays."""
+    def _offer(self, search: Search, x_adv: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Asks for the images of a round; their margins, the log-odds of their true classes, and who stays."""
         logits = _mean_logits(search.target, x_adv, search.draws("eot", 0, 1, number))
-        return search.offer(x_adv, logits, margin(logits, search.y))
+        gap, odds = margin(logits, search.y), _log_odds(logits, search.y)
+        return gap, odds, search.offer(x_adv, logits, gap)
 
     def _refuse_arguments(self) -> None:
         if self.change not in CHANGES:
@@ -195,6 +219,35 @@ class LocalSearch(Attack):
                 f"attack {self.name!r} needs at least 1 of rounds, d, t and probes, an r in (1, 2] and a start "
                 f"in (0, 1]; got {self.arguments()}"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Images `(a, c, h, w)` on their way.
+
+    Args:
+        x_adv: As they are now.
+        near: The pixels to be asked for, `(a, h * w)`.
+        highest: The highest margin since they began, `(a,)`.
+        since: Rounds since then, `(a,)`.
+    """
+
+    x_adv: Tensor
+    near: Tensor
+    highest: Tensor
+    since: Tensor
+
+    def of(self, stays: Tensor) -> _Walk:
+        """Those images of which a mask `(a,)` says that they stay."""
+        return _Walk(self.x_adv[stays], self.near[stays], self.highest[stays], self.since[stays])
+
+    def changed(self, x: Tensor) -> Tensor:
+        """Which pixels differ from the clean images, `(a, h * w)`."""
+        return (self.x_adv != x).any(1).flatten(1)
+
+    def left(self, x: Tensor, eps: float) -> Tensor:
+        """How many more may be changed, `(a,)`."""
+        return eps - self.changed(x).sum(1)
 
 
 def _with_pixel(x: Tensor, at: Tensor, value: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -23,7 +24,8 @@ class RotationTranslation(Attack):
 
     Under `spatial:1` an image is rotated by at most 30 degrees and shifted by at most 10 % of its width and of
     its height, as in the paper (3 pixels of 28 or 32; what comes in is black). The grid search tries
-    every combination of evenly spaced values, both ends included; worst-of-k tries k random ones. Each image
+    every combination of evenly spaced values, both ends included, in a mixed order, so that a trace that still
+    falls at its end says that the grid is coarse; worst-of-k tries k random ones. Each image
     gets the one of highest margin. Only outputs are asked for.
 
     Args:
@@ -93,7 +95,7 @@ class RotationTranslation(Attack):
         """The transformations one by one, each of its parts in [-1, 1]: `(3,)` for all images, or `(b, 3)`."""
         if self.search == "grid":
             angle, shift = _even(self.rotations, x), _even(self.shifts, x)
-            yield from torch.cartesian_prod(angle, shift, shift)
+            yield from torch.cartesian_prod(angle, shift, shift)[_mixed_order(self._count())]
         else:
             uniform = draws.at("init").uniform((self.k, 3), dtype=x.dtype)
             yield from (2 * uniform - 1).unbind(1)
@@ -114,6 +116,14 @@ def _even(n: int, x: Tensor) -> Tensor:
     """`n` evenly spaced numbers from -1 to 1, `(n,)`; 0 where there is one."""
     ends = torch.linspace(-1, 1, n, dtype=x.dtype, device=x.device)
     return ends if n > 1 else torch.zeros_like(ends)
+
+
+def _mixed_order(n: int) -> Tensor:
+    """The numbers 0 to n - 1 by steps of about n over the golden ratio: all parts come early, `(n,)`."""
+    step = max(1, round(n * 0.618))
+    while math.gcd(step, n) > 1:
+        step += 1
+    return torch.arange(n) * step % n
 
 
 def _margins(target: Target, x: Tensor, y: Tensor, parameters: Tensor, draws: Draws) -> Tensor:
