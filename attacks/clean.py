@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.attack import EVERY_SET, Attack, Passes
 from benchmark.randomness import Draws
 from benchmark.target import Target
 from benchmark.threat import Threat
@@ -15,6 +15,7 @@ class Clean(Attack):
 
     name = "clean"
     mixes = False
+    norms = EVERY_SET
     summary = "the clean image itself"
 
     def perturb(

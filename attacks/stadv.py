@@ -6,32 +6,35 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from benchmark.attack import Attack, Passes
+from benchmark.attack import LP, Attack, Passes
+from benchmark.changes import Change, Flow, warped
 from benchmark.errors import BenchError
 from benchmark.losses import margin
 from benchmark.randomness import Draws
 from benchmark.search import Search, success_value, untargeted
 from benchmark.target import Objective, Target
-from benchmark.threat import Threat
+from benchmark.threat import NamedSet, Threat
 
 _BETAS = (0.9, 0.999)
 _TINY = 1e-8
+_USUAL_BOUND = 0.05
 
 
 class StAdv(Attack):
     """A flow that moves every pixel by itself, held within a bound and found by Adam on the margin.
 
-    Xiao, Zhu, Li, He, Liu and Song, "Spatially transformed adversarial examples", ICLR 2018, Eqs. 1 to 4.
-    The flow's bound, not a norm of the image's change, is its own budget. The image is projected into the
-    threat's as well: under `linf:1`, which allows any image, it is the flow alone that counts. Xiao et al. use
-    L-BFGS and no bound; the defaults here are those under which purifiers are evaluated (DiffPure and AToP).
+    Xiao, Zhu, Li, He, Liu and Song, "Spatially transformed adversarial examples", ICLR 2018, Eqs. 1 to 4. The
+    flow's bound, not a norm of the image's change, is its own budget. Under `stadv:0.05` it is that of the
+    threat, and the harness measures the flow. Under an lp threat the image is projected into that as well:
+    `linf:1` allows any image, so that the flow alone counts. Xiao et al. use L-BFGS and no bound; the defaults
+    here are those under which purifiers are evaluated (DiffPure and AToP, `stadv:0.05`).
 
     Args:
         steps: Steps of Adam.
         bound: How far a pixel is moved at the most, along each axis, where the image is 2 wide and 2 high:
-            with 32 pixels, .05 is .8 of a pixel.
+            with 32 pixels, .05 is .8 of a pixel. None is all that a `stadv` threat allows, and .05 under an lp
+            threat.
         step_size: Adam's learning rate, as a share of the bound.
         smoothness: Tau, the weight of the flow's roughness against the margin in logits.
         random_start: Whether it starts from a random flow of half the bound; at no flow at all an image that is
@@ -41,13 +44,14 @@ class StAdv(Attack):
     """
 
     name = "stadv"
+    norms = LP | {NamedSet.STADV}
     summary = "spatially transformed images: a bounded flow field (Xiao et al. 2018)"
 
     def __init__(
         self,
         *,
         steps: int = 20,
-        bound: float = 0.05,
+        bound: float | None = None,
         step_size: float = 0.2,
         smoothness: float = 0.05,
         random_start: bool = True,
@@ -62,25 +66,27 @@ class StAdv(Attack):
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
-    ) -> Tensor:
-        """The best image of each `(b, 1, c, h, w)`; of a random victim the last one too, `(b, 2, c, h, w)`."""
-        self._refuse_arguments(target.classes)
+    ) -> Tensor | Change:
+        """The best image or flow of each, `(b, 1, ...)`; of a random victim the last one too, `(b, 2, ...)`."""
+        bound = self._bound(threat)
+        self._refuse_arguments(target.classes, bound, threat)
         is_random = target.victim.stochastic or target.eot > 1
-        search = Search(target, x, y, draws=draws, puts_success_first=not is_random)
         flow = x.new_zeros(len(x), 2, *x.shape[2:])
         if self.random_start:
-            uniform = search.draws("init").uniform((2, *x.shape[2:]), dtype=x.dtype)
-            flow = self.bound * (uniform - 0.5)
+            uniform = draws.at("init").uniform((2, *x.shape[2:]), dtype=x.dtype)
+            flow = bound * (uniform - 0.5)
+        keeps = None if threat.is_read_off else flow
+        search = Search(target, x, y, draws=draws, puts_success_first=not is_random, keeps=keeps)
         adam = _Adam(flow, torch.zeros_like(flow), torch.zeros_like(flow))
         for step in range(self.steps + 1):
-            x_adv, gradient, stays = self._look(search, adam.flow, threat, step)
+            made, gradient, stays = self._look(search, adam.flow, threat, step)
             adam, gradient = adam.of(stays), gradient[stays]
             if not len(search.which):
                 break
             if step < self.steps:
-                adam = adam.climbed(gradient, self.step_size * self.bound, self.bound)
-        candidates = [search.best, x_adv] if is_random else [search.best]
-        return torch.stack(candidates, dim=1)
+                adam = adam.climbed(gradient, self.step_size * bound, bound)
+        found = torch.stack([search.best, made] if is_random else [search.best], dim=1)
+        return found if threat.is_read_off else Flow(found)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
@@ -93,17 +99,23 @@ class StAdv(Attack):
     def _look(
         self, search: Search, flow: Tensor, threat: Threat, step: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Measures what flows `(a, 2, h, w)` make and offers it; images, gradients in the flow, who stays."""
+        """Measures what flows `(a, 2, h, w)` make and offers it.
+
+        Returns:
+            The images, or the flows where they are what counts; gradients in the flow; who stays.
+        """
         with torch.enable_grad():
             leaf = flow.detach().requires_grad_()
-            x_adv = threat.project(search.x, warped(search.x, leaf))
+            x_adv = warped(search.x, leaf)
+            if threat.is_read_off:
+                x_adv = threat.project(search.x, x_adv)
             ascent = search.look(x_adv.detach(), self._objective(search), 0, 0, step)
             raised = (x_adv * ascent.gradient).sum() - self.smoothness * roughness(leaf).sum()
             (gradient,) = torch.autograd.grad(raised, leaf)
-        x_adv, value = x_adv.detach(), ascent.loss
+        made, value = (x_adv if threat.is_read_off else leaf).detach(), ascent.loss
         if search.puts_success_first:
             value = success_value(ascent.logits, search.y, ascent.loss)
-        return x_adv, gradient, search.offer(x_adv, ascent.logits, value)
+        return made, gradient, search.offer(made, ascent.logits, value)
 
     def _objective(self, search: Search) -> Objective:
         """What is raised: the margin, or minus the margin of the target class."""
@@ -114,34 +126,27 @@ class StAdv(Attack):
         goal = torch.where(y == goal, (goal + 1) % target.classes, goal)
         return untargeted(target, goal, lambda logits, goals: -margin(logits, goals))
 
-    def _refuse_arguments(self, classes: int) -> None:
+    def _bound(self, threat: Threat) -> float:
+        if self.bound is not None:
+            return self.bound
+        return threat.eps if threat.norm is NamedSet.STADV else _USUAL_BOUND
+
+    def _refuse_arguments(self, classes: int, bound: float, threat: Threat) -> None:
         if self.target_class is not None and self.target_class not in range(classes):
             raise BenchError(
                 f"attack {self.name!r}: target_class is one of 0 to {classes - 1}; got {self.target_class!r}"
             )
-        if self.steps < 1 or not (self.bound > 0 and self.step_size > 0 and self.smoothness >= 0):
+        if threat.norm is NamedSet.STADV and bound > threat.eps:
+            raise BenchError(
+                f"attack {self.name!r}: the threat {threat} allows a bound of {threat.eps:g}; got {bound:g}: "
+                f"leave it out"
+            )
+        if self.steps < 1 or not (bound > 0 and self.step_size > 0 and self.smoothness >= 0):
             raise BenchError(
                 f"attack {self.name!r} needs at least 1 step, a bound and a step_size above 0 and a "
-                f"smoothness from 0 up; got steps={self.steps}, bound={self.bound}, "
+                f"smoothness from 0 up; got steps={self.steps}, bound={bound}, "
                 f"step_size={self.step_size}, smoothness={self.smoothness}"
             )
-
-
-def warped(x: Tensor, flow: Tensor) -> Tensor:
-    """Images `(b, c, h, w)` whose pixels are read elsewhere, bilinearly; beyond the border, from the border.
-
-    Args:
-        x: Images.
-        flow: Where each pixel is read, relative to its place: `(b, 2, h, w)`, along the width and along the
-            height, where the image is 2 wide and 2 high.
-    """
-    h, w = x.shape[2:]
-    across = (2 * torch.arange(w, dtype=x.dtype, device=x.device) + 1) / w - 1
-    down = (2 * torch.arange(h, dtype=x.dtype, device=x.device) + 1) / h - 1
-    grid = torch.stack((across.expand(h, w), down[:, None].expand(h, w)), dim=-1)  # (h, w, 2)
-    return functional.grid_sample(
-        x, grid + flow.permute(0, 2, 3, 1), padding_mode="border", align_corners=False
-    )
 
 
 def roughness(flow: Tensor) -> Tensor:

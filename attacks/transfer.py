@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.attack import EVERY_SET, Attack, Passes
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.randomness import Draws
 from benchmark.target import Target
@@ -19,6 +19,7 @@ class Transfer(Attack):
 
     name = "transfer"
     mixes = False
+    norms = EVERY_SET
     summary = "images that other jobs made on other classifiers"
 
     def perturb(

@@ -9,11 +9,17 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from benchmark.changes import CHANGES, Change
 from benchmark.configuration import arguments_of
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.randomness import Draws
 from benchmark.target import Target
-from benchmark.threat import ROUNDING, Threat
+from benchmark.threat import ROUNDING, NamedSet, Norm, Threat
+
+LP: frozenset[str] = frozenset(Norm)
+"""The lp balls."""
+EVERY_SET: frozenset[str] = frozenset((*Norm, *NamedSet))
+"""Every kind of threat: for what changes nothing itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +59,16 @@ class Attack(ABC):
     it counts its queries, or where it is another library: it then runs in float32 alone."""
     summary: ClassVar[str] = ""
     """One line for a listing, with its paper."""
+    norms: ClassVar[frozenset[str]] = LP
+    """The kinds of threats under which it works, by `Threat.norm`; under any other it is refused, and a
+    protocol's row of it is a gap."""
     parts: ClassVar[tuple[str, ...]] = ()
     """The attacks, by name, that it runs itself: their source is part of its jobs' keys."""
 
     @abstractmethod
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
-    ) -> Tensor:
+    ) -> Tensor | Change:
         """Adversarial images for a batch.
 
         Args:
@@ -71,7 +80,9 @@ class Attack(ABC):
 
         Returns:
             One image for each, `(b, c, h, w)`, or m candidates for each, `(b, m, c, h, w)`, among which the
-            criterion chooses.
+            criterion chooses. Where two images do not say how large a change is (`Threat.is_read_off`), the
+            change's parameters, as `benchmark.changes.CHANGES` has them; images are taken there only where they
+            are the clean ones or the target's sources.
         """
 
     def passes(
@@ -110,11 +121,15 @@ class Attack(ABC):
                 f"attack {self.name!r} needs at least {self.min_classes} classes; this task has "
                 f"{target.classes}"
             )
-        version = x._version
+        self.refuse_threat(threat)
+        version, sources = x._version, target.sources
         with torch.no_grad():
-            x_adv = self.perturb(target, x, y, threat=threat, draws=draws).detach()
+            made = self.perturb(target, x, y, threat=threat, draws=draws)
         if x._version != version:
             raise ContractBroken(f"attack {self.name!r} changed its input in place")
+        if isinstance(made, Change):
+            return _rendered(self.name, made, x, threat)
+        x_adv = made.detach()
         if x_adv.shape == x.shape:
             x_adv = x_adv.unsqueeze(1)
         if x_adv.ndim != 5 or x_adv.shape[0] != len(x) or x_adv.shape[2:] != x.shape[1:]:
@@ -122,10 +137,28 @@ class Attack(ABC):
                 f"attack {self.name!r} returned shape {tuple(x_adv.shape)} for images of shape "
                 f"{tuple(x.shape)}; perturb() must return one image, or m candidates, for each"
             )
+        if not threat.is_read_off:
+            _refuse_unverified(self.name, x_adv, x, sources, threat)
+            return x_adv
         m = x_adv.shape[1]
         flat, clean = x_adv.flatten(0, 1), x.repeat_interleave(m, 0)
         refuse_outside(self.name, clean, flat, threat)
-        return threat.project(clean, flat).view_as(x_adv)
+        is_lp = threat.norm in LP  # what is counted in pixels knows no rounding
+        inside = threat.project(clean, flat) if is_lp else flat.clamp(0.0, 1.0)
+        return inside.view_as(x_adv)
+
+    @final
+    def refuse_threat(self, threat: Threat) -> None:
+        """Refuses a threat in which the attack does not work.
+
+        Raises:
+            BenchError: It is none of its `norms`.
+        """
+        if threat.norm not in self.norms:
+            raise BenchError(
+                f"attack {self.name!r} works under {', '.join(sorted(self.norms))} and the threat is {threat}: "
+                f"name a threat of these, or an attack of {threat.norm}"
+            )
 
 
 def refuse_outside(name: str, x: Tensor, x_adv: Tensor, threat: Threat) -> None:
@@ -136,11 +169,78 @@ def refuse_outside(name: str, x: Tensor, x_adv: Tensor, threat: Threat) -> None:
     """
     if not x_adv.numel():
         return
-    worst = float(threat.size(x, x_adv).max())
-    low, high = (float(v) for v in torch.aminmax(x_adv))
+    _refuse_larger(name, threat.size(x, x_adv), threat)
+    _refuse_range(name, x_adv)
+
+
+def _refuse_larger(name: str, size: Tensor, threat: Threat) -> None:
+    worst = float(size.max())
     if not worst <= threat.eps * (1 + ROUNDING) + ROUNDING:  # written so that NaN fails too
         raise ContractBroken(
             f"attack {name!r} left the budget: {threat.norm} {worst:g} where {threat.eps:g} is allowed"
         )
+
+
+def _refuse_range(name: str, x_adv: Tensor) -> None:
+    low, high = (float(v) for v in torch.aminmax(x_adv))
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         raise ContractBroken(f"attack {name!r} left [0, 1]: values from {low:g} to {high:g}")
+
+
+def _rendered(name: str, change: Change, x: Tensor, threat: Threat) -> Tensor:
+    """The images `(b, m, c, h, w)` of a change of b images, whose size is read off its parameters.
+
+    Raises:
+        ContractBroken: It is of another kind or shape, impossible, too large, or leaves [0, 1].
+    """
+    kind = CHANGES.get(threat.norm)
+    if kind is None or type(change) is not kind:  # a class derived from it could tell any size
+        wanted = "images" if kind is None else f"a benchmark.changes.{kind.__name__}"
+        raise ContractBroken(
+            f"attack {name!r} returned a {type(change).__name__} under threat {threat}; perturb() must return "
+            f"{wanted} there"
+        )
+    values = change.values.detach().to(x)
+    if values.ndim == kind.dims + 1:
+        values = values.unsqueeze(1)
+    b, image = len(x), tuple(x.shape[1:])
+    is_fit = values.ndim == kind.dims + 2 and values.shape[0] == b and values.shape[1] > 0
+    if not (is_fit and kind.is_shape(tuple(values.shape[2:]), image)):
+        raise ContractBroken(
+            f"attack {name!r} returned a {kind.__name__} of shape {tuple(change.values.shape)} for images of "
+            f"shape {tuple(x.shape)}; perturb() must return the parameters of one change, or of m, for each"
+        )
+    if not b:
+        return x.unsqueeze(1)
+    m = values.shape[1]
+    flat, clean = values.flatten(0, 1), x.repeat_interleave(m, 0)
+    flaw, size = kind.flaw(clean, flat), kind.size(clean, flat)
+    if flaw:
+        raise ContractBroken(f"attack {name!r} returned a {kind.__name__} that cannot be: {flaw}")
+    _refuse_larger(name, size, threat)
+    shrink = torch.where(size > threat.eps, threat.eps / size, torch.ones_like(size))
+    images = kind.rendered(clean, flat * shrink.view(-1, *[1] * kind.dims))
+    _refuse_range(name, images)
+    return images.clamp(0.0, 1.0).view(b, m, *image)
+
+
+def _refuse_unverified(
+    name: str, x_adv: Tensor, x: Tensor, sources: Tensor | None, threat: Threat
+) -> None:
+    """Refuses candidates `(b, m, c, h, w)` that are neither clean images nor sources of the same image.
+
+    Sources `(b, s, c, h, w)` were made under the same threat, and verified when they were.
+
+    Raises:
+        ContractBroken: One of them is neither.
+    """
+    known = x.unsqueeze(1)
+    if sources is not None:
+        known = torch.cat((known, sources.to(x)), dim=1)
+    for i in range(x_adv.shape[1]):
+        is_known = (x_adv[:, i : i + 1] == known).flatten(2).all(2).any(1)
+        if not bool(is_known.all()):
+            raise ContractBroken(
+                f"attack {name!r} returned images under threat {threat}, and two images do not say how large "
+                f"such a change is; perturb() must return a benchmark.changes.{CHANGES[threat.norm].__name__}"
+            )

@@ -16,7 +16,7 @@ from benchmark.randomness import Draws
 from benchmark.threat import Norm, Threat
 from benchmark.victim import GradientMode, Victim
 
-NORMS: Mapping[Norm, str] = MappingProxyType({Norm.LINF: "Linf", Norm.L2: "L2"})
+NORMS: Mapping[str, str] = MappingProxyType({Norm.LINF: "Linf", Norm.L2: "L2"})
 """What pyautoattack calls the norms."""
 TARGETS = 9
 """Target classes of AutoAttack's targeted attacks, where there are so many others."""

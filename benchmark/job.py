@@ -52,6 +52,7 @@ IDENTITY_FIELDS = frozenset(
 _SHELVES = frozenset({"attacks", "defenses", "__main__"})
 _ENGINE = (
     "attack",
+    "changes",
     "classifier",
     "criterion",
     "dataset",

@@ -25,6 +25,8 @@ class Search:
         puts_success_first: See above; only then does an image leave the batch once it is misclassified, and
             only where the target says so.
         follows: An earlier search over the same images: those that left it are left out, and keep its image.
+        keeps: What is kept of each image in place of the image itself, such as the parameters that it is made
+            of: `(b, ...)`, of the clean images. `offer` is then given those of the iterates.
     """
 
     def __init__(
@@ -36,11 +38,12 @@ class Search:
         draws: Draws,
         puts_success_first: bool,
         follows: Search | None = None,
+        keeps: Tensor | None = None,
     ) -> None:
         self.target = target
         self.puts_success_first = puts_success_first
         self.leaves_early = target.leaves_early and puts_success_first
-        self.best = x.clone()
+        self.best = (x if keeps is None else keeps).clone()
         self.which = torch.arange(len(x), device=x.device)
         """Positions `(a,)` in the batch of those still attacked."""
         self._x, self._y, self._draws = x, y, draws
@@ -101,7 +104,7 @@ class Search:
         """Takes note of iterates `(a, c, h, w)`, marks the trace, and lets images leave.
 
         Args:
-            x_adv: The iterates.
+            x_adv: The iterates, or what is kept of them.
             logits: At them, `(a, k)`.
             value: How good they are, `(a,)`.
 

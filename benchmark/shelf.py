@@ -95,6 +95,22 @@ ATTACKS.add(
     "attacks.stadv:StAdv",
     "spatially transformed images: a bounded flow field (Xiao et al. 2018)",
 )
+ATTACKS.add(
+    "rotation-translation",
+    "attacks.rotation_translation:RotationTranslation",
+    "rotations and shifts: grid search and worst-of-k (Engstrom et al. 2019)",
+)
+ATTACKS.add(
+    "wasserstein",
+    "attacks.wasserstein:Wasserstein",
+    "brightness carried to near pixels, Frank-Wolfe (Wu et al. 2020)",
+)
+ATTACKS.add("rp2", "attacks.rp2:RP2", "one painted sticker (Eykholt et al. 2018)")
+ATTACKS.add(
+    "local-search",
+    "attacks.local_search:LocalSearch",
+    "a few pixels, by outputs alone (Narodytska and Kasiviswanathan 2017)",
+)
 
 DATASETS: Registry[Dataset] = Registry(
     "dataset", base="benchmark.dataset:Dataset", group="purifybench.datasets"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchError
@@ -18,10 +20,53 @@ ROUNDING = 1e-5
 
 
 class Norm(StrEnum):
-    """How the size of a perturbation is measured."""
+    """The lp norms in which the size of a perturbation is measured."""
 
     LINF = "linf"
     L2 = "l2"
+
+
+class NamedSet(StrEnum):
+    """Sets of changed images that are no lp ball."""
+
+    STADV = "stadv"
+    """Pixels are read elsewhere: the longest way along either axis, where the image is 2 wide and 2 high."""
+    SPATIAL = "spatial"
+    """The whole image is rotated and shifted: at 1 by up to 30 degrees, and 10 % of its width and height."""
+    WASSERSTEIN = "wasserstein"
+    """Brightness is carried to other pixels: pixels of way, on average over all the brightness of the image."""
+    PIXELS = "pixels"
+    """Any value in some pixels: how many pixels differ in any channel."""
+    STICKER = "sticker"
+    """Any value under one sticker: the smallest upright rectangle that holds every changed pixel, as a share of
+    the image's area."""
+
+
+EXAMPLES: Mapping[str, str] = MappingProxyType(
+    {
+        Norm.LINF: "linf:8/255",
+        Norm.L2: "l2:0.5",
+        NamedSet.STADV: "stadv:0.05",
+        NamedSet.SPATIAL: "spatial:1",
+        NamedSet.WASSERSTEIN: "wasserstein:0.15",
+        NamedSet.PIXELS: "pixels:10",
+        NamedSet.STICKER: "sticker:0.1",
+    }
+)
+"""A threat of every kind, as the command line takes it."""
+_INF = float("inf")
+_RANGES: Mapping[str, tuple[float, float, str]] = MappingProxyType(
+    {
+        Norm.LINF: (0, 1, "above 0 and at most 1 in pixel units of [0, 1]"),
+        Norm.L2: (0, _INF, "above 0 in pixel units of [0, 1]"),
+        NamedSet.STADV: (0, 2, "above 0 and at most 2, the width of the image"),
+        NamedSet.SPATIAL: (0, 6, "above 0 and at most 6, which is half a turn"),
+        NamedSet.WASSERSTEIN: (0, _INF, "above 0, in pixels"),
+        NamedSet.PIXELS: (0, _INF, "a whole number of pixels from 1 up"),
+        NamedSet.STICKER: (0, 1, "above 0 and at most 1, the whole image"),
+    }
+)
+"""What eps lies above, what it is at most, and how that is said."""
 
 
 class Knowledge(StrEnum):
@@ -39,34 +84,37 @@ class Knowledge(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Threat:
-    """All images within `eps` of the clean one, in pixel units where images live in [0, 1].
+    """All images within `eps` of the clean one.
 
     Args:
-        norm: The norm of the difference, over all pixels and channels at the classifier's resolution.
-        eps: Its greatest allowed value, above 0. For linf at most 1.
+        norm: An lp norm of the difference, over all pixels and channels at the classifier's resolution; or the
+            name of a set that is no lp ball.
+        eps: The greatest allowed size, above 0: of lp norms in pixel units where images live in [0, 1] (for
+            linf at most 1), of the others as `NamedSet` says.
     """
 
-    norm: Norm
+    norm: Norm | NamedSet
     eps: float
 
     def __post_init__(self) -> None:
-        top = 1.0 if self.norm is Norm.LINF else float("inf")
-        if not 0 < self.eps <= top:
+        above, top, said = _RANGES[self.norm]
+        is_fraction = self.norm is NamedSet.PIXELS and self.eps != self.eps // 1
+        if not above < self.eps <= top or is_fraction:
+            mend = " (write 8/255, not 8)" if isinstance(self.norm, Norm) else ""
             raise BenchError(
-                f"a threat's eps is above 0{' and at most 1' if top == 1 else ''} in pixel units of "
-                f"[0, 1]; got {self.eps!r} (write 8/255, not 8)"
+                f"{_article(self.norm)} threat's eps is {said}; got {self.eps!r}{mend}"
             )
 
     @classmethod
     def parse(cls, text: str) -> Threat:
-        """Reads `linf:8/255`, `linf:0.15` or `l2:0.5`.
+        """Reads `linf:8/255`, `l2:0.5`, `stadv:0.05` and the like: `EXAMPLES` has one of every kind.
 
         Raises:
             BenchError: It is not of that form, or eps is out of range.
         """
-        form = "expected NORM:EPS such as linf:8/255 or l2:0.5"
+        form = f"expected NORM:EPS such as {', '.join(EXAMPLES.values())}"
         name, colon, amount = text.strip().lower().partition(":")
-        if name not in tuple(Norm) or not colon:
+        if name not in EXAMPLES or not colon:
             raise BenchError(f"threat {text!r} is not understood: {form}")
         if not re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?(/\d*\.?\d+)?", amount):
             raise BenchError(f"threat {text!r} has no number behind the colon: {form}")
@@ -75,7 +123,7 @@ class Threat:
             eps = float(Fraction(over) / Fraction(under or "1"))
         except (ValueError, ZeroDivisionError) as error:
             raise BenchError(f"threat {text!r} has no number behind the colon: {form}") from error
-        return cls(Norm(name), eps)
+        return cls(Norm(name) if name in tuple(Norm) else NamedSet(name), eps)
 
     def __str__(self) -> str:
         steps = self.eps * 255
@@ -88,13 +136,38 @@ class Threat:
         """The threat as a folder's name: `linf-8-255`, `linf-0.15`."""
         return str(self).replace(":", "-").replace("/", "-")
 
+    @property
+    def is_read_off(self) -> bool:
+        """Whether images alone say how large a change is; else the attack names the change's parameters."""
+        return isinstance(self.norm, Norm) or self.norm in (NamedSet.PIXELS, NamedSet.STICKER)
+
     def size(self, x: Tensor, x_adv: Tensor) -> Tensor:
-        """The norm of each image's change, `(b,)`; images `(b, c, h, w)`."""
+        """How large each image's change is, `(b,)`; images `(b, c, h, w)`.
+
+        Raises:
+            BenchError: Images do not say it: the change is known by its parameters alone.
+        """
+        if self.norm is NamedSet.PIXELS:
+            return _changed(x, x_adv).flatten(1).sum(1).to(x.dtype)
+        if self.norm is NamedSet.STICKER:
+            changed = _changed(x, x_adv)
+            h, w = changed.shape[1:]
+            return (_extent(changed.any(2)) * _extent(changed.any(1))).to(x.dtype) / (h * w)
+        if not isinstance(self.norm, Norm):
+            raise BenchError(
+                f"two images do not say how large a change is that threat {self} allows: what is expected are "
+                f"the change's parameters, as benchmark.changes holds them"
+            )
         δ = (x_adv - x).flatten(1)
         return δ.abs().amax(1) if self.norm is Norm.LINF else δ.norm(dim=1)
 
     def project(self, x: Tensor, x_adv: Tensor) -> Tensor:
-        """The images of `x_adv` moved into the budget around `x` and into [0, 1]."""
+        """The images of `x_adv` moved into the lp ball around `x` and into [0, 1].
+
+        Raises:
+            BenchError: The threat is no lp ball.
+        """
+        self._refuse_named_set()
         δ = x_adv - x
         if self.norm is Norm.LINF:
             δ = δ.clamp(-self.eps, self.eps)
@@ -104,9 +177,36 @@ class Threat:
         return (x + δ).clamp(0.0, 1.0)
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """The steepest ascent step of norm 1 for a gradient `(b, c, h, w)`: its sign, or its unit vector."""
+        """The steepest ascent step of norm 1 for a gradient `(b, c, h, w)`: its sign, or its unit vector.
+
+        Raises:
+            BenchError: The threat is no lp ball.
+        """
+        self._refuse_named_set()
         if self.norm is Norm.LINF:
             return gradient.sign()
         length = gradient.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
         unit: Tensor = gradient / length
         return unit
+
+    def _refuse_named_set(self) -> None:
+        if not isinstance(self.norm, Norm):
+            raise BenchError(
+                f"threat {self} is no lp ball: it has no projection and no steepest direction; an attack of it "
+                f"keeps inside by its own parameters"
+            )
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name in tuple(Norm) else 'a'} {name}"
+
+
+def _changed(x: Tensor, x_adv: Tensor) -> Tensor:
+    """Which pixels differ in any channel, `(b, h, w)`; NaN differs from everything."""
+    return (x_adv != x).any(1)
+
+
+def _extent(hit: Tensor) -> Tensor:
+    """From the first hit to the last of each row `(b, n)`, both counted, `(b,)`; 0 where there is none."""
+    after_first, before_last = hit.cumsum(1) > 0, hit.flip(1).cumsum(1).flip(1) > 0
+    return (after_first & before_last).sum(1)

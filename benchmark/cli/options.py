@@ -85,7 +85,7 @@ def task_options(function: F) -> F:
             click.option(
                 "--threat",
                 metavar="NORM:EPS",
-                help="Such as linf:8/255 or l2:0.5, in pixel units of [0, 1]. "
+                help="Such as linf:8/255 or l2:0.5, in pixel units of [0, 1], or a set such as stadv:0.05. "
                 "Default: the model's, else the dataset's.",
             ),
             click.option(

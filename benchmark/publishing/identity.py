@@ -75,7 +75,7 @@ class DatasetIdentity(Strict):
 
 
 class ThreatIdentity(Strict):
-    """The budget, in pixel units of [0, 1] at the classifier's own resolution."""
+    """The budget at the classifier's own resolution: of lp balls in pixel units of [0, 1]."""
 
     norm: str
     eps: Annotated[float, Field(gt=0)]

@@ -11,6 +11,7 @@ from benchmark.configuration import refuse_arguments
 from benchmark.containment import contained
 from benchmark.criterion import Criterion
 from benchmark.defense import Defense, Derivative
+from benchmark.errors import BenchError
 from benchmark.evaluated import Row
 from benchmark.job import MIXED, Frozen, Job, Plugin, plugin_of
 from benchmark.protocol import AttackRow, Protocol, SourceRow
@@ -103,6 +104,8 @@ class _Planner:
         )
         knowledge = Knowledge.OBLIVIOUS if row.against == "bare" else Knowledge.TRANSFER
         attack = self._attack(row)
+        if not self._fits(row, attack):
+            return
         for classifier in classifiers:
             job = self._job(row.id, attack, classifier=classifier, is_source=True)
             yield Row(
@@ -121,9 +124,14 @@ class _Planner:
         attack = self._attack(row)
         if self.subjects.classes < attack.min_classes:
             return  # its loss does not exist for so few classes; others of its family do the work
+        if not self._fits(row, attack):
+            return
         needs = tuple(made.job.key for source in row.sources for made in sources[source])
         if row.sources and not needs:
-            self.skipped[row.id] = f"no surrogate classifiers are known for {self.subjects.dataset}"
+            missing = [self.skipped[source] for source in row.sources if source in self.skipped]
+            self.skipped[row.id] = "; ".join(missing) or (
+                f"no surrogate classifiers are known for {self.subjects.dataset}"
+            )
             return
         modes = self._modes(row)
         for mode in modes:
@@ -135,6 +143,15 @@ class _Planner:
                 knowledge=row.knowledge,
                 counts=row.counts == "always" or not stochastic,
             )
+
+    def _fits(self, row: SourceRow | AttackRow, attack: Attack) -> bool:
+        """Whether the attack works under the threat; where not, the reason is kept."""
+        try:
+            attack.refuse_threat(self.subjects.threat)
+        except BenchError as error:
+            self.skipped[row.id] = str(error)
+            return False
+        return True
 
     def _modes(self, row: AttackRow) -> list[str]:
         """Those asked for; `best` is both where each may hide what the other sees: no declaration picks one."""

@@ -46,7 +46,7 @@ class LinearTask:
     y: Tensor
     slope: Tensor
     offset: float
-    margins: Mapping[Norm, float]
+    margins: Mapping[str, float]
 
     @classmethod
     def make(
@@ -79,7 +79,7 @@ class LinearTask:
         gap = (x * slope).flatten(1).sum(1) + offset
         wanted = LOGIT_GAP * (1 - 2 * y)
         x = x + ((wanted - gap) / slope.square().sum()).view(-1, 1, 1, 1) * slope
-        margins = {
+        margins: dict[str, float] = {
             Norm.LINF: LOGIT_GAP / float(slope.abs().sum()),
             Norm.L2: LOGIT_GAP / float(slope.norm()),
         }

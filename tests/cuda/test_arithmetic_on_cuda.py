@@ -17,7 +17,7 @@ from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.shelf import ATTACKS
 from benchmark.target import Target
-from benchmark.threat import Norm, Threat
+from benchmark.threat import EXAMPLES, Norm, Threat
 from benchmark.verdict import judge
 from benchmark.victim import GradientMode
 from tests.toys import Noise, Same, image_draws, nonlinear_target
@@ -33,6 +33,10 @@ SHORT = {  # fewer steps than by default; an attack that is not here runs as it 
     "apgd": {"steps": 10, "loss": "dlr-targeted", "targets": 2},
     "auxiliary": {"steps": 4, "lambdas": [0, 1]},
     "cw": {"steps": 10, "binary_search_steps": 3},
+    "rotation-translation": {"rotations": 5, "shifts": 3},
+    "wasserstein": {"steps": 5},
+    "rp2": {"steps": 5, "restarts": 2, "views": 2},
+    "local-search": {"rounds": 4},
 }
 L2_ONLY = ("cw",)
 
@@ -77,8 +81,11 @@ def attacked(name, defense, device):
     target.victim.to(device)
     x, y, draws = x.to(device), y.to(device), image_draws(len(x)).to(device)
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
+    attack = ATTACKS.get(name)(**SHORT.get(name, {}))
     threat = Threat(Norm.L2, 0.5) if name in L2_ONLY else LINF
-    candidates = ATTACKS.get(name)(**SHORT.get(name, {}))(target, x, y, threat=threat, draws=draws)
+    if threat.norm not in attack.norms:
+        threat = Threat.parse(EXAMPLES[min(attack.norms)])
+    candidates = attack(target, x, y, threat=threat, draws=draws)
     criterion = Criterion(draws=4, vote=1, any_of=1)
     outcomes, chosen = judge(target.victim, candidates, y, draws=draws, criterion=criterion)
     assert chosen.device == x.device

@@ -17,7 +17,7 @@ from benchmark.running.request import Request
 from benchmark.running.run import run
 from benchmark.setting import Setting
 from benchmark.shelf import ATTACKS, DEFENSES
-from benchmark.threat import Norm, Threat
+from benchmark.threat import EXAMPLES, NamedSet, Norm, Threat
 from benchmark.training.fitting import Fit, fit_defense
 from benchmark.training.loop import train
 from benchmark.trust.contract import check_request
@@ -33,6 +33,10 @@ SHORT = {
     "auxiliary": {"steps": 2, "lambdas": [0, 1]},
     "cw": {"steps": 3, "binary_search_steps": 2},
     "deepfool": {"steps": 3},
+    "rotation-translation": {"rotations": 3, "shifts": 2},
+    "wasserstein": {"steps": 3},
+    "rp2": {"steps": 3, "restarts": 2, "views": 2},
+    "local-search": {"rounds": 3},
 }
 L2_ONLY = ("cw",)
 LINF = Threat(Norm.LINF, 0.05)
@@ -96,8 +100,11 @@ def test_no_attack_and_no_verdict_makes_a_device_mistake(gpu, name, defense):
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
     attack = ATTACKS.get(name)(**SHORT.get(name, {}))
     threats = [Threat(Norm.L2, 0.5)] if name in L2_ONLY else [LINF, Threat(Norm.L2, 0.5)]
-    for threat in threats:
-        target.sources = threat.project(x, x + 0.01).unsqueeze(1)
+    threats += [Threat.parse(text) for kind, text in EXAMPLES.items() if kind in NamedSet]
+    for threat in [threat for threat in threats if threat.norm in attack.norms]:
+        target.sources = x.unsqueeze(1)
+        if threat.norm in Norm:
+            target.sources = threat.project(x, x + 0.01).unsqueeze(1)
         candidates = attack(target, x, y, threat=threat, draws=draws)
         criterion = Criterion(draws=4, vote=3, any_of=2)
         outcomes, chosen = judge(target.victim, candidates, y, draws=draws, criterion=criterion)

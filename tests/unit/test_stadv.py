@@ -9,7 +9,7 @@ from benchmark.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.purified import Purified
 from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.threat import NamedSet, Threat
 from tests.toys import Noise, image_draws
 
 SIDE = 8
@@ -61,6 +61,25 @@ def test_succeeds_just_above_the_exact_bound_and_never_just_below(given, leaves_
     for share, expected in ((1.05, True), (0.95, False)):
         attack = StAdv(bound=share * exact_bound(), smoothness=0.0, **given)
         assert fooled(attack, victim).tolist() == [expected] * 3
+
+
+@pytest.mark.parametrize("given", [{}, {"target_class": 1}, {"random_start": False}], ids=str)
+def test_under_its_own_threat_eps_is_the_bound(given):
+    attack, y = StAdv(smoothness=0.0, **given), torch.zeros(3).long()
+    for share, expected in ((1.05, True), (0.95, False)):
+        victim = target(leaves_early=True)
+        threat = Threat(NamedSet.STADV, share * exact_bound())
+        x_adv = attack(victim, ramp(3), y, threat=threat, draws=image_draws(3))[:, 0]
+        assert (victim.victim.bare_logits(x_adv).argmax(1) != y).tolist() == [expected] * 3
+
+
+def test_under_its_own_threat_it_makes_the_images_that_it_makes_where_any_image_is_allowed():
+    y, images = torch.zeros(3).long(), []
+    for attack, text in ((StAdv(bound=0.1, steps=5), "linf:1"), (StAdv(steps=5), "stadv:0.1")):
+        victim = target(Noise(sigma=0.05))
+        x_adv = attack(victim, ramp(3), y, threat=Threat.parse(text), draws=image_draws(3))
+        images.append(x_adv)
+    torch.testing.assert_close(*images, rtol=0, atol=1e-12)
 
 
 def test_no_flow_leaves_the_image_and_a_flow_of_one_pixel_shifts_it():

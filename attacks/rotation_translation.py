@@ -1,0 +1,134 @@
+"""Rotations and shifts of the whole image: a grid of them tried one by one, or some at random."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from benchmark.attack import Attack, Passes
+from benchmark.changes import Change, Rigid, moved, reach
+from benchmark.errors import BenchError
+from benchmark.losses import margin
+from benchmark.randomness import Draws
+from benchmark.target import Target
+from benchmark.threat import NamedSet, Threat
+
+SEARCHES = ("grid", "random")
+
+
+class RotationTranslation(Attack):
+    """Engstrom et al., "Exploring the landscape of spatial robustness", ICML 2019.
+
+    Under `spatial:1` an image is rotated by at most 30 degrees and shifted by at most 10 % of its width and of
+    its height, as in the paper (3 pixels of 28 or 32; what comes in is black). The grid search tries
+    every combination of evenly spaced values, both ends included, in a mixed order, so that a trace that still
+    falls at its end says that the grid is coarse; worst-of-k tries k random ones. Each image
+    gets the one of highest margin. Only outputs are asked for.
+
+    Args:
+        search: `grid`, or `random` (worst-of-k).
+        rotations: Angles of the grid.
+        shifts: Shifts of the grid along each axis.
+        k: Of worst-of-k.
+        candidates: How many of the best each image of a random victim gets; a deterministic one's gets the
+            best.
+    """
+
+    name = "rotation-translation"
+    norms = frozenset({NamedSet.SPATIAL})
+    summary = "rotations and shifts: grid search and worst-of-k (Engstrom et al. 2019)"
+
+    def __init__(
+        self,
+        *,
+        search: str = "grid",
+        rotations: int = 31,
+        shifts: int = 5,
+        k: int = 10,
+        candidates: int = 3,
+    ) -> None:
+        self.search = search
+        self.rotations = rotations
+        self.shifts = shifts
+        self.k = k
+        self.candidates = candidates
+
+    def perturb(
+        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> Change:
+        """The worst transformation of each `(b, 1, 3)`; of a random victim the worst ones, `(b, m, 3)`."""
+        self._refuse_arguments()
+        n, m = self._count(), self._kept(stochastic=target.victim.stochastic or target.eot > 1)
+        tried = x.new_zeros(len(x), n, 3)
+        margins = x.new_full((len(x), n), -torch.inf)
+        which = torch.arange(len(x), device=x.device)
+        for i, unit in enumerate(self._units(x, draws)):
+            tried[:, i] = threat.eps * unit * reach(x)
+            gap = _margins(target, x[which], y[which], tried[which, i], draws.at(i).take(which))
+            margins[which, i] = gap
+            target.mark(float((margins[:, : i + 1].amax(1) <= 0).double().mean()))
+            if target.leaves_early:
+                which = which[gap <= 0]
+            if not len(which):
+                break
+        chosen = margins.topk(m, dim=1).indices
+        return Rigid(tried.gather(1, chosen.unsqueeze(2).expand(-1, -1, 3)))
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """A prediction for every transformation."""
+        del classes, shape
+        kept = self._kept(stochastic=stochastic or eot > 1)
+        return Passes(forwards=self._count() * eot, backwards=0, candidates=kept)
+
+    def _count(self) -> int:
+        return self.rotations * self.shifts**2 if self.search == "grid" else self.k
+
+    def _kept(self, *, stochastic: bool) -> int:
+        return min(self.candidates, self._count()) if stochastic else 1
+
+    def _units(self, x: Tensor, draws: Draws) -> Iterator[Tensor]:
+        """The transformations one by one, each of its parts in [-1, 1]: `(3,)` for all images, or `(b, 3)`."""
+        if self.search == "grid":
+            angle, shift = _even(self.rotations, x), _even(self.shifts, x)
+            yield from torch.cartesian_prod(angle, shift, shift)[_mixed_order(self._count())]
+        else:
+            uniform = draws.at("init").uniform((self.k, 3), dtype=x.dtype)
+            yield from (2 * uniform - 1).unbind(1)
+
+    def _refuse_arguments(self) -> None:
+        if self.search not in SEARCHES:
+            raise BenchError(
+                f"attack {self.name!r}: search is one of {', '.join(SEARCHES)}; got {self.search!r}"
+            )
+        if min(self.rotations, self.shifts, self.k, self.candidates) < 1:
+            raise BenchError(
+                f"attack {self.name!r} needs at least 1 of rotations, shifts, k and candidates; got "
+                f"{self.arguments()}"
+            )
+
+
+def _even(n: int, x: Tensor) -> Tensor:
+    """`n` evenly spaced numbers from -1 to 1, `(n,)`; 0 where there is one."""
+    ends = torch.linspace(-1, 1, n, dtype=x.dtype, device=x.device)
+    return ends if n > 1 else torch.zeros_like(ends)
+
+
+def _mixed_order(n: int) -> Tensor:
+    """The numbers 0 to n - 1 by steps of about n over the golden ratio: all parts come early, `(n,)`."""
+    step = max(1, round(n * 0.618))
+    while math.gcd(step, n) > 1:
+        step += 1
+    return torch.arange(n) * step % n
+
+
+def _margins(target: Target, x: Tensor, y: Tensor, parameters: Tensor, draws: Draws) -> Tensor:
+    """Margins of the mean logits of transformed images `(a, c, h, w)` over EOT rows, `(a,)`."""
+    x_adv = moved(x, parameters).clamp(0.0, 1.0)
+    rows = draws.at("eot").repeat(target.eot)
+    logits = target.predict(x_adv.repeat_interleave(target.eot, 0), draws=rows)
+    return margin(logits.view(len(x), target.eot, -1).mean(1), y)

@@ -1,0 +1,288 @@
+"""RP2: one sticker on the image, placed where the victim is sensitive, and painted by Adam."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmark.attack import Attack, Passes
+from benchmark.changes import warped
+from benchmark.errors import BenchError
+from benchmark.losses import LOSSES, cross_entropy, refuse_loss
+from benchmark.randomness import Draws
+from benchmark.search import Search, success_value
+from benchmark.target import Ascent, Target
+from benchmark.threat import NamedSet, Threat
+
+PLACEMENTS = ("sensitive", "centre", "random")
+_BETAS = (0.9, 0.999)
+_TINY = 1e-8
+
+
+class RP2(Attack):
+    """Eykholt et al., "Robust physical-world attacks on deep learning visual classification", CVPR 2018, Eq. 3.
+
+    A mask is fixed first, then the colours under it are found by Adam, on the mean loss over views of the image
+    less a weight times the length of the change. Here the mask is one upright rectangle of the area that the
+    threat allows; there is no printer, and so no term for colours that it cannot print.
+
+    The paper finds its mask by a first search with an l1 penalty. Here `sensitive` is, of all rectangles of
+    that area (strips included), the one in which black and white pixels raise the loss most to first order.
+
+    A view is what a camera would see of the whole image, sticker included: brighter or darker, and shifted by
+    whole pixels, the border repeated. The first view is always the image itself, by which it is judged.
+
+    Args:
+        steps: Of Adam.
+        step_size: Its learning rate, in pixel units of [0, 1].
+        l2_weight: Of the l2 length of the change, against the loss.
+        loss: `ce`, `margin` or `dlr`.
+        placement: `sensitive`, `centre` or `random`.
+        restarts: How often a sticker is made; all but the first are at random places.
+        views: Over how many views the loss is averaged; 1 is the image alone.
+        brightness: By how much a view is brighter or darker at the most, as a share.
+        shift: By how many pixels a view is shifted at the most, along each axis.
+        target_class: A class to which all images are driven, by loss `ce`; those that belong to it go to the
+            class after it. None drives each away from its true label. Success is still any wrong label.
+    """
+
+    name = "rp2"
+    norms = frozenset({NamedSet.STICKER})
+    summary = "one painted sticker (Eykholt et al. 2018)"
+
+    def __init__(
+        self,
+        *,
+        steps: int = 100,
+        step_size: float = 0.1,
+        l2_weight: float = 0.02,
+        loss: str = "margin",
+        placement: str = "sensitive",
+        restarts: int = 1,
+        views: int = 1,
+        brightness: float = 0.2,
+        shift: int = 1,
+        target_class: int | None = None,
+    ) -> None:
+        self.steps = steps
+        self.step_size = step_size
+        self.l2_weight = l2_weight
+        self.loss = loss
+        self.placement = placement
+        self.restarts = restarts
+        self.views = views
+        self.brightness = brightness
+        self.shift = shift
+        self.target_class = target_class
+
+    def perturb(
+        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> Tensor:
+        """The best image of each restart, and of a random victim each's last one too, `(b, m, c, h, w)`."""
+        self._refuse_arguments(target.classes)
+        sides = rectangles(threat.eps, (x.shape[2], x.shape[3]))
+        if not sides:
+            raise BenchError(
+                f"attack {self.name!r}: {threat} is less than one pixel of an image of {x.shape[2]} x "
+                f"{x.shape[3]}; name a greater share"
+            )
+        is_random = target.victim.stochastic or target.eot > 1
+        candidates, search = [], None
+        for restart in range(self.restarts):
+            search = Search(
+                target, x, y, draws=draws, puts_success_first=not is_random, follows=search
+            )
+            last = self._paint(search, sides, restart)
+            candidates += [search.best, last] if is_random else [search.best]
+        return torch.stack(candidates, dim=1)
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """A look at every view of every image, and at the clean one where that says where to place it."""
+        del classes, shape
+        rows = self.restarts * (self.steps + 1) * self.views + (self.placement == "sensitive")
+        kept = 2 if stochastic or eot > 1 else 1
+        return Passes(forwards=rows * eot, backwards=rows * eot, candidates=kept * self.restarts)
+
+    def _paint(self, search: Search, sides: list[tuple[int, int]], restart: int) -> Tensor:
+        """One sticker on each image still attacked; the last images `(a, c, h, w)` of those who stayed."""
+        if not len(search.which):
+            return search.x
+        mask = self._mask(search, sides, restart)
+        adam = _Adam(search.x, mask, torch.zeros_like(search.x), torch.zeros_like(search.x))
+        for step in range(self.steps + 1):
+            shown = adam.x
+            ascent = self._look(search, shown, restart, step)
+            value = ascent.loss
+            if search.puts_success_first:
+                value = success_value(ascent.logits, search.y, ascent.loss)
+            stays = search.offer(shown, ascent.logits, value)
+            adam, gradient = adam.of(stays), ascent.gradient[stays]
+            if not len(search.which):
+                break
+            if step < self.steps:
+                δ = adam.x - search.x
+                length = δ.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
+                adam = adam.climbed(gradient - self.l2_weight * δ / length, self.step_size)
+        return shown
+
+    def _look(self, search: Search, x_adv: Tensor, restart: int, step: int) -> Ascent:
+        """Loss and gradient of images `(a, c, h, w)`, averaged over views; the logits are the image's own."""
+        a, n = len(x_adv), self.views
+        draws = search.draws("eot", restart, 0, step)
+        if n > 1:
+            draws = draws.repeat(n)
+        light, flow = self._views(search, draws, n)
+        goals = self._goals(search)[torch.arange(a, device=x_adv.device).repeat_interleave(n)]
+
+        def objective(rows: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+            seen = rows
+            if n > 1:
+                h, w = rows.shape[2:]
+                seen = warped(rows, flow[which].expand(-1, -1, h, w))
+                seen = (seen * light[which]).clamp(0.0, 1.0)
+            logits = search.target.logits(seen, draws=draws)
+            return self._loss(logits, goals[which]), logits
+
+        ascent = search.target.ascend(x_adv.repeat_interleave(n, 0), objective, draws=draws)
+        return Ascent(
+            ascent.loss.view(a, n).mean(1),
+            ascent.gradient.view(a, n, *x_adv.shape[1:]).mean(1),
+            ascent.logits.view(a, n, -1)[:, 0],
+        )
+
+    def _views(self, search: Search, draws: Draws, n: int) -> tuple[Tensor, Tensor]:
+        """Brightness `(a * n, 1, 1, 1)` and flow `(a * n, 2, 1, 1)` of the views; the first changes nothing."""
+        x = search.x
+        at = draws.at("view")
+        is_other = (torch.arange(len(draws), device=x.device) % n > 0).view(-1, 1, 1, 1).to(x)
+        unit = 2 * at.at("light").uniform((1, 1, 1), dtype=x.dtype) - 1
+        steps = at.at("shift").integers(2 * self.shift + 1, (2, 1, 1)).to(x) - self.shift
+        h, w = x.shape[2:]
+        per_pixel = torch.tensor([2 / w, 2 / h], dtype=x.dtype, device=x.device).view(2, 1, 1)
+        return 1 + is_other * self.brightness * unit, is_other * steps * per_pixel
+
+    def _mask(self, search: Search, sides: list[tuple[int, int]], restart: int) -> Tensor:
+        """Where the sticker of each image still attacked lies, `(a, 1, h, w)`, 0 or 1."""
+        x = search.x
+        h, w = x.shape[2:]
+        if self.placement == "sensitive" and restart == 0:
+            g = self._look_once(search)
+            gain = torch.maximum(g * (1 - x), -g * x).sum(1)  # (a, h, w)
+            return best_rectangle(gain, sides).unsqueeze(1)
+        a, b = min(sides, key=lambda side: abs(side[0] / h - side[1] / w))
+        top, left = torch.full_like(search.y, (h - a) // 2), torch.full_like(search.y, (w - b) // 2)
+        if self.placement == "random" or restart:
+            at = search.draws("init", restart)
+            top, left = at.at("top").integers(h - a + 1), at.at("left").integers(w - b + 1)
+        return _rectangle(x, (top, left), (a, b)).unsqueeze(1)
+
+    def _look_once(self, search: Search) -> Tensor:
+        """The gradient at the clean images still attacked."""
+        goals = self._goals(search)
+
+        def objective(rows: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+            logits = search.target.logits(rows, draws=draws)
+            return self._loss(logits, goals[which]), logits
+
+        return search.look(search.x, objective, "place").gradient
+
+    def _goals(self, search: Search) -> Tensor:
+        if self.target_class is None:
+            return search.y
+        goal = torch.full_like(search.y, self.target_class)
+        return torch.where(search.y == goal, (goal + 1) % search.target.classes, goal)
+
+    def _loss(self, logits: Tensor, goals: Tensor) -> Tensor:
+        """What is raised: the loss of the true labels, or minus the cross-entropy of the target class."""
+        if self.target_class is None:
+            return LOSSES[self.loss](logits, goals)
+        return -cross_entropy(logits, goals)
+
+    def _refuse_arguments(self, classes: int) -> None:
+        refuse_loss(self.name, self.loss, known=tuple(LOSSES), classes=classes)
+        if self.placement not in PLACEMENTS:
+            raise BenchError(
+                f"attack {self.name!r}: placement is one of {', '.join(PLACEMENTS)}; got {self.placement!r}"
+            )
+        if self.target_class is not None and self.target_class not in range(classes):
+            raise BenchError(
+                f"attack {self.name!r}: target_class is one of 0 to {classes - 1}; got {self.target_class!r}"
+            )
+        if min(self.steps, self.restarts, self.views) < 1 or not (
+            self.step_size > 0
+            and self.l2_weight >= 0
+            and self.shift >= 0
+            and 0 <= self.brightness < 1
+        ):
+            raise BenchError(
+                f"attack {self.name!r} needs at least 1 step, restart and view, a step_size above 0, an "
+                f"l2_weight and a shift from 0 up and a brightness in [0, 1); got {self.arguments()}"
+            )
+
+
+def rectangles(share: float, image: tuple[int, int]) -> list[tuple[int, int]]:
+    """Height and width of the largest upright rectangles that cover at most a share of an image."""
+    h, w = image
+    area = math.floor(share * h * w + 1e-9)
+    sides = [(a, min(w, area // a)) for a in range(1, h + 1) if area >= a]
+    return [
+        side for i, side in enumerate(sides) if i + 1 == len(sides) or sides[i + 1][1] < side[1]
+    ]
+
+
+def best_rectangle(gain: Tensor, sides: list[tuple[int, int]]) -> Tensor:
+    """The rectangle over which gains `(a, h, w)` have the greatest sum, as a mask `(a, h, w)` of 0 and 1."""
+    n, _, w = gain.shape
+    total = torch.nn.functional.pad(gain.cumsum(1).cumsum(2), (1, 0, 1, 0))  # (a, h + 1, w + 1)
+    best = gain.new_full((n,), -torch.inf)
+    mask = torch.zeros_like(gain)
+    for a, b in sides:
+        inside = total[:, a:, b:] - total[:, :-a, b:] - total[:, a:, :-b] + total[:, :-a, :-b]
+        value, at = inside.flatten(1).max(1)
+        corner = at // (w - b + 1), at % (w - b + 1)
+        is_better = (value > best).view(-1, 1, 1)
+        mask = torch.where(is_better, _rectangle(gain.unsqueeze(1), corner, (a, b)), mask)
+        best = torch.maximum(best, value)
+    return mask
+
+
+def _rectangle(x: Tensor, corner: tuple[Tensor, Tensor], sides: tuple[int, int]) -> Tensor:
+    """Masks `(n, h, w)` of rectangles with their upper left corners `(n,)` each in images `(n, c, h, w)`."""
+    h, w = x.shape[2:]
+    row, column = torch.arange(h, device=x.device), torch.arange(w, device=x.device)
+    top, left = (at.view(-1, 1) for at in corner)
+    is_row = (row >= top) & (row < top + sides[0])  # (n, h)
+    is_column = (column >= left) & (column < left + sides[1])
+    return (is_row[:, :, None] & is_column[:, None, :]).to(x.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Adam:
+    """Images `(a, c, h, w)`, where they may change, and the moments of Adam (Kingma and Ba, ICLR 2015)."""
+
+    x: Tensor
+    mask: Tensor
+    first: Tensor
+    second: Tensor
+    step: int = 0
+
+    def of(self, stays: Tensor) -> _Adam:
+        """Those images of which a mask `(a,)` says that they stay."""
+        return _Adam(
+            self.x[stays], self.mask[stays], self.first[stays], self.second[stays], self.step
+        )
+
+    def climbed(self, gradient: Tensor, rate: float) -> _Adam:
+        """A step up, under the sticker alone and inside [0, 1]."""
+        t, (b1, b2) = self.step + 1, _BETAS
+        first = b1 * self.first + (1 - b1) * gradient
+        second = b2 * self.second + (1 - b2) * gradient.square()
+        move = (first / (1 - b1**t)) / ((second / (1 - b2**t)).sqrt() + _TINY)
+        painted = (self.x + rate * move).clamp(0.0, 1.0)
+        x = torch.where(self.mask > 0, painted, self.x)
+        return _Adam(x, self.mask, first, second, t)
