@@ -33,8 +33,11 @@ SHORT = {  # fewer steps than by default; an attack that is not here runs as it 
     "apgd": {"steps": 10, "loss": "dlr-targeted", "targets": 2},
     "auxiliary": {"steps": 4, "lambdas": [0, 1]},
     "cw": {"steps": 10, "binary_search_steps": 3},
+    "cw-linf": {"rounds": 3, "steps": 10, "target_class": "random"},
+    "ddn": {"steps": 20},
+    "mim": {"steps": 4, "target_class": "least-likely"},
 }
-L2_ONLY = ("cw",)
+L2_ONLY = ("cw", "ddn")
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,8 @@ from attacks.apgd import APGD
 from attacks.auxiliary import AuxiliaryAware
 from attacks.deepfool import DeepFool
 from attacks.fgsm import FGSM
+from attacks.ifgsm import IFGSM
+from attacks.mim import MIM
 from attacks.pgd import PGD
 from benchmark.threat import Norm
 from benchmark.trust.truths import LinearTask, linear_failures
@@ -42,6 +44,11 @@ ATTACKS = {
     "auxiliary A2": AuxiliaryAware(**PGD_STEPS, variant="A2", lambdas=LAMBDAS),
     "projection A1": AuxiliaryAware(**PGD_STEPS, variant="A1", projection=True),
     "deepfool": DeepFool(steps=3),
+    "ifgsm": IFGSM(),
+    "ifgsm towards 0": IFGSM(steps=2, target_class=0),
+    "mim": MIM(steps=12),
+    "mim last": MIM(steps=12, keep="last"),
+    "pgd C&W": PGD(**PGD_STEPS, loss="margin", confidence=0.0),
     "projection A2": AuxiliaryAware(**PGD_STEPS, variant="A2", projection=True),
 }
 

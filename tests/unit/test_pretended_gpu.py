@@ -32,9 +32,12 @@ SHORT = {
     "apgd": {"steps": 3, "loss": "dlr-targeted", "targets": 2},
     "auxiliary": {"steps": 2, "lambdas": [0, 1]},
     "cw": {"steps": 3, "binary_search_steps": 2},
+    "cw-linf": {"rounds": 2, "steps": 3, "target_class": "random"},
+    "ddn": {"steps": 5},
+    "mim": {"steps": 4, "target_class": "least-likely"},
     "deepfool": {"steps": 3},
 }
-L2_ONLY = ("cw",)
+L2_ONLY = ("cw", "ddn")
 LINF = Threat(Norm.LINF, 0.05)
 ALONE = ("autoattack", "fast-autoattack")  # in processes of their own, where nothing is pretended
 
