@@ -142,8 +142,8 @@ class CWLinf(Attack):
             self.initial_const > 0 and self.step_size > 0 and self.confidence >= 0
         ):
             raise BenchError(
-                f"attack {self.name!r} needs at least 1 round and step, an initial_const and a step_size above 0 "
-                f"and a confidence from 0 up; got {self.arguments()}"
+                f"attack {self.name!r} needs at least 1 round and step, an initial_const and a step_size above "
+                f"0 and a confidence from 0 up; got {self.arguments()}"
             )
 
 

@@ -98,7 +98,8 @@ class DDN(Attack):
         x_adv = (x + δ * (length / before).view(-1, 1, 1, 1)).clamp(0.0, 1.0)
         if self.levels:
             x_adv = (x_adv * (self.levels - 1)).round() / (self.levels - 1)
-        return x_adv - x
+        shortened: Tensor = x_adv - x
+        return shortened
 
     def _refuse_arguments(self, threat: Threat, classes: int) -> None:
         refuse_aim(self.name, self.target_class, classes=classes)
@@ -129,4 +130,5 @@ def _unit(gradient: Tensor, draws: Draws) -> Tensor:
     if is_flat.any():
         noise = draws.normal(tuple(gradient.shape[1:]), dtype=gradient.dtype)
         gradient = torch.where(is_flat.view(-1, 1, 1, 1), noise, gradient)
-    return gradient / gradient.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
+    unit: Tensor = gradient / gradient.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
+    return unit

@@ -14,9 +14,9 @@ from benchmark.threat import Threat
 
 
 class IFGSM(Attack):
-    """Iterated FGSM, or BIM (Kurakin, Goodfellow and Bengio, "Adversarial examples in the physical world", 2017).
+    """Iterated FGSM, or BIM (Kurakin, Goodfellow and Bengio, "Adversarial examples in the physical world").
 
-    (Section 2.2, and 2.3 for `target_class="least-likely"`.) Each of the k steps is eps / k long, as Liao et
+    (ICLR workshop 2017, section 2.2, and 2.3 for `target_class="least-likely"`.) Each of the k steps is eps / k long, as Liao et
     al. make the images of HGD, so that the last one may reach the budget's rim and none leaves it. The last
     image counts, misclassified or not. In l2 the steps go along the unit gradient. The gradient is the mean
     over the target's EOT draws.
@@ -51,9 +51,7 @@ class IFGSM(Attack):
         refuse_aim(self.name, self.target_class, labels=self.labels, classes=target.classes)
         if self.steps < 1:
             raise BenchError(f"attack {self.name!r} needs at least 1 step; got steps={self.steps}")
-        aim = aim_of(
-            target, x, y, target_class=self.target_class, labels=self.labels, draws=draws
-        )
+        aim = aim_of(target, x, y, target_class=self.target_class, labels=self.labels, draws=draws)
         objective = untargeted(target, aim.classes, aim.loss())
         search = Search(target, x, y, draws=draws, puts_success_first=False)
         x_adv, size = x, threat.eps / self.steps

@@ -41,13 +41,13 @@ class PGD(Attack):
             gradients. `max_margin`: the iterate whose mean logits have the highest margin, of full length;
             for images made for transfer.
         target_class: A class to which all images are driven, by lowering its cross-entropy; those that belong
-            to it go to the class after it. `least-likely` or `random`: a wrong class for each image. None drives
-            each away from its label. Success is still any wrong label.
+            to it go to the class after it. `least-likely` or `random`: a wrong class for each image. None
+            drives each away from its label. Success is still any wrong label.
         labels: Away from the `true` label, or from the one `predicted` for the clean image, as some papers'
             code does; success is a wrong label all the same.
-        confidence: Kappa, in logit units, for loss `margin` alone: the margin is raised no further than this, so
-            that the loss is Carlini and Wagner's f6, and the attack what papers call C&W under an linf budget
-            (Madry et al., section 5). None raises it without end.
+        confidence: Kappa, in logit units, for loss `margin` alone: the margin is raised no further than this,
+            so that the loss is Carlini and Wagner's f6, and the attack what papers call C&W under an linf
+            budget (Madry et al., section 5). None raises it without end.
     """
 
     name = "pgd"
@@ -86,9 +86,7 @@ class PGD(Attack):
         is_random = target.victim.stochastic or target.eot > 1
         puts_success_first = self.keep == "best" and not is_random
         search = Search(target, x, y, draws=draws, puts_success_first=puts_success_first)
-        aim = aim_of(
-            target, x, y, target_class=self.target_class, labels=self.labels, draws=draws
-        )
+        aim = aim_of(target, x, y, target_class=self.target_class, labels=self.labels, draws=draws)
         candidates: list[Tensor] = []
         for restart in range(self.restarts):
             if is_random:

@@ -1,4 +1,4 @@
-"""Goals: the class that moves each image in a targeted attack, or away from which an untargeted one drives it."""
+"""Goals: the class to which a targeted attack drives each image, or the label from which any other does."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ def passes_of_aim(target_class: int | str | None, *, labels: str = "true", eot: 
     return eot if needs_clean else 0
 
 
-def refuse_aim(
-    attack: str, target_class: object, *, labels: object = "true", classes: int
-) -> None:
+def refuse_aim(attack: str, target_class: object, *, labels: object = "true", classes: int) -> None:
     """Refuses a target class or a kind of label that there is not.
 
     Raises:

@@ -38,6 +38,7 @@ SHORT = {
     "deepfool": {"steps": 3},
 }
 L2_ONLY = ("cw", "ddn")
+LINF_ONLY = ("cw-linf",)
 LINF = Threat(Norm.LINF, 0.05)
 ALONE = ("autoattack", "fast-autoattack")  # in processes of their own, where nothing is pretended
 
@@ -98,8 +99,9 @@ def test_no_attack_and_no_verdict_makes_a_device_mistake(gpu, name, defense):
     x, y, draws = x.to("cuda"), y.to("cuda"), image_draws(len(x)).to("cuda")
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
     attack = ATTACKS.get(name)(**SHORT.get(name, {}))
-    threats = [Threat(Norm.L2, 0.5)] if name in L2_ONLY else [LINF, Threat(Norm.L2, 0.5)]
-    for threat in threats:
+    for threat in (LINF, Threat(Norm.L2, 0.5)):
+        if name in {Norm.LINF: L2_ONLY, Norm.L2: LINF_ONLY}[threat.norm]:
+            continue
         target.sources = threat.project(x, x + 0.01).unsqueeze(1)
         candidates = attack(target, x, y, threat=threat, draws=draws)
         criterion = Criterion(draws=4, vote=3, any_of=2)
