@@ -16,10 +16,10 @@ from benchmark.threat import Threat
 class IFGSM(Attack):
     """Iterated FGSM, or BIM (Kurakin, Goodfellow and Bengio, "Adversarial examples in the physical world").
 
-    (ICLR workshop 2017, section 2.2, and 2.3 for `target_class="least-likely"`.) Each of the k steps is eps / k long, as Liao et
-    al. make the images of HGD, so that the last one may reach the budget's rim and none leaves it. The last
-    image counts, misclassified or not. In l2 the steps go along the unit gradient. The gradient is the mean
-    over the target's EOT draws.
+    (ICLR workshop 2017, section 2.2, and 2.3 for `target_class="least-likely"`.) Each of the k steps is eps / k
+    long, as Liao et al. make HGD's images, so that the last one may reach the budget's rim. The last image
+    counts, misclassified or not. In l2 the steps go along the unit gradient. The gradient is the mean over the
+    target's EOT draws.
 
     Args:
         steps: k.

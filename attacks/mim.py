@@ -22,8 +22,8 @@ _TINY = 1e-30
 class MIM(Attack):
     """Momentum iterative FGSM (Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018).
 
-    Algorithm 1: g <- decay * g + grad / |grad|_1 (equation 6), and a step along sign(g) (equation 7), or in l2 along
-    g / |g|_2, from the image itself. The gradient is the mean over the target's EOT draws.
+    Algorithm 1: g <- decay * g + grad / |grad|_1 (equation 6), and a step along sign(g) (equation 7), or in l2
+    along g / |g|_2, from the image itself. The gradient is the mean over the target's EOT draws.
 
     Args:
         steps: At most; Dong et al. take 10.

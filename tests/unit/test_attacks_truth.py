@@ -71,8 +71,9 @@ def test_succeeds_just_above_the_exact_margin_and_never_just_below(attack, victi
         PGD(steps=30, step_size=0.25, loss="margin", keep="last"),
         APGD(steps=40),
         APGD(steps=40, loss="dlr"),
+        MIM(steps=20),
     ],
-    ids=lambda attack: f"{attack.name} {attack.loss}",
+    ids=lambda attack: f"{attack.name} {getattr(attack, 'loss', '')}",
 )
 def test_behind_gaussian_noise_each_image_reaches_the_closed_form_of_the_worst_point(
     attack, factor, norm
