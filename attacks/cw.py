@@ -10,7 +10,7 @@ from benchmark.errors import BenchError
 from benchmark.goals import aim_of, passes_of_aim, refuse_aim
 from benchmark.losses import margin
 from benchmark.randomness import Draws
-from benchmark.smallest import Smallest
+from benchmark.smallest import Smallest, candidates_of_smallest
 from benchmark.target import Ascent, Target
 from benchmark.threat import Norm, Threat
 
@@ -28,7 +28,8 @@ class CW(Attack):
     and looks for the smallest c that fools. Each image gets the misclassified iterate of smallest change; where
     that is larger than eps it is moved into the budget, and no longer fools. An image that was never fooled
     gets the iterate of highest margin. Where images may leave, one does once it is fooled inside the budget.
-    For l2 threats only.
+    A random victim's images get that one, and the same change as long as the budget allows. For l2 threats
+    only.
 
     Args:
         steps: Of Adam, for each c.
@@ -65,7 +66,7 @@ class CW(Attack):
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Tensor:
-        """One image for each, `(b, c, h, w)`."""
+        """One image for each `(b, 1, c, h, w)`, or a random victim's two candidates `(b, 2, c, h, w)`."""
         self._refuse_arguments(threat, target.classes)
         aim = aim_of(target, x, y, target_class=self.target_class, draws=draws)
         found = Smallest(target, x, y, threat, aim=aim, confidence=self.confidence)
@@ -82,9 +83,13 @@ class CW(Attack):
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
     ) -> Passes:
         """A look at every iterate but the last of each c."""
-        del classes, stochastic, shape
+        del classes, shape
         rows = self.binary_search_steps * self.steps * eot
-        return Passes(forwards=rows + passes_of_aim(self.target_class, eot=eot), backwards=rows)
+        return Passes(
+            forwards=rows + passes_of_aim(self.target_class, eot=eot),
+            backwards=rows,
+            candidates=candidates_of_smallest(eot=eot, stochastic=stochastic),
+        )
 
     def _descend(self, found: Smallest, c: Tensor, draws: Draws) -> Tensor:
         """Adam for one c of each image `(b,)`; returns which images `(b,)` it fooled."""

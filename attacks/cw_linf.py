@@ -12,7 +12,7 @@ from benchmark.errors import BenchError
 from benchmark.goals import aim_of, passes_of_aim, refuse_aim
 from benchmark.losses import margin
 from benchmark.randomness import Draws
-from benchmark.smallest import Smallest
+from benchmark.smallest import Smallest, candidates_of_smallest
 from benchmark.target import Ascent, Target
 from benchmark.threat import Norm, Threat
 
@@ -32,7 +32,8 @@ class CWLinf(Attack):
     is eps, because a larger change would not count (the authors begin at 1). Each image gets the misclassified
     iterate of smallest change; where that is larger than eps it is moved into the budget, and no longer fools.
     An image that was never fooled gets the iterate of highest margin. Where images may leave, one does once it
-    is fooled inside the budget. For linf threats only.
+    is fooled inside the budget. A random victim's images get that one, and the same change as long as the
+    budget allows. For linf threats only.
 
     What papers report as C&W under an linf budget is mostly another attack: steps of PGD on this loss, `pgd`
     with `loss="margin"` and a `confidence`.
@@ -72,7 +73,7 @@ class CWLinf(Attack):
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Tensor:
-        """One image for each, `(b, c, h, w)`."""
+        """One image for each `(b, 1, c, h, w)`, or a random victim's two candidates `(b, 2, c, h, w)`."""
         self._refuse_arguments(threat, target.classes)
         aim = aim_of(target, x, y, target_class=self.target_class, draws=draws)
         smallest = Smallest(target, x, y, threat, aim=aim, confidence=self.confidence)
@@ -88,9 +89,13 @@ class CWLinf(Attack):
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
     ) -> Passes:
         """A look at every iterate but the last of each round."""
-        del classes, stochastic, shape
+        del classes, shape
         rows = self.rounds * self.steps * eot
-        return Passes(forwards=rows + passes_of_aim(self.target_class, eot=eot), backwards=rows)
+        return Passes(
+            forwards=rows + passes_of_aim(self.target_class, eot=eot),
+            backwards=rows,
+            candidates=candidates_of_smallest(eot=eot, stochastic=stochastic),
+        )
 
     def _descend(self, smallest: Smallest, bound: _Bound, draws: Draws) -> None:
         """One round of all images still attacked, and what follows from it for their bounds, in place."""

@@ -12,7 +12,7 @@ from benchmark.errors import BenchError
 from benchmark.goals import aim_of, passes_of_aim, refuse_aim
 from benchmark.randomness import Draws
 from benchmark.search import untargeted
-from benchmark.smallest import Smallest
+from benchmark.smallest import Smallest, candidates_of_smallest
 from benchmark.target import Target
 from benchmark.threat import Norm, Threat
 
@@ -28,7 +28,8 @@ class DDN(Attack):
     change's length: shorter by gamma where the iterate fools, longer by gamma where it does not. Each image
     gets the fooling iterate of smallest change; where that is larger than eps it is moved into the budget, and
     no longer fools. An image that was never fooled gets the iterate of highest margin. Where images may leave,
-    one does once it is fooled inside the budget. For l2 threats only.
+    one does once it is fooled inside the budget. A random victim's images get that one, and the same change as
+    long as the budget allows. For l2 threats only.
 
     Args:
         steps: Looks at an iterate, each followed by a step but the last.
@@ -62,7 +63,7 @@ class DDN(Attack):
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Tensor:
-        """One image for each, `(b, c, h, w)`."""
+        """One image for each `(b, 1, c, h, w)`, or a random victim's two candidates `(b, 2, c, h, w)`."""
         self._refuse_arguments(threat, target.classes)
         aim = aim_of(target, x, y, target_class=self.target_class, draws=draws)
         smallest = Smallest(target, x, y, threat, aim=aim)
@@ -88,9 +89,13 @@ class DDN(Attack):
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
     ) -> Passes:
         """A look at every iterate but the last."""
-        del classes, stochastic, shape
+        del classes, shape
         rows = self.steps * eot
-        return Passes(forwards=rows + passes_of_aim(self.target_class, eot=eot), backwards=rows)
+        return Passes(
+            forwards=rows + passes_of_aim(self.target_class, eot=eot),
+            backwards=rows,
+            candidates=candidates_of_smallest(eot=eot, stochastic=stochastic),
+        )
 
     def _shortened(self, x: Tensor, δ: Tensor, length: Tensor) -> Tensor:
         """Changes `(a, c, h, w)` of a length `(a,)`, then inside [0, 1], then rounded."""

@@ -10,6 +10,7 @@ from benchmark.losses import margin
 from benchmark.target import Target
 from benchmark.threat import Threat
 
+_TINY = 1e-12
 _NOTHING, _OUTSIDE, _WRONG_INSIDE, _FOUND_INSIDE = range(4)
 
 
@@ -79,5 +80,19 @@ class Smallest:
         return found
 
     def images(self) -> Tensor:
-        """The best image of each `(b, c, h, w)`; one outside the budget is moved into it."""
-        return self.threat.project(self.x, self.best)
+        """The best image of each `(b, 1, c, h, w)`; one outside the budget is moved into it.
+
+        Of a random victim also the same change made as long as the budget allows, `(b, 2, c, h, w)`: just
+        across a boundary every second draw is still right.
+        """
+        best = self.threat.project(self.x, self.best)
+        if not (self.target.victim.stochastic or self.target.eot > 1):
+            return best.unsqueeze(1)
+        size = self.threat.size(self.x, self.best).clamp_min(_TINY).view(-1, 1, 1, 1)
+        on_the_rim = self.x + (self.best - self.x) * (self.threat.eps / size)
+        return torch.stack((best, self.threat.project(self.x, on_the_rim)), dim=1)
+
+
+def candidates_of_smallest(*, eot: int, stochastic: bool) -> int:
+    """How many images `Smallest.images` gives for each."""
+    return 2 if stochastic or eot > 1 else 1

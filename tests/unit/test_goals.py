@@ -185,3 +185,20 @@ def test_of_two_iterates_the_better_one_is_kept(shown, best):
         assert found.tolist() == [logits is GOAL]
     assert float(smallest.best) == pytest.approx(shown[best][0])
     assert float(smallest.images()) == pytest.approx(min(shown[best][0], 0.5))
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+def test_a_random_victim_gets_the_smallest_change_and_the_same_one_on_the_rim(norm):
+    attack = {Norm.LINF: CWLinf(rounds=3, steps=30, step_size=0.01), Norm.L2: DDN(steps=40)}[norm]
+    target, threat = linear_target(TASK, Noise(sigma=0.01), eot=4), TASK.threat(norm, 1.5)
+    x_adv = attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(4))
+    assert x_adv.shape[:2] == (4, 2)
+    small, rim = (x_adv[:, i] - TASK.x for i in range(2))
+    torch.testing.assert_close(
+        threat.size(TASK.x, x_adv[:, 1]), torch.full((4,), threat.eps).double()
+    )
+    assert (threat.size(TASK.x, x_adv[:, 0]) < 0.99 * threat.eps).all()
+    cosine = torch.cosine_similarity(small.flatten(1), rim.flatten(1))
+    torch.testing.assert_close(cosine, torch.ones_like(cosine))
+    assert (TASK.room(x_adv)[:, 1] < TASK.room(x_adv)[:, 0]).all()
+    assert (TASK.room(x_adv)[:, 1] < -0.5).all()
