@@ -7,8 +7,10 @@ from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
+from benchmark.goals import aim_of, passes_of_aim, refuse_aim
 from benchmark.losses import margin
 from benchmark.randomness import Draws
+from benchmark.smallest import Smallest, candidates_of_smallest
 from benchmark.target import Ascent, Target
 from benchmark.threat import Norm, Threat
 
@@ -26,7 +28,8 @@ class CW(Attack):
     and looks for the smallest c that fools. Each image gets the misclassified iterate of smallest change; where
     that is larger than eps it is moved into the budget, and no longer fools. An image that was never fooled
     gets the iterate of highest margin. Where images may leave, one does once it is fooled inside the budget.
-    For l2 threats only.
+    A random victim's images get that one, and the same change as long as the budget allows. For l2 threats
+    only.
 
     Args:
         steps: Of Adam, for each c.
@@ -34,9 +37,14 @@ class CW(Attack):
         initial_const: The first c.
         step_size: Of Adam, in tanh space.
         confidence: Kappa, in logit units.
+        target_class: A class to which all images are driven, those that belong to it to the class after it;
+            `least-likely` or `random`, a wrong class for each image; None, any class but the true one. Towards
+            a class the search is for the smallest change that reaches it, as Carlini and Wagner measure; an
+            iterate inside the budget that meets another wrong class counts where none reaches the goal there.
     """
 
     name = "cw"
+    norms = frozenset({Norm.L2})
     summary = "smallest l2 change, in tanh space (Carlini and Wagner 2017)"
 
     def __init__(
@@ -47,19 +55,22 @@ class CW(Attack):
         initial_const: float = 1e-3,
         step_size: float = 0.01,
         confidence: float = 0.0,
+        target_class: int | str | None = None,
     ) -> None:
         self.steps = steps
         self.binary_search_steps = binary_search_steps
         self.initial_const = initial_const
         self.step_size = step_size
         self.confidence = confidence
+        self.target_class = target_class
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Tensor:
-        """One image for each, `(b, c, h, w)`."""
-        self._refuse_arguments(threat)
-        found = _Found(target, x, y, threat, self.confidence)
+        """One image for each `(b, 1, c, h, w)`, or a random victim's two candidates `(b, 2, c, h, w)`."""
+        self._refuse_arguments(target.classes)
+        aim = aim_of(target, x, y, target_class=self.target_class, draws=draws)
+        found = Smallest(target, x, y, threat, aim=aim, confidence=self.confidence)
         bounds = x.new_zeros(len(x)), x.new_full((len(x),), float("inf"))
         c = x.new_full((len(x),), self.initial_const)
         for number in range(self.binary_search_steps):
@@ -67,17 +78,21 @@ class CW(Attack):
                 break
             is_fooled = self._descend(found, c, draws.at("eot", number))
             c = _next_constant(c, bounds, is_fooled)
-        return threat.project(x, found.best)
+        return found.images()
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
     ) -> Passes:
         """A look at every iterate but the last of each c."""
-        del classes, stochastic, shape
+        del classes, shape
         rows = self.binary_search_steps * self.steps * eot
-        return Passes(forwards=rows, backwards=rows)
+        return Passes(
+            forwards=rows + passes_of_aim(self.target_class, eot=eot),
+            backwards=rows,
+            candidates=candidates_of_smallest(eot=eot, stochastic=stochastic),
+        )
 
-    def _descend(self, found: _Found, c: Tensor, draws: Draws) -> Tensor:
+    def _descend(self, found: Smallest, c: Tensor, draws: Draws) -> Tensor:
         """Adam for one c of each image `(b,)`; returns which images `(b,)` it fooled."""
         is_fooled = torch.zeros_like(found.y, dtype=torch.bool)
         w = torch.atanh((2 * found.x - 1) * _INSIDE)
@@ -98,24 +113,21 @@ class CW(Attack):
             w[at] -= self.step_size * m / (v.sqrt() + _EPSILON)
         return is_fooled
 
-    def _look(self, found: _Found, x_adv: Tensor, c: Tensor, draws: Draws) -> Ascent:
+    def _look(self, found: Smallest, x_adv: Tensor, c: Tensor, draws: Draws) -> Ascent:
         """The objective with its sign turned, to be raised, at iterates `(a, c, h, w)`."""
-        x, y, target = found.x[found.which], found.y[found.which], found.target
+        x, target = found.x[found.which], found.target
+        classes, sign = found.aim.classes[found.which], -1 if found.aim.is_goal else 1
 
         def objective(rows: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
             logits = target.logits(rows, draws=draws)
             distance = (rows - x[which]).square().flatten(1).sum(1)
-            short = (self.confidence - margin(logits, y[which])).clamp_min(0.0)
+            short = (self.confidence - sign * margin(logits, classes[which])).clamp_min(0.0)
             return -distance - c[which] * short, logits
 
         return target.ascend(x_adv, objective, draws=draws)
 
-    def _refuse_arguments(self, threat: Threat) -> None:
-        if threat.norm is not Norm.L2:
-            raise BenchError(
-                f"attack {self.name!r} measures in l2 and the threat is {threat}; name an l2 threat, such "
-                f"as l2:0.5"
-            )
+    def _refuse_arguments(self, classes: int) -> None:
+        refuse_aim(self.name, self.target_class, classes=classes)
         if min(self.steps, self.binary_search_steps) < 1 or not (
             self.initial_const > 0 and self.step_size > 0 and self.confidence >= 0
         ):
@@ -123,47 +135,6 @@ class CW(Attack):
                 f"attack {self.name!r} needs at least 1 step and binary search step, an initial_const and a "
                 f"step_size above 0 and a confidence from 0 up; got {self.arguments()}"
             )
-
-
-class _Found:
-    """The best image of each so far, and who is still attacked.
-
-    Args:
-        target: The victim.
-        x: Clean images `(b, c, h, w)`.
-        y: True labels `(b,)`.
-        threat: The budget.
-        confidence: The margin above which an image counts as fooled.
-    """
-
-    def __init__(
-        self, target: Target, x: Tensor, y: Tensor, threat: Threat, confidence: float
-    ) -> None:
-        self.target, self.x, self.y = target, x, y
-        self.best = x.clone()
-        self.which = torch.arange(len(x), device=x.device)
-        """Positions `(a,)` of those still attacked."""
-        self._threat, self._confidence = threat, confidence
-        self._size = x.new_full((len(x),), float("inf"))
-        """Of the smallest change that fooled."""
-        self._margin = x.new_full((len(x),), float("-inf"))
-        """The highest of those that have not."""
-
-    def take_note(self, x_adv: Tensor, logits: Tensor) -> Tensor:
-        """Notes iterates `(a, c, h, w)` with their logits `(a, k)`; returns which of them fool, `(a,)`."""
-        at = self.which
-        gap = margin(logits, self.y[at])
-        wrong, size = gap > self._confidence, self._threat.size(self.x[at], x_adv)
-        never = self._size[at].isinf()
-        better = torch.where(wrong, size < self._size[at], never & (gap > self._margin[at]))
-        self.best[at[better]] = x_adv[better]
-        self._size[at[wrong & better]] = size[wrong & better]
-        self._margin[at] = torch.maximum(self._margin[at], gap)
-        is_inside = self._size <= self._threat.eps
-        self.target.mark(1.0 - float(is_inside.double().mean()))
-        if self.target.leaves_early:
-            self.which = at[~is_inside[at]]
-        return wrong
 
 
 def _next_constant(c: Tensor, bounds: tuple[Tensor, Tensor], is_fooled: Tensor) -> Tensor:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
-from benchmark.losses import LOSSES, cross_entropy, margin, refuse_loss
+from benchmark.goals import Aim, aim_of, passes_of_aim, refuse_aim
+from benchmark.losses import LOSSES, Loss, capped_margin, margin, refuse_loss
 from benchmark.randomness import Draws
 from benchmark.search import Search, success_value, untargeted
-from benchmark.target import Objective, Target
+from benchmark.target import Target
 from benchmark.threat import Threat
 
 KEEPS = ("best", "last", "max_margin")
@@ -38,8 +41,13 @@ class PGD(Attack):
             gradients. `max_margin`: the iterate whose mean logits have the highest margin, of full length;
             for images made for transfer.
         target_class: A class to which all images are driven, by lowering its cross-entropy; those that belong
-            to it go to the class after it. None drives each away from its true label. Success is still any
-            wrong label.
+            to it go to the class after it. `least-likely` or `random`: a wrong class for each image. None
+            drives each away from its label. Success is still any wrong label.
+        labels: Away from the `true` label, or from the one `predicted` for the clean image, as some papers'
+            code does; success is a wrong label all the same.
+        confidence: Kappa, in logit units, for loss `margin` alone: the margin is raised no further than this,
+            so that the loss is Carlini and Wagner's f6, and the attack what papers call C&W under an linf
+            budget (Madry et al., section 5). None raises it without end.
     """
 
     name = "pgd"
@@ -55,7 +63,9 @@ class PGD(Attack):
         restarts: int = 1,
         random_start: bool = True,
         keep: str = "best",
-        target_class: int | None = None,
+        target_class: int | str | None = None,
+        labels: str = "true",
+        confidence: float | None = None,
     ) -> None:
         self.steps = steps
         self.step_size = step_size
@@ -65,6 +75,8 @@ class PGD(Attack):
         self.random_start = random_start
         self.keep = keep
         self.target_class = target_class
+        self.labels = labels
+        self.confidence = confidence
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
@@ -74,13 +86,14 @@ class PGD(Attack):
         is_random = target.victim.stochastic or target.eot > 1
         puts_success_first = self.keep == "best" and not is_random
         search = Search(target, x, y, draws=draws, puts_success_first=puts_success_first)
+        aim = aim_of(target, x, y, target_class=self.target_class, labels=self.labels, draws=draws)
         candidates: list[Tensor] = []
         for restart in range(self.restarts):
             if is_random:
                 search = Search(target, x, y, draws=draws, puts_success_first=False)
             if not len(search.which):
                 break
-            last = self._ascend(search, threat, restart)
+            last = self._ascend(search, aim, threat, restart)
             if self.keep == "last" or (self.keep == "best" and is_random):
                 candidates.append(last)
             if self.keep != "last" and is_random:
@@ -100,30 +113,32 @@ class PGD(Attack):
         if is_random or self.keep == "last":
             candidates = self.restarts * (2 if self.keep == "best" else 1)
         rows = self.restarts * looks * eot
-        return Passes(forwards=rows, backwards=rows, candidates=candidates)
+        aim = passes_of_aim(self.target_class, labels=self.labels, eot=eot)
+        return Passes(forwards=rows + aim, backwards=rows, candidates=candidates)
 
-    def _ascend(self, search: Search, threat: Threat, restart: int) -> Tensor:
+    def _ascend(self, search: Search, aim: Aim, threat: Threat, restart: int) -> Tensor:
         """One restart; returns the last iterates of those that stayed to the end."""
         x_adv = search.start(threat, restart) if self.random_start else search.x
         size = self.step_size * (threat.eps if self.step_unit == "eps" else 1.0)
         for step in range(self.steps):
-            x_adv, gradient = self._look(search, x_adv, restart, step)
+            x_adv, gradient = self._look(search, aim, x_adv, (restart, 0, step))
             if not len(x_adv):
                 return x_adv
             x_adv = threat.project(search.x, x_adv + size * threat.direction(gradient))
         if (
             self.keep == "max_margin" or search.puts_success_first
         ):  # the last iterate may be the best
-            x_adv, _ = self._look(search, x_adv, restart, self.steps)
+            x_adv, _ = self._look(search, aim, x_adv, (restart, 0, self.steps))
         return x_adv
 
     def _look(
-        self, search: Search, x_adv: Tensor, restart: int, step: int
+        self, search: Search, aim: Aim, x_adv: Tensor, place: tuple[int, int, int]
     ) -> tuple[Tensor, Tensor]:
         """Measures iterates and offers them; returns those that stay, with their gradients."""
         y = search.y
-        objective = self._objective(search)
-        ascent = search.look(x_adv, objective, restart, 0, step)
+        objective = untargeted(search.target, aim.classes[search.which], aim.loss(self._loss()))
+        is_evidence = self.confidence is None  # a capped loss is flat
+        ascent = search.look(x_adv, objective, *place, is_evidence=is_evidence)
         value = ascent.loss
         if self.keep == "max_margin":
             value = margin(ascent.logits, y)
@@ -132,21 +147,14 @@ class PGD(Attack):
         stays = search.offer(x_adv, ascent.logits, value)
         return x_adv[stays], ascent.gradient[stays]
 
-    def _objective(self, search: Search) -> Objective:
-        """What is raised: the loss of the true labels, or minus the cross-entropy of the target class."""
-        target, y = search.target, search.y
-        if self.target_class is None:
-            return untargeted(target, y, LOSSES[self.loss])
-        goal = torch.full_like(y, self.target_class)
-        goal = torch.where(y == goal, (goal + 1) % target.classes, goal)
-
-        def towards(logits: Tensor, goals: Tensor) -> Tensor:
-            return -cross_entropy(logits, goals)
-
-        return untargeted(target, goal, towards)
+    def _loss(self) -> Loss:
+        if self.confidence is None:
+            return LOSSES[self.loss]
+        return partial(capped_margin, cap=self.confidence)
 
     def _refuse_arguments(self, classes: int) -> None:
         refuse_loss(self.name, self.loss, known=tuple(LOSSES), classes=classes)
+        refuse_aim(self.name, self.target_class, labels=self.labels, classes=classes)
         for what, value, known in (
             ("keep", self.keep, KEEPS),
             ("step_unit", self.step_unit, STEP_UNITS),
@@ -160,9 +168,12 @@ class PGD(Attack):
                 f"attack {self.name!r} drives images to a target_class by loss 'ce' alone; got loss "
                 f"{self.loss!r}"
             )
-        if self.target_class is not None and self.target_class not in range(classes):
+        cap: object = self.confidence  # which no default's kind has checked
+        is_cap = isinstance(cap, int | float) and cap >= 0
+        if cap is not None and not (self.loss == "margin" and is_cap):
             raise BenchError(
-                f"attack {self.name!r}: target_class is one of 0 to {classes - 1}; got {self.target_class!r}"
+                f"attack {self.name!r} takes a confidence from 0 up with loss 'margin' alone; got confidence "
+                f"{cap!r} with loss {self.loss!r}"
             )
         if self.steps < 1 or self.restarts < 1 or not self.step_size > 0:
             raise BenchError(

@@ -111,6 +111,22 @@ ATTACKS.add(
     "attacks.local_search:LocalSearch",
     "a few pixels, by outputs alone (Narodytska and Kasiviswanathan 2017)",
 )
+ATTACKS.add(
+    "ifgsm",
+    "attacks.ifgsm:IFGSM",
+    "k signed steps of eps / k, no random start (Kurakin et al. 2017)",
+)
+ATTACKS.add(
+    "mim", "attacks.mim:MIM", "signed steps along a momentum of gradients (Dong et al. 2018)"
+)
+ATTACKS.add(
+    "ddn", "attacks.ddn:DDN", "smallest l2 change, direction and length apart (Rony et al. 2019)"
+)
+ATTACKS.add(
+    "cw-linf",
+    "attacks.cw_linf:CWLinf",
+    "smallest linf change, under a shrinking bound (Carlini and Wagner 2017)",
+)
 
 DATASETS: Registry[Dataset] = Registry(
     "dataset", base="benchmark.dataset:Dataset", group="purifybench.datasets"

@@ -37,8 +37,10 @@ SHORT = {  # fewer steps than by default; an attack that is not here runs as it 
     "wasserstein": {"steps": 5},
     "rp2": {"steps": 5, "restarts": 2, "views": 2},
     "local-search": {"rounds": 4},
+    "cw-linf": {"rounds": 3, "steps": 10, "target_class": "random"},
+    "ddn": {"steps": 20},
+    "mim": {"steps": 4, "target_class": "least-likely"},
 }
-L2_ONLY = ("cw",)
 
 
 @pytest.fixture(autouse=True)
@@ -82,9 +84,7 @@ def attacked(name, defense, device):
     x, y, draws = x.to(device), y.to(device), image_draws(len(x)).to(device)
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
     attack = ATTACKS.get(name)(**SHORT.get(name, {}))
-    threat = Threat(Norm.L2, 0.5) if name in L2_ONLY else LINF
-    if threat.norm not in attack.norms:
-        threat = Threat.parse(EXAMPLES[min(attack.norms)])
+    threat = LINF if Norm.LINF in attack.norms else Threat.parse(EXAMPLES[min(attack.norms)])
     candidates = attack(target, x, y, threat=threat, draws=draws)
     criterion = Criterion(draws=4, vote=1, any_of=1)
     outcomes, chosen = judge(target.victim, candidates, y, draws=draws, criterion=criterion)

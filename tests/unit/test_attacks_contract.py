@@ -8,8 +8,12 @@ from attacks.autoattack import AutoAttack
 from attacks.auxiliary import AuxiliaryAware
 from attacks.clean import Clean
 from attacks.cw import CW
+from attacks.cw_linf import CWLinf
+from attacks.ddn import DDN
 from attacks.deepfool import DeepFool
 from attacks.fgsm import FGSM
+from attacks.ifgsm import IFGSM
+from attacks.mim import MIM
 from attacks.pgd import PGD
 from attacks.transfer import Transfer
 from benchmark.attack import Attack
@@ -34,7 +38,10 @@ SEARCH_IDS = [f"{i} {attack.name}" for i, attack in enumerate(SEARCHES)]
 each_search = pytest.mark.parametrize("attack", SEARCHES, ids=SEARCH_IDS)
 
 
-@pytest.mark.parametrize("attack", [FGSM, PGD, APGD, AuxiliaryAware, AutoAttack, CW, DeepFool])
+@pytest.mark.parametrize(
+    "attack",
+    [FGSM, IFGSM, PGD, MIM, APGD, AuxiliaryAware, AutoAttack, CW, CWLinf, DDN, DeepFool],
+)
 def test_a_constructor_only_stores_its_arguments(attack):
     assert attack().arguments() == vars(attack())
 

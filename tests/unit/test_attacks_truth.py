@@ -9,6 +9,8 @@ from attacks.apgd import APGD
 from attacks.auxiliary import AuxiliaryAware
 from attacks.deepfool import DeepFool
 from attacks.fgsm import FGSM
+from attacks.ifgsm import IFGSM
+from attacks.mim import MIM
 from attacks.pgd import PGD
 from benchmark.threat import Norm
 from benchmark.trust.truths import LinearTask, linear_failures
@@ -42,6 +44,11 @@ ATTACKS = {
     "auxiliary A2": AuxiliaryAware(**PGD_STEPS, variant="A2", lambdas=LAMBDAS),
     "projection A1": AuxiliaryAware(**PGD_STEPS, variant="A1", projection=True),
     "deepfool": DeepFool(steps=3),
+    "ifgsm": IFGSM(),
+    "ifgsm towards 0": IFGSM(steps=2, target_class=0),
+    "mim": MIM(steps=12),
+    "mim last": MIM(steps=12, keep="last"),
+    "pgd C&W": PGD(**PGD_STEPS, loss="margin", confidence=0.0),
     "projection A2": AuxiliaryAware(**PGD_STEPS, variant="A2", projection=True),
 }
 
@@ -64,8 +71,9 @@ def test_succeeds_just_above_the_exact_margin_and_never_just_below(attack, victi
         PGD(steps=30, step_size=0.25, loss="margin", keep="last"),
         APGD(steps=40),
         APGD(steps=40, loss="dlr"),
+        MIM(steps=20),
     ],
-    ids=lambda attack: f"{attack.name} {attack.loss}",
+    ids=lambda attack: f"{attack.name} {getattr(attack, 'loss', '')}",
 )
 def test_behind_gaussian_noise_each_image_reaches_the_closed_form_of_the_worst_point(
     attack, factor, norm

@@ -61,6 +61,38 @@ def test_a_stochastic_victim_gets_rand_and_a_deterministic_one_standard():
     assert run["same"].trace == [0.0]
 
 
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.usefixtures("in_this_process")
+def test_rand_reaches_the_worst_point_of_a_random_victim_in_either_norm(norm):
+    target, threat = linear_target(TASK, Noise(sigma=0.01)), TASK.threat(norm, 1.5)
+    attack = AutoAttack(version="rand")
+    x_adv = attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(3))
+    worst = torch.full((3,), TASK.worst_room(threat), dtype=torch.float64)
+    torch.testing.assert_close(TASK.room(x_adv[:, 0]), worst, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.usefixtures("in_this_process")
+def test_plus_succeeds_just_above_the_exact_margin_in_either_norm(norm):
+    target, threat = linear_target(TASK, Same()), TASK.threat(norm, 1.05)
+    attack = AutoAttack(version="plus")
+    x_adv = attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(3))
+    assert (TASK.room(x_adv[:, 0]) < 0).all()
+    assert target.trace == [0.0]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
+def test_every_part_of_plus_runs_in_l2_and_finds_nothing_just_below_the_margin():
+    """The linf side stands in test_passes.py."""
+    target, threat = linear_target(TASK, Same()), TASK.threat(Norm.L2, 0.95)
+    attack = AutoAttack(version="plus")
+    attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(3))
+    said = attack.passes(classes=4, eot=1, stochastic=False, shape=(1, 6, 6))
+    assert (target.forwards, target.backwards) == (3 * said.forwards, 3 * said.backwards)
+    assert target.trace == [1.0]
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_its_warnings_come_back():
     target = linear_target(TASK, Noise())

@@ -127,7 +127,7 @@ def test_wrong_arguments_are_refused_in_one_line(wrong):
 
 
 def test_an_linf_threat_is_refused_in_one_line():
-    with pytest.raises(BenchError, match="l2 threat"):
+    with pytest.raises(BenchError, match="works under l2 and the threat is linf"):
         CW()(
             linear_target(TASK),
             TASK.x,

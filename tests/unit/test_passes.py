@@ -12,9 +12,13 @@ from attacks.autoattack import AutoAttack
 from attacks.auxiliary import AuxiliaryAware
 from attacks.clean import Clean
 from attacks.cw import CW
+from attacks.cw_linf import CWLinf
+from attacks.ddn import DDN
 from attacks.deepfool import DeepFool
 from attacks.fast_autoattack import FastAutoAttack
 from attacks.fgsm import FGSM
+from attacks.ifgsm import IFGSM
+from attacks.mim import MIM
 from attacks.noise import RandomNoise
 from attacks.pgd import PGD
 from attacks.stadv import StAdv
@@ -41,8 +45,21 @@ OWN = [
     AuxiliaryAware(steps=5, lambdas=(0.5,), variant="A1"),
     AuxiliaryAware(steps=5, projection=True),
     StAdv(steps=4),
+    PGD(steps=3, labels="predicted"),
+    PGD(steps=3, target_class="least-likely", restarts=2),
+    PGD(steps=3, loss="margin", confidence=0.5),
+    IFGSM(),
+    IFGSM(steps=2, labels="predicted"),
+    MIM(steps=5),
+    MIM(steps=5, keep="last", target_class="least-likely"),
+    CWLinf(rounds=2, steps=5, target_class="random"),
 ]
-L2_ONLY = [CW(steps=7, binary_search_steps=3)]
+L2_ONLY = [
+    CW(steps=7, binary_search_steps=3),
+    CW(steps=4, binary_search_steps=2, target_class="least-likely"),
+    DDN(steps=9),
+    DDN(steps=4, levels=256, target_class="least-likely"),
+]
 ENDS_AT_THE_BOUNDARY = [DeepFool(steps=6), DeepFool(steps=4, candidates=2)]
 """Wherever that lies: on a linear victim an image is done after one step, and asks for two looks."""
 UNDER_OTHER_THREATS = {"rotation-translation", "wasserstein", "rp2", "local-search"}

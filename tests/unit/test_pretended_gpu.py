@@ -32,13 +32,15 @@ SHORT = {
     "apgd": {"steps": 3, "loss": "dlr-targeted", "targets": 2},
     "auxiliary": {"steps": 2, "lambdas": [0, 1]},
     "cw": {"steps": 3, "binary_search_steps": 2},
+    "cw-linf": {"rounds": 2, "steps": 3, "target_class": "random"},
+    "ddn": {"steps": 5},
+    "mim": {"steps": 4, "target_class": "least-likely"},
     "deepfool": {"steps": 3},
     "rotation-translation": {"rotations": 3, "shifts": 2},
     "wasserstein": {"steps": 3},
     "rp2": {"steps": 3, "restarts": 2, "views": 2},
     "local-search": {"rounds": 3},
 }
-L2_ONLY = ("cw",)
 LINF = Threat(Norm.LINF, 0.05)
 ALONE = ("autoattack", "fast-autoattack")  # in processes of their own, where nothing is pretended
 
@@ -99,7 +101,7 @@ def test_no_attack_and_no_verdict_makes_a_device_mistake(gpu, name, defense):
     x, y, draws = x.to("cuda"), y.to("cuda"), image_draws(len(x)).to("cuda")
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
     attack = ATTACKS.get(name)(**SHORT.get(name, {}))
-    threats = [Threat(Norm.L2, 0.5)] if name in L2_ONLY else [LINF, Threat(Norm.L2, 0.5)]
+    threats = [LINF, Threat(Norm.L2, 0.5)]
     threats += [Threat.parse(text) for kind, text in EXAMPLES.items() if kind in NamedSet]
     for threat in [threat for threat in threats if threat.norm in attack.norms]:
         target.sources = x.unsqueeze(1)

@@ -86,7 +86,7 @@ def test_every_list_can_be_read_by_a_program(what, capsys):
         (["run", "--defense", "atop+jpeg", "--weights", "any.safetensors"], "part of a chain"),
         (["run", "--device", "cuda:7"], "is not there"),
         (["run", "--defense", "gaussian", "--defense-arg", "sigma"], "key=value"),
-        (["run", "--defense-arg", "sigma=1"], "exactly one --defense"),
+        (["run", "--defense-arg", "sigma=1"], "write NAME.ARGUMENT"),
         (["run", "--runs", "FILE/runs"], "cannot write"),
         (["run", "--leaderboards", "FILE/boards"], "cannot write"),
         (["run", "--nonsense"], "No such option"),
