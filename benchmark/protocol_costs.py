@@ -23,7 +23,7 @@ class Spent(_Model):
     jobs: int
     """Attacks on the victim, and sources, one for each gradient mode and surrogate."""
     forwards: int
-    """Passes forward of the attacks."""
+    """Passes forward of the attacks; what a shard costs once is spread over its images."""
     backwards: int
     """Passes backward of the attacks."""
     auxiliary: int
@@ -42,7 +42,7 @@ class ProtocolCost(_Model):
     lacks: tuple[str, ...] = ()
     """Attacks, or arguments of theirs, that it names and that there are not; such rows are not counted."""
     unknown: tuple[str, ...] = ()
-    """Rows whose attacks do not say what they cost; not counted either."""
+    """Rows whose attacks do not say what they cost, or that no job does; not counted either."""
 
 
 class Costs(RootModel[dict[str, ProtocolCost]]):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from math import ceil
+
 from torch import nn
 
+from benchmark.attack import Passes
 from benchmark.classifier import Classifier
 from benchmark.configuration import parameters_of
+from benchmark.errors import BenchError
 from benchmark.evaluated import Row
 from benchmark.files import write_whole
-from benchmark.job import Plugin
+from benchmark.job import Job, Plugin
 from benchmark.protocol import AttackRow, Protocol, SourceRow, load_protocol, protocol_names
 from benchmark.protocol_costs import FILE, Costs, ProtocolCost, Spent
-from benchmark.running.estimate import Measures, passes_of, verdict_passes
+from benchmark.running.estimate import verdict_passes
 from benchmark.running.plan import Subjects, make_plan
+from benchmark.shard import attack_of
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Norm, Threat
 
@@ -67,38 +74,48 @@ def _lack(row: SourceRow | AttackRow) -> str:
 
 
 def _spent(protocol: Protocol, *, is_stochastic: bool) -> tuple[Spent, tuple[str, ...]]:
-    """The sum over all jobs, and the rows that do not say what they cost."""
-    rows, _ = make_plan(protocol, _subjects(is_stochastic=is_stochastic))
+    """The sum over all jobs, and the rows that do not say what they cost, or that no job does."""
+    rows, skipped = make_plan(protocol, _subjects(_threat(protocol), is_stochastic=is_stochastic))
     once = {row.job.key: row for row in rows}
-    measures = Measures(classes=CLASSES, shape=SHAPE, is_stochastic=is_stochastic)
     spent = dict.fromkeys(Spent.model_fields, 0)
-    unknown = []
+    unknown = list(skipped)
     for row in once.values():
-        found = _of_row(row, once, measures)
-        if found is None:
+        is_random = is_stochastic and bool(row.job.defenses)  # a bare classifier is never random
+        passes = _passes(row.job, once, is_random=is_random)
+        if passes is None:
             unknown.append(row.id)
             continue
-        for name, value in found.items():
-            spent[name] += value
+        shared = asdict(passes).get("shared", 0)  # what a shard costs besides, over its images
+        spent["jobs"] += 1
+        spent["forwards"] += passes.forwards + ceil(shared / protocol.shard_size)
+        spent["backwards"] += passes.backwards
+        spent["auxiliary"] += passes.auxiliary
+        spent["verdicts"] += verdict_passes(row.job, passes.candidates, is_stochastic=is_random)
     return Spent(**spent), tuple(unknown)
 
 
-def _of_row(row: Row, rows: dict[str, Row], measures: Measures) -> dict[str, int] | None:
-    passes = passes_of(row.job, rows, measures)
-    if passes is None:
+def _passes(job: Job, rows: Mapping[str, Row], *, is_random: bool) -> Passes | None:
+    """The attack's own word; one that shows other jobs' images hands back all of theirs."""
+    passes = attack_of(job).passes(classes=CLASSES, eot=job.eot, stochastic=is_random, shape=SHAPE)
+    made = [_passes(rows[key].job, rows, is_random=False) for key in job.needs]
+    if passes is None or any(source is None for source in made):
         return None
-    return {
-        "jobs": 1,
-        "forwards": passes.forwards,
-        "backwards": passes.backwards,
-        "auxiliary": passes.auxiliary,
-        "verdicts": verdict_passes(
-            row.job, passes.candidates, is_stochastic=measures.of(row.job).is_stochastic
-        ),
-    }
+    candidates = sum(source.candidates for source in made if source is not None)
+    return replace(passes, candidates=candidates) if made else passes
 
 
-def _subjects(*, is_stochastic: bool) -> Subjects:
+def _threat(protocol: Protocol) -> Threat:
+    """The paper's first, since attacks are made for some threats and not for others; else linf 8/255."""
+    usual = Threat(Norm.LINF, 8 / 255)
+    if protocol.paper is None:
+        return usual
+    try:
+        return Threat.parse(protocol.paper.threats[0])
+    except BenchError:  # a kind of threat that there is not
+        return usual
+
+
+def _subjects(threat: Threat, *, is_stochastic: bool) -> Subjects:
     """A defense with an exact gradient before a classifier, and two surrogates, none of which is ever asked."""
     names = ["victim", *(f"surrogate-{i}" for i in range(SURROGATES))]
     victim, *others = (
@@ -113,7 +130,7 @@ def _subjects(*, is_stochastic: bool) -> Subjects:
         dataset="",
         split="test",
         classes=CLASSES,
-        threat=Threat(Norm.LINF, 8 / 255),
+        threat=threat,
         precision="float32",
         seed=0,
     )

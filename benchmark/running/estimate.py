@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -81,54 +81,6 @@ def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
     return (candidates + choices) * asked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measures:
-    """What an attack's passes hang on.
-
-    Args:
-        classes: Number of classes.
-        shape: `(c, h, w)` of an image.
-        is_stochastic: Whether the victim is random.
-    """
-
-    classes: int
-    shape: tuple[int, int, int]
-    is_stochastic: bool
-
-    def of(self, job: Job) -> Measures:
-        """Those of a job: a bare classifier is never random."""
-        return replace(self, is_stochastic=self.is_stochastic and bool(job.defenses))
-
-
-def passes_of(job: Job, rows: Mapping[str, Row], measures: Measures) -> Passes | None:
-    """The attack's own word; one that shows other jobs' images hands back all of theirs.
-
-    In mixed precision an image that survives is attacked twice; both are reckoned at float32's speed.
-
-    Args:
-        job: The attack and its victim.
-        rows: All rows by their job's key, for the candidates of sources.
-        measures: Of the task, with the defended victim's randomness.
-    """
-    own = measures.of(job)
-    passes = attack_of(job).passes(
-        classes=own.classes, eot=job.eot, stochastic=own.is_stochastic, shape=own.shape
-    )
-    if passes is not None and job.precision == MIXED:
-        counts = ("forwards", "backwards", "auxiliary", "candidates")
-        passes = replace(passes, **{name: 2 * getattr(passes, name) for name in counts})
-    if passes is None or not job.needs:
-        return passes
-    made = [passes_of(rows[key].job, rows, measures) for key in job.needs]
-    if any(source is None for source in made):
-        return None
-    return Passes(
-        forwards=passes.forwards,
-        backwards=passes.backwards,
-        candidates=sum(source.candidates for source in made if source is not None),
-    )
-
-
 class _Reckoner:
     """Reckons rows one by one.
 
@@ -146,17 +98,12 @@ class _Reckoner:
         n, size = len(ready.order), ready.protocol.shard_size
         self.shards = [(start, min(start + size, n)) for start in range(0, n, size)]
         self.pixels: dict[tuple[int, int], str] = {}
-        self.measures = Measures(
-            classes=ready.dataset.classes,
-            shape=ready.dataset.shape,
-            is_stochastic=self.bench.victim.stochastic,
-        )
 
     def row(self, row: Row) -> RowExpense:
         """One row."""
         job = row.job
-        passes = passes_of(job, self.rows, self.measures)
-        is_stochastic = self.measures.of(job).is_stochastic
+        passes = self._passes(job)
+        is_stochastic = self.bench.victim_of(job).stochastic
         verdict = seconds = None
         if passes is not None:
             verdict = verdict_passes(job, passes.candidates, is_stochastic=is_stochastic)
@@ -178,6 +125,31 @@ class _Reckoner:
             verdict=verdict,
             disk=self._disk(job, passes),
             seconds=seconds,
+        )
+
+    def _passes(self, job: Job) -> Passes | None:
+        """The attack's own word; one that shows other jobs' images hands back all of theirs.
+
+        In mixed precision an image that survives is attacked twice; both are reckoned at float32's speed.
+        """
+        passes = attack_of(job).passes(
+            classes=self.ready.dataset.classes,
+            eot=job.eot,
+            stochastic=self.bench.victim_of(job).stochastic,
+            shape=self.ready.dataset.shape,
+        )
+        if passes is not None and job.precision == MIXED:
+            counts = ("forwards", "backwards", "auxiliary", "candidates")
+            passes = replace(passes, **{name: 2 * getattr(passes, name) for name in counts})
+        if passes is None or not job.needs:
+            return passes
+        made = [self._passes(self.rows[key].job) for key in job.needs]
+        if any(source is None for source in made):
+            return None
+        return Passes(
+            forwards=passes.forwards,
+            backwards=passes.backwards,
+            candidates=sum(source.candidates for source in made if source is not None),
         )
 
     def _seconds(self, job: Job, passes: Passes, verdict: int) -> float:

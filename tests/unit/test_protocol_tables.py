@@ -31,6 +31,7 @@ EXPECTED = {
     "local-search",
     "mim",
     "square",
+    "substitute",
     "wasserstein",
 }
 """Attacks that protocols name, and that there may not be yet."""
@@ -204,7 +205,7 @@ def test_what_a_defense_or_a_task_cannot_run_is_a_gap_by_name_and_the_rest_is_do
     entry = run(tiny.request(tmp_path, protocol=table(), defense=Same()))
     gaps = {gap.row: gap.reason for gap in entry.gaps}
     assert "no surrogate classifiers are known" in gaps["black"]
-    assert "measures in l2 and the threat is linf" in gaps["cw-bare:Sequential"]
+    assert "l2" in next(reason for row, reason in gaps.items() if row.startswith("cw-bare"))
     assert "cw" in gaps
     assert entry.status == "gaps"
     assert entry.columns.transfer.rates is None
