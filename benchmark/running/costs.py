@@ -15,7 +15,14 @@ from benchmark.errors import BenchError
 from benchmark.evaluated import Row
 from benchmark.files import write_whole
 from benchmark.job import Job, Plugin
-from benchmark.protocol import AttackRow, Protocol, SourceRow, load_protocol, protocol_names
+from benchmark.protocol import (
+    UNRANKED,
+    AttackRow,
+    Protocol,
+    SourceRow,
+    load_protocol,
+    protocol_names,
+)
 from benchmark.protocol_costs import FILE, Costs, ProtocolCost, Spent
 from benchmark.running.estimate import verdict_passes
 from benchmark.running.plan import Subjects, make_plan
@@ -74,8 +81,13 @@ def _lack(row: SourceRow | AttackRow) -> str:
 
 
 def _spent(protocol: Protocol, *, is_stochastic: bool) -> tuple[Spent, tuple[str, ...]]:
-    """The sum over all jobs, and the rows that do not say what they cost, or that no job does."""
-    rows, skipped = make_plan(protocol, _subjects(_threat(protocol), is_stochastic=is_stochastic))
+    """The sum over all jobs, and the rows that do not say what they cost, or that no job does.
+
+    What is not ranked is not counted.
+    """
+    subjects = _subjects(_threat(protocol), is_stochastic=is_stochastic)
+    ranked = protocol.model_copy(update=dict.fromkeys(UNRANKED))
+    rows, skipped = make_plan(ranked, subjects)
     once = {row.job.key: row for row in rows}
     spent = dict.fromkeys(Spent.model_fields, 0)
     unknown = list(skipped)
