@@ -18,6 +18,9 @@ from benchmark.yaml_values import read_model
 
 FOLDER = Path(__file__).parent / "protocols"
 
+UNRANKED = frozenset({"paper"})
+"""Blocks of a protocol from which no ranked number comes: with them or without, rows may be compared."""
+
 
 class Column(StrEnum):
     """The families of a leaderboard; each is measured on all images."""
@@ -73,8 +76,33 @@ class AttackRow(_Model):
     """Ids of the sources whose images it takes."""
 
 
+Words = Annotated[str, Field(min_length=1)]
+ThreatText = Annotated[str, Field(pattern=r"^[a-z0-9-]+:[0-9./e-]+$")]
+
+
+class Paper(_Model):
+    """The table of a paper that a protocol measures as the paper did, and the task that it was measured on.
+
+    `bench run` takes what its command leaves open from here (`benchmark.running.paper`); no result hangs on it.
+    """
+
+    defenses: Annotated[list[Words], Field(min_length=1)]
+    """As `--defense` takes them."""
+    table: Words
+    """Its number: `Table 8`."""
+    title: Words
+    """What the table is, and of which paper."""
+    dataset: Words
+    models: list[Words] = []
+    """As `--model` takes them; none where the paper's classifiers cannot be had and none stands in for them."""
+    threats: Annotated[list[ThreatText], Field(min_length=1)]
+    """As `--threat` takes them; `Threat.parse` has the last word when they are run."""
+    note: Words
+    """What differs from the paper, and what of the table cannot be had."""
+
+
 class Protocol(_Model):
-    """A standard evaluation."""
+    """A standard evaluation, or one as a paper made it."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     version: Annotated[int, Field(ge=1)]
@@ -87,6 +115,8 @@ class Protocol(_Model):
     criterion: Asked = Asked()
     sources: list[SourceRow] = []
     attacks: Annotated[list[AttackRow], Field(min_length=1)]
+    paper: Paper | None = None
+    """Where it repeats a paper's table; its rows are then preliminary: they are no standard evaluation."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Protocol:
@@ -105,13 +135,22 @@ class Protocol(_Model):
             raise ValueError("no attack has the column 'clean': clean accuracy would be missing")
         return self
 
+    @model_validator(mode="after")
+    def _papers_are_preliminary(self) -> Protocol:
+        if self.paper is not None and not self.preliminary:
+            raise ValueError(
+                "a protocol that repeats a paper's table is preliminary: true; its worst case is the "
+                "paper's alone"
+            )
+        return self
+
     def asked(self) -> Criterion:
         """The criterion as the harness uses it."""
         return Criterion(**self.criterion.model_dump())
 
     def sha256(self) -> str:
-        """Of its content, hex: two protocols of one name and version that differ are told apart."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Of its content but what is `UNRANKED`, hex: two of one name and version may differ in it."""
+        content = json.dumps(self.model_dump(mode="json", exclude=set(UNRANKED)), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -12,9 +12,21 @@ from tabulate import tabulate
 from benchmark.classifiers.names import classifier_names, classifier_note
 from benchmark.errors import BenchError
 from benchmark.folders import data_folder, static_folder, weights_folder
-from benchmark.protocol import load_protocol, protocol_names
+from benchmark.protocol import Column, Protocol, load_protocol, protocol_names
+from benchmark.protocol_costs import ProtocolCost, Spent, read_costs
 from benchmark.registry import Registry
 from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
+from benchmark.threat import Knowledge
+
+PASSES = """fixed, random: passes forward/backward for one image at the most, of a deterministic and of a
+stochastic defense with an exact gradient (10 classes, two surrogates); jobs+: some attacks do not say theirs.
+attacker: o oblivious, t transfer, q queries (black-box), w white-box. bench estimate says it of your victim."""
+_SHORT = {
+    Knowledge.OBLIVIOUS: "o",
+    Knowledge.TRANSFER: "t",
+    Knowledge.BLACK_BOX: "q",
+    Knowledge.WHITE_BOX: "w",
+}
 
 
 @click.group("list")
@@ -58,19 +70,61 @@ def list_datasets(*, as_json: bool) -> None:
 @list_group.command("protocols")
 @json_option
 def list_protocols(*, as_json: bool) -> None:
-    """Protocols, by the name that --protocol takes."""
+    """Protocols, by the name that --protocol takes, and what each costs for one image."""
+    costs = read_costs()
     protocols = [load_protocol(name) for name in protocol_names()]
-    rows = [
-        {
-            "name": p.name,
-            "version": str(p.version),
-            "samples": str(p.samples or "all"),
-            "attacks": str(len(p.attacks)),
-            "what": p.summary,
-        }
-        for p in protocols
-    ]
-    _show(rows, as_json=as_json)
+    protocols.sort(key=lambda protocol: protocol.paper is not None)
+    if as_json:
+        found = [_facts(protocol, costs.get(protocol.name)) for protocol in protocols]
+        click.echo(json.dumps(found, indent=2))
+        return
+    lines = [_line(protocol, costs.get(protocol.name)) for protocol in protocols]
+    widths = [None] * (len(lines[0]) - 1) + [52]
+    click.echo(tabulate(lines, headers="keys", tablefmt="simple", maxcolwidths=widths))
+    click.echo(f"\n{PASSES}")
+
+
+def _line(protocol: Protocol, cost: ProtocolCost | None) -> dict[str, str]:
+    """A protocol's row for a terminal."""
+    jobs = "?" if cost is None else f"{cost.fixed.jobs}{'+' * bool(cost.lacks or cost.unknown)}"
+    return {
+        "name": protocol.name,
+        "v": str(protocol.version),
+        "samples": str(protocol.samples or "all"),
+        "jobs": jobs,
+        "fixed": "?" if cost is None else _passes(cost.fixed),
+        "random": "?" if cost is None else _passes(cost.random),
+        "attacker": " ".join(_SHORT[known] for known in _knowledge(protocol)),
+        "what": protocol.summary,
+    }
+
+
+def _facts(protocol: Protocol, cost: ProtocolCost | None) -> dict[str, Any]:
+    """The same for a program, with nothing rounded or left out."""
+    return {
+        "name": protocol.name,
+        "version": protocol.version,
+        "sha256": protocol.sha256(),
+        "samples": protocol.samples,
+        "preliminary": protocol.preliminary,
+        "attacks": len(protocol.attacks),
+        "knowledge": _knowledge(protocol),
+        "cost": None if cost is None else cost.model_dump(mode="json"),
+        "paper": None if protocol.paper is None else protocol.paper.model_dump(mode="json"),
+        "what": protocol.summary,
+    }
+
+
+def _knowledge(protocol: Protocol) -> list[Knowledge]:
+    """What its attackers know, from the least to the most; the clean images are no attack."""
+    found = {row.knowledge for row in protocol.attacks if row.column is not Column.CLEAN}
+    return [known for known in Knowledge if known in found]
+
+
+def _passes(spent: Spent) -> str:
+    """Passes forward and backward for one image, verdicts and looks at the auxiliary loss included."""
+    forwards = spent.forwards + spent.auxiliary + spent.verdicts
+    return f"{_amount(forwards)}/{_amount(spent.backwards + spent.auxiliary)}"
 
 
 @list_group.command("folders")
@@ -108,3 +162,11 @@ def list_models(*, dataset: str | None, as_json: bool) -> None:
 
 def _of(registry: Registry[Any]) -> list[dict[str, str]]:
     return [{"name": name, "what": registry.note(name)} for name in registry.names()]
+
+
+def _amount(count: int) -> str:
+    """Three digits: 12.3k, 410, 1.25M."""
+    for unit, size in (("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -122,7 +121,8 @@ def evaluation_options(function: F) -> F:
                 default="quick",
                 show_default=True,
                 metavar="NAME|FILE.yaml",
-                help="bench list protocols.",
+                help="bench list protocols. A paper's (aid-table8) says dataset, model and threat too, where "
+                "the command does not.",
             ),
             click.option(
                 "--samples",
@@ -195,7 +195,7 @@ def defense_options(function: F) -> F:
                 metavar="NAME",
                 help="A name (bench list defenses), module:Class, none, a chain such as atop+jpeg, NAME@MODEL "
                 "for weights trained for another classifier, or 'mean(atop>MODEL, none>MODEL)'. May be given "
-                "again. Default: none and atop.",
+                "again. Default: none and atop; of a paper's protocol none and the paper's.",
             ),
             click.option(
                 "--defense-arg",
@@ -212,29 +212,34 @@ def defense_options(function: F) -> F:
 
 
 def requests_of(options: Mapping[str, Any]) -> list[Request]:
-    """One request for each classifier and defense of a command line.
+    """One request for each classifier and defense of a command line, and each threat of a paper's protocol.
 
     Raises:
         BenchError: An argument belongs to none of several defenses, or weights of one are given for several.
     """
+    from benchmark.protocol import load_protocol
+    from benchmark.running.paper import Typed, defenses_of, tasks_of
     from benchmark.running.request import Request, arguments_by_defense, parse_arguments
     from benchmark.running.slices import Slice
 
-    defenses = options["defenses"] or ("none", "atop")
+    protocol = load_protocol(options["protocol"])
+    typed = Typed(**{name: options[name] for name in ("defenses", "models", "dataset", "threat")})
+    defenses = defenses_of(protocol, typed)
     given = arguments_by_defense(defenses, parse_arguments(options["defense_args"]))
     if options["weights"] and len(defenses) > 1:
         raise BenchError("--weights goes with exactly one --defense; run the command once for each")
-    shared = ("dataset", "data", "threat", "protocol", "samples", "seed", "device", "batch_size")
+    shared = ("data", "protocol", "samples", "seed", "device", "batch_size")
     more = ("workers", "precision", "runs", "weights", "order", "only_classes")
     part = options.get("part")
-    pairs = itertools.product(options["models"] or (None,), defenses)
     return [
         Request(
-            defense=defense,
-            defense_args=given[defense],
-            model=model,
+            defense=task.defense,
+            defense_args=given[task.defense],
+            model=task.model,
+            dataset=task.dataset,
+            threat=task.threat,
             slice=None if part is None else Slice.parse(part),
             **{name: options[name] for name in (*shared, *more)},
         )
-        for model, defense in dict.fromkeys(pairs)
+        for task in tasks_of(protocol, typed)
     ]

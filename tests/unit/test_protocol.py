@@ -16,9 +16,9 @@ attacks:
 """
 
 
-def test_quick_and_standard_ship_and_have_every_family():
-    assert {"quick", "standard"} <= set(protocol_names())
-    for name in protocol_names():
+def test_quick_standard_and_full_ship_and_have_every_family():
+    assert {"quick", "standard", "full"} <= set(protocol_names())
+    for name in ("quick", "standard", "full"):
         columns = {row.column.value for row in load_protocol(name).attacks}
         assert {"clean", "oblivious", "autoattack", "adaptive", "auxiliary", "transfer"} == columns
 
@@ -32,7 +32,7 @@ def test_standard_meets_stochastic_victims_with_200_steps_and_eot_20():
 def test_autoattack_never_enters_the_worst_case_of_a_stochastic_victim():
     for name in protocol_names():
         rows = [row for row in load_protocol(name).attacks if row.attack == "autoattack"]
-        assert rows
+        assert rows or name not in ("quick", "standard", "full")
         assert all(row.counts == "deterministic" for row in rows)
 
 
