@@ -28,11 +28,12 @@ _NO_DATE: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
 }
 """What would differ from day to day, or from version to version, in a file of each kind."""
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {  # mypy knows rc keys one by one
     "svg.hashsalt": "purifybench",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",  # ships with matplotlib
     "font.size": 9,
+    "text.parse_math": False,  # a name is a name, whatever is in it
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
@@ -46,10 +47,10 @@ _NAME = 28
 def plot_convergence(entry: Entry, path: Path) -> None:
     """Draws how far each attack had come after each step: one line an attack.
 
-    A line is the share of images that the attack, by its own count, has not yet turned: the lowest so far, since
-    a trace starts again with each restart; steps of restarts follow one another. The dot at its end is the
-    verdict on its images. Where the two are far apart the attack counts on something else than the victim (the
-    bare classifier, its own draws): such a line is thin. Dotted are clean accuracy and worst case.
+    A line is the share of images that the attack, by its own count, has not yet turned: the lowest so far,
+    since a trace starts again with each restart; steps of restarts follow one another. The dot at its end is
+    the verdict on its images. Where the two are far apart the attack counts on something else than the victim
+    (the bare classifier, its own draws): such a line is thin. Dotted are clean accuracy and worst case.
 
     Args:
         entry: With at least one attack that kept a trace of two steps.
@@ -126,14 +127,14 @@ def _colours(n: int) -> list[Any]:
 
 
 def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
-    """Title and legend, in which no character is markup."""
+    """Title and legend."""
     dataset, protocol = entry.dataset, entry.protocol
     text = (
         f"{entry.defense.label} on {entry.classifier.name}, {dataset.name}, {entry.threat.text}, "
         f"{protocol.name}, n = {dataset.n}"
     )
-    axes.set_title(shortened(text, _TITLE), loc="left", fontsize=10).set_parse_math(False)
-    legend = figure.legend(
+    axes.set_title(shortened(text, _TITLE), loc="left", fontsize=10)
+    figure.legend(
         loc="outside right upper",
         frameon=False,
         fontsize=8,
@@ -141,8 +142,6 @@ def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
         title_fontsize=8,
         alignment="left",
     )
-    for line in legend.get_texts():
-        line.set_parse_math(False)
 
 
 def _draw(path: Path, draw: Any) -> None:

@@ -138,7 +138,7 @@ def judged(ready: Prepared, entry: Entry, handed: Outside) -> Judged:
     found: Judged = {}
     clean: Judged = {}
     control: Judged = {}
-    for part in torch.arange(len(inside)).split(PART):
+    for part in _parts(len(inside)):
         positions = handed.positions[part]
         found |= judge_part(inside[part], positions)
         clean |= judge_part(judge_part.originals(positions), positions)
@@ -154,12 +154,16 @@ def _inside(ready: Prepared, handed: Outside) -> Tensor:
     """The images in the victim's precision, rounding projected into the budget."""
     dtype = dtype_of(ready.request)
     parts = []
-    for part in torch.arange(len(handed.positions)).split(PART):
+    for part in _parts(len(handed.positions)):
         x = _originals(ready, handed.positions[part], dtype)
         x_adv = handed.x_adv[part].to(dtype)
         refuse_outside("challenge", x, x_adv, ready.threat)
         parts.append(ready.threat.project(x, x_adv))
     return torch.cat(parts)
+
+
+def _parts(n: int) -> list[slice]:
+    return [slice(i, i + PART) for i in range(0, n, PART)]
 
 
 def _originals(ready: Prepared, positions: Tensor, dtype: torch.dtype) -> Tensor:

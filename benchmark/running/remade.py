@@ -196,8 +196,10 @@ def _same_pixels(entry: Entry, ready: Prepared) -> bool:
         return False
     for size in dict.fromkeys((*_asked_shards(entry), *_SHARDS)):
         hashes = (
-            pixels_sha256(images_of(ready.dataset, "test", part), labels[i * size : (i + 1) * size])
-            for i, part in enumerate(indices.split(size))
+            pixels_sha256(
+                images_of(ready.dataset, "test", indices[i : i + size]), labels[i : i + size]
+            )
+            for i in range(0, len(labels), size)
         )
         if hashlib.sha256(",".join(hashes).encode()).hexdigest() == entry.dataset.pixels_sha256:
             return True
