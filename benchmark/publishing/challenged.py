@@ -24,11 +24,13 @@ class Handed:
     Args:
         credit: Whose they are.
         sha256: Of their file.
+        images: How many it held.
         outcomes: For each original that has one, by its position in the entry, what the rules say of it.
     """
 
     credit: str
     sha256: str
+    images: int
     outcomes: Mapping[int, Mapping[Rule, Outcome]]
 
 
@@ -51,6 +53,48 @@ def challenged(entry: Entry, handed: Handed) -> Entry | None:
     if all(after[rule] == before[rule] for rule in Rule):
         return None
     return _rewritten(entry, after, handed)
+
+
+def carried(old: Entry, new: Entry) -> Entry | None:
+    """A new run's entry with the challenges of the one that it replaces; None where those do not hold for it.
+
+    They hold where victim, images, budget, criterion and draws are the same: then what was said of the images
+    from outside would be said again. A challenge that the new run has caught up with is left out. What the vote
+    or any-of-n rule alone took from a challenge goes to the last one: whose it was is kept for single draws.
+
+    Args:
+        old: Challenged.
+        new: Not challenged.
+    """
+    if _decisive(old) != _decisive(new) or new.worst is None:
+        return None
+    kept, entry = _kept(old), new
+    theirs = {challenge_id(k) for k in range(1, len(old.challenges) + 1)}
+    for k, challenge in enumerate(old.challenges, start=1):
+        single = _kept(entry)[Rule.SINGLE]
+        outcomes = {
+            i: {rule: kept[rule][i] for rule in Rule}
+            if name == challenge_id(k)
+            else {rule: kept[rule][i] for rule in Rule} | {Rule.SINGLE: single[i]}
+            for i, name in enumerate(old.per_image.chosen)
+            if name == challenge_id(k) or (k == len(theirs) and name not in theirs)
+        }
+        handed = Handed(
+            credit=challenge.credit,
+            sha256=challenge.sha256,
+            images=challenge.images,
+            outcomes=outcomes,
+        )
+        entry = challenged(entry, handed) or entry
+    return entry
+
+
+def _decisive(entry: Entry) -> tuple[object, ...]:
+    """All that decides what is said of an image from outside."""
+    stages = [stage.model_dump(exclude={"training"}) for stage in entry.defense.stages]
+    about = (entry.defense.label, stages, entry.classifier, entry.dataset, entry.threat)
+    drawn = (entry.criterion, entry.seed, entry.precision, entry.per_image.clean)
+    return (*about, *drawn, entry.per_image.indices, entry.per_image.choices is None)
 
 
 def _kept(entry: Entry) -> dict[Rule, list[Outcome]]:
@@ -95,7 +139,7 @@ def _rewritten(entry: Entry, after: Mapping[Rule, Sequence[Outcome]], handed: Ha
     challenge = Challenge(
         credit=handed.credit,
         sha256=handed.sha256,
-        images=len(handed.outcomes),
+        images=handed.images,
         chosen=len(taken),
         lowered_by=max(0.0, entry.worst.single.value - rates.single.value),
         worst_before=entry.worst,
@@ -103,12 +147,12 @@ def _rewritten(entry: Entry, after: Mapping[Rule, Sequence[Outcome]], handed: Ha
     )
     images = entry.per_image
     own = [challenge_id(k) if i in taken else name for i, name in enumerate(images.chosen)]
-    choices = Choices(**{FIELDS[rule]: scored(after[rule]) for rule in Rule})
     per_image = images.model_copy(
         update={
             "worst": tuple(outcome.bits for outcome in single),
             "chosen": tuple(own),
-            "choices": choices if images.choices else None,
+            "choices": images.choices
+            and Choices(**{FIELDS[rule]: scored(after[rule]) for rule in Rule}),
         }
     )
     made = entry.model_copy(

@@ -87,7 +87,7 @@ def challenge(entry: Entry, path: Path, *, credit: str = "", where: Where | None
     else:
         ready = remake(entry, where)
         outcomes = judged(ready, entry, handed)
-        made = Handed(credit=credit, sha256=handed.sha256, outcomes=outcomes)
+        made = Handed(credit=credit, sha256=handed.sha256, images=len(outcomes), outcomes=outcomes)
         after, reason = (
             challenged(entry, made),
             "no image does more harm than what it counts already",
@@ -146,7 +146,7 @@ def judged(ready: Prepared, entry: Entry, handed: Outside) -> Judged:
             control |= judge_part(inside[part], positions, "challenge", handed.sha256)
     _refuse_other_clean(entry, clean)
     if control:
-        _refuse_made_for_draws(found, control)
+        refuse_made_for_draws(found, control)
     return found
 
 
@@ -216,7 +216,7 @@ def _refuse_other_clean(entry: Entry, clean: Judged) -> None:
         )
 
 
-def _refuse_made_for_draws(found: Judged, control: Judged) -> None:
+def refuse_made_for_draws(found: Judged, control: Judged) -> None:
     """Refuses images that fool the victim on the draws that count, and not on draws of the file's own hash.
 
     All draws of a run are known beforehand; those hang on the file itself, so that no image can be made for

@@ -120,7 +120,7 @@ class _Reader:
                 f"holds {name} of shape {tuple(shape)}; expected {('n', *wanted[1:])} with n from 1 to "
                 f"{wanted[0]}, the number of images of the entry".replace("'n'", "n")
             )
-        if name == "x_adv" and dtype not in _FLOATS:
+        if name == "x_adv" and dtype.newbyteorder("=") not in _FLOATS:
             raise self.wrong(
                 f"holds x_adv as {dtype}; expected float32 or float64 in [0, 1] (bytes over 255)"
             )
@@ -140,7 +140,7 @@ class _Reader:
     def pixels(self, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
         """The images, in [0, 1]."""
         x_adv = arrays["x_adv"]
-        x_adv = np.ascontiguousarray(x_adv, dtype=x_adv.dtype.newbyteorder("="))
+        x_adv = np.array(x_adv, dtype=x_adv.dtype.newbyteorder("="), order="C")
         low, high = float(x_adv.min()), float(x_adv.max())
         if not (low >= 0 and high <= 1):  # written so that NaN fails too
             raise self.wrong(f"holds values from {low:g} to {high:g} in x_adv; expected [0, 1]")
