@@ -13,7 +13,7 @@ import torch
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import read_entry
 from benchmark.running.remade import Where, remake
-from tests.outside.found import Budget, Hunt
+from tests.outside.found import Budget, Hunt, write_found
 
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"
 LIBRARIES = ("foolbox", "torchattacks", "art")
@@ -85,13 +85,7 @@ def report(entry: Entry, hunt: Hunt, output: Path | None) -> None:
         f"accuracy in the entry {100 * np.mean(before):.1f} %, on outside images {100 * np.mean(after):.1f} %"
     )
     if output:
-        positions = list(hunt.best)
-        np.savez_compressed(
-            output,
-            x_adv=torch.stack([hunt.best[i][1] for i in positions]).numpy(),
-            indices=np.array([entry.per_image.indices[i] for i in positions]),
-            labels=np.array([entry.per_image.labels[i] for i in positions]),
-        )
+        write_found(hunt, output)
         print(f"written: {output}")
 
 

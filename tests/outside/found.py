@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What one attack did: positions in the entry that it turned, seconds, and why it ran into an error."""
+    """What one attack did: positions in the entry that it turned, and seconds."""
 
     name: str
     turned: frozenset[int]
@@ -107,3 +108,14 @@ class Hunt:
     def found(self) -> list[int]:
         """Positions of the images that some attack turned: chosen on `select`, scored on `score` draws."""
         return [i for i, (outcome, _) in self.best.items() if outcome.accuracy < HALF]
+
+
+def write_found(hunt: Hunt, path: Path) -> None:
+    """Writes the most harmful image of each original, as `bench challenge` reads them."""
+    images, positions = hunt.entry.per_image, list(hunt.best)
+    np.savez_compressed(
+        path,
+        x_adv=torch.stack([hunt.best[i][1] for i in positions]).numpy(),
+        indices=np.array([images.indices[i] for i in positions]),
+        labels=np.array([images.labels[i] for i in positions]),
+    )
