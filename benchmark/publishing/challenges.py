@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from benchmark.publishing.identity import Count, Share
-from benchmark.publishing.rates import ROUNDING, Outcomes, Rates, refuse_other_mean
+from benchmark.publishing.outcomes import ROUNDING, Outcomes
+from benchmark.publishing.rates import Rates, refuse_other_mean
 from benchmark.strict import Strict
 
 CREDIT_LENGTH = 200

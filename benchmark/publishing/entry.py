@@ -15,7 +15,6 @@ from benchmark.publishing.challenges import (
     refuse_other_choices,
 )
 from benchmark.publishing.identity import (
-    Amount,
     Asked,
     ClassifierIdentity,
     Count,
@@ -25,9 +24,11 @@ from benchmark.publishing.identity import (
     Share,
     ThreatIdentity,
 )
-from benchmark.publishing.rates import Outcomes, Rates, refuse_other_mean
+from benchmark.publishing.outcomes import Cost as Cost
+from benchmark.publishing.outcomes import Outcomes
 from benchmark.publishing.rates import Rate as Rate
-from benchmark.publishing.rates import mean_rate as mean_rate
+from benchmark.publishing.rates import Rates as Rates
+from benchmark.publishing.rates import refuse_other_mean
 from benchmark.strict import Arguments, Strict, Words
 from benchmark.threat import Knowledge
 
@@ -66,17 +67,6 @@ class Undefended(Strict):
 
     clean: Rate | None
     oblivious: Rate | None
-
-
-class Cost(Strict):
-    """What was spent for each image; the verdict's own passes are not counted."""
-
-    forwards_per_image: Amount
-    backwards_per_image: Amount
-    seconds_per_image: Amount
-    """This and the next are the only fields in which two runs of the same command differ (`without_timing`)."""
-    peak_memory_bytes: Count | None = None
-    """The most that tensors took at once on a GPU; None on the CPU."""
 
 
 class AttackRecord(Strict):

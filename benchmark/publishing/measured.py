@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from benchmark.criterion import Outcome, Rule, worst
 from benchmark.evaluated import Row
 from benchmark.publishing.challenges import Choices, Scored
-from benchmark.publishing.entry import Cost
-from benchmark.publishing.rates import Rate, Rates, mean_rate
+from benchmark.publishing.outcomes import Cost, mean_rate
+from benchmark.publishing.rates import Rate, Rates
 from benchmark.publishing.statistics import interval
 from benchmark.results import Result, Status
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from benchmark.publishing.identity import Share
+from benchmark.publishing.outcomes import ROUNDING, mean_rate
 from benchmark.strict import Strict
-
-ROUNDING = 1e-9
-"""How far a published rate may lie from the mean of its own outcomes."""
-
-Outcomes = Annotated[str, Field(pattern=r"^[01]+$")]
-"""Of one image under one rule: a `1` (true label predicted) or `0` for each draw, or group of draws, scored."""
 
 
 class Rate(Strict):
@@ -38,11 +31,6 @@ class Rates(Strict):
     single: Rate
     vote: Rate
     any_of: Rate
-
-
-def mean_rate(outcomes: Sequence[str]) -> float:
-    """The mean over images of their shares of right outcomes; at least one image."""
-    return math.fsum(bits.count("1") / len(bits) for bits in outcomes) / len(outcomes)
 
 
 def refuse_other_mean(name: str, rate: Rate | None, outcomes: Sequence[str]) -> None:
