@@ -13,7 +13,6 @@ from torch import Tensor
 from benchmark.attack import refuse_outside
 from benchmark.containment import contained
 from benchmark.criterion import Criterion, Outcome, Rule
-from benchmark.dataset import images_of, labels_of
 from benchmark.errors import BenchError
 from benchmark.publishing.challenged import Handed, challenged
 from benchmark.publishing.challenges import CREDIT_LENGTH
@@ -21,8 +20,8 @@ from benchmark.publishing.entry import Entry
 from benchmark.publishing.names import plain
 from benchmark.randomness import Draws
 from benchmark.running.outside import Outside, read_outside
-from benchmark.running.prepared import Prepared, dtype_of
-from benchmark.running.remade import Where, remake
+from benchmark.running.prepared import Prepared
+from benchmark.running.remade import Where, originals, remake
 from benchmark.verdict import judge
 
 PART = 64
@@ -141,7 +140,7 @@ def judged(ready: Prepared, entry: Entry, handed: Outside) -> Judged:
     for part in _parts(len(inside)):
         positions = handed.positions[part]
         found |= judge_part(inside[part], positions)
-        clean |= judge_part(judge_part.originals(positions), positions)
+        clean |= judge_part(None, positions)
         if ready.victim.stochastic:
             control |= judge_part(inside[part], positions, "challenge", handed.sha256)
     _refuse_other_clean(entry, clean)
@@ -152,11 +151,10 @@ def judged(ready: Prepared, entry: Entry, handed: Outside) -> Judged:
 
 def _inside(ready: Prepared, handed: Outside) -> Tensor:
     """The images in the victim's precision, rounding projected into the budget."""
-    dtype = dtype_of(ready.request)
     parts = []
     for part in _parts(len(handed.positions)):
-        x = _originals(ready, handed.positions[part], dtype)
-        x_adv = handed.x_adv[part].to(dtype)
+        x, _, _ = originals(ready, handed.positions[part])
+        x_adv = handed.x_adv[part].to(x)
         refuse_outside("challenge", x, x_adv, ready.threat)
         parts.append(ready.threat.project(x, x_adv))
     return torch.cat(parts)
@@ -166,31 +164,23 @@ def _parts(n: int) -> list[slice]:
     return [slice(i, i + PART) for i in range(0, n, PART)]
 
 
-def _originals(ready: Prepared, positions: Tensor, dtype: torch.dtype) -> Tensor:
-    indices = torch.tensor(ready.order)[positions]
-    return images_of(ready.dataset, "test", indices).to(dtype)
-
-
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """A verdict on images `(b, c, h, w)` of positions `(b,)` in the entry, at a place among its draws."""
+    """A verdict on images from outside, or on the clean ones of positions `(b,)` in the entry."""
 
     ready: Prepared
     criterion: Criterion
 
-    def originals(self, positions: Tensor) -> Tensor:
-        """The clean images."""
-        return _originals(self.ready, positions, dtype_of(self.ready.request))
-
-    def __call__(self, x: Tensor, positions: Tensor, *place: str) -> Judged:
+    def __call__(self, x_adv: Tensor | None, positions: Tensor, *place: str) -> Judged:
+        """What becomes of images `(b, c, h, w)`, None for the clean ones, at a place among the draws."""
         ready = self.ready
-        indices = torch.tensor(ready.order)[positions]
-        y = labels_of(ready.dataset, "test")[indices].to(ready.device)
+        x, y, indices = originals(ready, positions)
+        x, y = (x if x_adv is None else x_adv).to(ready.device), y.to(ready.device)
         root = Draws.of(ready.request.seed, indices.to(ready.device), ready.dataset.name, "test")
         with contained(f"defense {ready.label!r}"):
             outcomes, _ = judge(
                 ready.victim,
-                x.to(ready.device).unsqueeze(1),
+                x.unsqueeze(1),
                 y,
                 draws=root.at(*place),
                 criterion=self.criterion,

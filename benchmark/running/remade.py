@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmark.dataset import images_of, labels_of, pixels_sha256
 from benchmark.errors import BenchError
 from benchmark.numerics import fix_numerics
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, load_protocol
 from benchmark.publishing.entry import Entry
-from benchmark.running.prepared import Prepared, prepare, probe
+from benchmark.running.prepared import Prepared, dtype_of, prepare, probe
 from benchmark.running.request import Request, parse_arguments
 from benchmark.threat import Knowledge
 
@@ -72,6 +73,22 @@ def remake(entry: Entry, where: Where | None = None) -> Prepared:
         )
     probe(ready)
     return ready
+
+
+def originals(ready: Prepared, positions: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Clean images `(b, c, h, w)` in the run's precision, labels `(b,)` and dataset indices `(b,)`, on the CPU.
+
+    Args:
+        ready: As `remake` gives it.
+        positions: Of the wanted ones in the entry, `(b,)`; None for all.
+
+    Raises:
+        BenchError: The dataset's files are missing or damaged.
+    """
+    indices = torch.tensor(ready.order)
+    indices = indices if positions is None else indices[positions]
+    x = images_of(ready.dataset, "test", indices).to(dtype_of(ready.request))
+    return x, labels_of(ready.dataset, "test")[indices], indices
 
 
 def request_of(entry: Entry, where: Where) -> Request:

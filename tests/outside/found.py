@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from benchmark.criterion import Outcome, Rule, worst
-from benchmark.dataset import images_of, labels_of
 from benchmark.publishing.entry import Entry
 from benchmark.running.challenge import judged
 from benchmark.running.outside import Outside
 from benchmark.running.prepared import Prepared
+from benchmark.running.remade import originals
 
 Attack = Callable[[Tensor, Tensor], Tensor]
 """`(x, y) -> x_adv`: images `(b, c, h, w)` in [0, 1] and true labels `(b,)`."""
@@ -78,9 +78,8 @@ class Hunt:
 
     def images(self) -> tuple[Tensor, Tensor]:
         """The clean ones `(b, c, h, w)` and their labels `(b,)`."""
-        indices = torch.tensor(self.ready.order)[self.robust]
-        labels = labels_of(self.ready.dataset, "test")[indices]
-        return images_of(self.ready.dataset, "test", indices), labels
+        x, y, _ = originals(self.ready, torch.tensor(self.robust))
+        return x, y
 
     def run(self, attacks: Mapping[str, Attack]) -> Iterator[Tried]:
         """Runs attacks one by one, each from the same seed."""

@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from benchmark.cli import main
-from benchmark.dataset import images_of, labels_of
 from benchmark.publishing.entry_files import entry_text, read_entry
-from benchmark.running.remade import Where, remake
+from benchmark.running.remade import Where, originals, remake
 
 PROTOCOL = """
 name: weak
@@ -58,9 +57,7 @@ def attacked(entry: Path, n: int = 12, steps: int = 10, scale: float = 1.0):
     """Images, indices and labels of plain signed steps on the victim, as somebody outside would make them."""
     found = read_entry(entry)
     ready = remake(found, Where(device="cpu"))
-    indices = torch.tensor(ready.order[:n])
-    x = images_of(ready.dataset, "test", indices)
-    y = labels_of(ready.dataset, "test")[indices]
+    x, y, indices = originals(ready, torch.arange(n))
     eps = scale * found.threat.eps
     x_adv = x.clone()
     for _ in range(steps):
@@ -109,11 +106,6 @@ def test_clean_images_lower_nothing(defense, here, capsys):
     assert main(["challenge", str(path), "x.npz", "--device", "cpu"]) == 0
     assert "Nothing is lowered" in capsys.readouterr().out
     assert path.read_bytes() == content
-
-
-def change(text: str, old: str, new: str) -> str:
-    assert old in text
-    return text.replace(old, new)
 
 
 @pytest.mark.parametrize(
