@@ -33,12 +33,6 @@ Examples:
 @offline_option
 @weights_option
 @device_option
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    metavar="ROWS",
-    help="Rows in one forward pass at the most; changes memory and time only.",
-)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def challenge_command(**options: Any) -> int:
     """Lower ENTRY by adversarial images from outside, X_ADV.
@@ -57,7 +51,7 @@ def challenge_command(**options: Any) -> int:
     from benchmark.running.remade import Where
 
     before = read_entry(options["entry"])
-    where = Where(**{name: options[name] for name in ("data", "weights", "device", "batch_size")})
+    where = Where(**{name: options[name] for name in ("data", "weights", "device")})
     with RunProgress(f"challenge {options['entry'].name}"):
         verdict = challenge(before, options["x_adv"], credit=options["credit"], where=where)
     page = None

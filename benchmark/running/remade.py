@@ -44,13 +44,11 @@ class Where:
         data: Datasets and downloaded classifiers; None for the usual folder.
         weights: The defense's weights; None for those that the entry's command names, or that are found.
         device: `auto`, `cpu`, `cuda` or `cuda:0`.
-        batch_size: Rows in one forward pass at the most; None for what suits the device.
     """
 
     data: Path | None = None
     weights: Path | str | None = None
     device: str = "auto"
-    batch_size: int | None = None
 
 
 def remake(entry: Entry, where: Where | None = None) -> Prepared:
@@ -111,7 +109,6 @@ def request_of(entry: Entry, where: Where) -> Request:
         protocol=_only_clean(entry),
         data=where.data,
         device=where.device,
-        batch_size=where.batch_size,
     )
     return request if where.weights is None else replace(request, weights=where.weights)
 
