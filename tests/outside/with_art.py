@@ -58,7 +58,7 @@ def attacks(victim: nn.Module, budget: Budget) -> dict[str, Attack]:
             model, eps=budget.eps, max_iter=budget.queries // 4, verbose=False
         ),
         "cw-linf": shelf.CarliniLInfMethod(
-            model, learning_rate=0.05, max_iter=budget.steps // 5, initial_const=0.1, verbose=False
+            model, learning_rate=0.05, max_iter=budget.steps // 10, initial_const=0.1, verbose=False
         ),
         "hop-skip-jump": shelf.HopSkipJump(
             closed, norm=np.inf, max_iter=budget.queries // 200, max_eval=200, verbose=False
