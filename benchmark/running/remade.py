@@ -20,17 +20,9 @@ from benchmark.protocol import Asked, AttackRow, Column, Protocol, load_protocol
 from benchmark.publishing.entry import Entry
 from benchmark.running.prepared import Prepared, dtype_of, prepare, probe
 from benchmark.running.request import Request, parse_arguments
-from benchmark.threat import Knowledge
+from benchmark.threat import Knowledge, Norm, Threat
 
-_WORDS = {
-    "defense": "defense",
-    "model": "model",
-    "dataset": "dataset",
-    "threat": "threat",
-    "order": "order",
-    "precision": "precision",
-    "weights": "weights",
-}
+_WORDS = ("defense", "model", "dataset", "threat", "order", "precision", "weights")
 """Options of an entry's command that a request takes as they stand."""
 _SHARDS = (64, 32, 16, 8, 4, 2, 1, 128, 256, 512)
 """Images in a shard, where the entry's protocol cannot be read: its pixels were hashed shard by shard."""
@@ -96,12 +88,12 @@ def request_of(entry: Entry, where: Where) -> Request:
         BenchError: The command is none that `bench run` writes.
     """
     options, pairs = _read(entry.command)
-    found: dict[str, Any] = {_WORDS[name]: options[name] for name in options if name in _WORDS}
+    found: dict[str, Any] = {name: options[name] for name in _WORDS if name in options}
     classes = options.get("classes", "")
     if not all(part.isdecimal() for part in classes.split(",") if classes):
         raise _foreign(entry.command)
     request = Request(
-        **{"defense": entry.defense.label, **found},
+        **{"defense": entry.defense.label, **found, "threat": _threat(entry, found.get("threat"))},
         defense_args=parse_arguments(pairs),
         only_classes=tuple(int(part) for part in classes.split(",") if classes),
         samples=entry.dataset.n,
@@ -133,6 +125,13 @@ def _read(command: str) -> tuple[dict[str, str], list[str]]:
     pairs = list(zip(names, values, strict=True))
     options = {name[2:]: value for name, value in pairs if name != "--defense-arg"}
     return options, [value for name, value in pairs if name == "--defense-arg"]
+
+
+def _threat(entry: Entry, text: str | None) -> Threat | str | None:
+    """The entry's threat to its last digit, where the command says the same in fewer."""
+    norm, eps = entry.threat.norm, entry.threat.eps
+    exact = Threat(Norm(norm), eps) if norm in tuple(Norm) else None
+    return exact if exact and str(exact) == text else text
 
 
 def _foreign(command: str) -> BenchError:

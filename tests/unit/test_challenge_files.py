@@ -16,6 +16,7 @@ from benchmark.publishing.entry import Entry
 from benchmark.running.challenge import refuse_made_for_draws
 from benchmark.running.outside import read_outside
 from benchmark.running.remade import Where, request_of
+from benchmark.threat import Norm, Threat
 from tests.records import Run, deterministic
 
 
@@ -129,6 +130,13 @@ def test_a_command_becomes_the_request_that_it_was():
     assert request.weights == "w.safetensors"
     assert request.defense_args == {"jpeg.quality": 50}
     assert request_of(entry, Where(weights="other")).weights == "other"
+
+
+def test_a_budget_is_the_entrys_to_its_last_digit():
+    entry = Run(rows=deterministic(clean="11", pgd="10"), threat="l2:0.12345678").entry()
+    command = "bench run --defense none --threat l2:0.123457"
+    request = request_of(entry.model_copy(update={"command": command}), Where())
+    assert request.threat == Threat(Norm.L2, 0.12345678)
 
 
 @pytest.mark.parametrize(
