@@ -66,10 +66,8 @@ def main(**options) -> None:
             k: v for k, v in attacks.items() if not options["wanted"] or k in options["wanted"]
         }
         for tried in hunt.run(chosen):
-            print(
-                f"  {library:12} {tried.name:14} {len(tried.turned):3} {tried.seconds:7.1f} s",
-                flush=True,
-            )
+            did = f"did not run: {tried.error}" if tried.error else len(tried.turned)
+            print(f"  {library:12} {tried.name:14} {did!s:3} {tried.seconds:7.1f} s", flush=True)
     report(entry, hunt, options["output"])
 
 

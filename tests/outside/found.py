@@ -47,11 +47,12 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What one attack did: positions in the entry that it turned, and seconds."""
+    """What one attack did: positions in the entry that it turned, seconds, and what broke it, if anything did."""
 
     name: str
     turned: frozenset[int]
     seconds: float
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -88,7 +89,11 @@ class Hunt:
             torch.manual_seed(0)
             np.random.seed(0)  # the libraries draw from it
             began = time.perf_counter()
-            x_adv = attack(x.clone(), y.clone()).detach().float()
+            try:
+                x_adv = attack(x.clone(), y.clone()).detach().float()
+            except (AssertionError, RuntimeError, ValueError) as error:
+                yield Tried(name, frozenset(), time.perf_counter() - began, f"{error}")
+                continue
             seconds = time.perf_counter() - began
             x_adv = torch.where(x_adv.isfinite(), x_adv, x)
             yield Tried(name, self._judge(self.ready.threat.project(x, x_adv)), seconds)
