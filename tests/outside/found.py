@@ -47,7 +47,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What one attack did: positions in the entry that it turned, seconds, and what broke it, if anything did."""
+    """What one attack did: positions in the entry that it turned, seconds, and what broke it, if anything."""
 
     name: str
     turned: frozenset[int]
