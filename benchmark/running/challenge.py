@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -81,16 +82,13 @@ def challenge(entry: Entry, path: Path, *, credit: str = "", where: Where | None
     refuse_unready(entry)
     handed = read_outside(path, entry)
     known = [one.sha256 for one in entry.challenges]
+    after, reason = None, "no image does more harm than what it counts already"
     if handed.sha256 in known:
-        after, reason = None, f"this very file is challenge {known.index(handed.sha256) + 1} of it"
+        reason = f"this very file is challenge {known.index(handed.sha256) + 1} of it"
     else:
-        ready = remake(entry, where)
-        outcomes = judged(ready, entry, handed)
+        outcomes = judged(remake(entry, where), entry, handed)
         made = Handed(credit=credit, sha256=handed.sha256, images=len(outcomes), outcomes=outcomes)
-        after, reason = (
-            challenged(entry, made),
-            "no image does more harm than what it counts already",
-        )
+        after = challenged(entry, made)
     return Verdict(
         before=entry,
         after=after or entry,
@@ -196,7 +194,7 @@ def _refuse_other_clean(entry: Entry, clean: Judged) -> None:
     pairs = [
         (before, after)
         for i, rules in clean.items()
-        for before, after in zip(entry.per_image.clean[i], rules[Rule.SINGLE].bits, strict=True)
+        for before, after in zip_longest(entry.per_image.clean[i], rules[Rule.SINGLE].bits)
     ]
     other = sum(before != after for before, after in pairs)
     if other > ROUNDED * len(pairs):

@@ -112,6 +112,7 @@ def test_clean_images_lower_nothing(defense, here, capsys):
     ("tampered", "expected"),
     [
         (lambda e: e | {"seed": 1}, "come out otherwise"),
+        (lambda e: e | {"criterion": e["criterion"] | {"draws": 4}}, "come out otherwise"),
         (lambda e: e | {"classifier": e["classifier"] | {"sha256": "0" * 64}}, "classifier"),
         (lambda e: e | {"dataset": e["dataset"] | {"pixels_sha256": "0" * 64}}, "other pixels"),
         (lambda e: e | {"command": "bench run --defense jpeg"}, "its defense is"),
