@@ -14,12 +14,14 @@ from pathlib import Path
 import click
 
 from benchmark.cli.baselines import baselines_command
+from benchmark.cli.challenge import challenge_command
 from benchmark.cli.check import check_command, selftest_command
 from benchmark.cli.claims import claims_command
 from benchmark.cli.compare import compare_command
 from benchmark.cli.estimate import estimate_command
 from benchmark.cli.listing import list_group
 from benchmark.cli.manifest import manifest_command
+from benchmark.cli.plot import plot_group
 from benchmark.cli.run import run_command
 from benchmark.cli.table import table_command
 from benchmark.cli.train import train_command
@@ -85,6 +87,8 @@ bench.add_command(check_command)
 bench.add_command(selftest_command)
 bench.add_command(manifest_command)
 bench.add_command(baselines_command)
+bench.add_command(challenge_command)
+bench.add_command(plot_group)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

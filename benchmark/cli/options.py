@@ -59,6 +59,21 @@ def _restore(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
+offline_option = click.option(
+    "--offline",
+    is_flag=True,
+    expose_value=False,
+    callback=_go_offline,
+    help="Download nothing; say what is missing and where it belongs. Also: BENCH_OFFLINE=1.",
+)
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where datasets and classifiers are. Default: $BENCH_DATA, else a cache folder.",
+)
+
+
 def task_options(function: F) -> F:
     """What is classified, and where its files are."""
     for option in reversed(
@@ -68,19 +83,8 @@ def task_options(function: F) -> F:
                 metavar="NAME",
                 help="bench list datasets, module:Class, or npz:FILE. Default: the model's, else digits.",
             ),
-            click.option(
-                "--data",
-                type=click.Path(path_type=Path),
-                metavar="DIR",
-                help="Where datasets and classifiers are. Default: $BENCH_DATA, else a cache folder.",
-            ),
-            click.option(
-                "--offline",
-                is_flag=True,
-                expose_value=False,
-                callback=_go_offline,
-                help="Download nothing; say what is missing and where it belongs. Also: BENCH_OFFLINE=1.",
-            ),
+            data_option,
+            offline_option,
             click.option(
                 "--threat",
                 metavar="NORM:EPS",

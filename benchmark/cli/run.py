@@ -20,6 +20,7 @@ from benchmark.cli.progress import RunProgress
 from benchmark.cli.slices import show_slices, slice_option
 from benchmark.cli.weights import see_to_weights
 from benchmark.errors import BenchError
+from benchmark.publishing.names import plain
 
 if TYPE_CHECKING:
     from benchmark.publishing.entry import Entry
@@ -86,9 +87,8 @@ def run_command(**options: Any) -> int:
     failures: list[str] = []
     for request in requests:
         entry, failed = _evaluate(run, request)
-        entries.append(entry)
         failures += failed
-        _publish(entry, options["leaderboards"])
+        entries.append(_publish(entry, options["leaderboards"]))
     if options["as_json"]:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
     else:
@@ -127,14 +127,20 @@ def _evaluate(run: Callable[[Request, Listener], Done], request: Request) -> tup
         return run(request, progress.listener()), progress.failures
 
 
-def _publish(entry: Entry, leaderboards: Path) -> None:
+def _publish(entry: Entry, leaderboards: Path) -> Entry:
+    """Writes an entry, with the challenges of the one that it replaces, and gives it back."""
+    from benchmark.publishing.challenge_files import with_challenges
     from benchmark.publishing.entry_files import write_entry, write_schema
     from benchmark.publishing.publish import entry_path, publish_folder
 
     path = entry_path(leaderboards, entry)
+    entry, lost = with_challenges(entry, path)
+    if lost:
+        click.echo(f"bench: {plain(lost)}", err=True)
     write_entry(entry, path)
     write_schema(leaderboards)
     published = publish_folder(path.parent)
     click.echo(f"Written: {path} and {published.page}", err=True)
     for line in published.damaged:
         click.echo(f"bench: left out of the page: {line}", err=True)
+    return entry

@@ -21,7 +21,7 @@ from benchmark.publishing.identity import (
     Stage,
     ThreatIdentity,
 )
-from benchmark.publishing.measured import choose, rates
+from benchmark.publishing.measured import choices, choose, rates
 from benchmark.trained import Provenance
 
 
@@ -160,4 +160,5 @@ def _per_image(evaluated: Evaluated, made: Gathered) -> PerImage:
         clean=clean.bits if clean else (),
         worst=worst.bits if worst else (),
         chosen=worst.rows if worst else (),
+        choices=choices(made.counting()) if worst and evaluated.subject.is_stochastic else None,
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from benchmark.publishing.entry import Entry, Family, Rate
 
+CHALLENGED = "§"
+"""Marks a worst case that images from outside lowered."""
+
 
 def numbers(entry: Entry, *, is_short: bool = False) -> list[str]:
     """The cells from `clean` to `seconds per image`."""
     columns, cost = entry.columns, entry.cost
     passes = [_amount(cost.forwards_per_image), _amount(cost.backwards_per_image)]
     worst = f"{bound(entry)}{with_interval(entry.worst.single)}" if entry.worst else "gap"
+    worst += CHALLENGED if entry.challenges else ""
     return [
         percent(entry.clean.single) if entry.clean else "gap",
         _family(columns.oblivious),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from benchmark.protocol import Column
+from benchmark.publishing.challenges import (
+    Challenge,
+    Choices,
+    challenge_id,
+    refuse_broken_chain,
+    refuse_other_choices,
+)
 from benchmark.publishing.identity import (
-    Amount,
     Asked,
     ClassifierIdentity,
     Count,
@@ -20,38 +24,16 @@ from benchmark.publishing.identity import (
     Share,
     ThreatIdentity,
 )
+from benchmark.publishing.outcomes import Cost as Cost
+from benchmark.publishing.outcomes import Outcomes
+from benchmark.publishing.rates import Rate as Rate
+from benchmark.publishing.rates import Rates as Rates
+from benchmark.publishing.rates import refuse_other_mean
 from benchmark.strict import Arguments, Strict, Words
 from benchmark.threat import Knowledge
 
 SCHEMA_VERSION: Final = 1
 """Raised whenever an entry's fields or their meaning change."""
-ROUNDING = 1e-9
-"""How far a published rate may lie from the mean of its own outcomes."""
-
-Outcomes = Annotated[str, Field(pattern=r"^[01]+$")]
-"""Of one image under the single-draw rule: `1` (true label predicted) or `0`, one for each `score` draw."""
-
-
-class Rate(Strict):
-    """A share of right outcomes with its 95 % interval, all in [0, 1]."""
-
-    value: Share
-    low: Share
-    high: Share
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Rate:
-        if not self.low <= self.value <= self.high:
-            raise ValueError(f"{self.value} lies outside its interval {self.low} to {self.high}")
-        return self
-
-
-class Rates(Strict):
-    """One quantity under each rule of `benchmark.criterion.Rule`, each with its own choice of images."""
-
-    single: Rate
-    vote: Rate
-    any_of: Rate
 
 
 class Family(Strict):
@@ -85,17 +67,6 @@ class Undefended(Strict):
 
     clean: Rate | None
     oblivious: Rate | None
-
-
-class Cost(Strict):
-    """What was spent for each image; the verdict's own passes are not counted."""
-
-    forwards_per_image: Amount
-    backwards_per_image: Amount
-    seconds_per_image: Amount
-    """This and the next are the only fields in which two runs of the same command differ (`without_timing`)."""
-    peak_memory_bytes: Count | None = None
-    """The most that tensors took at once on a GPU; None on the CPU."""
 
 
 class AttackRecord(Strict):
@@ -135,7 +106,8 @@ class AttackRecord(Strict):
             raise ValueError("a gap has an error, and nothing else has")
         if self.status == "gap" and (self.rates or self.outcomes):
             raise ValueError("a gap has no rates and no outcomes")
-        _refuse_other_mean(f"attack {self.id!r}", self.rates, self.outcomes)
+        single = self.rates.single if self.rates else None
+        refuse_other_mean(f"attack {self.id!r}", single, self.outcomes)
         return self
 
 
@@ -165,7 +137,10 @@ class PerImage(Strict):
     clean: tuple[Outcomes, ...]
     worst: tuple[Outcomes, ...]
     chosen: tuple[str, ...]
-    """Id of the attack whose image was scored for the worst case."""
+    """Id of the attack whose image was scored for the worst case; `challenge:k` for the k-th challenge's."""
+    choices: Choices | None = None
+    """Of a stochastic victim; None in entries from before they were kept. Of a deterministic one `worst` says
+    all that there is to say, under every rule."""
 
 
 class Entry(Strict):
@@ -198,6 +173,8 @@ class Entry(Strict):
     per_image: PerImage
     command: str
     environment: Words
+    challenges: tuple[Challenge, ...] = ()
+    """What lowered it from outside, in the order in which it came."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Entry:
@@ -216,26 +193,15 @@ class Entry(Strict):
                 raise ValueError(f"per_image.{name}: expected {scored}, one an image")
         if (self.clean is None) != (self.worst is None):
             raise ValueError("a clean accuracy and a worst case come together or not at all")
-        if set(images.chosen) - {row.id for row in self.attacks}:
+        known = {row.id for row in self.attacks}
+        known |= {challenge_id(k) for k in range(1, len(self.challenges) + 1)}
+        if set(images.chosen) - known:
             raise ValueError("per_image.chosen names an attack that is not there")
-        _refuse_other_mean("clean", self.clean, images.clean)
-        _refuse_other_mean("worst", self.worst, images.worst)
+        refuse_other_mean("clean", self.clean.single if self.clean else None, images.clean)
+        refuse_other_mean("worst", self.worst.single if self.worst else None, images.worst)
+        refuse_other_choices(images.choices, self.worst, images.worst)
+        refuse_broken_chain(self.challenges, self.worst)
         return self
-
-
-def mean_rate(outcomes: Sequence[str]) -> float:
-    """The mean over images of their shares of right outcomes; at least one image."""
-    return math.fsum(bits.count("1") / len(bits) for bits in outcomes) / len(outcomes)
-
-
-def _refuse_other_mean(name: str, rates: Rates | None, outcomes: Sequence[str]) -> None:
-    if (rates is None) != (not outcomes):
-        raise ValueError(f"{name}: rates and outcomes come together or not at all")
-    if rates and abs(rates.single.value - mean_rate(outcomes)) > ROUNDING:
-        raise ValueError(
-            f"{name}: the rate {rates.single.value} is not the mean of its outcomes "
-            f"({mean_rate(outcomes)})"
-        )
 
 
 def without_timing(entry: Entry) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmark.publishing.cells import native
+from benchmark.publishing.cells import CHALLENGED, native, percent
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
@@ -46,13 +46,24 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
         notes.append(NATIVE)
     if any(entry.status == "gaps" for entry in board):
         notes.append(BOUND)
-    return notes + [line for entry in board for line in _training_lines(entry)]
+    notes += [line for entry in board for line in _training_lines(entry)]
+    return notes + [line for entry in board for line in _challenge_lines(entry)]
 
 
 def elsewhere(entry: Entry) -> str:
     """A mark behind a defense whose weights were trained for something else than what was evaluated."""
     trained = [stage.training for stage in entry.defense.stages if stage.training]
     return ELSEWHERE if any(training.differs for training in trained) else ""
+
+
+def _challenge_lines(entry: Entry) -> list[str]:
+    """Who lowered an entry from outside, and by how much."""
+    return [
+        f"{CHALLENGED} {entry.defense.label} on {entry.classifier.name}: worst case "
+        f"{percent(one.worst_before.single)} → {percent(one.worst_after.single)} by {one.chosen} of "
+        f"{one.images} images from outside: {one.credit or 'nobody named'} (sha256 {one.sha256[:16]})"
+        for one in entry.challenges
+    ]
 
 
 def _training_lines(entry: Entry) -> list[str]:

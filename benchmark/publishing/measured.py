@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from benchmark.criterion import Outcome, Rule, worst
 from benchmark.evaluated import Row
-from benchmark.publishing.entry import Cost, Rate, Rates, mean_rate
+from benchmark.publishing.challenges import Choices, Scored
+from benchmark.publishing.outcomes import Cost, mean_rate
+from benchmark.publishing.rates import Rate, Rates
 from benchmark.publishing.statistics import interval
 from benchmark.results import Result, Status
 
@@ -133,13 +135,32 @@ def choose(rows: Sequence[Measured], rule: Rule) -> Chosen:
 def rates(rows: Sequence[Measured]) -> Rates:
     """Under each rule, the accuracy on the images chosen out of these rows."""
     return Rates(
-        single=_rate(choose(rows, Rule.SINGLE).bits),
-        vote=_rate(choose(rows, Rule.VOTE).bits),
-        any_of=_rate(choose(rows, Rule.ANY).bits),
+        single=rate_of(choose(rows, Rule.SINGLE).bits),
+        vote=rate_of(choose(rows, Rule.VOTE).bits),
+        any_of=rate_of(choose(rows, Rule.ANY).bits),
     )
 
 
-def _rate(bits: Sequence[str]) -> Rate:
+def choices(rows: Sequence[Measured]) -> Choices:
+    """Under each rule the images chosen out of these rows, with what decided the choice."""
+    return Choices(
+        single=scored(choose(rows, Rule.SINGLE).outcomes),
+        vote=scored(choose(rows, Rule.VOTE).outcomes),
+        any_of=scored(choose(rows, Rule.ANY).outcomes),
+    )
+
+
+def scored(outcomes: Sequence[Outcome]) -> Scored:
+    """One outcome an image, as an entry keeps it."""
+    return Scored(
+        rates=tuple(outcome.rate for outcome in outcomes),
+        margins=tuple(outcome.margin for outcome in outcomes),
+        outcomes=tuple(outcome.bits for outcome in outcomes),
+    )
+
+
+def rate_of(bits: Sequence[str]) -> Rate:
+    """The mean of one string of outcomes an image, with its interval."""
     shares = [outcome.count("1") / len(outcome) for outcome in bits]
     low, high = interval(shares, is_binary=all(len(outcome) == 1 for outcome in bits))
     value = mean_rate(bits)
