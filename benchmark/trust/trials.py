@@ -1,0 +1,67 @@
+"""Trials: every search of the shelf that must find what a closed form says is there, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmark.attack import Attack
+from benchmark.shelf import ATTACKS
+from benchmark.threat import Norm
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One attack with the arguments under which it is held to truths.
+
+    Args:
+        title: What the self-test calls it.
+        attack: Its name on the shelf.
+        arguments: With steps enough to find every margin.
+        tight: For each norm in which it is to be held, what is to be changed of them so that it has not one step
+            to spare on a linear problem; with so many gradients it finds the margin, with fewer it cannot.
+        is_iterative: Whether it looks more than once, and keeps the best it saw.
+        sees_purifier: Whether its gradients pass the purifier.
+        norms: Those that it attacks in.
+    """
+
+    title: str
+    attack: str
+    arguments: Mapping[str, Any]
+    tight: Mapping[Norm, Mapping[str, Any]] = field(default_factory=dict)
+    is_iterative: bool = True
+    sees_purifier: bool = True
+    norms: tuple[Norm, ...] = tuple(Norm)
+
+    def ample(self) -> Attack:
+        """The attack with steps enough."""
+        return self._made({})
+
+    def tightest(self, norm: Norm) -> Attack:
+        """The attack with not one step to spare."""
+        return self._made(self.tight[norm])
+
+    def _made(self, changes: Mapping[str, Any]) -> Attack:
+        return ATTACKS.get(self.attack)(**{**self.arguments, **changes})
+
+
+_STEPS = {"steps": 20, "step_size": 0.25}
+_FOUR = dict.fromkeys(Norm, {"steps": 4, "step_size": 0.25, "random_start": False})
+"""Four steps of a quarter of the budget: three do not leave the margin behind."""
+_ONE = dict.fromkeys(Norm, dict[str, Any]())
+_AUTO = {Norm.LINF: {"steps": 1}, Norm.L2: {"steps": 2}}
+"""APGD's first step is twice the budget: in linf it ends in the corner, in l2 the second one does."""
+_A1, _A2 = ({"variant": name, "lambdas": [0.0, 1.0], **_STEPS} for name in ("A1", "A2"))
+
+TRIALS: tuple[Trial, ...] = (
+    Trial("fgsm", "fgsm", {}, _ONE, is_iterative=False),
+    Trial("pgd, cross-entropy", "pgd", _STEPS, _FOUR),
+    Trial("pgd, margin", "pgd", {**_STEPS, "loss": "margin"}, _FOUR),
+    Trial("apgd, cross-entropy", "apgd", {"steps": 25}, _AUTO),
+    Trial("apgd, DLR", "apgd", {"steps": 25, "loss": "dlr"}, _AUTO),
+    Trial("apgd, targeted DLR", "apgd", {"steps": 25, "loss": "dlr-targeted"}, _AUTO),
+    Trial("auxiliary-aware A1", "auxiliary", _A1, _FOUR, sees_purifier=False),
+    Trial("auxiliary-aware A2", "auxiliary", _A2, _FOUR),
+)
+"""A new attack is one line here; what it is held to is `benchmark.trust.holds`."""
