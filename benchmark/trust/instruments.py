@@ -94,7 +94,8 @@ class Coin(Defense):
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """The images, or what is 1 minus them; a change of any pixel throws another coin."""
         coins = draws.at("coin").uniform((64,), dtype=torch.float64)
-        which = (x.detach().double().flatten(1).sum(1) * 1e7).long() % 64
+        level = x.detach().double().flatten(1).sum(1)
+        which = ((level * 12.9898).sin() * 43758.5453).long() % 64  # a number that hangs on every pixel
         heads = coins.gather(1, which[:, None]) < self.right
         return torch.where(heads.view(-1, 1, 1, 1), x, 1 - x).detach()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -209,12 +209,19 @@ def _gaps(entry: Entry) -> str:
     return ", ".join(gap.row for gap in entry.gaps) or "none"
 
 
-def verdicts(runs: Path) -> Iterator[tuple[str, Finding]]:
-    """Every truth about the verdict, with its title."""
-    for title in ("pgd, margin", "apgd, cross-entropy"):
-        for norm in Norm:
-            yield f"Gaussian closed form, {title}, {norm}", gaussian_form(title, norm)
-    yield "verdict, draws and their roles", tells_its_draws_apart()
-    yield "verdict, many candidates", is_not_misled_by_many()
-    yield "verdict, many rows of a run", whole_run_is_not_misled(runs)
-    yield "verdict, crashes", crash_is_a_gap(runs)
+Proof = Callable[[], Finding]
+
+
+def verdicts(runs: Path) -> dict[str, Proof]:
+    """Every truth about the verdict by its title; whole runs keep their shards in a folder."""
+    forms: dict[str, Proof] = {
+        f"Gaussian closed form, {title}, {norm}": partial(gaussian_form, title, norm)
+        for title in ("pgd, margin", "apgd, cross-entropy")
+        for norm in Norm
+    }
+    return forms | {
+        "verdict, draws and their roles": tells_its_draws_apart,
+        "verdict, many candidates": is_not_misled_by_many,
+        "verdict, many rows of a run": partial(whole_run_is_not_misled, runs),
+        "verdict, crashes": partial(crash_is_a_gap, runs),
+    }
