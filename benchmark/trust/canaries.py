@@ -53,7 +53,8 @@ class BitDepth(Defense):
         """The images at the nearest of `2 ** bits` levels from 0 to 1; without a gradient."""
         del draws
         top = 2**self.bits - 1
-        return (x.detach() * top).round() / top
+        squeezed: Tensor = (x.detach() * top).round() / top
+        return squeezed
 
 
 class Saturating(Defense):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmark.criterion import Rule
 from benchmark.defense import Defense
@@ -12,7 +14,6 @@ from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.publishing.entry import ROUNDING, Entry, Family
 from benchmark.running.request import Request
 from benchmark.running.run import run
-from benchmark.shelf import DEFENSES
 from benchmark.threat import Knowledge
 from benchmark.trust.canaries import (
     BitDepth,
@@ -39,12 +40,19 @@ class Canary:
             another instrument must speak.
         flags: Flags of the entry that must be raised.
         checks: Checks of `bench check` that it must fail.
+        arguments: Of the constructor of one on the shelf.
     """
 
     defense: str | Defense
     falls: Rule | None = None
     flags: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What its purifier is called."""
+        return self.defense if isinstance(self.defense, str) else self.defense.name
 
 
 def canaries() -> tuple[Canary, ...]:
@@ -59,14 +67,16 @@ def canaries() -> tuple[Canary, ...]:
             checks=("has_the_gradient_it_declares",),
         ),
         Canary(Saturating(), falls=Rule.SINGLE, flags=("zero-gradients",)),
-        Canary(DEFENSES.get("gaussian")(sigma=0.5), falls=Rule.ANY, flags=("clean-fails",)),
+        Canary("gaussian", falls=Rule.ANY, flags=("clean-fails",), arguments={"sigma": 0.25}),
         Canary(Memoriser(images=SAMPLES), flags=("no-attack-effect",)),
-        Canary(Crowd(), falls=Rule.SINGLE, checks=("treats_each_image_alone",)),
+        Canary(Crowd(), checks=("treats_each_image_alone",)),
         Canary(Constant(), flags=("zero-gradients",)),
     )
 
 
-def _white(name: str, column: Column, gradients: list[str], attack: str, **arguments: object) -> AttackRow:
+def _white(
+    name: str, column: Column, gradients: list[str], attack: str, **arguments: object
+) -> AttackRow:
     return AttackRow.model_validate(
         {
             "id": name,
@@ -108,14 +118,19 @@ PROTOCOL = Protocol(
         _white("pgd", Column.ADAPTIVE, ["exact", "bpda"], "pgd", **_MADE),
         _white("apgd-ce", Column.ADAPTIVE, ["best"], "apgd", steps=20),
         _white(
-            "auxiliary-a2", Column.AUXILIARY, ["best"], "auxiliary",
-            steps=10, step_size=0.25, lambdas=[0.0, 1.0],
+            "auxiliary-a2",
+            Column.AUXILIARY,
+            ["best"],
+            "auxiliary",
+            steps=10,
+            step_size=0.25,
+            lambdas=[0.0, 1.0],
         ),
         _images("transfer", Column.TRANSFER, Knowledge.TRANSFER, "made-surrogates"),
     ],
 )
-"""Without AutoAttack: against a gradient of zero it is left with its 5,000 queries an image, which are minutes and
-no news. It is seen at work on the undefended classifier and on JPEG."""
+"""Without AutoAttack: against a gradient of zero it is left with its 5,000 queries an image, which are minutes
+and no news. It is seen at work on the undefended classifier and on JPEG."""
 WITH_AUTOATTACK = PROTOCOL.model_copy(
     update={
         "attacks": [
@@ -151,7 +166,7 @@ class Cage:
 
     def undefended(self) -> Finding:
         """The classifier alone must fall to AutoAttack and to the attacks of this project, each by itself."""
-        entry = run(self._request("none", WITH_AUTOATTACK))
+        entry = run(self._request(Canary("none"), WITH_AUTOATTACK))
         reached = {
             name: column_of(entry, name, Rule.SINGLE)
             for name in (Column.ADAPTIVE, Column.AUXILIARY, Column.AUTOATTACK)
@@ -163,11 +178,11 @@ class Cage:
     def finding(self, canary: Canary) -> Finding:
         """Whether an evaluation shows of a canary all that is expected."""
         protocol = WITH_AUTOATTACK if canary.defense == "jpeg" else PROTOCOL
-        entry = run(self._request(canary.defense, protocol))
+        entry = run(self._request(canary, protocol))
         said, wrong = seen(canary, entry)
         failed: set[str] = set()
         if canary.checks:
-            outcomes = check_request(self._request(canary.defense, PROTOCOL))
+            outcomes = check_request(self._request(canary, PROTOCOL))
             failed = {outcome.name for outcome in outcomes if not outcome.passed}
         for check in canary.checks:
             if check in failed:
@@ -176,9 +191,10 @@ class Cage:
                 wrong.append(f"check {check} passes; it must fail")
         return Finding(not wrong, "; ".join(wrong or said))
 
-    def _request(self, defense: str | Defense, protocol: Protocol) -> Request:
+    def _request(self, canary: Canary, protocol: Protocol) -> Request:
         return Request(
-            defense=defense,
+            defense=canary.defense,
+            defense_args=canary.arguments,
             dataset="digits",
             protocol=protocol,
             device=self.device,

@@ -95,7 +95,9 @@ class Coin(Defense):
         """The images, or what is 1 minus them; a change of any pixel throws another coin."""
         coins = draws.at("coin").uniform((64,), dtype=torch.float64)
         level = x.detach().double().flatten(1).sum(1)
-        which = ((level * 12.9898).sin() * 43758.5453).long() % 64  # a number that hangs on every pixel
+        which = (
+            (level * 12.9898).sin() * 43758.5453
+        ).long() % 64  # a number that hangs on every pixel
         heads = coins.gather(1, which[:, None]) < self.right
         return torch.where(heads.view(-1, 1, 1, 1), x, 1 - x).detach()
 

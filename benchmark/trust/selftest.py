@@ -9,15 +9,12 @@ from pathlib import Path
 
 import torch
 
-from benchmark.defense import Defense
 from benchmark.numerics import choose_device, fix_numerics
-from benchmark.trust.checks import CheckOutcome, Finding, outcome_of
+from benchmark.trust.checks import CheckOutcome, outcome_of
 from benchmark.trust.expectations import Cage, canaries
 from benchmark.trust.holds import held
 from benchmark.trust.trials import TRIALS
-from benchmark.trust.verdicts import verdicts
-
-Proof = Callable[[], Finding]
+from benchmark.trust.verdicts import Proof, verdicts
 
 
 def selftest(
@@ -61,8 +58,4 @@ def proofs(device: str, runs: Path) -> Iterator[tuple[str, Proof]]:
     cage = Cage(runs, device)
     yield "undefended classifier", cage.undefended
     for canary in canaries():
-        yield f"canary {_name(canary.defense)}", partial(cage.finding, canary)
-
-
-def _name(defense: str | Defense) -> str:
-    return defense if isinstance(defense, str) else defense.name
+        yield f"canary {canary.name}", partial(cage.finding, canary)

@@ -19,8 +19,8 @@ class Trial:
         title: What the self-test calls it.
         attack: Its name on the shelf.
         arguments: With steps enough to find every margin.
-        tight: For each norm in which it is to be held, what is to be changed of them so that it has not one step
-            to spare on a linear problem; with so many gradients it finds the margin, with fewer it cannot.
+        tight: For each norm in which it is to be held, what is to be changed of them so that it has not one
+            step to spare on a linear problem: with so many it finds the margin, with fewer it cannot.
         is_iterative: Whether it looks more than once, and keeps the best it saw.
         sees_purifier: Whether its gradients pass the purifier.
         norms: Those that it attacks in.
@@ -47,9 +47,9 @@ class Trial:
 
 
 _STEPS = {"steps": 20, "step_size": 0.25}
-_FOUR = dict.fromkeys(Norm, {"steps": 4, "step_size": 0.25, "random_start": False})
+_FOUR = {norm: {"steps": 4, "step_size": 0.25, "random_start": False} for norm in Norm}
 """Four steps of a quarter of the budget: three do not leave the margin behind."""
-_ONE = dict.fromkeys(Norm, dict[str, Any]())
+_ONE: dict[Norm, dict[str, Any]] = {norm: {} for norm in Norm}
 _AUTO = {Norm.LINF: {"steps": 1}, Norm.L2: {"steps": 2}}
 """APGD's first step is twice the budget: in linf it ends in the corner, in l2 the second one does."""
 _A1, _A2 = ({"variant": name, "lambdas": [0.0, 1.0], **_STEPS} for name in ("A1", "A2"))
@@ -63,5 +63,6 @@ TRIALS: tuple[Trial, ...] = (
     Trial("apgd, targeted DLR", "apgd", {"steps": 25, "loss": "dlr-targeted"}, _AUTO),
     Trial("auxiliary-aware A1", "auxiliary", _A1, _FOUR, sees_purifier=False),
     Trial("auxiliary-aware A2", "auxiliary", _A2, _FOUR),
+    Trial("auxiliary-aware A2, projected", "auxiliary", {**_A2, "projection": True}, _FOUR),
 )
 """A new attack is one line here; what it is held to is `benchmark.trust.holds`."""

@@ -142,7 +142,9 @@ def crash_is_a_gap(runs: Path) -> Finding:
     counted = [record.id for record in entry.attacks if record.id in expected and record.rates]
     wrong = []
     if entry.status != "gaps" or named != expected:
-        wrong.append(f"of {len(expected)} rows that crash {len(named & expected)} are named as gaps")
+        wrong.append(
+            f"of {len(expected)} rows that crash {len(named & expected)} are named as gaps"
+        )
     if family is None or family.is_complete or family.rates or counted:
         wrong.append("a row that crashed has an accuracy")
     if entry.clean is None:
@@ -154,7 +156,9 @@ def crash_is_a_gap(runs: Path) -> Finding:
 def _entry(defense: Defense, rows: list[AttackRow], runs: Path) -> Entry:
     """A whole run on the linear task, in float64 on the CPU."""
     task = _task(COINS)
-    clean = AttackRow(id="clean", column=Column.CLEAN, knowledge=Knowledge.OBLIVIOUS, attack="clean")
+    clean = AttackRow(
+        id="clean", column=Column.CLEAN, knowledge=Knowledge.OBLIVIOUS, attack="clean"
+    )
     protocol = Protocol(
         name="selftest",
         version=1,
@@ -210,6 +214,7 @@ def _gaps(entry: Entry) -> str:
 
 
 Proof = Callable[[], Finding]
+"""What shows one thing when it is called."""
 
 
 def verdicts(runs: Path) -> dict[str, Proof]:
