@@ -149,7 +149,16 @@ WITH_AUTOATTACK = PROTOCOL.model_copy(
 
 
 UNDEFENDED = 0.05
-"""What the digits' own classifier, which nobody trained to withstand anything, may keep at linf 0.15."""
+"""What the digits' own classifier, which nobody trained to withstand anything, may keep at linf 0.15: one image
+of 20. It keeps none."""
+LIMITS = {
+    Column.OBLIVIOUS: UNDEFENDED,
+    Column.AUTOATTACK: UNDEFENDED,
+    Column.ADAPTIVE: UNDEFENDED,
+    Column.AUXILIARY: UNDEFENDED,
+    Column.TRANSFER: 0.6,
+}
+"""The same by column; images made on two other classifiers leave it 40 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +174,14 @@ class Cage:
     device: str
 
     def undefended(self) -> Finding:
-        """The classifier alone must fall to AutoAttack and to the attacks of this project, each by itself."""
+        """The classifier alone must fall to every family of attacks by itself: it is what canaries are held to."""
         entry = run(self._request(Canary("none"), WITH_AUTOATTACK))
-        reached = {
-            name: column_of(entry, name, Rule.SINGLE)
-            for name in (Column.ADAPTIVE, Column.AUXILIARY, Column.AUTOATTACK)
-        }
-        detail = ", ".join(f"{name} {value:.1%}" for name, value in reached.items())
-        passed = all(value <= UNDEFENDED + ROUNDING for value in reached.values())
-        return Finding(passed, f"{detail}; {UNDEFENDED:.0%} at the most is right")
+        reached = {name: column_of(entry, name, Rule.SINGLE) for name in LIMITS}
+        passed = all(reached[name] <= limit + ROUNDING for name, limit in LIMITS.items())
+        detail = ", ".join(
+            f"{name} {reached[name]:.0%} (at most {limit:.0%})" for name, limit in LIMITS.items()
+        )
+        return Finding(passed, detail)
 
     def finding(self, canary: Canary) -> Finding:
         """Whether an evaluation shows of a canary all that is expected."""
