@@ -174,7 +174,7 @@ class Cage:
     device: str
 
     def undefended(self) -> Finding:
-        """The classifier alone must fall to every family of attacks by itself: it is what canaries are held to."""
+        """The classifier alone must fall to each family of attacks by itself: canaries are held to it."""
         entry = run(self._request(Canary("none"), WITH_AUTOATTACK))
         reached = {name: column_of(entry, name, Rule.SINGLE) for name in LIMITS}
         passed = all(reached[name] <= limit + ROUNDING for name, limit in LIMITS.items())

@@ -78,38 +78,43 @@ def stays_among_images(trial: Trial) -> Iterator[str]:
 
 
 def wastes_no_step(trial: Trial) -> Iterator[str]:
-    """With not one step to spare it still finds the margin, and it asks for what it says that it asks for."""
+    """With not one step to spare it still finds the margin."""
     task = _task()
     for norm in trial.tight:
-        attack = trial.tightest(norm)
-        for failure in linear_failures(attack, task, _target(task, DEFENSES.get("none")()), norm):
+        target = _target(task, DEFENSES.get("none")())
+        for failure in linear_failures(trial.tightest(norm), task, target, norm):
             yield f"not one step to spare: {failure}"
-        yield from _other_expense(attack, task, norm)
-    yield from _other_expense(trial.ample(), task, trial.norms[0])
 
 
-def _other_expense(attack: Attack, task: LinearTask, norm: Norm) -> Iterator[str]:
-    """Where no image is ever fooled, an attack asks for exactly what `passes` says."""
-    target = _target(task, DEFENSES.get("none")())
-    attack(target, task.x, task.y, threat=task.threat(norm, 0.9), draws=_draws("expense"))
-    said = attack.passes(classes=task.classifier.classes, eot=1, stochastic=False, shape=(3, 6, 6))
-    asked = (target.forwards / POINTS, target.backwards / POINTS)
-    if said is not None and asked != (said.forwards, said.backwards):
-        yield (
-            f"{norm}: it asked for {asked[0]:g} passes forward and {asked[1]:g} backward an image; "
-            f"it says {said.forwards} and {said.backwards}"
-        )
+def spends_what_it_says(trial: Trial) -> Iterator[str]:
+    """Where no image is ever fooled, it asks for exactly what `passes` says."""
+    task = _task()
+    attacks = [trial.tightest(norm) for norm in trial.tight]
+    for attack in (*attacks, trial.ample()):
+        target = _target(task, DEFENSES.get("none")())
+        threat = task.threat(trial.norms[0], 0.9)
+        attack(target, task.x, task.y, threat=threat, draws=_draws("expense"))
+        classes, (c, h, w) = task.classifier.classes, task.slope.shape
+        said = attack.passes(classes=classes, eot=1, stochastic=False, shape=(c, h, w))
+        asked = (target.forwards / POINTS, target.backwards / POINTS)
+        if said is not None and asked != (said.forwards, said.backwards):
+            yield (
+                f"it asked for {asked[0]:g} passes forward and {asked[1]:g} backward an image; it says "
+                f"{said.forwards} and {said.backwards}"
+            )
 
 
-def draws_anew(trial: Trial) -> Iterator[str]:
-    """Behind a random mask it comes as far as fresh draws lead, over EOT rows and over steps."""
-    if not trial.sees_purifier or Norm.LINF not in trial.norms:
-        return
+def draws_anew_over_rows(trial: Trial) -> Iterator[str]:
+    """Behind a random mask each look comes as far as fresh draws in all its EOT rows lead."""
     if Norm.LINF in trial.tight:
         way, expected = _way(trial.tightest(Norm.LINF), eot=ROWS), 1 - 2.0**-ROWS
         if not abs(way - expected) <= NEAR:
             yield f"{ROWS} draws at each step led {way:.3f} of the way; {expected:.3f} is right"
-    if trial.is_iterative:
+
+
+def draws_anew_over_steps(trial: Trial) -> Iterator[str]:
+    """Behind it many looks at one draw each come as far as fresh draws at every step lead."""
+    if Norm.LINF in trial.norms:
         way = _way(trial.ample(), eot=1)
         if not way >= FAR:
             yield f"one draw at each step led {way:.3f} of the way; {FAR} at least is right"
@@ -130,7 +135,7 @@ def _way(attack: Attack, *, eot: int) -> float:
 
 def keeps_the_best(trial: Trial) -> Iterator[str]:
     """The images start amid the only wrong answers; a gradient that leads out of them loses none of them."""
-    if not trial.is_iterative or not trial.sees_purifier or Norm.LINF not in trial.norms:
+    if Norm.LINF not in trial.norms:
         return
     task = _task()
     threat = task.threat(Norm.LINF, 1.0)
@@ -153,18 +158,16 @@ HOLDS: tuple[Hold, ...] = (
     finds_the_exact_margin,
     stays_among_images,
     wastes_no_step,
-    draws_anew,
+    spends_what_it_says,
+    draws_anew_over_rows,
+    draws_anew_over_steps,
     keeps_the_best,
 )
 
 
 def held(trial: Trial) -> Finding:
-    """A trial held to everything."""
-    failures = [failure for hold in HOLDS for failure in hold(trial)]
-    return Finding(not failures, "; ".join(failures) or _SAID)
-
-
-_SAID = (
-    "all fall at 1.05 times the exact margin, none at 0.95; no step and no gradient less than it says; fresh "
-    "draws; the best iterate"
-)
+    """A trial held to everything that applies to it."""
+    holds = [hold for hold in HOLDS if hold.__name__ not in trial.not_held]
+    failures = [failure for hold in holds for failure in hold(trial)]
+    names = ", ".join(hold.__name__.replace("_", " ") for hold in holds)
+    return Finding(not failures, "; ".join(failures) or names)

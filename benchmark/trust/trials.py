@@ -21,8 +21,7 @@ class Trial:
         arguments: With steps enough to find every margin.
         tight: For each norm in which it is to be held, what is to be changed of them so that it has not one
             step to spare on a linear problem: with so many it finds the margin, with fewer it cannot.
-        is_iterative: Whether it looks more than once, and keeps the best it saw.
-        sees_purifier: Whether its gradients pass the purifier.
+        not_held: What of `benchmark.trust.holds.HOLDS` it is not held to, by name, because it does not apply.
         norms: Those that it attacks in.
     """
 
@@ -30,8 +29,7 @@ class Trial:
     attack: str
     arguments: Mapping[str, Any]
     tight: Mapping[Norm, Mapping[str, Any]] = field(default_factory=dict)
-    is_iterative: bool = True
-    sees_purifier: bool = True
+    not_held: tuple[str, ...] = ()
     norms: tuple[Norm, ...] = tuple(Norm)
 
     def ample(self) -> Attack:
@@ -52,17 +50,27 @@ _FOUR = {norm: {"steps": 4, "step_size": 0.25, "random_start": False} for norm i
 _ONE: dict[Norm, dict[str, Any]] = {norm: {} for norm in Norm}
 _AUTO = {Norm.LINF: {"steps": 1}, Norm.L2: {"steps": 2}}
 """APGD's first step is twice the budget: in linf it ends in the corner, in l2 the second one does."""
+_CW = {"steps": 60, "binary_search_steps": 6, "initial_const": 0.1, "step_size": 0.02}
 _A1, _A2 = ({"variant": name, "lambdas": [0.0, 1.0], **_STEPS} for name in ("A1", "A2"))
 
+_ONE_LOOK = ("draws_anew_over_steps", "keeps_the_best")
+"""What means nothing where there is but one step."""
+_BLIND = ("draws_anew_over_rows", "draws_anew_over_steps", "keeps_the_best")
+"""What a search cannot be held to that looks at the bare classifier."""
+_NEAREST = (*_BLIND, "spends_what_it_says")
+"""Nor one that steps to the nearest boundary, wherever that lies, and ends there."""
+
 TRIALS: tuple[Trial, ...] = (
-    Trial("fgsm", "fgsm", {}, _ONE, is_iterative=False),
+    Trial("fgsm", "fgsm", {}, _ONE, _ONE_LOOK),
     Trial("pgd, cross-entropy", "pgd", _STEPS, _FOUR),
     Trial("pgd, margin", "pgd", {**_STEPS, "loss": "margin"}, _FOUR),
     Trial("apgd, cross-entropy", "apgd", {"steps": 25}, _AUTO),
     Trial("apgd, DLR", "apgd", {"steps": 25, "loss": "dlr"}, _AUTO),
     Trial("apgd, targeted DLR", "apgd", {"steps": 25, "loss": "dlr-targeted"}, _AUTO),
-    Trial("auxiliary-aware A1", "auxiliary", _A1, _FOUR, sees_purifier=False),
+    Trial("auxiliary-aware A1", "auxiliary", _A1, _FOUR, _BLIND),
     Trial("auxiliary-aware A2", "auxiliary", _A2, _FOUR),
     Trial("auxiliary-aware A2, projected", "auxiliary", {**_A2, "projection": True}, _FOUR),
+    Trial("deepfool", "deepfool", {"steps": 6}, not_held=_NEAREST),
+    Trial("cw", "cw", _CW, not_held=_NEAREST, norms=(Norm.L2,)),
 )
 """A new attack is one line here; what it is held to is `benchmark.trust.holds`."""
