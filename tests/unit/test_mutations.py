@@ -100,7 +100,7 @@ def projection_into_the_budget_alone(patch):
 
 
 def a_step_dropped(patch):
-    for kind in (PGD, APGD, AuxiliaryAware):
+    for kind in (PGD, AuxiliaryAware):
         perturb = kind.perturb
 
         def fewer(self, *args, perturb=perturb, **options):
@@ -111,6 +111,16 @@ def a_step_dropped(patch):
                 self.steps += 1
 
         patch.setattr(kind, "perturb", fewer)
+    climb = attacks.apgd._Run.climb
+
+    def lower(run):
+        run.attack.steps -= 1
+        try:
+            return climb(run)
+        finally:
+            run.attack.steps += 1
+
+    patch.setattr(attacks.apgd._Run, "climb", lower)
 
 
 def a_gradient_used_again(patch):
