@@ -41,6 +41,7 @@ class Canary:
         flags: Flags of the entry that must be raised.
         checks: Checks of `bench check` that it must fail.
         arguments: Of the constructor of one on the shelf.
+        to_autoattack: Whether the AutoAttack column must fall, too.
     """
 
     defense: str | Defense
@@ -48,6 +49,7 @@ class Canary:
     flags: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    to_autoattack: bool = False
 
     @property
     def name(self) -> str:
@@ -58,7 +60,7 @@ class Canary:
 def canaries() -> tuple[Canary, ...]:
     """All of them; a new one is a class in `benchmark.trust.canaries`, and one line here."""
     return (
-        Canary("jpeg", falls=Rule.SINGLE),
+        Canary("jpeg", falls=Rule.SINGLE, to_autoattack=True),
         Canary(BitDepth(), falls=Rule.SINGLE),
         Canary(
             ZeroGradient(),
@@ -175,7 +177,7 @@ class Cage:
 
     def undefended(self) -> Finding:
         """The classifier alone must fall to each family of attacks by itself: canaries are held to it."""
-        entry = run(self._request(Canary("none"), WITH_AUTOATTACK))
+        entry = run(self.request(Canary("none"), WITH_AUTOATTACK))
         reached = {name: column_of(entry, name, Rule.SINGLE) for name in LIMITS}
         passed = all(reached[name] <= limit + ROUNDING for name, limit in LIMITS.items())
         detail = ", ".join(
@@ -185,12 +187,12 @@ class Cage:
 
     def finding(self, canary: Canary) -> Finding:
         """Whether an evaluation shows of a canary all that is expected."""
-        protocol = WITH_AUTOATTACK if canary.defense == "jpeg" else PROTOCOL
-        entry = run(self._request(canary, protocol))
+        protocol = WITH_AUTOATTACK if canary.to_autoattack else PROTOCOL
+        entry = run(self.request(canary, protocol))
         said, wrong = seen(canary, entry)
         failed: set[str] = set()
         if canary.checks:
-            outcomes = check_request(self._request(canary, PROTOCOL))
+            outcomes = check_request(self.request(canary, PROTOCOL))
             failed = {outcome.name for outcome in outcomes if not outcome.passed}
         for check in canary.checks:
             if check in failed:
@@ -199,7 +201,8 @@ class Cage:
                 wrong.append(f"check {check} passes; it must fail")
         return Finding(not wrong, "; ".join(wrong or said))
 
-    def _request(self, canary: Canary, protocol: Protocol) -> Request:
+    def request(self, canary: Canary, protocol: Protocol) -> Request:
+        """What is asked of the harness."""
         return Request(
             defense=canary.defense,
             defense_args=canary.arguments,
@@ -217,8 +220,7 @@ def seen(canary: Canary, entry: Entry) -> tuple[list[str], list[str]]:
     if entry.status != "complete":
         wrong.append(f"gaps: {', '.join(gap.row for gap in entry.gaps)}")
     if canary.falls is not None:
-        columns = [Column.ADAPTIVE, *([Column.AUTOATTACK] if entry.columns.autoattack else [])]
-        for name in columns:
+        for name in (Column.ADAPTIVE, *[Column.AUTOATTACK] * canary.to_autoattack):
             reached = column_of(entry, name, canary.falls)
             detail = f"{name} {reached:.1%} ({canary.falls})"
             if reached <= UNDEFENDED + ROUNDING:

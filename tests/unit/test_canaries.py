@@ -30,7 +30,7 @@ def entries(cage):
 
     def entry(name):
         if name not in made:
-            made[name] = run(cage._request(CANARIES[name], PROTOCOL))
+            made[name] = run(cage.request(CANARIES[name], PROTOCOL))
         return made[name]
 
     return entry
