@@ -71,10 +71,9 @@ def finds_the_exact_margin(trial: Trial) -> Iterator[str]:
 def stays_among_images(trial: Trial) -> Iterator[str]:
     """The same where some pixels are black or white already, and can be pushed no further."""
     task = _task(PINNED)
-    if Norm.LINF in trial.norms:
-        target = _target(task, DEFENSES.get("none")())
-        for failure in linear_failures(trial.ample(), task, target, Norm.LINF):
-            yield f"pixels at a bound: {failure}"
+    target = _target(task, DEFENSES.get("none")())
+    for failure in linear_failures(trial.ample(), task, target, Norm.LINF):
+        yield f"pixels at a bound: {failure}"
 
 
 def wastes_no_step(trial: Trial) -> Iterator[str]:
@@ -106,18 +105,16 @@ def spends_what_it_says(trial: Trial) -> Iterator[str]:
 
 def draws_anew_over_rows(trial: Trial) -> Iterator[str]:
     """Behind a random mask each look comes as far as fresh draws in all its EOT rows lead."""
-    if Norm.LINF in trial.tight:
-        way, expected = _way(trial.tightest(Norm.LINF), eot=ROWS), 1 - 2.0**-ROWS
-        if not abs(way - expected) <= NEAR:
-            yield f"{ROWS} draws at each step led {way:.3f} of the way; {expected:.3f} is right"
+    way, expected = _way(trial.tightest(Norm.LINF), eot=ROWS), 1 - 2.0**-ROWS
+    if not abs(way - expected) <= NEAR:
+        yield f"{ROWS} draws at each step led {way:.3f} of the way; {expected:.3f} is right"
 
 
 def draws_anew_over_steps(trial: Trial) -> Iterator[str]:
     """Behind it many looks at one draw each come as far as fresh draws at every step lead."""
-    if Norm.LINF in trial.norms:
-        way = _way(trial.ample(), eot=1)
-        if not way >= FAR:
-            yield f"one draw at each step led {way:.3f} of the way; {FAR} at least is right"
+    way = _way(trial.ample(), eot=1)
+    if not way >= FAR:
+        yield f"one draw at each step led {way:.3f} of the way; {FAR} at least is right"
 
 
 def _way(attack: Attack, *, eot: int) -> float:
@@ -135,8 +132,6 @@ def _way(attack: Attack, *, eot: int) -> float:
 
 def keeps_the_best(trial: Trial) -> Iterator[str]:
     """The images start amid the only wrong answers; a gradient that leads out of them loses none of them."""
-    if Norm.LINF not in trial.norms:
-        return
     task = _task()
     threat = task.threat(Norm.LINF, 1.0)
     x = task.x - task.x.mean((1, 2, 3), keepdim=True) + 0.5

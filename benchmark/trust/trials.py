@@ -57,8 +57,10 @@ _ONE_LOOK = ("draws_anew_over_steps", "keeps_the_best")
 """What means nothing where there is but one step."""
 _BLIND = ("draws_anew_over_rows", "draws_anew_over_steps", "keeps_the_best")
 """What a search cannot be held to that looks at the bare classifier."""
-_NEAREST = (*_BLIND, "spends_what_it_says")
-"""Nor one that steps to the nearest boundary, wherever that lies, and ends there."""
+_NEAREST = (*_BLIND, "wastes_no_step", "spends_what_it_says")
+"""Nor one that goes to the nearest boundary, wherever that lies, and ends there."""
+_NEAREST_IN_L2 = (*_NEAREST, "stays_among_images")
+"""Nor, where pixels are at a bound, one in l2 alone: the closed form there is linf's."""
 
 TRIALS: tuple[Trial, ...] = (
     Trial("fgsm", "fgsm", {}, _ONE, _ONE_LOOK),
@@ -71,6 +73,6 @@ TRIALS: tuple[Trial, ...] = (
     Trial("auxiliary-aware A2", "auxiliary", _A2, _FOUR),
     Trial("auxiliary-aware A2, projected", "auxiliary", {**_A2, "projection": True}, _FOUR),
     Trial("deepfool", "deepfool", {"steps": 6}, not_held=_NEAREST),
-    Trial("cw", "cw", _CW, not_held=_NEAREST, norms=(Norm.L2,)),
+    Trial("cw", "cw", _CW, not_held=_NEAREST_IN_L2, norms=(Norm.L2,)),
 )
 """A new attack is one line here; what it is held to is `benchmark.trust.holds`."""

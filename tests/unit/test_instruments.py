@@ -91,6 +91,12 @@ def test_the_searches_of_the_protocols_are_held_to_their_steps():
     assert held >= {"fgsm", "pgd", "apgd", "auxiliary"}
 
 
+def test_whoever_has_no_least_number_of_steps_is_not_said_to_keep_to_it():
+    for trial in TRIALS:
+        if not trial.tight:
+            assert {"wastes_no_step", "draws_anew_over_rows"} <= set(trial.not_held)
+
+
 def test_what_a_search_is_not_held_to_is_something_that_there_is():
     names = {hold.__name__ for hold in HOLDS}
     assert all(set(trial.not_held) <= names for trial in TRIALS)
