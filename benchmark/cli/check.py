@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +68,14 @@ def selftest_command(*, device: str, as_json: bool) -> int:
     classifier reaches, or raise the flag that names what is wrong. It takes about a minute. Exit status 1 where
     something fails: such an installation is not to be trusted.
     """
-    from benchmark.trust.selftest import selftest  # here so that --help starts no torch
+    from benchmark.trust.selftest import Witness, selftest  # here so that --help starts no torch
 
-    outcomes = selftest(device, None if as_json else _print)
+    def on_outcome(outcome: CheckOutcome) -> None:
+        _show("")
+        if not as_json:
+            _print(outcome)
+
+    outcomes = selftest(device, Witness(on_begin=_show, on_outcome=on_outcome))
     if as_json:
         _print_json(outcomes)
     status = _status(outcomes, quiet=as_json)
@@ -77,6 +83,12 @@ def selftest_command(*, device: str, as_json: bool) -> int:
         names = "; ".join(outcome.name for outcome in outcomes if not outcome.passed)
         click.echo(f"do not trust numbers from this installation: {names}", err=True)
     return status
+
+
+def _show(title: str) -> None:
+    """What is being done, on a line of a terminal that the next one takes the place of."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[2K{title}", err=True, nl=False)
 
 
 def _print(outcome: CheckOutcome) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,29 +18,40 @@ from benchmark.trust.trials import TRIALS
 from benchmark.trust.verdicts import Proof, verdicts
 
 
-def selftest(
-    device: str = "auto", report: Callable[[CheckOutcome], None] | None = None
-) -> list[CheckOutcome]:
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Whom the self-test tells of its progress.
+
+    Args:
+        on_begin: Told the title of what begins.
+        on_outcome: Told each outcome as soon as it is known.
+    """
+
+    on_begin: Callable[[str], None] = lambda title: None  # noqa: ARG005
+    on_outcome: Callable[[CheckOutcome], None] = lambda outcome: None  # noqa: ARG005
+
+
+def selftest(device: str = "auto", witness: Witness | None = None) -> list[CheckOutcome]:
     """Runs everything; an installation in which one outcome has not passed is not to be trusted.
 
     Args:
         device: Where the canaries run; the closed forms are held in float64 on the CPU.
-        report: Told of each outcome as soon as it is known.
+        witness: Told of progress.
 
     Raises:
         BenchError: The device is not there.
     """
     choose_device(device)
+    witness = witness or Witness()
     outcomes = []
     threads = torch.get_num_threads()
     fix_numerics(threads=1)  # networks this small lose time to every other thread
     try:
         with tempfile.TemporaryDirectory(prefix="purifybench-selftest-") as folder:
             for title, prove in proofs(device, Path(folder)):
-                outcome = outcome_of(title, prove)
-                outcomes.append(outcome)
-                if report is not None:
-                    report(outcome)
+                witness.on_begin(title)
+                outcomes.append(outcome_of(title, prove))
+                witness.on_outcome(outcomes[-1])
     finally:
         torch.set_num_threads(threads)
     return outcomes

@@ -9,7 +9,7 @@ from benchmark.cli import main
 from benchmark.errors import BenchError
 from benchmark.trust.checks import Finding
 from benchmark.trust.expectations import canaries
-from benchmark.trust.selftest import proofs, selftest
+from benchmark.trust.selftest import Witness, proofs, selftest
 from benchmark.trust.trials import TRIALS
 
 
@@ -70,9 +70,16 @@ def test_what_fails_is_status_1_for_a_program_too(capfd):
 @pytest.mark.usefixtures("one_of_three_fails")
 def test_each_outcome_is_told_as_soon_as_it_is_known():
     told = []
-    outcomes = selftest("cpu", told.append)
-    assert told == outcomes
-    assert len(told) == 3
+    outcomes = selftest("cpu", Witness(on_begin=told.append, on_outcome=told.append))
+    assert told[::2] == ["good", "bad", "canary of steel"]
+    assert told[1::2] == outcomes
+
+
+@pytest.mark.usefixtures("one_of_three_fails")
+def test_on_a_terminal_it_names_what_it_is_at(capfd, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    main(["selftest", "--device", "cpu"])
+    assert "canary of steel\r" in capfd.readouterr().err.replace("\x1b[2K", "")
 
 
 def test_a_device_that_is_not_there_is_said_before_anything_runs():
