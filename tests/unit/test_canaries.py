@@ -12,6 +12,7 @@ from benchmark.randomness import Draws
 from benchmark.running.run import run
 from benchmark.trust.canaries import Crowd, Memoriser, ZeroGradient
 from benchmark.trust.checks import CHECKS
+from benchmark.trust.contract import check_request
 from benchmark.trust.expectations import PROTOCOL, SAMPLES, Cage, Canary, canaries, seen
 from benchmark.victim import GradientMode
 
@@ -68,6 +69,14 @@ def test_of_each_something_is_expected(name):
 def test_it_is_found_out(name, cage):
     found = cage.finding(CANARIES[name])
     assert found.passed, found.detail
+
+
+def test_what_is_expected_of_canaries_is_not_seen_without_one(cage):
+    entry = run(cage.request(Canary("none"), PROTOCOL))
+    raised = {flag.id for flag in entry.flags if flag.verdict == "raised"}
+    assert not raised & {flag for canary in CANARIES.values() for flag in canary.flags}
+    outcomes = check_request(cage.request(Canary("none"), PROTOCOL))
+    assert all(outcome.passed for outcome in outcomes)
 
 
 def test_scaled_gradients_hide_everything_from_gradients(entries):
