@@ -65,8 +65,8 @@ def selftest_command(*, device: str, as_json: bool) -> int:
 
     They must find the exact margin of a linear classifier with not one step to spare, score the closed form
     behind a Gaussian purifier, name what crashed, and bring known-broken purifiers down to what the undefended
-    classifier reaches, or raise the flag that names what is wrong. It takes about half a minute of one core. Exit
-    status 1 where something fails: such an installation is not to be trusted.
+    classifier reaches, or raise the flag that names what is wrong. It takes about half a minute of one core.
+    Exit status 1 where something fails: such an installation is not to be trusted.
     """
     from benchmark.trust.selftest import Witness, selftest  # here so that --help starts no torch
 
