@@ -11,7 +11,6 @@ from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.target import Target
 from benchmark.trust.truths import LinearTask
-from benchmark.victim import GradientMode, StraightThrough, Victim
 
 
 class Same(Defense):
@@ -69,38 +68,6 @@ class Nervous(Defense):
 
     def auxiliary_loss(self, x: Tensor, *, draws: Draws) -> Tensor:
         return self.scale * (x - self.grey).square().flatten(1).sum(1)
-
-
-class Band(Victim):
-    """Misclassifies only while the mean pixel is near grey; its gradient points on and on to brighter.
-
-    Class 0 is the right one. It may call itself stochastic, though it is not.
-    """
-
-    def __init__(self, classifier: Classifier, *, width: float, is_random: bool = False) -> None:
-        super().__init__()
-        self.inner = classifier
-        self.width = width
-        self.is_random = is_random
-
-    @property
-    def stochastic(self) -> bool:
-        return self.is_random
-
-    @property
-    def classifiers(self) -> list[Classifier]:
-        return [self.inner]
-
-    def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
-        level = x.flatten(1).mean(1)
-        hit = ((level - 0.5).abs() < self.width).to(x.dtype)
-        value = torch.stack([-hit, hit - 0.5, -9 + 0 * hit, -9 + 0 * hit], dim=1)
-        slope = torch.stack([-level, level, 0 * level, 0 * level], dim=1)
-        out: Tensor = StraightThrough.apply(slope, value)
-        return out
-
-    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
-        return x.new_zeros(len(x))
 
 
 def linear_target(task: LinearTask, *defenses: Defense, **options) -> Target:

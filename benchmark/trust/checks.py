@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -70,15 +71,16 @@ def run_checks(
     if len(images) < 2:
         raise BenchError(f"a check needs at least 2 images to compare; got {len(images)}")
     subject = Subject(defense, setting, images, seed)
-    return [_outcome(check, subject) for check in CHECKS]
+    return [outcome_of(check.__name__, partial(check, subject)) for check in CHECKS]
 
 
-def _outcome(check: Check, subject: Subject) -> CheckOutcome:
+def outcome_of(name: str, find: Callable[[], Finding]) -> CheckOutcome:
+    """What a check finds under its name; whatever it trips over is what it found."""
     try:
-        finding = check(subject)
+        finding = find()
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a plugin's failure is the outcome)
         finding = Finding(False, described(error))
-    return CheckOutcome(check.__name__, finding.passed, finding.detail)
+    return CheckOutcome(name, finding.passed, finding.detail)
 
 
 def returns_images(subject: Subject) -> Finding:

@@ -29,8 +29,9 @@ class LinearTask:
     """A linear classifier, and points of which the exact margin is known.
 
     The classes 0 and 1 contend, each the other's one rival; the others lie far below them. Every point has the
-    same distance to the boundary and lies so far inside [0, 1] that no change of twice its margin meets a
-    bound.
+    same distance to the boundary. The free pixels of a point lie so far inside [0, 1] that no change of twice
+    its margin meets a bound. Its pinned ones lie at a bound already, black or white, where the attacker would
+    like to push them further; the margin is that of the free ones.
 
     Args:
         classifier: Images `(b, c, h, w)` to logits `(b, k)`.
@@ -38,7 +39,8 @@ class LinearTask:
         y: Their labels `(n,)`, 0 and 1 in turns, each predicted rightly.
         slope: Gradient of logit 0 minus logit 1, `(c, h, w)`.
         offset: Its value at the black image.
-        margins: The exact margin of every point, by norm: the logit gap over the dual norm of the slope.
+        margins: The exact margin of every point, by norm: the logit gap over the dual norm of the slope of the
+            free pixels.
     """
 
     classifier: Classifier
@@ -56,9 +58,10 @@ class LinearTask:
         classes: int = 5,
         shape: tuple[int, int, int] = (3, 6, 6),
         dtype: torch.dtype = torch.float64,
+        pinned: int = 0,
         seed: int = 0,
     ) -> LinearTask:
-        """A task of `n` points and at least 4 `classes`, drawn by `seed`."""
+        """A task of `n` points with `pinned` pixels at a bound, and at least 4 `classes`, drawn by `seed`."""
         one = Draws.of(seed, torch.zeros(1, dtype=torch.int64), "linear task")
         size, sign = one.at("size").uniform(shape, dtype=torch.float64)[0] + 0.5, one.at("sign")
         slope = size * (1 - 2 * sign.integers(2, shape)[0])  # no entry near 0: the sign is stable
@@ -76,12 +79,16 @@ class LinearTask:
         points = Draws.of(seed, torch.arange(n), "linear task", "points")
         x = 0.45 + 0.1 * points.uniform(shape, dtype=torch.float64)
         y = torch.arange(n) % 2
+        sides = (1 - 2 * y).view(-1, 1, 1, 1)
+        bound = torch.arange(slope.numel()).view(shape) < pinned
+        x = torch.where(bound, (sides * slope < 0).to(x.dtype), x)  # as low for its class as can be
         gap = (x * slope).flatten(1).sum(1) + offset
-        wanted = LOGIT_GAP * (1 - 2 * y)
-        x = x + ((wanted - gap) / slope.square().sum()).view(-1, 1, 1, 1) * slope
+        wanted = LOGIT_GAP * sides.flatten()
+        free = slope * ~bound
+        x = x + ((wanted - gap) / free.square().sum()).view(-1, 1, 1, 1) * free
         margins: dict[str, float] = {
-            Norm.LINF: LOGIT_GAP / float(slope.abs().sum()),
-            Norm.L2: LOGIT_GAP / float(slope.norm()),
+            Norm.LINF: LOGIT_GAP / float(free.abs().sum()),
+            Norm.L2: LOGIT_GAP / float(free.norm()),
         }
         network = nn.Sequential(nn.Flatten(), linear)
         classifier = Classifier(network, name="linear", classes=classes, sha256="")

@@ -1,104 +1,51 @@
-"""Mutations planted in the attacks: each must make a check against truth fail, and unplanted none does."""
+"""Mutations planted in attacks and verdict: a check of the self-test's own fails at each of them."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 import attacks.apgd
+import benchmark.publishing.gathered
+import benchmark.publishing.measured
+import benchmark.running.scheduler
+import benchmark.verdict
 from attacks.apgd import APGD
 from attacks.auxiliary import AuxiliaryAware
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
-from benchmark.errors import ContractBroken
+from benchmark.attack import Attack
+from benchmark.criterion import Outcome, Rule
 from benchmark.randomness import Draws
+from benchmark.results import Cost, Result, Status
 from benchmark.search import Search
 from benchmark.target import Target
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask, fooled_by_any, linear_failures
-from tests.toys import Band, Noise, image_draws, linear_target
+from benchmark.threat import Threat
+from benchmark.trust.checks import Finding, outcome_of
+from benchmark.trust.expectations import Cage, canaries
+from benchmark.trust.holds import HOLDS
+from benchmark.trust.trials import TRIALS
+from benchmark.trust.verdicts import verdicts
 
-TASK = LinearTask.make(n=4)
-ATTACKS = {
-    "fgsm": FGSM(),
-    "pgd": PGD(steps=14, step_size=0.25),
-    "apgd": APGD(steps=12),
-    "auxiliary": AuxiliaryAware(steps=14, step_size=0.25, lambdas=(0.0,), cap=9.0),
+TRIAL = {trial.title: trial for trial in TRIALS}
+SEARCHES = {
+    "fgsm": "fgsm",
+    "pgd": "pgd, margin",
+    "apgd": "apgd, cross-entropy",
+    "auxiliary": "auxiliary-aware A2",
 }
-GRADIENTS = {"fgsm": 1, "pgd": 15, "apgd": 13, "auxiliary": 15}
+KINDS = {"fgsm": FGSM, "pgd": PGD, "apgd": APGD, "auxiliary": AuxiliaryAware}
 ITERATIVE = ("pgd", "apgd", "auxiliary")
+HOLD = {hold.__name__: hold for hold in HOLDS}
 
 
-def exact_linf_margin(name):
-    return linear_failures(ATTACKS[name], TASK, linear_target(TASK), Norm.LINF)
+def passes(name, hold):
+    """Whether a search passes one of the self-test's checks; what it trips over fails it, as there."""
 
+    def find():
+        return Finding(not list(HOLD[hold](TRIAL[SEARCHES[name]])), "")
 
-def exact_l2_margin(name):
-    return linear_failures(ATTACKS[name], TASK, linear_target(TASK), Norm.L2)
-
-
-def every_step_is_made(name):
-    target = linear_target(TASK)
-    ATTACKS[name](target, TASK.x, TASK.y, threat=TASK.threat(Norm.LINF, 0.9), draws=image_draws(4))
-    expected = GRADIENTS[name] * len(TASK.x)
-    if target.backwards != expected:
-        return [f"{target.backwards} gradients where {expected} were declared"]
-    return []
-
-
-def every_look_has_noise_of_its_own(name):
-    noise = Noise()
-    target = linear_target(TASK, noise, eot=3)
-    threat = TASK.threat(Norm.LINF, 0.9)
-    ATTACKS[name](target, TASK.x, TASK.y, threat=threat, draws=image_draws(4))
-    if len(set(noise.seen)) != len(noise.seen):
-        return [f"{len(noise.seen)} looks shared {len(set(noise.seen))} noises"]
-    return []
-
-
-def the_best_iterate_is_kept(name):
-    return _band(name, is_random=False)
-
-
-def the_iterate_of_best_mean_loss_is_kept(name):
-    return _band(name, is_random=True)
-
-
-def _band(name, *, is_random):
-    """The images start amid the only wrong answers, and the gradient leads out of them for good."""
-    threat = TASK.threat(Norm.LINF, 1.0)
-    target = Target(Band(TASK.classifier, width=threat.eps / 3, is_random=is_random), classes=4)
-    x = TASK.x - TASK.x.mean((1, 2, 3), keepdim=True) + 0.5
-    y = torch.zeros_like(TASK.y)
-    x_adv = ATTACKS[name](target, x, y, threat=threat, draws=image_draws(4))
-    fooled = int(fooled_by_any(target.victim, x_adv, y, target).sum())
-    return [] if fooled == len(x) else [f"{fooled} of {len(x)} images kept the wrong answer"]
-
-
-CHECKS = {
-    check.__name__: check
-    for check in (
-        exact_linf_margin,
-        exact_l2_margin,
-        every_step_is_made,
-        every_look_has_noise_of_its_own,
-        the_best_iterate_is_kept,
-        the_iterate_of_best_mean_loss_is_kept,
-    )
-}
-NOT_FOR_ONE_STEP = {"the_best_iterate_is_kept", "the_iterate_of_best_mean_loss_is_kept"}
-
-
-def failing(name):
-    """The names of the checks that an attack fails; to be refused at the door is to fail."""
-    failed = set()
-    for title, check in CHECKS.items():
-        if name == "fgsm" and title in NOT_FOR_ONE_STEP:
-            continue
-        try:
-            if check(name):
-                failed.add(title)
-        except ContractBroken:
-            failed.add(title)
-    return failed
+    return outcome_of(hold, find).passed
 
 
 def sign_flipped(patch):
@@ -107,14 +54,34 @@ def sign_flipped(patch):
     patch.setattr(attacks.apgd, "_direction", lambda *args: -apgd_direction(*args))
 
 
+def gradient_negated(patch):
+    ascend = Target.ascend
+
+    def descend(target, *args, **options):
+        ascent = ascend(target, *args, **options)
+        return replace(ascent, gradient=-ascent.gradient)
+
+    patch.setattr(Target, "ascend", descend)
+
+
+def half(threat):
+    return Threat(threat.norm, threat.eps / 2)
+
+
 def eps_halved(patch):
     project, into_budget = Threat.project, attacks.apgd._into_budget
-
-    def half(threat):
-        return Threat(threat.norm, threat.eps / 2)
-
     patch.setattr(Threat, "project", lambda t, x, z: project(half(t), x, z))
     patch.setattr(attacks.apgd, "_into_budget", lambda x, z, t: into_budget(x, z, half(t)))
+
+
+def eps_halved_inside(patch):
+    for kind in KINDS.values():
+        perturb = kind.perturb
+
+        def timid(self, *args, threat, perturb=perturb, **options):
+            return perturb(self, *args, threat=half(threat), **options)
+
+        patch.setattr(kind, "perturb", timid)
 
 
 def projection_skipped(patch):
@@ -122,8 +89,18 @@ def projection_skipped(patch):
     patch.setattr(attacks.apgd, "_into_budget", lambda x, z, threat: z)
 
 
+def projection_into_the_budget_alone(patch):
+    """What is black or white already is pushed further."""
+
+    def unclamped(threat, x, z):
+        return x + (z - x).clamp(-threat.eps, threat.eps)
+
+    patch.setattr(Threat, "project", unclamped)
+    patch.setattr(attacks.apgd, "_into_budget", lambda x, z, threat: unclamped(threat, x, z))
+
+
 def a_step_dropped(patch):
-    for kind in (PGD, APGD, AuxiliaryAware):
+    for kind in (PGD, AuxiliaryAware):
         perturb = kind.perturb
 
         def fewer(self, *args, perturb=perturb, **options):
@@ -134,6 +111,46 @@ def a_step_dropped(patch):
                 self.steps += 1
 
         patch.setattr(kind, "perturb", fewer)
+    climb = attacks.apgd._Run.climb
+
+    def lower(run):
+        run.attack.steps -= 1
+        try:
+            return climb(run)
+        finally:
+            run.attack.steps += 1
+
+    patch.setattr(attacks.apgd._Run, "climb", lower)
+
+
+def a_gradient_used_again(patch):
+    """The second look is spared: it takes what the first one saw."""
+    look, seen = Search.look, {}
+
+    def thrifty(search, x_adv, objective, *place, **options):
+        key = (id(search), len(search.which))
+        if place[-1] == 1 and key in seen:
+            return seen[key]
+        seen[key] = look(search, x_adv, objective, *place, **options)
+        return seen[key]
+
+    patch.setattr(Search, "look", thrifty)
+
+
+def the_only_step_not_made(patch):
+    perturb = FGSM.perturb
+
+    def idle(self, target, x, y, **options):
+        perturb(self, target, x, y, **options)
+        return x.clone()
+
+    patch.setattr(FGSM, "perturb", idle)
+
+
+def a_step_shortened(patch):
+    direction, apgd_direction = Threat.direction, attacks.apgd._direction
+    patch.setattr(Threat, "direction", lambda *args: 0.9 * direction(*args))
+    patch.setattr(attacks.apgd, "_direction", lambda *args: 0.4 * apgd_direction(*args))
 
 
 def draws_reused_across_rows(patch):
@@ -176,33 +193,185 @@ def looks_at_the_clean_image(patch):
     patch.setattr(Search, "look", stale)
 
 
+ALL = ("fgsm", *ITERATIVE)
 MUTANTS = {  # a mutation, the attacks that have it, and the check that is there for it
-    sign_flipped: (("fgsm", *ITERATIVE), "exact_linf_margin"),
-    eps_halved: (("fgsm", *ITERATIVE), "exact_l2_margin"),
-    projection_skipped: (ITERATIVE, "exact_linf_margin"),
-    a_step_dropped: (ITERATIVE, "every_step_is_made"),
-    draws_reused_across_rows: (("fgsm", *ITERATIVE), "every_look_has_noise_of_its_own"),
-    draws_reused_across_steps: (ITERATIVE, "every_look_has_noise_of_its_own"),
-    best_iterate_ignored: (ITERATIVE, "the_best_iterate_is_kept"),
-    looks_at_the_clean_image: (ITERATIVE, "exact_linf_margin"),
+    sign_flipped: (ALL, "finds_the_exact_margin"),
+    gradient_negated: (ALL, "finds_the_exact_margin"),
+    eps_halved: (ALL, "finds_the_exact_margin"),
+    eps_halved_inside: (ALL, "finds_the_exact_margin"),
+    projection_skipped: (ALL, "stays_among_images"),
+    projection_into_the_budget_alone: (ALL, "stays_among_images"),
+    a_step_dropped: (ITERATIVE, "wastes_no_step"),
+    a_gradient_used_again: (ITERATIVE, "spends_what_it_says"),
+    the_only_step_not_made: (("fgsm",), "wastes_no_step"),
+    a_step_shortened: (ALL, "wastes_no_step"),
+    draws_reused_across_rows: (ALL, "draws_anew_over_rows"),
+    draws_reused_across_steps: (ITERATIVE, "draws_anew_over_steps"),
+    best_iterate_ignored: (ITERATIVE, "keeps_the_best"),
+    looks_at_the_clean_image: (ITERATIVE, "finds_the_exact_margin"),
 }
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_without_a_mutation_no_check_fails(name):
-    assert failing(name) == set()
+@pytest.mark.parametrize(
+    ("name", "hold"),
+    [(name, hold) for name in ALL for hold in HOLD if hold not in TRIAL[SEARCHES[name]].not_held],
+)
+def test_without_a_mutation_every_search_passes(name, hold):
+    assert passes(name, hold)
 
 
 @pytest.mark.parametrize(
-    ("mutate", "name", "check"),
-    [(mutate, name, check) for mutate, (names, check) in MUTANTS.items() for name in names],
+    ("mutate", "name", "hold"),
+    [(mutate, name, hold) for mutate, (names, hold) in MUTANTS.items() for name in names],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_mutation_makes_its_check_fail(mutate, name, check, monkeypatch):
+def test_a_mutated_search_fails_the_self_test(mutate, name, hold, monkeypatch):
     mutate(monkeypatch)
-    assert check in failing(name)
+    assert not passes(name, hold)
 
 
-def test_a_mutated_apgd_no_longer_returns_the_iterate_of_best_mean_loss(monkeypatch):
-    best_iterate_ignored(monkeypatch)
-    assert "the_iterate_of_best_mean_loss_is_kept" in failing("apgd")
+def roles_renamed(patch, **new):
+    """Asks at draws of other roles than it was told to."""
+    answers = benchmark.verdict._Question.answers
+
+    def other(question, candidates, draws):
+        path = tuple(new.get(name, name) for name in draws.path)
+        return answers(question, candidates, replace(draws, path=path))
+
+    patch.setattr(benchmark.verdict._Question, "answers", other)
+
+
+def select_and_score_swapped(patch):
+    roles_renamed(patch, select="score", score="select")
+
+
+def chosen_on_the_draws_that_score(patch):
+    roles_renamed(patch, select="score")
+
+
+def scored_on_the_draws_that_chose(patch):
+    roles_renamed(patch, score="select")
+
+
+def best_candidate_chosen(patch):
+    def best(outcomes):
+        return max(range(len(outcomes)), key=lambda i: (outcomes[i].rate, outcomes[i].margin))
+
+    patch.setattr(benchmark.verdict, "worst", best)
+
+
+def rows_chosen_by_their_score(patch):
+    def least(outcomes):
+        return min(range(len(outcomes)), key=lambda i: outcomes[i].accuracy)
+
+    patch.setattr(benchmark.publishing.measured, "worst", least)
+
+
+def best_row_chosen(patch):
+    def best(outcomes):
+        return max(range(len(outcomes)), key=lambda i: outcomes[i].rate)
+
+    patch.setattr(benchmark.publishing.measured, "worst", best)
+
+
+def one_draw_asked_of_many(patch):
+    answers = benchmark.verdict._Question.answers
+
+    def once(question, candidates, draws):
+        found, margins = answers(replace(question, asked=1), candidates, draws)
+        return [[row * question.asked for row in image] for image in found], margins
+
+    patch.setattr(benchmark.verdict._Question, "answers", once)
+
+
+def crash_swallowed_by(name):
+    def swallow(patch):
+        perturb = KINDS[name].perturb
+
+        def quiet(self, target, x, y, **options):
+            try:
+                return perturb(self, target, x, y, **options)
+            except RuntimeError:
+                return x.clone()
+
+        patch.setattr(KINDS[name], "perturb", quiet)
+
+    swallow.__name__ = f"crash_swallowed_by_{name}"
+    return swallow
+
+
+def crash_swallowed_at_the_door(patch):
+    call = Attack.__call__
+
+    def quiet(attack, target, x, y, **options):
+        try:
+            return call(attack, target, x, y, **options)
+        except RuntimeError:
+            return x.unsqueeze(1)
+
+    patch.setattr(Attack, "__call__", quiet)
+
+
+def crash_counted_as_withstood(patch):
+    perform = benchmark.running.scheduler.perform
+
+    def kind(bench, task, store):
+        result = perform(bench, task, store)
+        if result.status is Status.OK:
+            return result
+        right = (Outcome(1.0, 1.0, "1"),) * (task.stop - task.start)
+        return Result(
+            job=result.job,
+            start=result.start,
+            stop=result.stop,
+            status=Status.OK,
+            outcomes=dict.fromkeys(Rule, right),
+            cost=Cost(forwards=0, backwards=0, seconds=0.0),
+            pixels_sha256=benchmark.running.scheduler._pixels(bench, task.start, task.stop),
+        )
+
+    patch.setattr(benchmark.running.scheduler, "perform", kind)
+
+
+def gaps_kept_quiet(patch):
+    patch.setattr(benchmark.publishing.gathered, "gaps_of", lambda *_: iter(()))
+
+
+VERDICT_MUTANTS = {  # a mutation and the proof that is there for it
+    select_and_score_swapped: "verdict, draws and their roles",
+    chosen_on_the_draws_that_score: "verdict, many candidates",
+    scored_on_the_draws_that_chose: "verdict, many candidates",
+    best_candidate_chosen: "verdict, draws and their roles",
+    one_draw_asked_of_many: "verdict, draws and their roles",
+    draws_reused_across_rows: "verdict, draws and their roles",
+    rows_chosen_by_their_score: "verdict, many rows of a run",
+    best_row_chosen: "canary bit-depth",
+    **{crash_swallowed_by(name): "verdict, crashes" for name in KINDS},
+    crash_swallowed_at_the_door: "verdict, crashes",
+    crash_counted_as_withstood: "verdict, crashes",
+    gaps_kept_quiet: "verdict, crashes",
+}
+
+
+def proof(title, folder):
+    proofs = verdicts(folder)
+    if title in proofs:
+        return proofs[title]
+    canary = next(canary for canary in canaries() if canary.name == title.split()[-1])
+    return lambda: Cage(folder, "cpu").finding(canary)
+
+
+@pytest.mark.parametrize("title", sorted(set(VERDICT_MUTANTS.values())))
+def test_without_a_mutation_the_verdict_passes(title, tmp_path):
+    outcome = outcome_of(title, proof(title, tmp_path))
+    assert outcome.passed, outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("mutate", "title"),
+    VERDICT_MUTANTS.items(),
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_mutated_verdict_fails_the_self_test(mutate, title, monkeypatch, tmp_path):
+    mutate(monkeypatch)
+    assert not outcome_of(title, proof(title, tmp_path)).passed
