@@ -11,7 +11,8 @@ from typing import Any
 from benchmark.criterion import Rule
 from benchmark.defense import Defense
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
-from benchmark.publishing.entry import ROUNDING, Entry, Family
+from benchmark.publishing.entry import Entry, Family
+from benchmark.publishing.outcomes import ROUNDING
 from benchmark.running.request import Request
 from benchmark.running.run import run
 from benchmark.threat import Knowledge
