@@ -185,9 +185,12 @@ def judge(claims: Iterable[Claim], entries: Sequence[Entry]) -> list[Judged]:
 
 
 def threat_of(claim: Claim) -> Threat | None:
-    """A claim's budget as a threat; None where it is no linf or l2 ball of a stated radius."""
+    """A claim's budget as a threat; None where it is no ball, and no bounded flow, of a stated radius."""
+    norm = {"linf": "linf", "l2": "l2"}.get(claim.norm)
+    if claim.norm == "spatial" and claim.attack == "StAdv":
+        norm = "stadv"  # the papers bound the flow in the units of that threat
     try:
-        return Threat.parse(f"{claim.norm}:{claim.eps}")
+        return None if norm is None else Threat.parse(f"{norm}:{claim.eps}")
     except BenchError:
         return None
 

@@ -141,6 +141,9 @@ def test_every_claim_of_the_papers_is_read_and_judged():
 def test_budgets_are_read_as_threats():
     assert str(threat_of(changed(WHITE, eps="8/255"))) == "linf:8/255"
     assert threat_of(changed(WHITE, eps="3 (code)")) is None
+    assert (
+        str(threat_of(changed(WHITE, attack="StAdv", norm="spatial", eps="0.05"))) == "stadv:0.05"
+    )
 
 
 @pytest.mark.parametrize(
