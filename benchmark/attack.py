@@ -53,6 +53,8 @@ class Attack(ABC):
     it counts its queries, or where it is another library: it then runs in float32 alone."""
     summary: ClassVar[str] = ""
     """One line for a listing, with its paper."""
+    seeds: ClassVar[int] = 0
+    """Images of the task that the attacker has of his own (`Target.seeds`), none of them evaluated."""
     parts: ClassVar[tuple[str, ...]] = ()
     """The attacks, by name, that it runs itself: their source is part of its jobs' keys."""
 

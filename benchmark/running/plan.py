@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.attack import Attack
@@ -41,6 +41,7 @@ class Subjects:
         preparation: How its files became images.
         only_classes: Those whose images are evaluated; none for all.
         composition: How an ensemble is put together; empty for a chain.
+        seeds: The sha256 of so many images of an attacker's own; None where there are none.
     """
 
     defenses: Sequence[Defense]
@@ -58,6 +59,7 @@ class Subjects:
     preparation: str = ""
     only_classes: tuple[int, ...] = ()
     composition: str = ""
+    seeds: Callable[[int], str] | None = None
 
 
 def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
