@@ -227,4 +227,5 @@ class _Record:
 
 def _length(δ: Tensor) -> Tensor:
     """Of each image's change in l2, `(a, 1, 1, 1)`."""
-    return δ.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    length: Tensor = δ.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    return length

@@ -170,7 +170,8 @@ class _Walk:
         owner = torch.arange(len(at), device=at.device).repeat_interleave(m)
         signed, total = torch.zeros_like(here), torch.zeros_like(here)
         signs = here.new_zeros(len(at))
-        for part in torch.arange(len(rows), device=at.device).split(self.target.batch_size):
+        every = torch.arange(len(rows), device=at.device)
+        for part in torch.split(every, self.target.batch_size):
             own = owner[part]
             u = self._noise(rows.take(part), shape, here.dtype)
             tried = (here[own] + radius[own] * u).clamp(0.0, 1.0)
@@ -197,4 +198,5 @@ class _Walk:
             u = 2 * rows.uniform(shape, dtype=dtype) - 1
         else:
             u = rows.normal(shape, dtype=dtype)
-        return u / u.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
+        unit: Tensor = u / u.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
+        return unit

@@ -111,7 +111,8 @@ class Square(Attack):
 def changed_share(step: int, steps: int, *, start: float, rescales: bool) -> float:
     """The share of pixels that the square of a step changes (section 3.3: halved at fixed steps)."""
     at = int(step / steps * 10_000) if rescales else step
-    return start / 2 ** sum(at > mark for mark in _MARKS)
+    halved: float = start / 2 ** sum(at > mark for mark in _MARKS)
+    return halved
 
 
 class _Moves:
@@ -230,4 +231,5 @@ def _pyramid(h: int, w: int) -> Tensor:
     sums = heights.flip(0).cumsum(0).flip(0)  # over all rectangles that hold a pixel
     i, j = torch.arange(h) - h // 2, torch.arange(w) - w // 2
     pyramid = sums[torch.maximum(i.abs()[:, None], j.abs()[None, :])]
-    return pyramid / pyramid.norm()
+    unit: Tensor = pyramid / pyramid.norm()
+    return unit

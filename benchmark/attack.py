@@ -27,6 +27,7 @@ class Passes:
             the `forwards`, because `Target` does not count them.
         candidates: Images that it hands back for the one.
         on_bare: Whether its forward passes go through the bare classifiers, past the purifiers.
+        shared: Forward passes that a batch costs besides, however many images it has.
     """
 
     forwards: int
@@ -34,6 +35,7 @@ class Passes:
     auxiliary: int = 0
     candidates: int = 1
     on_bare: bool = False
+    shared: int = 0
 
 
 class Attack(ABC):

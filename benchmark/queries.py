@@ -54,17 +54,25 @@ class Oracle:
         wrong = (logits.argmax(1) != y).view(-1, self.k).sum(1)
         return 2 * wrong > self.k
 
-    def labels(self, x: Tensor, draws: Draws) -> Tensor:
-        """The class that most of the k answers name, of images `(r, c, h, w)` of the attacker's own, `(r,)`."""
-        rows = self.target.predict(x.repeat_interleave(self.k, 0), draws=draws.repeat(self.k))
-        votes = rows.argmax(1).view(-1, self.k)
-        return votes.mode(1).values
-
     def _answers(self, x: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Logits `(r * k, classes)` and true labels `(r * k,)`."""
         self.spent.index_add_(0, which, torch.full_like(which, self.k))
         rows = self.target.predict(x.repeat_interleave(self.k, 0), draws=draws.repeat(self.k))
         return rows, self._y[which].repeat_interleave(self.k)
+
+
+def majority_labels(target: Target, x: Tensor, draws: Draws, *, k: int) -> Tensor:
+    """The class that a victim names for images `(r, c, h, w)` of the attacker's own, `(r,)`.
+
+    Args:
+        target: The victim.
+        x: The images.
+        draws: Of the r questions.
+        k: Answers of a random victim to one question, of which the most frequent is taken; each counts.
+    """
+    k = k if target.victim.stochastic else 1
+    rows = target.predict(x.repeat_interleave(k, 0), draws=draws.repeat(k))
+    return rows.argmax(1).view(-1, k).mode(1).values
 
 
 def find_starts(oracle: Oracle, x: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from benchmark.configuration import refuse_arguments
 from benchmark.containment import contained
 from benchmark.criterion import Criterion
 from benchmark.defense import Defense, Derivative
+from benchmark.errors import BenchError
 from benchmark.evaluated import Row
 from benchmark.job import MIXED, Frozen, Job, Plugin, plugin_of
 from benchmark.protocol import AttackRow, Protocol, SourceRow
@@ -127,6 +128,11 @@ class _Planner:
         if row.sources and not needs:
             self.skipped[row.id] = f"no surrogate classifiers are known for {self.subjects.dataset}"
             return
+        try:
+            self._seeds(attack)
+        except BenchError as error:
+            self.skipped[row.id] = str(error)
+            return
         modes = self._modes(row)
         for mode in modes:
             job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
@@ -180,7 +186,10 @@ class _Planner:
             split=s.split,
             threat=s.threat,
             attack=plugin_of(
-                attack, label=attack.name, parts=[ATTACKS.get(name) for name in attack.parts]
+                attack,
+                label=attack.name,
+                weights=self._seeds(attack),
+                parts=[ATTACKS.get(name) for name in attack.parts],
             ),
             gradient=gradient,
             eot=eot if s.is_stochastic and not is_source else 1,
@@ -195,6 +204,15 @@ class _Planner:
             only_classes=s.only_classes,
             composition="" if is_source else s.composition,
         )
+
+    def _seeds(self, attack: Attack) -> str:
+        """The sha256 of the attacker's own images; empty where the attack asks for none.
+
+        Raises:
+            BenchError: There are not so many.
+        """
+        known = self.subjects.seeds
+        return known(attack.seeds) if attack.seeds and known is not None else ""
 
     def _precision(self, attack: Attack, *, is_source: bool) -> str:
         """Mixed only where there is a search to be done twice; images made for transfer are made once."""
