@@ -109,7 +109,7 @@ class Substitute(Attack):
                 f"attack {self.name!r} expected images of the attacker's own, got none: a run hands them over"
             )
         one = Draws.of(draws.seed, torch.zeros(1, dtype=torch.int64, device=x.device), *draws.path)
-        network = _network(x[0], target.classes, one.at("weights")).to(x)
+        network = _network(x[0], target.classes, one.at("weights").to("cpu")).to(x)
         adam = torch.optim.Adam(network.parameters(), lr=_RATE)
         labels = x.new_zeros(0, dtype=torch.int64)
         for number in range(self.rounds):
@@ -166,7 +166,7 @@ def _network(like: Tensor, classes: int, draws: Draws) -> nn.Module:
     Args:
         like: One image `(c, h, w)`.
         classes: k.
-        draws: One row.
+        draws: One row, on the CPU.
     """
     c, h, w = like.shape
     windows = [max(1, math.ceil(side / 2) // 4) for side in (h, w)]

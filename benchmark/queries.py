@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, one_hot
 
 from benchmark.losses import margin
 from benchmark.randomness import Draws
@@ -72,7 +72,8 @@ def majority_labels(target: Target, x: Tensor, draws: Draws, *, k: int) -> Tenso
     """
     k = k if target.victim.stochastic else 1
     rows = target.predict(x.repeat_interleave(k, 0), draws=draws.repeat(k))
-    return rows.argmax(1).view(-1, k).mode(1).values
+    votes = one_hot(rows.argmax(1), target.classes).view(-1, k, target.classes)
+    return votes.sum(1).argmax(1)
 
 
 def find_starts(oracle: Oracle, x: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:

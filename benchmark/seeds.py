@@ -39,8 +39,8 @@ def seed_images(dataset: Dataset, split: Split, evaluated: Collection[int], n: i
     left = [index for index in indices_of(dataset, split, "nested") if index not in taken]
     if len(left) < n:
         raise BenchError(
-            f"an attack needs {n} images of its own; dataset {dataset.name!r} has none of that size to train "
-            f"on, and {len(left)} images of the {split} split are not evaluated: evaluate fewer (--samples)"
+            f"an attack needs {n} images of its own; dataset {dataset.name!r} has fewer to train on, and "
+            f"{len(left)} of its {split} images are not evaluated: evaluate fewer (--samples)"
         )
     return images_of(dataset, split, torch.tensor(left[-n:]))
 

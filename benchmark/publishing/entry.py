@@ -78,6 +78,7 @@ class Columns(Strict):
     adaptive: Family | None
     auxiliary: Family | None
     transfer: Family | None
+    black_box: Family | None = None
 
 
 class Undefended(Strict):

@@ -33,6 +33,10 @@ SHORT = {
     "auxiliary": {"steps": 2, "lambdas": [0, 1]},
     "cw": {"steps": 3, "binary_search_steps": 2},
     "deepfool": {"steps": 3},
+    "square": {"queries": 12, "draws": 2},
+    "hopskipjump": {"queries": 250, "first": 5, "draws": 2},
+    "boundary": {"steps": 12, "draws": 2},
+    "substitute": {"rounds": 2, "epochs": 1},
 }
 L2_ONLY = ("cw",)
 LINF = Threat(Norm.LINF, 0.05)
@@ -94,6 +98,7 @@ def test_no_attack_and_no_verdict_makes_a_device_mistake(gpu, name, defense):
     target.victim.to("cuda")
     x, y, draws = x.to("cuda"), y.to("cuda"), image_draws(len(x)).to("cuda")
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
+    target.seeds = x[:9]
     attack = ATTACKS.get(name)(**SHORT.get(name, {}))
     threats = [Threat(Norm.L2, 0.5)] if name in L2_ONLY else [LINF, Threat(Norm.L2, 0.5)]
     for threat in threats:
