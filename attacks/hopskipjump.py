@@ -18,8 +18,11 @@ _SHRINKS = 10
 """How often a step that leads back to the right class is halved at the most."""
 _FIRST_RADIUS = 0.1
 """Of the ball in which the first direction is estimated."""
-_WIDE = 0.5
-"""Of the distance to the image, the same for a random victim: nearer by, its noise alone would decide."""
+_LEVEL = 1 / 255
+"""In each pixel, what labels are asked for around at least, but for half the distance: a victim that rounds its
+input sees nothing of less."""
+_FAR = 0.5
+"""Of the l2 distance to the image, how far around a random victim is asked: nearer by, noise alone decides."""
 _LOST = "some images found no misclassified starting point"
 _TINY = 1e-12
 
@@ -31,9 +34,9 @@ class HopSkipJump(Attack):
     along that as far as the label stays wrong, and bisects again. An image counts only within eps: where the
     nearest misclassified image lies farther away it is moved into the budget, and no longer fools. Of a fixed
     victim an image leaves, where it may, once it is within eps. A random victim's answer is the majority of
-    `draws` labels, each a query, and labels are asked for farther around, where more than noise decides; its
-    images go the whole way, and the last and the nearest come back, both on the rim of the budget, because on
-    the boundary every second draw is still right.
+    `draws` labels, each a query, and labels are asked for half as far around as the image lies, where more than
+    noise decides; its images go the whole way, and the last and the nearest come back, both on the rim of the
+    budget, because on the boundary every second draw is still right.
 
     It is written here because foolbox 3.3.4 divides each estimated direction by the norm over the whole batch,
     halves a step without end where a random victim denies what it said before, and draws from the global
@@ -190,14 +193,16 @@ class _Walk:
     def _radius(self, here: Tensor, step: int) -> Tensor:
         """How far around the boundary labels are asked for, in l2, `(a, 1, 1, 1)`; d pixels (section IV.C)."""
         d = here[0].numel()
-        size = self.threat.size(self.x[self.which], here)
+        wide = _FAR * (here - self.x[self.which]).flatten(1).norm(dim=1)
         if self.target.victim.stochastic:
-            radius = _WIDE * size * (d**0.5 if self.threat.norm is Norm.LINF else 1.0)
+            radius = wide
         elif step == 0:
-            radius = torch.full_like(size, _FIRST_RADIUS)
+            radius = torch.full_like(wide, _FIRST_RADIUS)
         else:
-            radius = size / d  # sqrt(d) * theta in l2, d * theta in linf
-        return radius.clamp_min(_TINY).view(-1, 1, 1, 1)
+            fine = self.threat.size(self.x[self.which], here) / d  # theta times d, in l2 its root
+            radius = torch.maximum(fine, wide.clamp_max(_LEVEL * d**0.5))
+        found: Tensor = radius.clamp_min(_TINY).view(-1, 1, 1, 1)
+        return found
 
     def _noise(self, rows: Draws, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Directions of l2 length 1, `(r, c, h, w)`: normal in l2, uniform in linf."""

@@ -109,7 +109,8 @@ class Substitute(Attack):
                 f"attack {self.name!r} expected images of the attacker's own, got none: a run hands them over"
             )
         one = Draws.of(draws.seed, torch.zeros(1, dtype=torch.int64, device=x.device), *draws.path)
-        network = _network(x[0], target.classes, one.at("weights").to("cpu")).to(x)
+        network = _network(x[0], target.classes, one.at("weights").to("cpu"))
+        network = network.to(device=x.device, dtype=x.dtype)
         adam = torch.optim.Adam(network.parameters(), lr=_RATE)
         labels = x.new_zeros(0, dtype=torch.int64)
         for number in range(self.rounds):

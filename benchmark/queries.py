@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, one_hot
+from torch.nn.functional import interpolate
 
 from benchmark.losses import margin
 from benchmark.randomness import Draws
@@ -72,7 +72,8 @@ def majority_labels(target: Target, x: Tensor, draws: Draws, *, k: int) -> Tenso
     """
     k = k if target.victim.stochastic else 1
     rows = target.predict(x.repeat_interleave(k, 0), draws=draws.repeat(k))
-    votes = one_hot(rows.argmax(1), target.classes).view(-1, k, target.classes)
+    classes = torch.arange(target.classes, device=x.device)
+    votes = rows.argmax(1).view(-1, k, 1) == classes
     return votes.sum(1).argmax(1)
 
 

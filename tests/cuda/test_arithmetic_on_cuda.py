@@ -33,6 +33,10 @@ SHORT = {  # fewer steps than by default; an attack that is not here runs as it 
     "apgd": {"steps": 10, "loss": "dlr-targeted", "targets": 2},
     "auxiliary": {"steps": 4, "lambdas": [0, 1]},
     "cw": {"steps": 10, "binary_search_steps": 3},
+    "square": {"queries": 100, "draws": 2},
+    "hopskipjump": {"queries": 300, "first": 10, "draws": 2},
+    "boundary": {"steps": 30, "draws": 2},
+    "substitute": {"rounds": 2, "epochs": 1},
 }
 L2_ONLY = ("cw",)
 
@@ -77,6 +81,7 @@ def attacked(name, defense, device):
     target.victim.to(device)
     x, y, draws = x.to(device), y.to(device), image_draws(len(x)).to(device)
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
+    target.seeds = x[:9]
     threat = Threat(Norm.L2, 0.5) if name in L2_ONLY else LINF
     candidates = ATTACKS.get(name)(**SHORT.get(name, {}))(target, x, y, threat=threat, draws=draws)
     criterion = Criterion(draws=4, vote=1, any_of=1)

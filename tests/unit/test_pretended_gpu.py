@@ -9,6 +9,7 @@ import torch
 
 import attacks.autoattack
 from attacks.autoattack import AutoAttack
+from benchmark import queries
 from benchmark.classifiers.training_recipe import ClassifierRecipe
 from benchmark.criterion import Criterion
 from benchmark.loading import load_dataset
@@ -34,8 +35,8 @@ SHORT = {
     "cw": {"steps": 3, "binary_search_steps": 2},
     "deepfool": {"steps": 3},
     "square": {"queries": 12, "draws": 2},
-    "hopskipjump": {"queries": 250, "first": 5, "draws": 2},
-    "boundary": {"steps": 12, "draws": 2},
+    "hopskipjump": {"queries": 160, "first": 5, "draws": 2},
+    "boundary": {"steps": 10, "draws": 2},
     "substitute": {"rounds": 2, "epochs": 1},
 }
 L2_ONLY = ("cw",)
@@ -45,6 +46,7 @@ ALONE = ("autoattack", "fast-autoattack")  # in processes of their own, where no
 
 @pytest.fixture
 def gpu(monkeypatch):
+    monkeypatch.setattr(queries, "TRIES", 5)  # what is pretended is slow
     with pretended_gpu(monkeypatch) as asked:
         yield asked
 
