@@ -90,7 +90,7 @@ class Boundary(Attack):
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
     ) -> Passes:
-        """A start, a bisection, an answer a step (two of a random victim), and each tenth another, at the most."""
+        """A start, a bisection, an answer a step (two of a random victim) and each tenth another, at most."""
         del classes, eot
         k = self.draws if stochastic else 1
         most = max(halvings(shape, norm) for norm in Norm)

@@ -1,5 +1,7 @@
 """HopSkipJump and the boundary attack: labels alone, held to the linear margin and to their queries."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -154,6 +156,28 @@ def test_the_gradient_masked_purifier_falls_to_queries_and_not_to_exact_gradient
     assert blind.zero_gradients == blind.gradients
     for attack in (Square(queries=300), HopSkipJump(queries=700, first=20)):
         assert (TASK.room(after(attack, ZeroGradient(), leaves_early=True)[0]) < 0).all()
+
+
+@NORMS
+def test_hopskipjumps_changes_are_no_larger_than_foolboxs_for_fewer_queries(norm):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it imports is deprecated
+        foolbox = pytest.importorskip("foolbox", reason="foolbox is not installed")
+    task = LinearTask.make(n=4, classes=4, shape=(1, 6, 6), dtype=torch.float32)
+    target, threat = linear_target(task), task.threat(norm, 10.0)
+    attack = HopSkipJump(queries=5000)
+    ours = attack(target, task.x, task.y, threat=threat, draws=image_draws(4))[:, 0]
+    asked = []
+    handle = task.classifier.register_forward_hook(lambda _m, _x, out: asked.append(len(out)))
+    model = foolbox.PyTorchModel(task.classifier, bounds=(0, 1), device="cpu")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = foolbox.attacks.HopSkipJumpAttack(steps=16, constraint=str(norm)).run(
+            model, task.x, foolbox.criteria.Misclassification(task.y)
+        )
+    handle.remove()
+    assert target.forwards < sum(asked)
+    assert threat.size(task.x, ours).mean() <= 1.01 * threat.size(task.x, theirs).mean()
 
 
 class Coin(Noise):

@@ -12,6 +12,7 @@ from benchmark.loading import load_classifier, load_dataset
 from benchmark.protocol import parse_protocol
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
+from benchmark.running.estimate import estimate
 from benchmark.running.evaluation import Given
 from benchmark.running.run import run
 from benchmark.seeds import seed_images, seeds_sha256
@@ -182,6 +183,14 @@ def test_a_run_hands_the_images_over_and_its_key_covers_them(tmp_path):
     again = {row.id: row.job_key for row in whole_run(tmp_path / "b", other).attacks}
     assert [name for name in keys if keys[name] != again[name]] == ["substitute"]
     json.dumps(entry.model_dump(mode="json"), allow_nan=False)
+
+
+def test_the_estimate_spreads_a_batchs_labels_over_its_images(tmp_path):
+    protocol = parse_protocol(PROTOCOL, where="queries")
+    asked = request(tmp_path, dataset=dataset(170), protocol=protocol)
+    rows = {row.id: row.passes for row in estimate(asked).rows}
+    assert (rows["substitute"].forwards, rows["substitute"].shared) == (38, 0)  # 450 over 12
+    assert rows["square"].forwards == 40
 
 
 def test_where_there_are_not_so_many_images_the_row_is_a_gap(tmp_path):
