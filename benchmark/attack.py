@@ -33,6 +33,7 @@ class Passes:
             the `forwards`, because `Target` does not count them.
         candidates: Images that it hands back for the one.
         on_bare: Whether its forward passes go through the bare classifiers, past the purifiers.
+        shared: Forward passes that a batch costs besides, however many images it has.
     """
 
     forwards: int
@@ -40,6 +41,7 @@ class Passes:
     auxiliary: int = 0
     candidates: int = 1
     on_bare: bool = False
+    shared: int = 0
 
 
 class Attack(ABC):
@@ -62,6 +64,8 @@ class Attack(ABC):
     norms: ClassVar[frozenset[str]] = LP
     """The kinds of threats under which it works, by `Threat.norm`; under any other it is refused, and a
     protocol's row of it is a gap."""
+    seeds: ClassVar[int] = 0
+    """Images of the task that the attacker has of his own (`Target.seeds`), none of them evaluated."""
     parts: ClassVar[tuple[str, ...]] = ()
     """The attacks, by name, that it runs itself: their source is part of its jobs' keys."""
 

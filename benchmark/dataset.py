@@ -40,7 +40,9 @@ class Dataset(ABC):
     model: str
     """The default classifier's name; empty where there is none."""
     surrogates: tuple[str, ...] = ()
-    """Classifiers of the same task from which transfer attacks are made."""
+    """Classifiers of the same task from which transfer attacks are made, and defenses trained."""
+    strangers: tuple[str, ...] = ()
+    """Further ones for transfer, on which no defense is trained."""
     preparation: str = ""
     """The way from stored files to images, as `prepared_for` takes it; empty where there is but one."""
 

@@ -65,8 +65,10 @@ _ENGINE = (
     "mixed",
     "pieces",
     "purified",
+    "queries",
     "randomness",
     "search",
+    "seeds",
     "shard",
     "smallest",
     "taps",
@@ -101,7 +103,8 @@ class Plugin:
         label: The name it is published under.
         arguments: Its constructor's arguments, canonical JSON.
         source: sha256 of its source, hex.
-        weights: sha256 of its weights file, hex; empty where it has none.
+        weights: sha256 of its weights file, or of the images that an attacker has of his own, hex; empty where
+            there are none.
     """
 
     path: str

@@ -31,6 +31,7 @@ class Column(StrEnum):
     ADAPTIVE = "adaptive"
     AUXILIARY = "auxiliary"
     TRANSFER = "transfer"
+    BLACK_BOX = "black-box"
 
 
 class _Model(BaseModel):

@@ -21,6 +21,7 @@ from benchmark.numerics import begin_measuring, peak_memory, settle
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.results import Cost, Result, Status
+from benchmark.seeds import seed_images
 from benchmark.shelf import ATTACKS
 from benchmark.target import Target
 from benchmark.verdict import ROWS, judge, survivors
@@ -63,6 +64,17 @@ class Bench:
         x = images_of(self.dataset, self.split, indices).to(self.device, self.dtype)
         y = labels_of(self.dataset, self.split)[indices].to(self.device)
         return x, y, indices.to(self.device)
+
+    def seeds(self, n: int) -> Tensor | None:
+        """Images `(n, c, h, w)` of an attacker's own, on the device; None for none.
+
+        Raises:
+            BenchError: There are not so many.
+        """
+        if not n:
+            return None
+        found = seed_images(self.dataset, self.split, self.order, n)
+        return found.to(self.device, self.dtype)
 
     def victim_of(self, job: Job) -> Victim:
         """The victim that a job attacks: the defended one, or a bare classifier.
@@ -163,6 +175,7 @@ class _Shard:
     def _attempt(self, victim: Victim, which: Tensor, place: str) -> Found:
         """One run of the attack on the images at positions `(k,)`, at draws of a place."""
         job, which = self.job, which.to(self.x.device)
+        attack = attack_of(job)
         target = Target(
             victim,
             classes=self.bench.dataset.classes,
@@ -171,10 +184,11 @@ class _Shard:
             batch_size=job.fixed_batch or self.bench.batch_size,
             sources=None if self.sources is None else self.sources.to(self.x)[which],
             leaves_early=not job.is_source,
+            seeds=self.bench.seeds(attack.seeds),
         )
         target.room = self.bench.room(f"{place} {job.key}", self.bench.batch_size)
         names = (job.attack.label, job.gradient, *([place] if place else []))
-        candidates = attack_of(job)(
+        candidates = attack(
             target,
             self.x[which],
             self.y[which],

@@ -127,6 +127,26 @@ ATTACKS.add(
     "attacks.cw_linf:CWLinf",
     "smallest linf change, under a shrinking bound (Carlini and Wagner 2017)",
 )
+ATTACKS.add(
+    "square",
+    "attacks.square:Square",
+    "random search by squares, for any victim (Andriushchenko et al. 2020)",
+)
+ATTACKS.add(
+    "hopskipjump",
+    "attacks.hopskipjump:HopSkipJump",
+    "along the boundary by labels alone (Chen et al. 2020)",
+)
+ATTACKS.add(
+    "boundary",
+    "attacks.boundary:Boundary",
+    "a random walk along the boundary by labels alone (Brendel et al. 2018)",
+)
+ATTACKS.add(
+    "substitute",
+    "attacks.substitute:Substitute",
+    "PGD on a network taught by the victim's labels (Papernot et al. 2017)",
+)
 
 DATASETS: Registry[Dataset] = Registry(
     "dataset", base="benchmark.dataset:Dataset", group="purifybench.datasets"

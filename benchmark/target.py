@@ -43,6 +43,7 @@ class Target:
         sources: Images made by the jobs that this one names, `(b, m, c, h, w)`, for the whole batch.
         leaves_early: Whether an image that is already misclassified may leave the batch at once; only for a
             deterministic victim, and never where images are made for transfer.
+        seeds: Images of the attacker's own, `(n, c, h, w)`; None where the attack asks for none.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Target:
         batch_size: int = 256,
         sources: Tensor | None = None,
         leaves_early: bool = False,
+        seeds: Tensor | None = None,
     ) -> None:
         self.victim = victim
         self.classes = classes
@@ -63,6 +65,7 @@ class Target:
         self.batch_size = batch_size
         self.room = Room(batch_size)
         self.sources = sources
+        self.seeds = seeds
         self.leaves_early = leaves_early and not victim.stochastic
         self.forwards = 0
         self.backwards = 0

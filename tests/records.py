@@ -23,6 +23,7 @@ COLUMNS = {
     "fgsm": (Column.ADAPTIVE, Knowledge.WHITE_BOX),
     "auxiliary": (Column.AUXILIARY, Knowledge.WHITE_BOX),
     "transfer": (Column.TRANSFER, Knowledge.TRANSFER),
+    "square": (Column.BLACK_BOX, Knowledge.BLACK_BOX),
 }
 """Column and knowledge of a row, by the first part of its id."""
 

@@ -46,6 +46,8 @@ _add("digits-mlp", "digits", f"{_SMALL}:DigitsMLP", "a perceptron; a surrogate")
 _add("mnist-cnn", "mnist", f"{_SMALL}:MnistCNN", "6 convolutions, batch norm; the default")
 _add("mnist-conv", "mnist", f"{_SMALL}:MnistConv", "residual, group norm; a surrogate")
 _add("mnist-mlp", "mnist", f"{_SMALL}:MnistMLP", "a perceptron; a surrogate")
+_add("digits-vgg", "digits", f"{_SMALL}:DigitsVGG", "VGG, plain; a surrogate unseen in training")
+_add("mnist-vgg", "mnist", f"{_SMALL}:MnistVGG", "VGG, plain; a surrogate unseen in training")
 _PUBLISHED = "benchmark.classifiers.published"
 _add("mnist-x", "mnist", f"{_PUBLISHED}:MnistX", "AdvAE's network X: 4 convolutions")
 _add("mnist-a", "mnist", f"{_PUBLISHED}:MnistA", "Defense-GAN's network A: 2 convolutions")
@@ -55,6 +57,7 @@ _add("mnist-d", "mnist", f"{_PUBLISHED}:MnistD", "Defense-GAN's network D: a per
 _add("fashion-cnn", "fashion_mnist", f"{_SMALL}:FashionCNN", "6 convolutions; the default")
 _add("fashion-conv", "fashion_mnist", f"{_SMALL}:FashionConv", "residual; a surrogate")
 _add("fashion-mlp", "fashion_mnist", f"{_SMALL}:FashionMLP", "a perceptron; a surrogate")
+_add("fashion-vgg", "fashion_mnist", f"{_SMALL}:FashionVGG", "VGG, plain; unseen in training")
 _add(
     "standard-r18",
     "cifar10",

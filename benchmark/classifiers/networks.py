@@ -99,6 +99,54 @@ class SmallConv(nn.Module):
         return logits
 
 
+class SmallVGG(nn.Module):
+    """VGG as it was published, in small (Simonyan and Zisserman, ICLR 2015, Table 1, configuration A).
+
+    Plain 3x3 convolutions without any normalisation, more of them in later blocks, max-pooling between the
+    blocks, then two hidden layers with dropout .5.
+
+    Args:
+        shape: `(c, h, w)` of an image.
+        classes: k.
+        blocks: Channels of each convolution, block by block; each block halves height and width.
+        hidden: Width of the two hidden layers.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        *,
+        blocks: Sequence[Sequence[int]],
+        hidden: int,
+    ) -> None:
+        super().__init__()
+        channels, h, w = shape
+        layers: list[nn.Module] = []
+        for widths in blocks:
+            for width in widths:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+            layers.append(nn.MaxPool2d(2))
+        shrink = 2 ** len(blocks)
+        self.blocks = nn.Sequential(*layers)
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(channels * (h // shrink) * (w // shrink), hidden),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(hidden, classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits `(b, k)` of images `(b, c, h, w)` in [0, 1]."""
+        logits: Tensor = self.head(self.blocks(2 * x - 1))
+        return logits
+
+
 class SmallMLP(nn.Module):
     """A perceptron with two hidden layers.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmark.classifiers.networks import SmallCNN, SmallConv, SmallMLP
+from benchmark.classifiers.networks import SmallCNN, SmallConv, SmallMLP, SmallVGG
 from benchmark.classifiers.source import ClassifierSource
 from benchmark.classifiers.training_recipe import AdversarialRecipe, ClassifierRecipe
 from benchmark.errors import BenchError
@@ -23,6 +23,7 @@ class _Small(ClassifierSource):
     classes = 10
     steps: int
     shift = 1
+    rate = 3e-3
 
     def weights(self, folder: Path) -> Path:
         """The shipped file, as the manifest lists it."""
@@ -38,7 +39,9 @@ class _Small(ClassifierSource):
 
     def recipe(self, *, is_adversarial: bool) -> Recipe:
         """Cross-entropy on shifted images, attacked ones where asked."""
-        natural = ClassifierRecipe(classifier=self.name, steps=self.steps, shift=self.shift)
+        natural = ClassifierRecipe(
+            classifier=self.name, steps=self.steps, shift=self.shift, rate=self.rate
+        )
         return AdversarialRecipe(inner=natural) if is_adversarial else natural
 
 
@@ -130,3 +133,34 @@ class FashionMLP(_Small):
     def network(self) -> nn.Module:
         """Hidden layers of 384 and 256."""
         return SmallMLP(_MNIST, 10, hidden=(384, 256))
+
+
+class DigitsVGG(_Small):
+    """The surrogate for `digits` that no defense is trained on."""
+
+    name, dataset, steps, rate = "digits-vgg", "digits", 1200, 1e-3
+
+    def network(self) -> nn.Module:
+        """One convolution, then two, then two hidden layers of 128."""
+        return SmallVGG(_DIGITS, 10, blocks=((32,), (64, 64)), hidden=128)
+
+
+class MnistVGG(_Small):
+    """The surrogate for `mnist` that no defense is trained on."""
+
+    name, dataset, steps, rate = "mnist-vgg", "mnist", 1400, 1e-3
+
+    def network(self) -> nn.Module:
+        """One convolution, one, then two, then two hidden layers of 128."""
+        return SmallVGG(_MNIST, 10, blocks=((16,), (32,), (64, 64)), hidden=128)
+
+
+class FashionVGG(_Small):
+    """The surrogate for `fashion_mnist` that no defense is trained on."""
+
+    name, dataset, steps, rate = "fashion-vgg", "fashion_mnist", 2340, 1e-3
+    shift = 0
+
+    def network(self) -> nn.Module:
+        """One convolution, one, then two, then two hidden layers of 128."""
+        return SmallVGG(_MNIST, 10, blocks=((16,), (32,), (64, 64)), hidden=128)

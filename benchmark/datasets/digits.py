@@ -28,6 +28,7 @@ class Digits(Dataset):
     threat = "linf:0.15"
     model = "digits-cnn"
     surrogates = ("digits-conv", "digits-mlp")
+    strangers = ("digits-vgg",)
 
     def labels(self, split: Split) -> Tensor:
         """All labels of a split, `(n,)` int64."""

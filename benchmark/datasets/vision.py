@@ -119,6 +119,7 @@ class MNIST(VisionDataset):
     threat = "linf:0.3"
     model = "mnist-cnn"
     surrogates = ("mnist-conv", "mnist-mlp")
+    strangers = ("mnist-vgg",)
     source = sources.MNIST
     sizes = _MNIST_SIZES
     subfolder = "MNIST/raw"
@@ -134,6 +135,7 @@ class FashionMNIST(VisionDataset):
     threat = "linf:0.1"
     model = "fashion-cnn"
     surrogates = ("fashion-conv", "fashion-mlp")
+    strangers = ("fashion-vgg",)
     source = sources.FashionMNIST
     sizes = _MNIST_SIZES
     subfolder = "FashionMNIST/raw"

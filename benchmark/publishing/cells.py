@@ -8,8 +8,8 @@ CHALLENGED = "§"
 """Marks a worst case that images from outside lowered."""
 
 
-def numbers(entry: Entry, *, is_short: bool = False) -> list[str]:
-    """The cells from `clean` to `seconds per image`."""
+def numbers(entry: Entry, *, is_short: bool = False, has_black_box: bool = False) -> list[str]:
+    """The cells from `clean` to `seconds per image`, that of black-box attacks only where it is asked for."""
     columns, cost = entry.columns, entry.cost
     passes = [_amount(cost.forwards_per_image), _amount(cost.backwards_per_image)]
     worst = f"{bound(entry)}{with_interval(entry.worst.single)}" if entry.worst else "gap"
@@ -21,6 +21,7 @@ def numbers(entry: Entry, *, is_short: bool = False) -> list[str]:
         _family(columns.adaptive),
         _family(columns.auxiliary),
         _family(columns.transfer),
+        *([_family(columns.black_box)] if has_black_box else []),
         worst,
         "/".join(passes) if is_short else " / ".join(passes),
         _amount(cost.seconds_per_image),

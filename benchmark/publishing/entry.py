@@ -60,6 +60,7 @@ class Columns(Strict):
     adaptive: Family | None
     auxiliary: Family | None
     transfer: Family | None
+    black_box: Family | None = None
 
 
 class Undefended(Strict):

@@ -85,6 +85,7 @@ class Gathered:
             adaptive=self._family(Column.ADAPTIVE),
             auxiliary=self._family(Column.AUXILIARY),
             transfer=self._family(Column.TRANSFER),
+            black_box=self._family(Column.BLACK_BOX),
         )
 
     def _family(self, column: Column) -> Family | None:

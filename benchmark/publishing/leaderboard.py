@@ -15,6 +15,8 @@ from benchmark.publishing.names import markdown, plain, shortened
 
 NAME_WIDTH = 18
 """Characters of a name in the terminal's table."""
+BLACK_BOX, SHORT_BLACK_BOX = "black-box (queries)", "query"
+"""A column that stands only on boards where some entry has it."""
 HEADERS = (
     "rank",
     "defense",
@@ -25,6 +27,7 @@ HEADERS = (
     "BPDA+EOT (adaptive)",
     "auxiliary-aware",
     "transfer",
+    BLACK_BOX,
     "worst case (95 %)",
     "passes per image (forward / backward)",
     "seconds per image",
@@ -41,6 +44,7 @@ SHORT_HEADERS = (
     "adapt",
     "aux",
     "transf",
+    SHORT_BLACK_BOX,
     "worst case",
     "passes f/b",
     "s/img",
@@ -123,14 +127,26 @@ def _markdown_board(board: Sequence[Entry]) -> str:
         flags = " ".join(letters[name] for name in raised(entry)) or "–"
         defense = f"{markdown(entry.defense.label)}{elsewhere(entry)}{_remarks(entry)}"
         names = [place, defense, markdown(entry.classifier.name)]
-        rows.append([*names, *numbers(entry), str(entry.dataset.n), flags])
-    parts = [f"## {markdown(_heading(board))}", _about(board[0]), _pipe(rows, HEADERS)]
+        cells = numbers(entry, has_black_box=_has_black_box(board))
+        rows.append([*names, *cells, str(entry.dataset.n), flags])
+    table = _pipe(rows, _headers(board, HEADERS))
+    parts = [f"## {markdown(_heading(board))}", _about(board[0]), table]
     if any(entry.defense.stochastic for entry in board):
         parts += ["Stochastic victims under each rule, clean → worst case:", _rules_table(board)]
     notes = [*footnotes(board, letters), *_gap_lines(board)]
     if notes:
         parts.append("\n".join(f"- {markdown(note)}" for note in notes))
     return "\n\n".join(parts)
+
+
+def _has_black_box(board: Sequence[Entry]) -> bool:
+    return any(entry.columns.black_box is not None for entry in board)
+
+
+def _headers(board: Sequence[Entry], headers: Sequence[str]) -> list[str]:
+    """The headers of a board's columns."""
+    left_out = () if _has_black_box(board) else (BLACK_BOX, SHORT_BLACK_BOX)
+    return [name for name in headers if name not in left_out]
 
 
 def _rules_table(board: Sequence[Entry]) -> str:
@@ -164,16 +180,15 @@ def _text_board(board: Sequence[Entry]) -> str:
             place,
             _short_label(entry),
             shortened(entry.classifier.name, NAME_WIDTH),
-            *numbers(entry, is_short=True),
+            *numbers(entry, is_short=True, has_black_box=_has_black_box(board)),
             str(entry.dataset.n),
             "".join(letters[name] for name in raised(entry)),
         ]
         for place, entry in _numbered(board)
     ]
-    aligned = ("right", "left", "left", *["right"] * (len(SHORT_HEADERS) - 4), "left")
-    table = tabulate(
-        [SHORT_HEADERS, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True
-    )
+    headers = _headers(board, SHORT_HEADERS)
+    aligned = ("right", "left", "left", *["right"] * (len(headers) - 4), "left")
+    table = tabulate([headers, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True)
     lines = (*_whole_names(board), *footnotes(board, letters), *_gap_lines(board))
     notes = [f"  {plain(note)}" for note in lines]
     return "\n".join([plain(_heading(board)), table, *notes])

@@ -138,6 +138,9 @@ class _Reckoner:
             stochastic=self.bench.victim_of(job).stochastic,
             shape=self.ready.dataset.shape,
         )
+        if passes is not None and passes.shared:  # once a shard, spread over its images
+            share = math.ceil(passes.shared * len(self.shards) / len(self.ready.order))
+            passes = replace(passes, forwards=passes.forwards + share, shared=0)
         if passes is not None and job.precision == MIXED:
             counts = ("forwards", "backwards", "auxiliary", "candidates")
             passes = replace(passes, **{name: 2 * getattr(passes, name) for name in counts})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.attack import Attack
@@ -42,6 +42,7 @@ class Subjects:
         preparation: How its files became images.
         only_classes: Those whose images are evaluated; none for all.
         composition: How an ensemble is put together; empty for a chain.
+        seeds: The sha256 of so many images of an attacker's own; None where there are none.
     """
 
     defenses: Sequence[Defense]
@@ -59,6 +60,7 @@ class Subjects:
     preparation: str = ""
     only_classes: tuple[int, ...] = ()
     composition: str = ""
+    seeds: Callable[[int], str] | None = None
 
 
 def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
@@ -133,6 +135,11 @@ class _Planner:
                 f"no surrogate classifiers are known for {self.subjects.dataset}"
             )
             return
+        try:
+            self._seeds(attack)
+        except BenchError as error:
+            self.skipped[row.id] = str(error)
+            return
         modes = self._modes(row)
         for mode in modes:
             job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
@@ -195,7 +202,10 @@ class _Planner:
             split=s.split,
             threat=s.threat,
             attack=plugin_of(
-                attack, label=attack.name, parts=[ATTACKS.get(name) for name in attack.parts]
+                attack,
+                label=attack.name,
+                weights=self._seeds(attack),
+                parts=[ATTACKS.get(name) for name in attack.parts],
             ),
             gradient=gradient,
             eot=eot if s.is_stochastic and not is_source else 1,
@@ -210,6 +220,15 @@ class _Planner:
             only_classes=s.only_classes,
             composition="" if is_source else s.composition,
         )
+
+    def _seeds(self, attack: Attack) -> str:
+        """The sha256 of the attacker's own images; empty where the attack asks for none.
+
+        Raises:
+            BenchError: There are not so many.
+        """
+        known = self.subjects.seeds
+        return known(attack.seeds) if attack.seeds and known is not None else ""
 
     def _precision(self, attack: Attack, *, is_source: bool) -> str:
         """Mixed only where there is a search to be done twice; images made for transfer are made once."""

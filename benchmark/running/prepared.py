@@ -180,14 +180,15 @@ class _Loader:
         )
 
     def surrogates(self, protocol: Protocol, defended: Classifier) -> dict[str, Classifier]:
-        """The dataset's, where the protocol makes images on them; not the defended one.
+        """The dataset's, strangers among them, where the protocol makes images on them; not the defended one.
 
         Nor members of a defended ensemble, unless there would be none: an attacker who owns a member is no
         stranger, but a transfer attack is never left out.
         """
         if not any(row.against == "surrogates" for row in protocol.sources):
             return {}
-        names = [name for name in self.dataset.surrogates if name != defended.name]
+        known = (*self.dataset.surrogates, *self.dataset.strangers)
+        names = [name for name in known if name != defended.name]
         inside = leaves_of(parse_model(defended.name))
         strangers = [name for name in names if name not in inside]
         return {name: self.classifier(name) for name in strangers or names}

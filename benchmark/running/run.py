@@ -27,6 +27,7 @@ from benchmark.running.prepared import Prepared, bench_of, bench_on, portable, p
 from benchmark.running.request import Request
 from benchmark.running.scheduler import Task, run_tasks, tasks_of
 from benchmark.running.slices import Slice
+from benchmark.seeds import seed_images, seeds_sha256
 from benchmark.store import Store
 
 log = logging.getLogger(__name__)
@@ -245,7 +246,12 @@ def subjects_of(ready: Prepared) -> Subjects:
         preparation=ready.dataset.preparation,
         only_classes=tuple(sorted(set(ready.request.only_classes))),
         composition=ready.composition,
+        seeds=partial(_seeds_sha256, ready),
     )
+
+
+def _seeds_sha256(ready: Prepared, n: int) -> str:
+    return seeds_sha256(seed_images(ready.dataset, "test", ready.order, n))
 
 
 def _subject(ready: Prepared) -> Subject:

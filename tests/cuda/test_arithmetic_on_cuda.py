@@ -40,6 +40,10 @@ SHORT = {  # fewer steps than by default; an attack that is not here runs as it 
     "cw-linf": {"rounds": 3, "steps": 10, "target_class": "random"},
     "ddn": {"steps": 20},
     "mim": {"steps": 4, "target_class": "least-likely"},
+    "square": {"queries": 100, "draws": 2},
+    "hopskipjump": {"queries": 300, "first": 10, "draws": 2},
+    "boundary": {"steps": 30, "draws": 2},
+    "substitute": {"rounds": 2, "epochs": 1},
 }
 
 
@@ -83,6 +87,7 @@ def attacked(name, defense, device):
     target.victim.to(device)
     x, y, draws = x.to(device), y.to(device), image_draws(len(x)).to(device)
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
+    target.seeds = x[:9]
     attack = ATTACKS.get(name)(**SHORT.get(name, {}))
     threat = LINF if Norm.LINF in attack.norms else Threat.parse(EXAMPLES[min(attack.norms)])
     candidates = attack(target, x, y, threat=threat, draws=draws)

@@ -32,7 +32,7 @@ from benchmark.weights import sha256_of
 WEIGHTS = Path(small.__file__).parent / "weights"
 UNSHIPPED = [name for name in CLASSIFIERS.names() if not CLASSIFIERS.get(name).ships]
 SMALL = [name for name in CLASSIFIERS.names() if name not in ("standard-r18", *UNSHIPPED)]
-DIGITS = ("digits-cnn", "digits-conv", "digits-mlp")
+DIGITS = ("digits-cnn", "digits-conv", "digits-mlp", "digits-vgg")
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def accuracy(classifier, dataset, n):
 def test_the_digits_classifiers_are_good_and_surrogates_as_good_within_three_points(digits):
     found = {
         name: accuracy(load_classifier(name, dataset=digits, folder=digits.folder), digits, 500)
-        for name in (digits.model, *digits.surrogates)
+        for name in (digits.model, *digits.surrogates, *digits.strangers)
     }
     assert set(found) == set(DIGITS)
     assert found["digits-cnn"] >= 0.975
@@ -63,7 +63,7 @@ def test_the_mnist_classifiers_are_good_and_surrogates_within_three_points(name,
         pytest.skip("BENCH_DATA names no folder with the real datasets")
     folder = Path(os.environ["BENCH_DATA"])
     dataset = load_dataset(name, folder=folder)
-    names = (dataset.model, *dataset.surrogates)
+    names = (dataset.model, *dataset.surrogates, *dataset.strangers)
     found = [
         accuracy(load_classifier(n, dataset=dataset, folder=folder), dataset, 2000) for n in names
     ]

@@ -162,3 +162,26 @@ def test_the_terminals_table_fits_120_columns():
 
 def test_names_in_the_terminal_are_cut():
     assert "x" * 17 + "…" in to_text([toy("x" * 99)])
+
+
+def test_the_column_of_black_box_attacks_stands_only_where_some_entry_has_it():
+    plain = Run(rows=WHOLE, label="plain").entry()
+    asked = Run(rows=WHOLE | deterministic(square="101111"), label="asked").entry()
+    assert "black-box (queries)" not in to_markdown([plain], "t")
+    assert " query " not in to_text([plain])
+    header, *rows = cells(to_markdown([asked], "t"))
+    assert header.index("black-box (queries)") == header.index("transfer") + 1
+    assert {len(row) for row in rows} == {len(header)}
+    assert rows[0][header.index("black-box (queries)")] == "66.7"
+    assert " query " in to_text([asked])
+    assert asked.columns.black_box.rows == ("square",)
+    assert asked.worst.single.value <= 4 / 6
+
+
+def test_an_entry_without_the_column_stands_beside_one_that_has_it():
+    asked = Run(rows=WHOLE | deterministic(square="101111"), label="asked").entry()
+    old = Run(rows=WHOLE, label="old").entry()
+    old = old.model_copy(update={"protocol": asked.protocol})
+    header, *rows = cells(to_markdown([old, asked], "t"))
+    shown = {row[1]: row[header.index("black-box (queries)")] for row in rows}
+    assert shown == {"old": "–", "asked": "66.7"}

@@ -10,6 +10,7 @@ import attacks.fast_autoattack
 from attacks.apgd import APGD
 from attacks.autoattack import AutoAttack
 from attacks.auxiliary import AuxiliaryAware
+from attacks.boundary import Boundary
 from attacks.clean import Clean
 from attacks.cw import CW
 from attacks.cw_linf import CWLinf
@@ -17,11 +18,14 @@ from attacks.ddn import DDN
 from attacks.deepfool import DeepFool
 from attacks.fast_autoattack import FastAutoAttack
 from attacks.fgsm import FGSM
+from attacks.hopskipjump import HopSkipJump
 from attacks.ifgsm import IFGSM
 from attacks.mim import MIM
 from attacks.noise import RandomNoise
 from attacks.pgd import PGD
+from attacks.square import Square
 from attacks.stadv import StAdv
+from attacks.substitute import Substitute
 from attacks.transfer import Transfer
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Norm
@@ -53,6 +57,7 @@ OWN = [
     MIM(steps=5),
     MIM(steps=5, keep="last", target_class="least-likely"),
     CWLinf(rounds=2, steps=5, target_class="random"),
+    Square(queries=31, draws=3),
 ]
 L2_ONLY = [
     CW(steps=7, binary_search_steps=3),
@@ -65,6 +70,10 @@ ENDS_AT_THE_BOUNDARY = [DeepFool(steps=6), DeepFool(steps=4, candidates=2)]
 UNDER_OTHER_THREATS = {"rotation-translation", "wasserstein", "rp2", "local-search"}
 """Those of sets that are no lp balls: in test_sets_contract.py."""
 FIXED_ONLY = [FastAutoAttack(steps=20, queries=50), FastAutoAttack(steps=8, targets=1, queries=9)]
+LABELS_ALONE = [HopSkipJump(queries=250, first=5, draws=2), Boundary(steps=20, draws=2)]
+"""Which stop where they stand: how many labels a step takes depends on what the victim says."""
+ONCE = [Substitute(rounds=2, epochs=1, draws=3)]
+"""A batch is paid for, not an image."""
 UPSTREAM = [AutoAttack(version=version) for version in ("standard", "rand", "plus")]
 
 
@@ -108,6 +117,7 @@ def spent(attack, *defenses, share, eot=1):
 
 def test_every_attack_on_the_shelf_is_here():
     every = (*OWN, *L2_ONLY, *ENDS_AT_THE_BOUNDARY, *FIXED_ONLY, *UPSTREAM)
+    every = (*every, *LABELS_ALONE, *ONCE)
     assert {attack.name for attack in every} | UNDER_OTHER_THREATS == set(ATTACKS._own)
 
 
@@ -135,13 +145,32 @@ def test_upstreams_rand_on_a_random_victim_that_is_never_fooled_costs_what_was_s
 
 @pytest.mark.parametrize("share", [0.9, 1.1, 3.0])
 @pytest.mark.parametrize(
-    "attack", [*OWN, *L2_ONLY, *ENDS_AT_THE_BOUNDARY, *FIXED_ONLY, UPSTREAM[0]], ids=name
+    "attack",
+    [*OWN, *L2_ONLY, *ENDS_AT_THE_BOUNDARY, *FIXED_ONLY, *LABELS_ALONE, UPSTREAM[0]],
+    ids=name,
 )
 def test_no_image_costs_more_than_was_said(attack, share):
     said, asked, _ = spent(attack, Same(), share=share)
     assert asked[0] <= said.forwards
     assert asked[1] <= said.backwards
     assert asked[2] <= said.auxiliary
+
+
+@pytest.mark.parametrize("attack", LABELS_ALONE, ids=name)
+def test_labels_of_a_random_victim_cost_no_more_than_was_said(attack):
+    said, asked, candidates = spent(attack, Noise(sigma=0.1), share=1.2)
+    assert said.forwards / 3 < asked[0] <= said.forwards
+    assert candidates == said.candidates == 2
+
+
+@pytest.mark.parametrize(("defense", "k"), [(Same(), 1), (Noise(), 3)], ids=["fixed", "random"])
+def test_a_batch_pays_for_the_substitute_once(defense, k):
+    attack, images = ONCE[0], LinearTask.make(n=8, classes=4, shape=(1, 6, 6)).x
+    target = linear_target(TASK, defense, seeds=images)
+    attack(target, TASK.x, TASK.y, threat=TASK.threat(Norm.LINF, 1.0), draws=image_draws(N))
+    said = attack.passes(classes=4, eot=1, stochastic=k > 1, shape=(1, 6, 6))
+    assert (said.forwards, said.shared) == (0, k * 150 * 2)
+    assert target.forwards == k * len(images) * 2
 
 
 @pytest.mark.parametrize("eot", [1, 3])

@@ -9,6 +9,7 @@ import torch
 
 import attacks.autoattack
 from attacks.autoattack import AutoAttack
+from benchmark import queries
 from benchmark.classifiers.training_recipe import ClassifierRecipe
 from benchmark.criterion import Criterion
 from benchmark.loading import load_dataset
@@ -40,6 +41,10 @@ SHORT = {
     "wasserstein": {"steps": 3},
     "rp2": {"steps": 3, "restarts": 2, "views": 2},
     "local-search": {"rounds": 3},
+    "square": {"queries": 12, "draws": 2},
+    "hopskipjump": {"queries": 160, "first": 5, "draws": 2},
+    "boundary": {"steps": 10, "draws": 2},
+    "substitute": {"rounds": 2, "epochs": 1},
 }
 LINF = Threat(Norm.LINF, 0.05)
 ALONE = ("autoattack", "fast-autoattack")  # in processes of their own, where nothing is pretended
@@ -47,6 +52,7 @@ ALONE = ("autoattack", "fast-autoattack")  # in processes of their own, where no
 
 @pytest.fixture
 def gpu(monkeypatch):
+    monkeypatch.setattr(queries, "TRIES", 5)  # what is pretended is slow
     with pretended_gpu(monkeypatch) as asked:
         yield asked
 
@@ -100,6 +106,7 @@ def test_no_attack_and_no_verdict_makes_a_device_mistake(gpu, name, defense):
     target.victim.to("cuda")
     x, y, draws = x.to("cuda"), y.to("cuda"), image_draws(len(x)).to("cuda")
     target.sources = (x + 0.04).clamp(0, 1).unsqueeze(1)
+    target.seeds = x[:9]
     attack = ATTACKS.get(name)(**SHORT.get(name, {}))
     threats = [LINF, Threat(Norm.L2, 0.5)]
     threats += [Threat.parse(text) for kind, text in EXAMPLES.items() if kind in NamedSet]

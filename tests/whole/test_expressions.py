@@ -154,9 +154,12 @@ def test_an_argument_of_none_of_several_defenses_is_refused(key):
 def test_members_of_an_ensemble_are_no_strangers_unless_nobody_else_is(asked, tmp_path):
     quick = {"protocol": "quick"}
     two = prepare(asked("none", model="mean(digits-cnn, digits-mlp)", **quick))
-    assert list(two.surrogates) == ["digits-conv"]
+    assert list(two.surrogates) == ["digits-conv", "digits-vgg"]
     three = prepare(asked("none", model="mean(digits-cnn, digits-mlp, digits-conv)", **quick))
-    assert list(three.surrogates) == ["digits-conv", "digits-mlp"]
+    assert list(three.surrogates) == ["digits-vgg"]
+    four = "mean(digits-cnn, digits-mlp, digits-conv, digits-vgg)"
+    four = prepare(asked("none", model=four, **quick))
+    assert list(four.surrogates) == ["digits-conv", "digits-mlp", "digits-vgg"]
 
 
 @pytest.mark.parametrize(
