@@ -114,7 +114,7 @@ def find_starts(oracle: Oracle, x: Tensor, draws: Draws) -> tuple[Tensor, Tensor
     return starts, found
 
 
-def halvings(shape: tuple[int, ...], norm: Norm) -> int:
+def halvings(shape: tuple[int, ...], norm: str) -> int:
     """Halvings after which a bisection has come as near to the boundary as HopSkipJump asks.
 
     A share of `d^(-3/2)` of the way in l2 and of `d^-2` in linf, d pixels (Chen et al. 2020, their own code).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import ceil
 
 from torch import nn
@@ -97,9 +97,8 @@ def _spent(protocol: Protocol, *, is_stochastic: bool) -> tuple[Spent, tuple[str
         if passes is None:
             unknown.append(row.id)
             continue
-        shared = asdict(passes).get("shared", 0)  # what a shard costs besides, over its images
         spent["jobs"] += 1
-        spent["forwards"] += passes.forwards + ceil(shared / protocol.shard_size)
+        spent["forwards"] += passes.forwards + ceil(passes.shared / protocol.shard_size)
         spent["backwards"] += passes.backwards
         spent["auxiliary"] += passes.auxiliary
         spent["verdicts"] += verdict_passes(row.job, passes.candidates, is_stochastic=is_random)

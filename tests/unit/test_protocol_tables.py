@@ -10,7 +10,7 @@ from benchmark import protocol as protocol_module
 from benchmark.classifiers.names import home_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.cli import main
-from benchmark.configuration import parameters_of, refuse_arguments
+from benchmark.configuration import refuse_arguments
 from benchmark.errors import BenchError
 from benchmark.expression import parse_defense, stages_of
 from benchmark.protocol import Column, load_protocol, parse_protocol, protocol_names
@@ -23,22 +23,6 @@ from benchmark.threat import Knowledge, Threat
 from tests import tiny
 from tests.toys import Same
 
-EXPECTED = {
-    "boundary",
-    "ddn",
-    "hopskipjump",
-    "ifgsm",
-    "local-search",
-    "mim",
-    "square",
-    "substitute",
-    "wasserstein",
-}
-"""Attacks that protocols name, and that there may not be yet."""
-EXPECTED_ARGUMENTS = {("pgd", "labels"), ("cw", "target_class")}
-"""Arguments, likewise."""
-EXPECTED_THREATS = {"stadv", "wasserstein", "pixels"}
-"""Kinds of threats, likewise."""
 PROTOCOLS = {name: load_protocol(name) for name in protocol_names()}
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"
 OWN = {"quick", "standard", "full", "ci"}
@@ -83,25 +67,10 @@ def test_every_protocol_loads_under_its_own_name_and_says_what_it_is(name):
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_attack_of_every_protocol_is_there_and_takes_its_arguments(row):
-    if row.attack in EXPECTED and row.attack not in ATTACKS.names():
-        pytest.skip(f"there is no attack {row.attack} yet")
     kind = ATTACKS.get(row.attack)
-    waited = {a for a in row.arguments if (row.attack, a) in EXPECTED_ARGUMENTS}
-    if waited - set(parameters_of(kind)):
-        pytest.skip(f"attack {row.attack} does not take {waited} yet")
     refuse_arguments(row.arguments, kind, what=row.id)
     passes = kind(**row.arguments).passes(classes=10, eot=1, stochastic=False, shape=(3, 32, 32))
     assert passes is not None, "bench list protocols could not say what it costs"
-
-
-def test_what_is_still_expected_is_named_by_some_protocol():
-    rows = [
-        row for protocol in PROTOCOLS.values() for row in (*protocol.sources, *protocol.attacks)
-    ]
-    assert {row.attack for row in rows} >= EXPECTED
-    assert {(row.attack, a) for row in rows for a in row.arguments} >= EXPECTED_ARGUMENTS
-    kinds = {threat.partition(":")[0] for paper in PAPERS.values() for threat in paper.threats}
-    assert kinds >= EXPECTED_THREATS
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -161,10 +130,7 @@ def test_a_papers_defenses_dataset_classifiers_and_threats_are_there(name):
     for model in paper.models:
         assert home_of(model) == paper.dataset or resolve(model, paper.dataset)
     for threat in paper.threats:
-        try:
-            Threat.parse(threat)
-        except BenchError:
-            assert threat.partition(":")[0] in EXPECTED_THREATS
+        assert Threat.parse(threat).eps > 0
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -239,8 +205,7 @@ def test_the_costs_that_are_listed_are_those_that_the_attacks_say():
     for name, protocol in PROTOCOLS.items():
         assert costs[name] == costs_of(protocol), "python -m benchmark.running.costs"
         assert not costs[name].unknown
-        lacks = {lack.partition("(")[0] for lack in costs[name].lacks}
-        assert lacks <= EXPECTED | {attack for attack, _ in EXPECTED_ARGUMENTS}
+        assert not costs[name].lacks
 
 
 def test_a_cost_is_that_of_the_attacks_and_of_their_verdicts():
