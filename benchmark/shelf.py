@@ -95,6 +95,14 @@ ATTACKS.add(
     "attacks.stadv:StAdv",
     "spatially transformed images: a bounded flow field (Xiao et al. 2018)",
 )
+ATTACKS.add(
+    "random-points", "attacks.random_points:RandomPoints", "many random points of the budget"
+)
+ATTACKS.add(
+    "frozen-draw",
+    "attacks.frozen_draw:FrozenDraw",
+    "PGD on one fixed draw an image: a diagnosis of what randomness alone does",
+)
 
 DATASETS: Registry[Dataset] = Registry(
     "dataset", base="benchmark.dataset:Dataset", group="purifybench.datasets"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from benchmark.criterion import Rule
 from benchmark.evaluated import Evaluated
 from benchmark.job import MIXED, Job, Plugin
-from benchmark.publishing.entry import SCHEMA_VERSION, Entry, PerImage
+from benchmark.publishing.diagnosis import diagnosis_records, eps_curve
+from benchmark.publishing.entry import SCHEMA_VERSION, Entry, Examined, PerImage
 from benchmark.publishing.flags import flags_of
 from benchmark.publishing.gathered import Gathered
 from benchmark.publishing.identity import (
@@ -64,6 +66,9 @@ def assemble(evaluated: Evaluated) -> Entry:
         per_image=_per_image(evaluated, made),
         command=evaluated.command,
         environment=dict(evaluated.environment),
+        diagnosis=diagnosis_records(made),
+        eps_curve=eps_curve(made),
+        examination=tuple(Examined(**asdict(found)) for found in evaluated.examination),
     )
     return entry.model_copy(update={"flags": flags_of(entry)})
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
+from benchmark.evaluated import Kind
 from benchmark.protocol import Column
 from benchmark.publishing.identity import (
     Amount,
@@ -24,7 +25,8 @@ from benchmark.strict import Arguments, Strict, Words
 from benchmark.threat import Knowledge
 
 SCHEMA_VERSION: Final = 1
-"""Raised whenever an entry's fields or their meaning change."""
+"""Raised whenever a field is taken away or changes its meaning. A new field with a default raises nothing: entries
+from before it are still read, as having none."""
 ROUNDING = 1e-9
 """How far a published rate may lie from the mean of its own outcomes."""
 
@@ -139,6 +141,64 @@ class AttackRecord(Strict):
         return self
 
 
+class DiagnosisRecord(Strict):
+    """A variation of one attack on the first images, which tests the evaluation; no column knows of it."""
+
+    id: str
+    kind: Kind
+    """What it varies: `steps` or `eot` doubled, another `eps`, `noise` instead of an attack, one `frozen` draw."""
+    of: str
+    """Id of the attack that it is held against, on the same images."""
+    attack: str
+    plugin: str
+    arguments: Arguments
+    source_sha256: str
+    gradient: str
+    eot: Annotated[int, Field(ge=1)]
+    eps: Annotated[float, Field(gt=0)]
+    images: Annotated[int, Field(ge=1)]
+    """It took the first so many."""
+    job_key: str
+    error: str
+    """Why some of its images have no outcome; empty where each has one."""
+    rate: Share | None
+    """Of single draws, of the worse of the clean image and this row's; None where `error` says why."""
+    outcomes: tuple[Outcomes, ...]
+    """Those that `rate` is the mean of."""
+    own: Share | None = None
+    """The accuracy that a frozen attack had at its own draw, which the images' verdict does not know."""
+    cost: Cost
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> DiagnosisRecord:
+        if (self.rate is None) != (not self.outcomes) or (self.error and self.outcomes):
+            raise ValueError("a rate and outcomes come together, and never with an error")
+        if self.rate is not None:
+            if len(self.outcomes) != self.images:
+                raise ValueError(f"expected {self.images} outcomes, one an image")
+            if abs(self.rate - mean_rate(self.outcomes)) > ROUNDING:
+                raise ValueError(f"the rate {self.rate} is not the mean of its outcomes")
+        return self
+
+
+class CurvePoint(Strict):
+    """The accuracy under one budget."""
+
+    eps: Amount
+    """0 for the clean images."""
+    rate: Share
+
+
+class Examined(Strict):
+    """What was measured of the purifiers themselves on a few images (`benchmark.trust.examination`)."""
+
+    id: str
+    value: float | None
+    """None where it could not be measured: `detail` says why."""
+    threshold: float | None
+    detail: str
+
+
 class Gap(Strict):
     """Something that the protocol asks for and that is not there."""
 
@@ -192,12 +252,17 @@ class Entry(Strict):
     undefended: Undefended
     flags: tuple[Flag, ...]
     cost: Cost
-    """Of all rows, sources included."""
+    """Of all rows, sources included, the diagnosis not."""
     attacks: tuple[AttackRecord, ...]
     sources: tuple[AttackRecord, ...]
     per_image: PerImage
     command: str
     environment: Words
+    diagnosis: tuple[DiagnosisRecord, ...] = ()
+    """Empty where the protocol asked for none, as all did before there was one."""
+    eps_curve: tuple[CurvePoint, ...] = ()
+    """Of the diagnosed attack, the worse of its gradient modes, on the diagnosis's images; ascending."""
+    examination: tuple[Examined, ...] = ()
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Entry:
@@ -220,6 +285,9 @@ class Entry(Strict):
             raise ValueError("per_image.chosen names an attack that is not there")
         _refuse_other_mean("clean", self.clean, images.clean)
         _refuse_other_mean("worst", self.worst, images.worst)
+        budgets = [point.eps for point in self.eps_curve]
+        if budgets != sorted(set(budgets)):
+            raise ValueError("eps_curve: expected ascending budgets, each once")
         return self
 
 
@@ -242,7 +310,8 @@ def without_timing(entry: Entry) -> dict[str, Any]:
     """An entry as plain JSON values, less time and memory: what two runs of one command agree on exactly."""
     spent = {"cost": {"seconds_per_image", "peak_memory_bytes"}}
     rows = {"__all__": spent}
-    return entry.model_dump(mode="json", exclude=spent | {"attacks": rows, "sources": rows})
+    kinds = dict.fromkeys(("attacks", "sources", "diagnosis"), rows)
+    return entry.model_dump(mode="json", exclude=spent | kinds)
 
 
 def json_schema() -> dict[str, Any]:
