@@ -13,8 +13,8 @@ from benchmark.threat import Knowledge
 from benchmark.trained import Provenance
 
 Kind = Literal["steps", "eot", "eps", "noise", "frozen"]
-"""What a diagnosis varies: the steps or the draws of a gradient doubled, another budget, random points instead of
-an attack, or one fixed draw an image."""
+"""What a diagnosis varies: the steps or the draws of a gradient doubled, another budget, random points instead
+of an attack, or one fixed draw an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,8 +136,9 @@ class Protocol(_Model):
         return Criterion(**self.criterion.model_dump())
 
     def sha256(self) -> str:
-        """Of its content but what is `UNRANKED`, hex: two protocols of one name and version that differ are told
-        apart, and entries with a diagnosis are ranked with those from before there was one.
+        """Of its content, hex: two protocols of one name and version that differ are told apart.
+
+        What is `UNRANKED` is left out, so that entries with a diagnosis are ranked with those from before.
         """
         ranked = self.model_dump(mode="json", exclude=set(UNRANKED))
         content = json.dumps(ranked, sort_keys=True)

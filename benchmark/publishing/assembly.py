@@ -11,7 +11,8 @@ from benchmark.criterion import Rule
 from benchmark.evaluated import Evaluated
 from benchmark.job import MIXED, Job, Plugin
 from benchmark.publishing.diagnosis import diagnosis_records, eps_curve
-from benchmark.publishing.entry import SCHEMA_VERSION, Entry, Examined, PerImage
+from benchmark.publishing.diagnosis_records import Examined
+from benchmark.publishing.entry import SCHEMA_VERSION, Entry, PerImage
 from benchmark.publishing.flags import flags_of
 from benchmark.publishing.gathered import Gathered
 from benchmark.publishing.identity import (

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from benchmark.criterion import Rule
-from benchmark.publishing.entry import CurvePoint, DiagnosisRecord, mean_rate
+from benchmark.publishing.diagnosis_records import CurvePoint, DiagnosisRecord
 from benchmark.publishing.gathered import Gathered
 from benchmark.publishing.measured import Measured, choose
+from benchmark.publishing.outcomes import mean_rate
 
 
 def diagnosis_records(made: Gathered) -> tuple[DiagnosisRecord, ...]:
@@ -18,8 +19,8 @@ def diagnosis_records(made: Gathered) -> tuple[DiagnosisRecord, ...]:
 def eps_curve(made: Gathered) -> tuple[CurvePoint, ...]:
     """Accuracy under each budget, from the clean images on; empty without a curve or where part of it is a gap.
 
-    At each budget an image counts with the worst of the clean one and of what the diagnosed attack made of it in
-    any of its gradient modes. The threat's own budget is the ranked rows', cut down to the diagnosis's images.
+    At each budget an image counts with the worst of the clean one and of what the diagnosed attack made of it
+    in any of its gradient modes. The threat's own budget is the ranked rows', cut to the diagnosis's images.
     """
     asked = [m for m in made.diagnosis if m.row.diagnosis and m.row.diagnosis.kind == "eps"]
     if not asked or not made.clean or any(measured.gap for measured in asked):

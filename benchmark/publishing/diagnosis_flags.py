@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from benchmark.evaluated import Kind
-from benchmark.publishing.entry import DiagnosisRecord, Entry, Flag, mean_rate
+from benchmark.publishing.diagnosis_records import DiagnosisRecord
+from benchmark.publishing.entry import Entry, Flag
+from benchmark.publishing.outcomes import mean_rate
 from benchmark.publishing.signs import (
     WEAKER_POINTS,
     not_run,
@@ -19,7 +21,8 @@ RESIDUE_POINTS = 5.0
 right. A deterministic one may keep nothing."""
 BEATEN = 0.5
 """By how much more of its draws a random point must fool an image than the worst case does, to count as having
-succeeded where the attacks failed: all for a deterministic victim, three standard errors of 20 draws otherwise."""
+succeeded where the attacks failed: for a deterministic victim its one verdict, else more than three standard
+errors of the difference on 20 draws."""
 BEATEN_IMAGES = 0.0
 """The share of images that may be so: each of them proves that its worst case is not the worst."""
 NOT_ASKED = "the protocol asks for no such diagnosis"

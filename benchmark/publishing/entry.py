@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from benchmark.evaluated import Kind
 from benchmark.protocol import Column
+from benchmark.publishing.diagnosis_records import CurvePoint, DiagnosisRecord, Examined
 from benchmark.publishing.identity import (
-    Amount,
     Asked,
     ClassifierIdentity,
     Count,
@@ -21,17 +19,13 @@ from benchmark.publishing.identity import (
     Share,
     ThreatIdentity,
 )
+from benchmark.publishing.outcomes import ROUNDING, Cost, Outcomes, mean_rate
 from benchmark.strict import Arguments, Strict, Words
 from benchmark.threat import Knowledge
 
 SCHEMA_VERSION: Final = 1
-"""Raised whenever a field is taken away or changes its meaning. A new field with a default raises nothing: entries
-from before it are still read, as having none."""
-ROUNDING = 1e-9
-"""How far a published rate may lie from the mean of its own outcomes."""
-
-Outcomes = Annotated[str, Field(pattern=r"^[01]+$")]
-"""Of one image under the single-draw rule: `1` (true label predicted) or `0`, one for each `score` draw."""
+"""Raised whenever a field is taken away or changes its meaning. A new field with a default raises nothing:
+entries from before it are still read, as having none."""
 
 
 class Rate(Strict):
@@ -89,17 +83,6 @@ class Undefended(Strict):
     oblivious: Rate | None
 
 
-class Cost(Strict):
-    """What was spent for each image; the verdict's own passes are not counted."""
-
-    forwards_per_image: Amount
-    backwards_per_image: Amount
-    seconds_per_image: Amount
-    """This and the next are the only fields in which two runs of the same command differ (`without_timing`)."""
-    peak_memory_bytes: Count | None = None
-    """The most that tensors took at once on a GPU; None on the CPU."""
-
-
 class AttackRecord(Strict):
     """One row of the protocol: an attack on the victim, or a source made on a bare classifier."""
 
@@ -139,64 +122,6 @@ class AttackRecord(Strict):
             raise ValueError("a gap has no rates and no outcomes")
         _refuse_other_mean(f"attack {self.id!r}", self.rates, self.outcomes)
         return self
-
-
-class DiagnosisRecord(Strict):
-    """A variation of one attack on the first images, which tests the evaluation; no column knows of it."""
-
-    id: str
-    kind: Kind
-    """What it varies: `steps` or `eot` doubled, another `eps`, `noise` instead of an attack, one `frozen` draw."""
-    of: str
-    """Id of the attack that it is held against, on the same images."""
-    attack: str
-    plugin: str
-    arguments: Arguments
-    source_sha256: str
-    gradient: str
-    eot: Annotated[int, Field(ge=1)]
-    eps: Annotated[float, Field(gt=0)]
-    images: Annotated[int, Field(ge=1)]
-    """It took the first so many."""
-    job_key: str
-    error: str
-    """Why some of its images have no outcome; empty where each has one."""
-    rate: Share | None
-    """Of single draws, of the worse of the clean image and this row's; None where `error` says why."""
-    outcomes: tuple[Outcomes, ...]
-    """Those that `rate` is the mean of."""
-    own: Share | None = None
-    """The accuracy that a frozen attack had at its own draw, which the images' verdict does not know."""
-    cost: Cost
-
-    @model_validator(mode="after")
-    def _agrees_with_itself(self) -> DiagnosisRecord:
-        if (self.rate is None) != (not self.outcomes) or (self.error and self.outcomes):
-            raise ValueError("a rate and outcomes come together, and never with an error")
-        if self.rate is not None:
-            if len(self.outcomes) != self.images:
-                raise ValueError(f"expected {self.images} outcomes, one an image")
-            if abs(self.rate - mean_rate(self.outcomes)) > ROUNDING:
-                raise ValueError(f"the rate {self.rate} is not the mean of its outcomes")
-        return self
-
-
-class CurvePoint(Strict):
-    """The accuracy under one budget."""
-
-    eps: Amount
-    """0 for the clean images."""
-    rate: Share
-
-
-class Examined(Strict):
-    """What was measured of the purifiers themselves on a few images (`benchmark.trust.examination`)."""
-
-    id: str
-    value: float | None
-    """None where it could not be measured: `detail` says why."""
-    threshold: float | None
-    detail: str
 
 
 class Gap(Strict):
@@ -291,11 +216,6 @@ class Entry(Strict):
         return self
 
 
-def mean_rate(outcomes: Sequence[str]) -> float:
-    """The mean over images of their shares of right outcomes; at least one image."""
-    return math.fsum(bits.count("1") / len(bits) for bits in outcomes) / len(outcomes)
-
-
 def _refuse_other_mean(name: str, rates: Rates | None, outcomes: Sequence[str]) -> None:
     if (rates is None) != (not outcomes):
         raise ValueError(f"{name}: rates and outcomes come together or not at all")
@@ -310,8 +230,8 @@ def without_timing(entry: Entry) -> dict[str, Any]:
     """An entry as plain JSON values, less time and memory: what two runs of one command agree on exactly."""
     spent = {"cost": {"seconds_per_image", "peak_memory_bytes"}}
     rows = {"__all__": spent}
-    kinds = dict.fromkeys(("attacks", "sources", "diagnosis"), rows)
-    return entry.model_dump(mode="json", exclude=spent | kinds)
+    timing: dict[str, Any] = {**spent, "attacks": rows, "sources": rows, "diagnosis": rows}
+    return entry.model_dump(mode="json", exclude=timing)
 
 
 def json_schema() -> dict[str, Any]:

@@ -11,9 +11,10 @@ from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated
 from benchmark.job import Job
 from benchmark.protocol import Column
-from benchmark.publishing.entry import AttackRecord, Columns, Cost, Family, Gap, Rate, Undefended
+from benchmark.publishing.entry import AttackRecord, Columns, Family, Gap, Rate, Undefended
 from benchmark.publishing.gaps import asked_rows, gaps_of, refuse_other_pixels
 from benchmark.publishing.measured import Measured, choose, cut, gather, rates
+from benchmark.publishing.outcomes import Cost
 
 
 @dataclass(frozen=True)

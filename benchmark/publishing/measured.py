@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from benchmark.criterion import Outcome, Rule, worst
 from benchmark.evaluated import Row
-from benchmark.publishing.entry import Cost, Rate, Rates, mean_rate
+from benchmark.publishing.entry import Rate, Rates
+from benchmark.publishing.outcomes import Cost, mean_rate
 from benchmark.publishing.statistics import interval
 from benchmark.results import Result, Status
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from benchmark.evaluated import Diagnosed, Kind, Row
 from benchmark.job import Job, canonical, plugin_of
@@ -94,8 +95,8 @@ class _Variation:
         row = self._row("noise", self._by("random-points", points=self.asked.points))
         return replace(row, id="diagnosis-noise", knowledge=Knowledge.BLACK_BOX)
 
-    def _arguments(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.base.job.attack.arguments)
+    def _arguments(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.base.job.attack.arguments)
         return found
 
     def _by(self, name: str, **arguments: object) -> Job:

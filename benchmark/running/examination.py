@@ -65,7 +65,7 @@ def _exhibit(ready: Prepared, indices: tuple[int, ...]) -> examination.Exhibit:
 
 
 def _fresh(ready: Prepared, n: int) -> Tensor | None:
-    """n training images, evenly spread; None where the dataset has no training split here."""
+    """Training images, so many, evenly spread; None where the dataset has no training split here."""
     try:
         with contained(f"dataset {ready.dataset.name!r}: its training images"):
             total = len(labels_of(ready.dataset, "train"))

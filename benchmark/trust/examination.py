@@ -19,10 +19,11 @@ from benchmark.trust.subject import Subject, autograd_of, spread
 from benchmark.victim import GradientMode, Victim
 
 WIDE_ROWS = 512
-"""Rows of the wide batch: as many as a verdict's pass has, since what hangs on the batch may do so in a wide one
-alone."""
+"""Rows of the wide batch: as many as a verdict's pass has, since what hangs on the batch may do so in a wide
+one alone."""
 WIDE_PIXELS = 2**22
-"""Pixel values of the wide batch at the most, so that large images do not take all memory; in float64 32 MiB."""
+"""Pixel values of the wide batch at the most (32 MiB in float64), so that large images do not take all
+memory."""
 KEPT = 0.5
 """How much less of a perturbation a purifier may leave on evaluation images than on fresh ones, relative to the
 latter. Both come from one distribution, so that an honest purifier leaves the same but for which images they
@@ -106,7 +107,7 @@ def _gradient(exhibit: Exhibit) -> Measurement:
 
 
 def _memory(exhibit: Exhibit) -> Measurement:
-    """How much less of random signs of eps a purifier leaves on evaluation images than on fresh ones, relatively."""
+    """How much less of random noise a purifier leaves on evaluation images than on fresh ones, relatively."""
     is_mirrored = exhibit.fresh is None
     fresh = exhibit.images.flip(-2) if exhibit.fresh is None else exhibit.fresh
     threshold = KEPT_MIRRORED if is_mirrored else KEPT
@@ -141,7 +142,7 @@ def _left(subject: Subject, images: Tensor, place: str) -> float:
 
 
 def _batch(exhibit: Exhibit) -> Measurement:
-    """The greatest difference of an image's outputs, in float64, over ways of batching it, a wide one among them."""
+    """The greatest difference of an image's outputs, in float64, over ways of batching it, a wide one too."""
     found = []
     for subject in exhibit.subjects():
         twin = subject.double

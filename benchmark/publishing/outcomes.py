@@ -1,0 +1,34 @@
+"""Outcomes and what they cost: what every record of an entry is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from benchmark.publishing.identity import Amount, Count
+from benchmark.strict import Strict
+
+ROUNDING = 1e-9
+"""How far a published rate may lie from the mean of its own outcomes."""
+
+Outcomes = Annotated[str, Field(pattern=r"^[01]+$")]
+"""Of one image under the single-draw rule: `1` (true label predicted) or `0`, one for each `score` draw."""
+
+
+class Cost(Strict):
+    """What was spent for each image; the verdict's own passes are not counted."""
+
+    forwards_per_image: Amount
+    backwards_per_image: Amount
+    seconds_per_image: Amount
+    """This and the next are the only fields in which two runs of the same command differ (`without_timing`)."""
+    peak_memory_bytes: Count | None = None
+    """The most that tensors took at once on a GPU; None on the CPU."""
+
+
+def mean_rate(outcomes: Sequence[str]) -> float:
+    """The mean over images of their shares of right outcomes; at least one image."""
+    return math.fsum(bits.count("1") / len(bits) for bits in outcomes) / len(outcomes)
