@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmark.evaluated import Kind
+from benchmark.protocol import Column
 from benchmark.publishing.diagnosis_records import DiagnosisRecord
 from benchmark.publishing.entry import Entry, Flag
 from benchmark.publishing.outcomes import mean_rate
@@ -35,19 +36,25 @@ EXAMINED = {
 
 
 def black_box_beats_white_box(entry: Entry) -> Flag:
-    """Whether some attacker who sees outputs alone is ahead of the adaptive column by `WEAKER_POINTS`."""
-    name, family = "black-box-beats-white-box", entry.columns.adaptive
-    found = [
+    """Whether the best attack on outputs alone is ahead of the best adaptive one by `WEAKER_POINTS`."""
+    name = "black-box-beats-white-box"
+    black = _rates(entry, Knowledge.BLACK_BOX, tuple(Column))
+    white = _rates(entry, Knowledge.WHITE_BOX, (Column.ADAPTIVE,))
+    if not black or not white:
+        return not_run(name, "no black-box attack finished, or no adaptive one")
+    (weaker, row), (adaptive, other) = min(black), min(white)
+    detail = f"{row} {percent(weaker)}, {other} {percent(adaptive)} (points ahead)"
+    return raised_above(name, points(adaptive, weaker), WEAKER_POINTS, detail)
+
+
+def _rates(
+    entry: Entry, knowledge: Knowledge, columns: tuple[Column, ...]
+) -> list[tuple[float, str]]:
+    return [
         (row.rates.single.value, row.id)
         for row in entry.attacks
-        if row.knowledge is Knowledge.BLACK_BOX and row.rates
+        if row.knowledge is knowledge and row.column in columns and row.rates
     ]
-    if not found or family is None or family.rates is None:
-        return not_run(name, "no black-box attack finished, or the adaptive column has no value")
-    black, row = min(found)
-    adaptive = family.rates.single.value
-    detail = f"{row} {percent(black)}, adaptive {percent(adaptive)} (points ahead)"
-    return raised_above(name, points(adaptive, black), WEAKER_POINTS, detail)
 
 
 def doubled_steps(entry: Entry) -> Flag:
