@@ -1,4 +1,4 @@
-"""Flags of the diagnosis: raised just above their threshold, silent at it, not run where nothing was measured."""
+"""Flags of the diagnosis: raised just above their threshold, silent at it, not run without a measurement."""
 
 import dataclasses
 
