@@ -125,3 +125,42 @@ class Crash(Defense):
         if x.dtype == torch.float64:
             raise RuntimeError("only float32")
         return x * 1.0
+
+
+class Dazzling(Defense):
+    """Changes nothing; its gradient is the true one below far stronger noise.
+
+    Args:
+        glare: Standard deviation of the noise, relative to the gradient.
+    """
+
+    name = "dazzling"
+    stochastic = True
+    gradient = Derivative.EXACT
+
+    def __init__(self, *, glare: float = 3.0) -> None:
+        self.glare = glare
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        noise = draws.at("glare").normal(tuple(x.shape[1:]), dtype=x.dtype)
+        out: Tensor = StraightThrough.apply(x * (1 + self.glare * noise), x.detach().clone())
+        return out
+
+
+class Grainy(Defense):
+    """Honest: multiplies each pixel's distance from grey by noise around 1; every draw has its own slope.
+
+    Args:
+        sigma: Standard deviation of the noise.
+    """
+
+    name = "grainy"
+    stochastic = True
+    gradient = Derivative.ALMOST_EVERYWHERE
+
+    def __init__(self, *, sigma: float = 1.0) -> None:
+        self.sigma = sigma
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        noise = draws.at("grain").normal(tuple(x.shape[1:]), dtype=x.dtype)
+        return (0.5 + (x - 0.5) * (1 + self.sigma * noise)).clamp(0, 1)

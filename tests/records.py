@@ -47,7 +47,8 @@ class Varied:
 
     @property
     def id(self) -> str:
-        return f"diagnosis-{self.kind}" + ("" if self.eps is None else f"-{self.eps:g}")
+        mode = self.of.removeprefix(self.of.partition(":")[0])
+        return f"diagnosis-{self.kind}{'' if self.eps is None else f'-{self.eps:g}'}{mode}"
 
 
 @dataclass(frozen=True, kw_only=True)

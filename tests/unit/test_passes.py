@@ -15,8 +15,10 @@ from attacks.cw import CW
 from attacks.deepfool import DeepFool
 from attacks.fast_autoattack import FastAutoAttack
 from attacks.fgsm import FGSM
+from attacks.frozen_draw import FrozenDraw
 from attacks.noise import RandomNoise
 from attacks.pgd import PGD
+from attacks.random_points import RandomPoints
 from attacks.stadv import StAdv
 from attacks.transfer import Transfer
 from benchmark.shelf import ATTACKS
@@ -41,6 +43,8 @@ OWN = [
     AuxiliaryAware(steps=5, lambdas=(0.5,), variant="A1"),
     AuxiliaryAware(steps=5, projection=True),
     StAdv(steps=4),
+    RandomPoints(points=3),
+    FrozenDraw(steps=4),
 ]
 L2_ONLY = [CW(steps=7, binary_search_steps=3)]
 ENDS_AT_THE_BOUNDARY = [DeepFool(steps=6), DeepFool(steps=4, candidates=2)]
