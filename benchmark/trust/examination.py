@@ -27,7 +27,8 @@ memory."""
 KEPT = 0.5
 """How much less of a perturbation a purifier may leave on evaluation images than on fresh ones, relative to the
 latter. Both come from one distribution, so that an honest purifier leaves the same but for which images they
-are; one that has learnt by heart leaves next to nothing."""
+are (the shipped ones differ by 0.13 at the most, on 16 images of digits); one that has learnt by heart leaves next
+to nothing."""
 KEPT_MIRRORED = 0.99
 """The same where the fresh images are the evaluation images upside down, since there is no training split: an
 honest purifier may well do worse on these, but not a hundred times."""

@@ -1,6 +1,7 @@
 """Flags of the diagnosis: raised just above their threshold, silent at it, not run without a measurement."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -259,5 +260,7 @@ def test_a_run_without_clean_rates_raises_nothing_of_a_diagnosis():
     assert not [flag.id for flag in made.entry().flags if flag.verdict == "raised"]
 
 
-def test_every_flag_has_an_explanation_and_a_place():
+def test_every_flag_has_an_explanation_and_a_line_on_its_page():
     assert set(BOUNDARIES) < set(flags.EXPLANATIONS)
+    page = (Path(__file__).resolve().parents[2] / "docs/flags.md").read_text()
+    assert [name for name in flags.EXPLANATIONS if f"`{name}`" not in page] == []
