@@ -27,8 +27,8 @@ memory."""
 KEPT = 0.5
 """How much less of a perturbation a purifier may leave on evaluation images than on fresh ones, relative to the
 latter. Both come from one distribution, so that an honest purifier leaves the same but for which images they
-are (the shipped ones differ by 0.13 at the most, on 16 images of digits); one that has learnt by heart leaves next
-to nothing."""
+are (the shipped ones differ by 0.13 at the most, on 16 images of digits); one that has learnt by heart leaves
+next to nothing."""
 KEPT_MIRRORED = 0.99
 """The same where the fresh images are the evaluation images upside down, since there is no training split: an
 honest purifier may well do worse on these, but not a hundred times."""
@@ -98,7 +98,9 @@ def _gradient(exhibit: Exhibit) -> Measurement:
         agrees, is_flat = autograd_of(subject.double)
         share = 0.0 if agrees is None or is_flat else agrees
         value = share if declared is Derivative.NONE else 1.0 - share
-        threshold = {Derivative.EXACT: 0.0, Derivative.NONE: MOST}.get(declared, 1.0 - MOST)
+        threshold = {Derivative.EXACT: 0.0, Derivative.NONE: MOST}.get(
+            declared, round(1.0 - MOST, 9)
+        )
         detail = (
             f"{subject.defense.name} declares {declared}; autograd is the derivative at {share:.1%} of "
             f"the points"
