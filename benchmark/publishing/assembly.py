@@ -41,8 +41,12 @@ def assemble(evaluated: Evaluated) -> Entry:
         BenchError: Nothing was planned, or rows met different images.
         ValueError: The results do not fit the plan (a bug of ours).
     """
-    made = Gathered.of(evaluated)
-    entry = Entry(
+    entry = _unflagged(evaluated, Gathered.of(evaluated))
+    return entry.model_copy(update={"flags": flags_of(entry)})
+
+
+def _unflagged(evaluated: Evaluated, made: Gathered) -> Entry:
+    return Entry(
         schema_version=SCHEMA_VERSION,
         status="gaps" if made.gaps else "complete",
         gaps=tuple(made.gaps),
@@ -71,7 +75,6 @@ def assemble(evaluated: Evaluated) -> Entry:
         eps_curve=eps_curve(made),
         examination=tuple(Examined(**asdict(found)) for found in evaluated.examination),
     )
-    return entry.model_copy(update={"flags": flags_of(entry)})
 
 
 def _is_preliminary(evaluated: Evaluated) -> bool:
