@@ -4,12 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from benchmark.job import Job
 from benchmark.protocol import Column, Protocol
 from benchmark.results import Result
 from benchmark.threat import Knowledge
 from benchmark.trained import Provenance
+
+Kind = Literal["steps", "eot", "eps", "noise", "frozen"]
+"""What a diagnosis varies: the steps or the draws of a gradient doubled, another budget, random points instead
+of an attack, or one fixed draw an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosed:
+    """What makes a row a diagnosis.
+
+    Args:
+        kind: What it varies.
+        of: Id of the row that it is held against.
+        images: It takes the first so many.
+    """
+
+    kind: Kind
+    of: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What was measured of the purifiers themselves, on a few images.
+
+    Args:
+        id: What was measured.
+        value: None where it could not be.
+        threshold: Above it the value is a bad sign; None likewise.
+        detail: One line: what the value says, or why there is none.
+    """
+
+    id: str
+    value: float | None
+    threshold: float | None
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +57,10 @@ class Row:
         id: The row's id, with the gradient mode behind it where the protocol asks for several (`pgd:bpda`), and
             the classifier's name where a source is made on several.
         job: The job.
-        column: The family it belongs to; None for a source.
+        column: The family it belongs to; None for a source and for a diagnosis.
         knowledge: What the attacker knows.
         counts: Whether it enters the worst case.
+        diagnosis: Where it tests the evaluation itself: what it varies.
     """
 
     id: str
@@ -30,6 +68,11 @@ class Row:
     column: Column | None
     knowledge: Knowledge
     counts: bool
+    diagnosis: Diagnosed | None = None
+
+    def images(self, n: int) -> int:
+        """How many of a run's n images it takes."""
+        return min(n, self.diagnosis.images) if self.diagnosis else n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +116,7 @@ class Evaluated:
         skipped: Rows that could not be planned, each with its reason; they are gaps.
         command: The command that makes the entry again.
         environment: Versions and hardware, by name.
+        examination: What was measured of the purifiers themselves.
     """
 
     subject: Subject
@@ -82,3 +126,4 @@ class Evaluated:
     skipped: Mapping[str, str]
     command: str
     environment: Mapping[str, str]
+    examination: tuple[Measurement, ...] = ()

@@ -18,7 +18,7 @@ from benchmark.yaml_values import read_model
 
 FOLDER = Path(__file__).parent / "protocols"
 
-UNRANKED = frozenset({"paper"})
+UNRANKED = frozenset({"diagnosis", "paper"})
 """Blocks of a protocol from which no ranked number comes: with them or without, rows may be compared."""
 
 
@@ -102,6 +102,26 @@ class Paper(_Model):
     """What differs from the paper, and what of the table cannot be had."""
 
 
+class Diagnosis(_Model):
+    """What tests the evaluation itself: variations of one attack, which enter no column and no worst case."""
+
+    of: str
+    """Id of the attack row that is varied."""
+    images: Annotated[int, Field(ge=2)] = 20
+    """The first so many images, or all where there are fewer: that keeps it cheap."""
+    doubled: list[Literal["steps", "eot"]] = ["steps", "eot"]
+    """What is doubled, one thing at a time; draws (`eot`) only where the victim is random."""
+    curve: list[Annotated[float, Field(gt=0)]] = []
+    """Budgets of the eps curve, in multiples of the threat's eps, as far as the budget that turns every image
+    into grey; that one is always the last point. Empty: no curve."""
+    points: Annotated[int, Field(ge=0)] = 0
+    """Random points of the budget shown to the victim; 0 for none."""
+    frozen: bool = False
+    """Whether a random victim is attacked, and judged, at one fixed draw an image."""
+    examined: Annotated[int, Field(ge=0)] = 0
+    """Images on which the purifiers' declarations are measured (`benchmark.trust.examination`); 0 for none."""
+
+
 class Protocol(_Model):
     """A standard evaluation, or one as a paper made it."""
 
@@ -118,6 +138,7 @@ class Protocol(_Model):
     attacks: Annotated[list[AttackRow], Field(min_length=1)]
     paper: Paper | None = None
     """Where it repeats a paper's table; its rows are then preliminary: they are no standard evaluation."""
+    diagnosis: Diagnosis | None = None
 
     @model_validator(mode="after")
     def _names_agree(self) -> Protocol:
@@ -134,6 +155,8 @@ class Protocol(_Model):
                 )
         if not any(row.column is Column.CLEAN for row in self.attacks):
             raise ValueError("no attack has the column 'clean': clean accuracy would be missing")
+        if self.diagnosis and self.diagnosis.of not in {row.id for row in self.attacks}:
+            raise ValueError(f"diagnosis names no attack of this protocol: {self.diagnosis.of!r}")
         return self
 
     @model_validator(mode="after")
@@ -150,8 +173,12 @@ class Protocol(_Model):
         return Criterion(**self.criterion.model_dump())
 
     def sha256(self) -> str:
-        """Of its content but what is `UNRANKED`, hex: two of one name and version may differ in it."""
-        content = json.dumps(self.model_dump(mode="json", exclude=set(UNRANKED)), sort_keys=True)
+        """Of its content, hex: two protocols of one name and version that differ are told apart.
+
+        What is `UNRANKED` is left out, so that entries with a diagnosis are ranked with those from before.
+        """
+        ranked = self.model_dump(mode="json", exclude=set(UNRANKED))
+        content = json.dumps(ranked, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 

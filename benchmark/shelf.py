@@ -147,6 +147,14 @@ ATTACKS.add(
     "attacks.substitute:Substitute",
     "PGD on a network taught by the victim's labels (Papernot et al. 2017)",
 )
+ATTACKS.add(
+    "random-points", "attacks.random_points:RandomPoints", "many random points of the budget"
+)
+ATTACKS.add(
+    "frozen-draw",
+    "attacks.frozen_draw:FrozenDraw",
+    "PGD on one fixed draw an image: a diagnosis of what randomness alone does",
+)
 
 DATASETS: Registry[Dataset] = Registry(
     "dataset", base="benchmark.dataset:Dataset", group="purifybench.datasets"

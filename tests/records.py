@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmark.criterion import Criterion, Outcome, Rule
-from benchmark.evaluated import Evaluated, Row, Subject
+from benchmark.evaluated import Diagnosed, Evaluated, Kind, Measurement, Row, Subject
 from benchmark.job import Frozen, Job, Plugin
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.publishing.assembly import assemble
@@ -24,11 +24,32 @@ COLUMNS = {
     "auxiliary": (Column.AUXILIARY, Knowledge.WHITE_BOX),
     "transfer": (Column.TRANSFER, Knowledge.TRANSFER),
     "square": (Column.BLACK_BOX, Knowledge.BLACK_BOX),
+    "queries": (Column.ADAPTIVE, Knowledge.BLACK_BOX),
 }
 """Column and knowledge of a row, by the first part of its id."""
 
 Cell = str | Outcome | Mapping[Rule, Outcome]
 """What became of one image: bits alone, or an outcome, or one under each rule."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Varied:
+    """A row of a diagnosis: one cell for each of the first images, under a budget or the run's own.
+
+    Args:
+        own: What a frozen attack says of itself.
+    """
+
+    kind: Kind
+    cells: Sequence[Cell]
+    eps: float | None = None
+    of: str = "pgd"
+    own: float | None = None
+
+    @property
+    def id(self) -> str:
+        mode = self.of.removeprefix(self.of.partition(":")[0])
+        return f"diagnosis-{self.kind}{'' if self.eps is None else f'-{self.eps:g}'}{mode}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +86,8 @@ class Run:
     classes: int = 10
     pixels: str = "p"
     seconds: float = 1.0
+    diagnosis: Sequence[Varied] = ()
+    examination: tuple[Measurement, ...] = ()
 
     @property
     def n(self) -> int:
@@ -74,6 +97,7 @@ class Run:
         """The run as publishing sees it, cut into shards of so many images."""
         made = [self._row(name, is_source=False) for name in self.rows]
         made += [self._row(name, is_source=True) for name in self.sources]
+        made += [self._varied(varied) for varied in self.diagnosis]
         kept = [
             row for row in made if row.id not in self.skipped and row.id not in self.not_planned
         ]
@@ -95,6 +119,7 @@ class Run:
             skipped=self.skipped,
             command="bench run",
             environment={"torch": "2", "numpy": "1"},
+            examination=self.examination,
         )
 
     def entry(self, shard: int = 2) -> Entry:
@@ -145,21 +170,42 @@ class Run:
         counts = not is_source and not (self.is_stochastic and column is Column.AUTOATTACK)
         return Row(id=name, job=job, column=column, knowledge=knowledge, counts=counts)
 
+    def _varied(self, varied: Varied) -> Row:
+        base = self._row(varied.of, is_source=False)
+        threat = base.job.threat
+        if varied.eps is not None:
+            threat = Threat(threat.norm, varied.eps)
+        attack = replace(base.job.attack, arguments=json.dumps({"id": varied.id}))
+        return replace(
+            base,
+            id=varied.id,
+            job=replace(base.job, row=varied.id, threat=threat, attack=attack),
+            column=None,
+            counts=False,
+            diagnosis=Diagnosed(kind=varied.kind, of=varied.of, images=len(varied.cells)),
+        )
+
+    def _cells(self) -> dict[str, Sequence[Cell]]:
+        varied = {each.id: each.cells for each in self.diagnosis}
+        return {**self.rows, **self.sources, **varied}
+
     def _shards(self, row: Row, size: int) -> tuple[Result, ...]:
-        starts = [i for i in range(0, self.n, size) if (row.id, i) not in self.missing]
-        return tuple(self._shard(row, i, min(i + size, self.n)) for i in starts)
+        n = row.images(self.n)
+        starts = [i for i in range(0, n, size) if (row.id, i) not in self.missing]
+        return tuple(self._shard(row, i, min(i + size, n)) for i in starts)
 
     def _shard(self, row: Row, start: int, stop: int) -> Result:
         place = {"job": row.job.key, "start": start, "stop": stop}
         if (row.id, start) in self.failed:
             return Result(**place, status=Status.FAILED, error="RuntimeError: it | crashed")
-        cells = (self.rows | self.sources)[row.id][start:stop]  # type: ignore[operator]
+        cells = self._cells()[row.id][start:stop]
+        own = {each.id: (each.own,) for each in self.diagnosis if each.own is not None}
         return Result(
             **place,
             status=Status.OK,
             outcomes={rule: tuple(outcome(cell, rule) for cell in cells) for rule in Rule},
             cost=Cost(forwards=3 * (stop - start), backwards=stop - start, seconds=self.seconds),
-            trace=self.traces.get(row.id, ()),
+            trace=own.get(row.id, self.traces.get(row.id, ())),
             warnings=self.warnings.get(row.id, ()),
             zero_gradients=self.zero_gradients.get(row.id, 0.0),
             pixels_sha256=f"{self.pixels}{start}",

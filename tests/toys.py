@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
 from benchmark.defense import Defense, Derivative
+from benchmark.iterated import iterated
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.target import Target
@@ -97,3 +98,43 @@ def nonlinear_target(*defenses: Defense, **options) -> tuple[Target, Tensor, Ten
     classifier = Classifier(network, name="tanh", classes=6, sha256="")
     victim = Purified(list(defenses), classifier)
     return Target(victim, classes=6, **options), x, network(x).argmax(1)
+
+
+class Walk(Defense):
+    """Walks towards the image's own mirror image, a little noise at every step: a long, smooth process.
+
+    Args:
+        steps: How many.
+        share: Of the way that one step goes.
+        short: Steps of its surrogate, each of which goes as far as several; 0 for the identity.
+        sigma: Standard deviation of a step's noise.
+    """
+
+    name = "walk"
+    stochastic = True
+    gradient = Derivative.EXACT
+
+    def __init__(
+        self, *, steps: int = 20, share: float = 0.05, short: int = 0, sigma: float = 1e-4
+    ) -> None:
+        self.steps = steps
+        self.share = share
+        self.short = short
+        self.sigma = sigma
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        def step(x_k: Tensor, k: int) -> Tensor:
+            noise = draws.at("step", k).normal(tuple(x.shape[1:]), dtype=x.dtype)
+            return self._towards_mirror(x_k, self.share) + self.sigma * noise
+
+        return iterated(step, x, self.steps).clamp(0, 1)
+
+    def surrogate(self, x: Tensor, *, draws: Draws) -> Tensor:
+        share = 1 - (1 - self.share) ** (self.steps / max(1, self.short))
+        for _ in range(self.short):
+            x = self._towards_mirror(x, share)
+        return x
+
+    @staticmethod
+    def _towards_mirror(x: Tensor, share: float) -> Tensor:
+        return x + share * (x.flip(3) - x)

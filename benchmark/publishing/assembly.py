@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from benchmark.criterion import Rule
 from benchmark.evaluated import Evaluated
 from benchmark.job import MIXED, Job, Plugin
+from benchmark.publishing.diagnosis import diagnosis_records, eps_curve
+from benchmark.publishing.diagnosis_records import Examined
 from benchmark.publishing.entry import SCHEMA_VERSION, Entry, PerImage
 from benchmark.publishing.flags import flags_of
 from benchmark.publishing.gathered import Gathered
@@ -38,8 +41,12 @@ def assemble(evaluated: Evaluated) -> Entry:
         BenchError: Nothing was planned, or rows met different images.
         ValueError: The results do not fit the plan (a bug of ours).
     """
-    made = Gathered.of(evaluated)
-    entry = Entry(
+    entry = _unflagged(evaluated, Gathered.of(evaluated))
+    return entry.model_copy(update={"flags": flags_of(entry)})
+
+
+def _unflagged(evaluated: Evaluated, made: Gathered) -> Entry:
+    return Entry(
         schema_version=SCHEMA_VERSION,
         status="gaps" if made.gaps else "complete",
         gaps=tuple(made.gaps),
@@ -64,8 +71,10 @@ def assemble(evaluated: Evaluated) -> Entry:
         per_image=_per_image(evaluated, made),
         command=evaluated.command,
         environment=dict(evaluated.environment),
+        diagnosis=diagnosis_records(made),
+        eps_curve=eps_curve(made),
+        examination=tuple(Examined(**asdict(found)) for found in evaluated.examination),
     )
-    return entry.model_copy(update={"flags": flags_of(entry)})
 
 
 def _is_preliminary(evaluated: Evaluated) -> bool:

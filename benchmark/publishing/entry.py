@@ -14,6 +14,7 @@ from benchmark.publishing.challenges import (
     refuse_broken_chain,
     refuse_other_choices,
 )
+from benchmark.publishing.diagnosis_records import CurvePoint, DiagnosisRecord, Examined
 from benchmark.publishing.identity import (
     Asked,
     ClassifierIdentity,
@@ -33,7 +34,8 @@ from benchmark.strict import Arguments, Strict, Words
 from benchmark.threat import Knowledge
 
 SCHEMA_VERSION: Final = 1
-"""Raised whenever an entry's fields or their meaning change."""
+"""Raised whenever a field is taken away or changes its meaning. A new field with a default raises nothing:
+entries from before it are still read, as having none."""
 
 
 class Family(Strict):
@@ -168,7 +170,7 @@ class Entry(Strict):
     undefended: Undefended
     flags: tuple[Flag, ...]
     cost: Cost
-    """Of all rows, sources included."""
+    """Of all rows, sources included, the diagnosis not."""
     attacks: tuple[AttackRecord, ...]
     sources: tuple[AttackRecord, ...]
     per_image: PerImage
@@ -176,6 +178,11 @@ class Entry(Strict):
     environment: Words
     challenges: tuple[Challenge, ...] = ()
     """What lowered it from outside, in the order in which it came."""
+    diagnosis: tuple[DiagnosisRecord, ...] = ()
+    """Empty where the protocol asked for none, as all did before there was one."""
+    eps_curve: tuple[CurvePoint, ...] = ()
+    """Of the diagnosed attack, the worse of its gradient modes, on the diagnosis's images; ascending."""
+    examination: tuple[Examined, ...] = ()
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Entry:
@@ -202,6 +209,9 @@ class Entry(Strict):
         refuse_other_mean("worst", self.worst.single if self.worst else None, images.worst)
         refuse_other_choices(images.choices, self.worst, images.worst)
         refuse_broken_chain(self.challenges, self.worst)
+        budgets = [point.eps for point in self.eps_curve]
+        if budgets != sorted(set(budgets)):
+            raise ValueError("eps_curve: expected ascending budgets, each once")
         return self
 
 
@@ -209,7 +219,8 @@ def without_timing(entry: Entry) -> dict[str, Any]:
     """An entry as plain JSON values, less time and memory: what two runs of one command agree on exactly."""
     spent = {"cost": {"seconds_per_image", "peak_memory_bytes"}}
     rows = {"__all__": spent}
-    return entry.model_dump(mode="json", exclude=spent | {"attacks": rows, "sources": rows})
+    timing: dict[str, Any] = {**spent, "attacks": rows, "sources": rows, "diagnosis": rows}
+    return entry.model_dump(mode="json", exclude=timing)
 
 
 def json_schema() -> dict[str, Any]:

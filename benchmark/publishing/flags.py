@@ -6,15 +6,22 @@ Accuracies are compared in percentage points. A flag that is raised proves nothi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import partial
 
 from benchmark.protocol import Column
+from benchmark.publishing.diagnosis_flags import (
+    black_box_beats_white_box,
+    doubled_eot,
+    doubled_steps,
+    eps_curve_ends_high,
+    eps_curve_rises,
+    examined,
+    random_noise,
+)
 from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
+from benchmark.publishing.signs import WEAKER_POINTS, not_run, percent, points, raised_above
 from benchmark.threat import Knowledge
 
-WEAKER_POINTS = 2.0
-"""How far an attacker who knows less may be ahead. Both meet the same images, so what is left is the noise of
-single draws and, on 50 images, one image (2 points)."""
 ZERO_GRADIENTS = 0.05
 """Share of gradients that may be zero everywhere: a saturated loss gives a few, a masked one gives most."""
 CLEAN_POINTS = 10.0
@@ -42,6 +49,15 @@ EXPLANATIONS = {
     "training-floor-clean": "a trained defense loses too many clean images",
     "training-floor-oblivious": "a trained defense hardly helps where only its classifier is attacked",
     "no-attack-effect": "no attack changed anything",
+    "black-box-beats-white-box": "an attacker who sees outputs alone does more harm than the adaptive attacks",
+    "doubled-steps": "twice the steps change the number: the attack was too short",
+    "doubled-eot": "twice the draws a gradient change the number: its gradients were too noisy",
+    "eps-curve-rises": "a larger budget leaves more accuracy than a smaller one",
+    "eps-curve-ends-high": "accuracy is left where every image can be turned into grey",
+    "gradient-not-as-declared": "autograd through a purifier is not what it declares",
+    "random-noise": "random points fool images that every attack left alone",
+    "memorises-images": "a purifier gives back evaluation images, and others not",
+    "batch-dependent": "what a purifier makes of an image hangs on its batch",
 }
 """What it means that a flag is raised, by its id; in the order in which flags stand in an entry."""
 
@@ -62,26 +78,17 @@ def flags_of(entry: Entry) -> tuple[Flag, ...]:
             _training_floor_clean,
             _training_floor_oblivious,
             _no_attack_effect,
+            black_box_beats_white_box,
+            doubled_steps,
+            doubled_eot,
+            eps_curve_rises,
+            eps_curve_ends_high,
+            partial(examined, name="gradient-not-as-declared"),
+            random_noise,
+            partial(examined, name="memorises-images"),
+            partial(examined, name="batch-dependent"),
         )
     )
-
-
-def _flag(name: str, value: float, threshold: float, detail: str) -> Flag:
-    """A verdict: raised where the value exceeds its threshold (by more than rounding)."""
-    verdict: Literal["raised", "ok"] = "raised" if value > threshold + 1e-9 else "ok"
-    return Flag(id=name, value=value, threshold=threshold, verdict=verdict, detail=detail)
-
-
-def _not_run(name: str, why: str) -> Flag:
-    return Flag(id=name, value=None, threshold=None, verdict="not-run", detail=why)
-
-
-def _points(higher: float, lower: float) -> float:
-    return round(100 * (higher - lower), 9)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _single(family: Family | None) -> float | None:
@@ -99,9 +106,9 @@ def _oblivious_beats_adaptive(entry: Entry) -> Flag:
 def _beats_adaptive(name: str, kind: str, entry: Entry, family: Family | None) -> Flag:
     weaker, adaptive = _single(family), _single(entry.columns.adaptive)
     if weaker is None or adaptive is None:
-        return _not_run(name, f"the {kind} or the adaptive column has no value")
-    detail = f"{kind} {_percent(weaker)}, adaptive {_percent(adaptive)} (points ahead)"
-    return _flag(name, _points(adaptive, weaker), WEAKER_POINTS, detail)
+        return not_run(name, f"the {kind} or the adaptive column has no value")
+    detail = f"{kind} {percent(weaker)}, adaptive {percent(adaptive)} (points ahead)"
+    return raised_above(name, points(adaptive, weaker), WEAKER_POINTS, detail)
 
 
 def _lowest(rows: Sequence[AttackRecord]) -> float | None:
@@ -113,11 +120,11 @@ def _one_step(entry: Entry) -> Flag:
     one = _lowest([row for row in white if row.attack == "fgsm"])
     many = _lowest([row for row in white if row.attack != "fgsm" and row.column is Column.ADAPTIVE])
     if one is None or many is None:
-        return _not_run(
+        return not_run(
             "one-step", "the protocol has no one-step attack, or no adaptive one finished"
         )
-    detail = f"one step {_percent(one)}, many {_percent(many)} (points ahead)"
-    return _flag("one-step", _points(many, one), WEAKER_POINTS, detail)
+    detail = f"one step {percent(one)}, many {percent(many)} (points ahead)"
+    return raised_above("one-step", points(many, one), WEAKER_POINTS, detail)
 
 
 def _zero_gradients(entry: Entry) -> Flag:
@@ -129,23 +136,23 @@ def _zero_gradients(entry: Entry) -> Flag:
         and row.column is not Column.CLEAN
     ]
     if not rows:
-        return _not_run("zero-gradients", "no white-box attack finished")
+        return not_run("zero-gradients", "no white-box attack finished")
     most = max(rows, key=lambda row: row.zero_gradients)
     detail = f"most in {most.id} (share of its gradients)"
-    return _flag("zero-gradients", most.zero_gradients, ZERO_GRADIENTS, detail)
+    return raised_above("zero-gradients", most.zero_gradients, ZERO_GRADIENTS, detail)
 
 
 def _clean_fails(entry: Entry) -> Flag:
     if entry.clean is None:
-        return _not_run("clean-fails", "there is no clean accuracy")
+        return not_run("clean-fails", "there is no clean accuracy")
     single, vote, any_of = (
         rate.value for rate in (entry.clean.single, entry.clean.vote, entry.clean.any_of)
     )
     detail = (
-        f"clean: single {_percent(single)}, vote {_percent(vote)}, any-of-n {_percent(any_of)} "
+        f"clean: single {percent(single)}, vote {percent(vote)}, any-of-n {percent(any_of)} "
         f"(points lost)"
     )
-    return _flag("clean-fails", _points(single, min(vote, any_of)), CLEAN_POINTS, detail)
+    return raised_above("clean-fails", points(single, min(vote, any_of)), CLEAN_POINTS, detail)
 
 
 def _autoattack_rows(entry: Entry) -> list[AttackRecord]:
@@ -155,10 +162,10 @@ def _autoattack_rows(entry: Entry) -> list[AttackRecord]:
 def _autoattack_warnings(entry: Entry) -> Flag:
     rows = _autoattack_rows(entry)
     if not rows:
-        return _not_run("autoattack-warnings", "AutoAttack did not finish, or was not asked for")
+        return not_run("autoattack-warnings", "AutoAttack did not finish, or was not asked for")
     warnings = [text for row in rows for text in row.warnings]
     detail = "; ".join(warnings) or "none (number of warnings)"
-    return _flag("autoattack-warnings", float(len(warnings)), 0.0, detail)
+    return raised_above("autoattack-warnings", float(len(warnings)), 0.0, detail)
 
 
 def _autoattack_native(entry: Entry) -> Flag:
@@ -166,10 +173,10 @@ def _autoattack_native(entry: Entry) -> Flag:
     rows = [row for row in _autoattack_rows(entry) if row.trace and row.rates]
     gaps = [(row.rates.single.value, row.trace[-1]) for row in rows if row.rates]
     if not gaps:
-        return _not_run("autoattack-native", "AutoAttack kept no verdict of its own")
+        return not_run("autoattack-native", "AutoAttack kept no verdict of its own")
     again, native = max(gaps, key=lambda pair: abs(pair[0] - pair[1]))
-    detail = f"natively {_percent(native)}, drawn again {_percent(again)} (points apart)"
-    return _flag("autoattack-native", abs(_points(again, native)), NATIVE_POINTS, detail)
+    detail = f"natively {percent(native)}, drawn again {percent(again)} (points apart)"
+    return raised_above("autoattack-native", abs(points(again, native)), NATIVE_POINTS, detail)
 
 
 def _convergence(entry: Entry) -> Flag:
@@ -180,10 +187,10 @@ def _convergence(entry: Entry) -> Flag:
         if row.column in columns and row.status == "ok" and len(row.trace) >= 4
     }
     if not falls:
-        return _not_run("convergence", "no adaptive attack kept a trace of at least four steps")
+        return not_run("convergence", "no adaptive attack kept a trace of at least four steps")
     most = max(falls, key=lambda name: falls[name])
     detail = f"most in {most} (points lost in the last quarter of its steps)"
-    return _flag("convergence", falls[most], FALL_POINTS, detail)
+    return raised_above("convergence", falls[most], FALL_POINTS, detail)
 
 
 def _late_fall(trace: Sequence[float]) -> float:
@@ -193,7 +200,7 @@ def _late_fall(trace: Sequence[float]) -> float:
     fall, and the trace of a deterministic victim ends there.
     """
     lowest = min(trace)
-    return _points(min(trace[: 3 * len(trace) // 4]), lowest) if lowest > 0 else 0.0
+    return points(min(trace[: 3 * len(trace) // 4]), lowest) if lowest > 0 else 0.0
 
 
 def _training_floor_clean(entry: Entry) -> Flag:
@@ -212,20 +219,20 @@ def _training_floor_oblivious(entry: Entry) -> Flag:
 def _floor(entry: Entry, name: str, bare: Rate | None, defended: Rate | None, most: float) -> Flag:
     """Whether a trained defense loses more than `most` points to its bare classifier."""
     if not any(stage.weights_sha256 for stage in entry.defense.stages):
-        return _not_run(name, "nothing in this defense is trained")
+        return not_run(name, "nothing in this defense is trained")
     if bare is None or defended is None:
-        return _not_run(name, "the bare or the defended accuracy is not known")
+        return not_run(name, "the bare or the defended accuracy is not known")
     detail = (
-        f"bare {_percent(bare.value)}, defended {_percent(defended.value)} (points lost; a gain is "
+        f"bare {percent(bare.value)}, defended {percent(defended.value)} (points lost; a gain is "
         f"negative)"
     )
-    return _flag(name, _points(bare.value, defended.value), most, detail)
+    return raised_above(name, points(bare.value, defended.value), most, detail)
 
 
 def _no_attack_effect(entry: Entry) -> Flag:
     if entry.clean is None or entry.worst is None or not entry.clean.single.value:
-        return _not_run("no-attack-effect", "no clean image was right, or nothing was measured")
-    lost = _points(entry.clean.single.value, entry.worst.single.value)
+        return not_run("no-attack-effect", "no clean image was right, or nothing was measured")
+    lost = points(entry.clean.single.value, entry.worst.single.value)
     return Flag(
         id="no-attack-effect",
         value=lost,

@@ -11,9 +11,10 @@ from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated
 from benchmark.job import Job
 from benchmark.protocol import Column
-from benchmark.publishing.entry import AttackRecord, Columns, Cost, Family, Gap, Rate, Undefended
+from benchmark.publishing.entry import AttackRecord, Columns, Family, Gap, Rate, Undefended
 from benchmark.publishing.gaps import asked_rows, gaps_of, refuse_other_pixels
-from benchmark.publishing.measured import Measured, choose, gather, rates
+from benchmark.publishing.measured import Measured, choose, cut, gather, rates
+from benchmark.publishing.outcomes import Cost
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Gathered:
     Args:
         attacks: Rows on the victim, in the protocol's order, clean ones first.
         sources: Rows on bare classifiers.
+        diagnosis: Rows that test the evaluation, on the first images; they are nobody's gap.
         gaps: What is missing, named.
         columns_asked: Columns of which the protocol has a row for such a victim.
     """
 
     attacks: tuple[Measured, ...]
     sources: tuple[Measured, ...]
+    diagnosis: tuple[Measured, ...]
     gaps: tuple[Gap, ...]
     columns_asked: frozenset[Column]
 
@@ -40,19 +43,24 @@ class Gathered:
             BenchError: No row on the victim was planned, or rows met different images.
         """
         n = len(evaluated.subject.indices)
-        gathered = [
-            gather(row, evaluated.results.get(row.job.key, ()), n) for row in evaluated.rows
-        ]
+        rows = [row for row in evaluated.rows if row.diagnosis is None]
+        gathered = [gather(row, evaluated.results.get(row.job.key, ()), n) for row in rows]
         attacks = [measured for measured in gathered if measured.row.column is not None]
         if not attacks:
             raise BenchError(
                 f"expected at least one attack on {evaluated.subject.label!r}; protocol "
                 f"{evaluated.protocol.name!r} could plan none ({'; '.join(evaluated.skipped.values())})"
             )
+        diagnosis = [
+            gather(row, cut(evaluated.results.get(row.job.key, ()), row.images(n)), row.images(n))
+            for row in evaluated.rows
+            if row.diagnosis is not None
+        ]
         refuse_other_pixels(gathered)
         return cls(
             attacks=tuple(sorted(attacks, key=lambda m: m.row.column is not Column.CLEAN)),
             sources=tuple(measured for measured in gathered if measured.row.column is None),
+            diagnosis=tuple(diagnosis),
             gaps=tuple(gaps_of(evaluated, gathered)),
             columns_asked=frozenset(row.column for row in asked_rows(evaluated)),
         )

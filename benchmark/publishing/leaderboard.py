@@ -9,8 +9,11 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmark.publishing.cells import bound, numbers, percent, with_interval
+from benchmark.publishing.diagnosis_table import HEADERS as DIAGNOSIS_HEADERS
+from benchmark.publishing.diagnosis_table import TITLE as DIAGNOSIS_TITLE
+from benchmark.publishing.diagnosis_table import diagnosis_rows
 from benchmark.publishing.entry import Entry
-from benchmark.publishing.marks import elsewhere, footnotes, marks, raised
+from benchmark.publishing.marks import elsewhere, flag_marks, footnotes, marks
 from benchmark.publishing.names import markdown, plain, shortened
 
 NAME_WIDTH = 18
@@ -124,7 +127,7 @@ def _markdown_board(board: Sequence[Entry]) -> str:
     letters = marks(board)
     rows = []
     for place, entry in _numbered(board):
-        flags = " ".join(letters[name] for name in raised(entry)) or "–"
+        flags = " ".join(flag_marks(entry, board, letters)) or "–"
         defense = f"{markdown(entry.defense.label)}{elsewhere(entry)}{_remarks(entry)}"
         names = [place, defense, markdown(entry.classifier.name)]
         cells = numbers(entry, has_black_box=_has_black_box(board))
@@ -133,6 +136,9 @@ def _markdown_board(board: Sequence[Entry]) -> str:
     parts = [f"## {markdown(_heading(board))}", _about(board[0]), table]
     if any(entry.defense.stochastic for entry in board):
         parts += ["Stochastic victims under each rule, clean → worst case:", _rules_table(board)]
+    diagnosed = diagnosis_rows(board)
+    if diagnosed:
+        parts += [DIAGNOSIS_TITLE, _pipe(diagnosed, DIAGNOSIS_HEADERS)]
     notes = [*footnotes(board, letters), *_gap_lines(board)]
     if notes:
         parts.append("\n".join(f"- {markdown(note)}" for note in notes))
@@ -182,7 +188,7 @@ def _text_board(board: Sequence[Entry]) -> str:
             shortened(entry.classifier.name, NAME_WIDTH),
             *numbers(entry, is_short=True, has_black_box=_has_black_box(board)),
             str(entry.dataset.n),
-            "".join(letters[name] for name in raised(entry)),
+            "".join(flag_marks(entry, board, letters)),
         ]
         for place, entry in _numbered(board)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.publishing.cells import CHALLENGED, native, percent
+from benchmark.publishing.diagnosis_table import is_diagnosed
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
@@ -15,6 +16,12 @@ NATIVE = (
     "brackets); it does not enter the worst case"
 )
 BOUND = "≤: attacks are missing (gaps), so that the truth is at most this; such a row has no rank"
+UNDIAGNOSED = "°"
+"""Marks an entry without a diagnosis on a board where others have one."""
+NO_DIAGNOSIS = (
+    f"{UNDIAGNOSED}: without a diagnosis, as entries were before there was one; its flags say nothing of "
+    f"longer attacks, other budgets, random points or what its purifiers declare"
+)
 ELSEWHERE = "‡"
 """Marks a defense that was trained for something else than what was evaluated."""
 
@@ -31,6 +38,24 @@ def marks(board: Sequence[Entry]) -> dict[str, str]:
     return {name: chr(ord("a") + i) if i < 26 else f"z{i}" for i, name in enumerate(ordered)}
 
 
+def flag_marks(entry: Entry, board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
+    """An entry's marks: a letter for each raised flag, and whether its flags say less than its neighbours'.
+
+    Args:
+        entry: One of the board's.
+        board: Its entries.
+        letters: Of its flags, as `marks` gives them.
+    """
+    found = [letters[name] for name in raised(entry)]
+    return found + ([UNDIAGNOSED] if entry in _undiagnosed(board) else [])
+
+
+def _undiagnosed(board: Sequence[Entry]) -> list[Entry]:
+    """The entries without a diagnosis, where others have one."""
+    without = [entry for entry in board if not is_diagnosed(entry)]
+    return without if len(without) < len(board) else []
+
+
 def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
     """One line for each mark on a board.
 
@@ -42,6 +67,8 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
         f"{mark}: {name}{': ' if name in EXPLANATIONS else ''}{EXPLANATIONS.get(name, '')}"
         for name, mark in letters.items()
     ]
+    if _undiagnosed(board):
+        notes.append(NO_DIAGNOSIS)
     if any(native(entry) for entry in board):
         notes.append(NATIVE)
     if any(entry.status == "gaps" for entry in board):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.criterion import Outcome, Rule, worst
 from benchmark.evaluated import Row
@@ -37,6 +37,10 @@ class Measured:
             found[result.start : result.stop] = result.outcomes[rule]
         return found
 
+    def first(self, n: int) -> Measured:
+        """The same of the first n images alone; its gap, if any, stays."""
+        return replace(self, finished=cut(self.finished, n), n=min(n, self.n))
+
     def cost(self) -> Cost:
         """What was spent for each image of the finished shards."""
         images = max(1, sum(result.stop - result.start for result in self.finished))
@@ -66,6 +70,16 @@ class Measured:
     def warnings(self) -> tuple[str, ...]:
         """What the attack complained about, each complaint once."""
         return tuple(dict.fromkeys(text for result in self.finished for text in result.warnings))
+
+
+def cut(shards: Sequence[Result], n: int) -> tuple[Result, ...]:
+    """What shards say of the first n images; what was spent, and the trace, stay the whole shard's."""
+
+    def part(result: Result) -> Result:
+        kept = {rule: outcomes[: n - result.start] for rule, outcomes in result.outcomes.items()}
+        return replace(result, stop=min(n, result.stop), outcomes=kept)
+
+    return tuple(part(result) for result in shards if result.start < n)
 
 
 def gather(row: Row, shards: Sequence[Result], n: int) -> Measured:

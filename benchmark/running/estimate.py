@@ -45,8 +45,11 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     probe(ready)
     say_notices(ready)
     rows, skipped = make_plan(ready.protocol, subjects_of(ready))
-    once = list({row.job.key: row for row in rows}.values())
-    reckoner = _Reckoner(ready, {row.job.key: row for row in once})
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.job.key, row)
+    once = list(first.values())
+    reckoner = _Reckoner(ready, first)
     crew = crew_of(ready)
     found = []
     with _threads_of_one_of(crew):
@@ -99,6 +102,11 @@ class _Reckoner:
         self.shards = [(start, min(start + size, n)) for start in range(0, n, size)]
         self.pixels: dict[tuple[int, int], str] = {}
 
+    def _shards_of(self, row: Row) -> list[tuple[int, int]]:
+        """Those of a row: a diagnosis takes the first images alone."""
+        n = row.images(len(self.ready.order))
+        return [(start, min(stop, n)) for start, stop in self.shards if start < n]
+
     def row(self, row: Row) -> RowExpense:
         """One row."""
         job = row.job
@@ -113,13 +121,15 @@ class _Reckoner:
             seconds = self._seconds(job, passes, verdict)
         return RowExpense(
             id=row.id,
-            column=row.column or "source",
+            column="diagnosis" if row.diagnosis else row.column or "source",
             attack=job.attack.label,
             gradient=job.gradient,
             eot=job.eot,
-            images=len(self.ready.order),
+            images=row.images(len(self.ready.order)),
             done=sum(
-                stop - start for start, stop in self.shards if self._is_done(job, start, stop)
+                stop - start
+                for start, stop in self._shards_of(row)
+                if self._is_done(job, start, stop)
             ),
             passes=passes,
             verdict=verdict,

@@ -15,6 +15,7 @@ from benchmark.errors import BenchError
 from benchmark.evaluated import Row
 from benchmark.job import MIXED, Frozen, Job, Plugin, plugin_of
 from benchmark.protocol import AttackRow, Protocol, SourceRow
+from benchmark.running.diagnosis import diagnosis_rows
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Knowledge, Threat
 
@@ -43,6 +44,7 @@ class Subjects:
         only_classes: Those whose images are evaluated; none for all.
         composition: How an ensemble is put together; empty for a chain.
         seeds: The sha256 of so many images of an attacker's own; None where there are none.
+        shape: `(c, h, w)` of an image.
     """
 
     defenses: Sequence[Defense]
@@ -61,6 +63,7 @@ class Subjects:
     only_classes: tuple[int, ...] = ()
     composition: str = ""
     seeds: Callable[[int], str] | None = None
+    shape: tuple[int, int, int] = (1, 1, 1)
 
 
 def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
@@ -73,6 +76,8 @@ def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
 
 def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[str, str]]:
     """All jobs of a protocol, sources first, and the rows that cannot be planned, each with its reason.
+
+    The diagnosis comes last: a job that a ranked row has too is done for that row.
 
     Raises:
         BenchError: The protocol names an attack that there is not, or arguments that it does not take.
@@ -88,6 +93,14 @@ def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[s
         for row in rows
         if row.column is not None or row.job.key in wanted or row.job.attack.label == CLEAN
     ]
+    if protocol.diagnosis is not None:
+        kept += diagnosis_rows(
+            protocol.diagnosis,
+            [row for row in kept if row.column is not None],
+            modes=planner.best(),
+            is_stochastic=subjects.is_stochastic,
+            shape=subjects.shape,
+        )
     return kept, planner.skipped
 
 
@@ -160,14 +173,17 @@ class _Planner:
             return False
         return True
 
-    def _modes(self, row: AttackRow) -> list[str]:
-        """Those asked for; `best` is both where each may hide what the other sees: no declaration picks one."""
-        weakest = weakest_gradient(self.subjects.defenses)
-        best = {
+    def best(self) -> list[str]:
+        """The best modes: both where each may hide what the other sees, so that no declaration picks one."""
+        return {
             Derivative.EXACT: ["exact"],
             Derivative.ALMOST_EVERYWHERE: ["exact", "bpda"],
             Derivative.NONE: ["bpda"],
-        }[weakest]
+        }[weakest_gradient(self.subjects.defenses)]
+
+    def _modes(self, row: AttackRow) -> list[str]:
+        """Those asked for, as far as the defense has them."""
+        weakest, best = weakest_gradient(self.subjects.defenses), self.best()
         if not row.gradients:
             return best[:1]  # the attack uses none
         asked = [mode for wish in row.gradients for mode in (best if wish == "best" else [wish])]

@@ -22,6 +22,7 @@ from benchmark.publishing.assembly import assemble
 from benchmark.publishing.entry import Entry
 from benchmark.results import Result
 from benchmark.running.crew import Crew
+from benchmark.running.examination import examine_once
 from benchmark.running.plan import Subjects, make_plan, weakest_gradient
 from benchmark.running.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
 from benchmark.running.request import Request
@@ -67,6 +68,7 @@ def run(request: Request, listener: Listener | None = None) -> Entry:
             skipped=planned.skipped,
             command=command_of(planned.ready),
             environment=environment(planned.ready.device),
+            examination=examine_once(planned.ready, planned.rows),
         )
     )
 
@@ -103,7 +105,9 @@ def run_slice(request: Request, listener: Listener | None = None) -> Sliced:
     if request.slice is None:
         raise BenchError("run_slice needs a slice, such as Slice(2, 8)")
     planned = _plan(request)
-    starts = {task.start: task.stop for task in planned.tasks}
+    starts: dict[int, int] = {}
+    for task in planned.tasks:  # a diagnosis may stop before its shard's end
+        starts[task.start] = max(task.stop, starts.get(task.start, 0))
     own = request.slice.own(starts)
     mine = [task for task in planned.tasks if task.start in own]
     _run_all(planned, mine, listener or Listener())
@@ -247,6 +251,7 @@ def subjects_of(ready: Prepared) -> Subjects:
         only_classes=tuple(sorted(set(ready.request.only_classes))),
         composition=ready.composition,
         seeds=partial(_seeds_sha256, ready),
+        shape=ready.dataset.shape,
     )
 
 

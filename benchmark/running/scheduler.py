@@ -60,12 +60,18 @@ class Task:
 
 
 def tasks_of(rows: Sequence[Row], n: int, shard_size: int) -> list[Task]:
-    """Every shard of every job, jobs that others need before those, at boundaries fixed by `shard_size`."""
-    jobs = {row.job.key: row.job for row in rows}
+    """Every shard of every job, jobs that others need before those, at boundaries fixed by `shard_size`.
+
+    A job that stands in several rows is done once, in the first of them.
+    """
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.job.key, row)
     return [
-        Task(row, start, min(start + shard_size, n), tuple(jobs[key] for key in row.job.needs))
-        for row in sorted(rows, key=lambda row: bool(row.job.needs))
-        for start in range(0, n, shard_size)
+        Task(row, start, stop, tuple(first[key].job for key in row.job.needs))
+        for row in sorted(first.values(), key=lambda row: bool(row.job.needs))
+        for start in range(0, row.images(n), shard_size)
+        for stop in [min(start + shard_size, row.images(n))]
     ]
 
 

@@ -18,7 +18,7 @@ from benchmark.errors import BenchError
 from benchmark.setting import Setting
 from benchmark.trust.subject import (
     Subject,
-    agreement,
+    autograd_of,
     generator_states,
     generators_kept,
     gradient_of,
@@ -122,16 +122,11 @@ def tells_whether_it_is_stochastic(subject: Subject) -> Finding:
 
 def has_the_gradient_it_declares(subject: Subject) -> Finding:
     """Autograd against central differences, in float64, at frozen draws and points off the clamps."""
-    twin, declared = subject.double, subject.defense.gradient
-    cotangent = twin.draws.at("cotangent").normal(tuple(twin.images.shape[1:]), dtype=torch.float64)
-    gradient = gradient_of(twin, cotangent, is_checkpointed=False)
-    if gradient is None:
+    declared = subject.defense.gradient
+    agrees, is_flat = autograd_of(subject.double)
+    if agrees is None:
         passed = declared is Derivative.NONE
         return Finding(passed, f"declared {declared}; autograd reaches the input at no point")
-    agrees = agreement(twin, cotangent, gradient)
-    is_flat = not bool(gradient.any()) and not torch.equal(
-        twin.purify(), twin.purify(1 - twin.images)
-    )
     detail = f"declared {declared}; autograd is the derivative at {agrees:.1%} of the points"
     if declared is Derivative.NONE:
         return Finding(is_flat or agrees < MOST, detail)

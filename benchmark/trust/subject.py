@@ -107,6 +107,24 @@ def agreement(subject: Subject, cotangent: Tensor, gradient: Tensor) -> float:
     return float(torch.cat(found).double().mean())
 
 
+def autograd_of(twin: Subject) -> tuple[float | None, bool]:
+    """How autograd through a purifier, in float64, fares against central differences at frozen draws.
+
+    Returns:
+        The share of points at which it is the derivative, None where it does not reach the input; and whether
+        it is 0 everywhere although the output changes.
+    """
+    shape = tuple(twin.images.shape[1:])
+    cotangent = twin.draws.at("cotangent").normal(shape, dtype=torch.float64)
+    gradient = gradient_of(twin, cotangent, is_checkpointed=False)
+    if gradient is None:
+        return None, False
+    is_flat = not bool(gradient.any()) and not torch.equal(
+        twin.purify(), twin.purify(1 - twin.images)
+    )
+    return agreement(twin, cotangent, gradient), is_flat
+
+
 def spread(subject: Subject) -> float:
     """The greatest difference of an image's outputs over ways of batching it."""
     x, draws = subject.images, subject.draws

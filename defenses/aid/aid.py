@@ -91,13 +91,21 @@ class AID(Defense):
         refuse_other_taps(self._discriminator, places)
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
-        """Images `(b, c, h, w)` in [0, 1], no farther than eps from `x`."""
+        """Images `(b, c, h, w)` in [0, 1], no farther than eps from `x`.
+
+        Each pixel's derivative is carried along with it, 0 or 1, so that the graph of K steps is that of one
+        product, whatever K.
+        """
         del draws
-        x_k = x
-        for _ in range(self._steps):
-            δ = x_k + self._step * self._uphill(x_k) - x
-            x_k = (x + δ.clamp(-self._eps, self._eps)).clamp(0.0, 1.0)
-        return x_k
+        x_k, slope = x, torch.ones_like(x)
+        with torch.no_grad():
+            for _ in range(self._steps):
+                δ = x_k + self._step * self._uphill(x_k) - x
+                moved = x + δ.clamp(-self._eps, self._eps)
+                slope = torch.where(δ.abs() <= self._eps, slope, 1.0)
+                slope = torch.where((moved >= 0.0) & (moved <= 1.0), slope, 0.0)
+                x_k = moved.clamp(0.0, 1.0)
+        return x_k + slope * (x - x.detach())
 
     def auxiliary_loss(self, x: Tensor, *, draws: Draws) -> Tensor:
         """`BCE(D(x), 1) = -log D(x)` of each image, `(b,)`: small where D calls it clean (Eq. 1)."""

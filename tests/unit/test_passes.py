@@ -18,11 +18,13 @@ from attacks.ddn import DDN
 from attacks.deepfool import DeepFool
 from attacks.fast_autoattack import FastAutoAttack
 from attacks.fgsm import FGSM
+from attacks.frozen_draw import FrozenDraw
 from attacks.hopskipjump import HopSkipJump
 from attacks.ifgsm import IFGSM
 from attacks.mim import MIM
 from attacks.noise import RandomNoise
 from attacks.pgd import PGD
+from attacks.random_points import RandomPoints
 from attacks.square import Square
 from attacks.stadv import StAdv
 from attacks.substitute import Substitute
@@ -58,6 +60,8 @@ OWN = [
     MIM(steps=5, keep="last", target_class="least-likely"),
     CWLinf(rounds=2, steps=5, target_class="random"),
     Square(queries=31, draws=3),
+    RandomPoints(points=3),
+    FrozenDraw(steps=4),
 ]
 L2_ONLY = [
     CW(steps=7, binary_search_steps=3),

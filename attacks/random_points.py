@@ -1,0 +1,60 @@
+"""Random points: many images of the budget's rim, which ask their victim nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmark.attack import Attack, Passes
+from benchmark.errors import BenchError
+from benchmark.randomness import Draws
+from benchmark.target import Target
+from benchmark.threat import Norm, Threat
+
+
+class RandomPoints(Attack):
+    """As many candidates as asked for: in linf corners of the budget, in l2 random directions of length eps.
+
+    What blind search finds and a gradient does not is a sign of gradients that lead astray (Carlini et al., "On
+    evaluating adversarial robustness", 2019, section 5.3: "try random noise within the ball").
+
+    Args:
+        points: Candidates of each image, at least 1.
+    """
+
+    name = "random-points"
+    mixes = False
+    summary = "many random points of the budget"
+
+    def __init__(self, *, points: int = 10) -> None:
+        self.points = points
+
+    def perturb(
+        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> Tensor:
+        """The candidates, `(b, points, c, h, w)`.
+
+        Raises:
+            BenchError: `points` is below 1.
+        """
+        del target, y
+        if self.points < 1:
+            raise BenchError(f"attack {self.name!r} needs at least 1 point; got {self.points}")
+        found = [self._point(x, threat, draws.at("init", i)) for i in range(self.points)]
+        return torch.stack(found, dim=1)
+
+    def passes(
+        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+    ) -> Passes:
+        """None: it asks nothing."""
+        del classes, eot, stochastic, shape
+        return Passes(forwards=0, backwards=0, candidates=self.points)
+
+    @staticmethod
+    def _point(x: Tensor, threat: Threat, at: Draws) -> Tensor:
+        shape = tuple(x.shape[1:])
+        if threat.norm is Norm.LINF:
+            direction = (2 * at.integers(2, shape) - 1).to(x.dtype)
+        else:
+            direction = threat.direction(at.normal(shape, dtype=x.dtype))
+        return threat.project(x, x + threat.eps * direction)
