@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmark.criterion import Rule
 from benchmark.defense import Defense
-from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
+from benchmark.protocol import Asked, AttackRow, Column, Diagnosis, Protocol, SourceRow
 from benchmark.publishing.entry import Entry, Family
 from benchmark.publishing.outcomes import ROUNDING
 from benchmark.running.request import Request
@@ -66,13 +66,13 @@ def canaries() -> tuple[Canary, ...]:
         Canary(
             ZeroGradient(),
             falls=Rule.SINGLE,
-            flags=("zero-gradients",),
+            flags=("zero-gradients", "gradient-not-as-declared"),
             checks=("has_the_gradient_it_declares",),
         ),
         Canary(Saturating(), falls=Rule.SINGLE, flags=("zero-gradients",)),
         Canary("gaussian", falls=Rule.ANY, flags=("clean-fails",), arguments={"sigma": 0.25}),
-        Canary(Memoriser(images=SAMPLES), flags=("no-attack-effect",)),
-        Canary(Crowd(), checks=("treats_each_image_alone",)),
+        Canary(Memoriser(images=SAMPLES), flags=("no-attack-effect", "memorises-images")),
+        Canary(Crowd(), flags=("batch-dependent",), checks=("treats_each_image_alone",)),
         Canary(Constant(), flags=("zero-gradients",)),
     )
 
@@ -131,6 +131,7 @@ PROTOCOL = Protocol(
         ),
         _images("transfer", Column.TRANSFER, Knowledge.TRANSFER, "made-surrogates"),
     ],
+    diagnosis=Diagnosis(of="pgd", doubled=["steps"], curve=[0.5, 2.0], points=10, examined=16),
 )
 """Without AutoAttack: against a gradient of zero it is left with its 5,000 queries an image, which are minutes
 and no news. It is seen at work on the undefended classifier and on JPEG."""
