@@ -9,6 +9,7 @@ from attacks.boundary import Boundary
 from attacks.hopskipjump import HopSkipJump
 from attacks.pgd import PGD
 from attacks.square import Square
+from attacks.substitute import Substitute
 from benchmark.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.purified import Purified
@@ -178,6 +179,22 @@ def test_hopskipjumps_changes_are_no_larger_than_foolboxs_for_fewer_queries(norm
     handle.remove()
     assert target.forwards < sum(asked)
     assert threat.size(task.x, ours).mean() <= 1.01 * threat.size(task.x, theirs).mean()
+
+
+@pytest.mark.parametrize("attack", [Square, HopSkipJump, Boundary, Substitute])
+def test_a_constructor_only_stores_its_arguments(attack):
+    assert attack().arguments() == vars(attack())
+
+
+@NORMS
+@pytest.mark.parametrize("noise", [(), (Noise(),)], ids=["fixed", "random"])
+def test_no_image_is_asked_about_more_often_than_its_queries_allow(noise, norm):
+    attack = HopSkipJump(queries=700, first=15, draws=4)
+    for i in range(4):
+        target = linear_target(TASK, *noise)
+        draws, threat = image_draws(4).take(torch.tensor([i])), TASK.threat(norm, 0.5)
+        attack(target, TASK.x[i : i + 1], TASK.y[i : i + 1], threat=threat, draws=draws)
+        assert 400 < target.forwards <= 700
 
 
 class Coin(Noise):
