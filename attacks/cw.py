@@ -35,7 +35,8 @@ class CW(Attack):
         steps: Of Adam, for each c.
         binary_search_steps: How many c are tried.
         initial_const: The first c.
-        step_size: Of Adam, in tanh space.
+        step_size: Of Adam, in tanh space, where pixels of 0 and 1 begin 7.3 from the middle: with few or small
+            steps they do not move.
         confidence: Kappa, in logit units.
         target_class: A class to which all images are driven, those that belong to it to the class after it;
             `least-likely` or `random`, a wrong class for each image; None, any class but the true one. Towards

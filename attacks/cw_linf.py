@@ -1,4 +1,4 @@
-"""C&W in linf: the smallest largest change that fools, by Adam in tanh space under a shrinking bound."""
+"""C&W in linf: the smallest largest change that fools, by Adam under a shrinking bound."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from benchmark.smallest import Smallest, candidates_of_smallest
 from benchmark.target import Ascent, Target
 from benchmark.threat import Norm, Threat
 
-_INSIDE = 1 - 1e-6
-"""Keeps pixels of 0 and 1 off the infinite ends of tanh space."""
 _SHRINK, _GROWTH = 0.9, 2.0
 """By how much a bound that was met shrinks, and the constant grows where it was not: the authors' values."""
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
@@ -26,10 +24,12 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 class CWLinf(Attack):
     """Carlini and Wagner's linf attack ("Towards evaluating the robustness", S&P 2017, section VI.C).
 
-    Each round minimises `c * max(Z_y - max_other Z + kappa, 0) + sum_i max(|x'_i - x_i| - tau, 0)` by Adam over
-    w, with `x' = (tanh(w) + 1) / 2`. Where it finds an image that fools and changes no pixel by more than tau,
-    tau becomes .9 of that image's change and the next round starts there; where not, c doubles. The first tau
-    is eps, because a larger change would not count (the authors begin at 1). Each image gets the misclassified
+    Each round minimises `c * max(Z_y - max_other Z + kappa, 0) + sum_i max(|x'_i - x_i| - tau, 0)` by Adam.
+    Where it finds an image that fools and changes no pixel by more than tau, tau becomes .9 of that image's
+    change and the next round starts there; where not, c doubles. The first tau is eps, because a larger change
+    would not count (the authors begin at 1). Each step is clipped to [0, 1], the first of their three ways with
+    the box (section V.D); in tanh space, which they prefer, pixels of 0 and 1 hardly move within a round, and
+    with images that are mostly black the attack finds almost nothing. Each image gets the misclassified
     iterate of smallest change; where that is larger than eps it is moved into the budget, and no longer fools.
     An image that was never fooled gets the iterate of highest margin. Where images may leave, one does once it
     is fooled inside the budget. A random victim's images get that one, and the same change as long as the
@@ -42,7 +42,7 @@ class CWLinf(Attack):
         rounds: At the most.
         steps: Of Adam, in each round at the most.
         initial_const: The first c.
-        step_size: Of Adam, in tanh space.
+        step_size: Of Adam, as a share of tau.
         confidence: Kappa, in logit units.
         target_class: A class to which all images are driven, those that belong to it to the class after it;
             `least-likely` or `random`, a wrong class for each image; None, any class but the true one. Towards
@@ -60,7 +60,7 @@ class CWLinf(Attack):
         rounds: int = 15,
         steps: int = 100,
         initial_const: float = 1e-2,
-        step_size: float = 5e-3,
+        step_size: float = 0.05,
         confidence: float = 0.0,
         target_class: int | str | None = None,
     ) -> None:
@@ -102,12 +102,11 @@ class CWLinf(Attack):
         """One round of all images still attacked, and what follows from it for their bounds, in place."""
         size = torch.full_like(bound.τ, float("inf"))
         start = bound.start.clone()
-        w = torch.atanh((2 * start - 1) * _INSIDE)
-        mean, square = torch.zeros_like(w), torch.zeros_like(w)
+        shown, rate = start.clone(), (self.step_size * bound.τ).view(-1, 1, 1, 1)
+        mean, square = torch.zeros_like(shown), torch.zeros_like(shown)
         for step in range(self.steps):
             at = smallest.which
-            tanh = w[at].tanh()
-            x_adv = (tanh + 1) / 2
+            x_adv = shown[at]
             ascent = self._look(smallest, x_adv, bound, draws.at(step).take(at))
             now = smallest.threat.size(smallest.x[at], x_adv)
             fools = smallest.take_note(x_adv, ascent.logits)
@@ -115,12 +114,12 @@ class CWLinf(Attack):
             size[at[met]], start[at[met]] = now[met], x_adv[met]
             if not len(smallest.which):
                 break
-            g = -ascent.gradient * (1 - tanh**2) / 2
+            g = -ascent.gradient
             mean[at] = _BETA1 * mean[at] + (1 - _BETA1) * g
             square[at] = _BETA2 * square[at] + (1 - _BETA2) * g**2
             m = mean[at] / (1 - _BETA1 ** (step + 1))
             v = square[at] / (1 - _BETA2 ** (step + 1))
-            w[at] -= self.step_size * m / (v.sqrt() + _EPSILON)
+            shown[at] = (shown[at] - rate[at] * m / (v.sqrt() + _EPSILON)).clamp(0.0, 1.0)
         bound.follow(start, size)
 
     def _look(self, smallest: Smallest, x_adv: Tensor, bound: _Bound, draws: Draws) -> Ascent:

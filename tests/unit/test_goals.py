@@ -86,7 +86,7 @@ AIMED = {
     "mim": (MIM(steps=20, keep="last"), LINF),
     "mim l2": (MIM(steps=20, keep="last"), L2),
     "cw": (CW(steps=80, binary_search_steps=3, initial_const=1.0, step_size=0.05), L2),
-    "cw-linf": (CWLinf(rounds=3, steps=60, initial_const=0.5, step_size=0.05), LINF),
+    "cw-linf": (CWLinf(rounds=3, steps=60, initial_const=0.5), LINF),
     "ddn": (DDN(steps=60), L2),
 }
 
@@ -189,7 +189,7 @@ def test_of_two_iterates_the_better_one_is_kept(shown, best):
 
 @pytest.mark.parametrize("norm", list(Norm))
 def test_a_random_victim_gets_the_smallest_change_and_the_same_one_on_the_rim(norm):
-    attack = {Norm.LINF: CWLinf(rounds=3, steps=30, step_size=0.01), Norm.L2: DDN(steps=40)}[norm]
+    attack = {Norm.LINF: CWLinf(rounds=3, steps=30), Norm.L2: DDN(steps=40)}[norm]
     target, threat = linear_target(TASK, Noise(sigma=0.01), eot=4), TASK.threat(norm, 1.5)
     x_adv = attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(4))
     assert x_adv.shape[:2] == (4, 2)

@@ -32,7 +32,7 @@ SHORT = [
     (IFGSM(steps=3, target_class="random"), L2),
     (MIM(), LINF),
     (MIM(keep="last"), L2),
-    (CWLinf(rounds=4, steps=10, initial_const=0.1, step_size=0.02), LINF),
+    (CWLinf(rounds=4, steps=10, initial_const=0.1, step_size=0.2), LINF),
     (DDN(steps=30), L2),
     (DDN(steps=25, levels=256, init_eps=0.5), L2),
     (PGD(steps=8, loss="margin", confidence=0.1, random_start=False), LINF),
