@@ -17,6 +17,7 @@ from benchmark.cli.check import check_command, selftest_command
 from benchmark.cli.estimate import estimate_command
 from benchmark.cli.listing import list_group
 from benchmark.cli.manifest import manifest_command
+from benchmark.cli.publish import publish_command
 from benchmark.cli.run import run_command
 from benchmark.cli.train import train_command
 from benchmark.containment import exits_raised
@@ -35,6 +36,7 @@ First steps:
   bench run --defense my_pkg:MyPurifier            your own purifier, in front of the default classifier
   bench check my_pkg:MyPurifier                    does it keep the contract of a defense?
   bench list defenses                              what there is
+  bench publish leaderboards --out site            a static web site of all entries
 
 Results go to leaderboards/ (JSON entries and a Markdown table); finished work is kept in runs/, so the same
 command again goes on where it stopped. Exit status: 0 done, 1 something of ours failed, 2 something to mend
@@ -75,6 +77,7 @@ bench.add_command(list_group)
 bench.add_command(check_command)
 bench.add_command(selftest_command)
 bench.add_command(manifest_command)
+bench.add_command(publish_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

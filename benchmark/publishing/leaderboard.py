@@ -119,15 +119,15 @@ def to_markdown(entries: Iterable[Entry], title: str, left_out: Sequence[str] = 
 def _markdown_board(board: Sequence[Entry]) -> str:
     letters = marks(board)
     rows = []
-    for place, entry in _numbered(board):
+    for place, entry in numbered(board):
         flags = " ".join(letters[name] for name in raised(entry)) or "–"
-        defense = f"{markdown(entry.defense.label)}{elsewhere(entry)}{_remarks(entry)}"
+        defense = f"{markdown(entry.defense.label)}{elsewhere(entry)}{remarks(entry)}"
         names = [place, defense, markdown(entry.classifier.name)]
         rows.append([*names, *numbers(entry), str(entry.dataset.n), flags])
-    parts = [f"## {markdown(_heading(board))}", _about(board[0]), _pipe(rows, HEADERS)]
+    parts = [f"## {markdown(heading(board))}", _about(board[0]), _pipe(rows, HEADERS)]
     if any(entry.defense.stochastic for entry in board):
         parts += ["Stochastic victims under each rule, clean → worst case:", _rules_table(board)]
-    notes = [*footnotes(board, letters), *_gap_lines(board)]
+    notes = [*footnotes(board, letters), *gap_lines(board)]
     if notes:
         parts.append("\n".join(f"- {markdown(note)}" for note in notes))
     return "\n\n".join(parts)
@@ -168,15 +168,15 @@ def _text_board(board: Sequence[Entry]) -> str:
             str(entry.dataset.n),
             "".join(letters[name] for name in raised(entry)),
         ]
-        for place, entry in _numbered(board)
+        for place, entry in numbered(board)
     ]
     aligned = ("right", "left", "left", *["right"] * (len(SHORT_HEADERS) - 4), "left")
     table = tabulate(
         [SHORT_HEADERS, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True
     )
-    lines = (*_whole_names(board), *footnotes(board, letters), *_gap_lines(board))
+    lines = (*_whole_names(board), *footnotes(board, letters), *gap_lines(board))
     notes = [f"  {plain(note)}" for note in lines]
-    return "\n".join([plain(_heading(board)), table, *notes])
+    return "\n".join([plain(heading(board)), table, *notes])
 
 
 def _short_label(entry: Entry) -> str:
@@ -188,24 +188,27 @@ def _whole_names(board: Sequence[Entry]) -> list[str]:
     """The names that a narrow table cuts off, by the row's place."""
     return [
         f"{place}: {entry.defense.label} on {entry.classifier.name}"
-        for place, entry in _numbered(board)
+        for place, entry in numbered(board)
         if max(len(plain(entry.defense.label)), len(plain(entry.classifier.name))) > NAME_WIDTH
     ]
 
 
-def _numbered(board: Sequence[Entry]) -> list[tuple[str, Entry]]:
+def numbered(board: Sequence[Entry]) -> list[tuple[str, Entry]]:
+    """The entries of a board with their ranks; one with gaps has none."""
     return [
         ("–" if entry.status == "gaps" else str(i), entry) for i, entry in enumerate(board, start=1)
     ]
 
 
-def _remarks(entry: Entry) -> str:
+def remarks(entry: Entry) -> str:
+    """What stands behind a name, in brackets: that a row is preliminary, or no add-on."""
     words = {"preliminary": entry.preliminary, "not add-on": not entry.defense.add_on}
     said = ", ".join(word for word, holds in words.items() if holds)
     return f" ({said})" if said else ""
 
 
-def _heading(board: Sequence[Entry]) -> str:
+def heading(board: Sequence[Entry]) -> str:
+    """What a board compares: images, threat and protocol."""
     dataset, threat, protocol = board[0].dataset, board[0].threat, board[0].protocol
     preliminary = " (preliminary)" if all(entry.preliminary for entry in board) else ""
     order = "" if dataset.order == "nested" else ", RobustBench's first n"
@@ -222,7 +225,8 @@ def _about(entry: Entry) -> str:
     return f"Protocol sha256 {markdown(entry.protocol.sha256[:16])}; images {c} x {h} x {w}."
 
 
-def _gap_lines(board: Sequence[Entry]) -> list[str]:
+def gap_lines(board: Sequence[Entry]) -> list[str]:
+    """One line for each gap on a board."""
     return [
         f"gap: {entry.defense.label} on {entry.classifier.name}: {gap.row}"
         f"{f' ({gap.column})' if gap.column else ''}: {gap.reason}"

@@ -1,0 +1,255 @@
+"""What a board page and the index say, made from entries: rows, notes and references, ready for a template."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmark.publishing.cells import numbers, percent, with_interval
+from benchmark.publishing.entry import Entry, Rate
+from benchmark.publishing.flags import EXPLANATIONS
+from benchmark.publishing.leaderboard import HEADERS, boards, gap_lines, heading, numbered, remarks
+from benchmark.publishing.marks import elsewhere, footnotes, marks, raised
+from benchmark.publishing.names import shortened
+from benchmark.publishing.site.charts import Chart
+from benchmark.publishing.site.panels import tradeoff
+from benchmark.publishing.site.places import Placed, Shelf
+
+COLUMNS = HEADERS[HEADERS.index("clean") : HEADERS.index("n")]
+"""Titles of the columns that `cells.numbers` fills."""
+CLEAN, OBLIVIOUS, WORST = "clean", "oblivious", "worst case (95 %)"
+NAME_LENGTH = 48
+"""Characters of a name in a table; the entry's own page says all of it."""
+_NUMBER = re.compile(r"(?:≤ )?(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kM]?)")
+_SCALES = {"": 1.0, "k": 1e3, "M": 1e6}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number of a table: what stands first, what stands smaller behind it, and what it is sorted by."""
+
+    main: str
+    rest: str
+    key: float | None
+
+    @classmethod
+    def of(cls, text: str) -> Cell:
+        """A cell of `cells.numbers`."""
+        main, bracket, rest = text.partition(" (")
+        found = _NUMBER.match(text)
+        key = float(found[1]) * _SCALES[found[2]] if found else None
+        return cls(main, f"{bracket.strip()}{rest}", key)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A flag in a table: its letter, its id, and the place of its note."""
+
+    letter: str
+    flag: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One entry of a board."""
+
+    place: str
+    defense: str
+    mark: str
+    remarks: str
+    page: str
+    classifier: str
+    cells: tuple[tuple[str, Cell], ...]
+    worst: Rate | None
+    n: int
+    letters: tuple[Letter, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A row that is no entry, shown below the others: a classifier with nothing before it.
+
+    Args:
+        name: What it is.
+        classifier: Its name.
+        values: Its accuracies by the title of their column.
+        n: How many images.
+    """
+
+    name: str
+    classifier: str
+    values: dict[str, Cell]
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line below a table, with its place where a mark leads to it."""
+
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A stochastic victim under each rule of the verdict: clean and worst case."""
+
+    defense: str
+    classifier: str
+    pairs: tuple[tuple[str, str], ...]
+    asked: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardView:
+    """One table with all that stands around it."""
+
+    key: str
+    heading: str
+    protocol_sha256: str
+    shape: str
+    columns: tuple[str, ...]
+    worst: str
+    """The title among them that the board is ranked by."""
+    rows: tuple[Row, ...]
+    references: tuple[Reference, ...]
+    notes: tuple[Note, ...]
+    rules: tuple[Rule, ...]
+    chart: Chart | None
+
+
+def board_view(board: Sequence[Placed], number: int) -> BoardView:
+    """A board, ready for its template.
+
+    Args:
+        board: In rank order.
+        number: Of the board on its page.
+    """
+    entries = [placed.entry for placed in board]
+    key = f"board-{number}"
+    letters = {
+        flag: Letter(letter, flag, f"{key}-{letter}") for flag, letter in marks(entries).items()
+    }
+    rows = [
+        _row(place, placed, letters)
+        for (place, _), placed in zip(numbered(entries), board, strict=True)
+    ]
+    first = entries[0]
+    return BoardView(
+        key=key,
+        heading=heading(entries),
+        protocol_sha256=first.protocol.sha256,
+        shape=" × ".join(map(str, first.threat.input_shape)),
+        columns=tuple(_reordered(COLUMNS)),
+        worst=WORST,
+        rows=tuple(rows),
+        references=tuple(_undefended(entries)),
+        notes=tuple(_notes(entries, letters)),
+        rules=tuple(_rule(entry) for entry in entries if entry.defense.stochastic),
+        chart=tradeoff(board, number),
+    )
+
+
+def _row(place: str, placed: Placed, letters: dict[str, Letter]) -> Row:
+    entry = placed.entry
+    filled = dict(zip(COLUMNS, map(Cell.of, numbers(entry)), strict=True))
+    return Row(
+        place=place,
+        defense=shortened(entry.defense.label, NAME_LENGTH),
+        mark=elsewhere(entry),
+        remarks=remarks(entry).strip(" ()"),
+        page=placed.page,
+        classifier=shortened(entry.classifier.name, NAME_LENGTH),
+        cells=tuple((title, filled[title]) for title in _reordered(COLUMNS)),
+        worst=entry.worst.single if entry.worst else None,
+        n=entry.dataset.n,
+        letters=tuple(letters[name] for name in raised(entry)),
+    )
+
+
+def _reordered(titles: Sequence[str]) -> list[str]:
+    """The columns as a page shows them: clean and worst case first."""
+    return [CLEAN, WORST, *(title for title in titles if title not in (CLEAN, WORST))]
+
+
+def _undefended(entries: Sequence[Entry]) -> Iterator[Reference]:
+    """Each bare classifier of a board, on the images of its rows."""
+    seen = set()
+    for entry in entries:
+        bare = entry.undefended
+        rates = {CLEAN: bare.clean, OBLIVIOUS: bare.oblivious}
+        known = (entry.classifier.name, entry.classifier.sha256, entry.dataset.n, str(rates))
+        if known in seen or not any(rates.values()):
+            continue
+        seen.add(known)
+        yield Reference(
+            name="undefended",
+            classifier=shortened(entry.classifier.name, NAME_LENGTH),
+            values={title: Cell.of(percent(rate)) for title, rate in rates.items() if rate},
+            n=entry.dataset.n,
+        )
+
+
+def _notes(entries: Sequence[Entry], letters: dict[str, Letter]) -> Iterator[Note]:
+    found = footnotes(entries, {flag: letter.letter for flag, letter in letters.items()})
+    anchors = [letter.anchor for letter in letters.values()]
+    anchors += [""] * (len(found) - len(anchors))
+    for anchor, text in zip(anchors, found, strict=True):
+        yield Note(anchor, text)
+    for text in gap_lines(entries):
+        yield Note("", text)
+
+
+def _rule(entry: Entry) -> Rule:
+    pairs = []
+    for rule in ("single", "vote", "any_of"):
+        if entry.clean and entry.worst:
+            clean, worst = getattr(entry.clean, rule), getattr(entry.worst, rule)
+            pairs.append((percent(clean), with_interval(worst)))
+    asked = entry.criterion
+    return Rule(
+        defense=shortened(entry.defense.label, NAME_LENGTH),
+        classifier=shortened(entry.classifier.name, NAME_LENGTH),
+        pairs=tuple(pairs) or (("gap", "gap"),) * 3,
+        asked=f"{asked.draws}, {asked.vote}, {asked.any_of}",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One board in the index."""
+
+    dataset: str
+    threat: str
+    protocol: str
+    preliminary: bool
+    page: str
+    n_entries: int
+    best: str
+    """The first row; empty where every row has gaps."""
+    best_value: str
+
+
+def summaries(shelf: Shelf) -> Iterator[Summary]:
+    """A line of the index for each board of a page."""
+    for i, board in enumerate(shelf.boards, start=1):
+        first = board[0].entry
+        is_ranked = first.status == "complete"
+        yield Summary(
+            dataset=first.dataset.name,
+            threat=first.threat.text,
+            protocol=f"{first.protocol.name}, version {first.protocol.version}",
+            preliminary=all(placed.entry.preliminary for placed in board),
+            page=f"{shelf.page}#board-{i}",
+            n_entries=len(board),
+            best=shortened(first.defense.label, NAME_LENGTH) if is_ranked else "",
+            best_value=numbers(first)[COLUMNS.index(WORST)] if is_ranked else "",
+        )
+
+
+def explained(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    """Every flag that an entry of these has, raised or not, with what it means to be raised."""
+    found = {flag.id for board in boards(entries) for entry in board for flag in entry.flags}
+    return [(name, text) for name, text in EXPLANATIONS.items() if name in found]
