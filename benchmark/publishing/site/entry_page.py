@@ -244,7 +244,8 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "classes", ", ".join(map(str, dataset.only_classes))
     yield "indices sha256", dataset.indices_sha256
     yield "pixels sha256", dataset.pixels_sha256 or "gap"
-    yield "draws", f"{asked.draws} scored, vote of {asked.vote}, any of {asked.any_of}"
+    if entry.defense.stochastic:
+        yield "draws", f"{asked.draws} scored, vote of {asked.vote}, any of {asked.any_of}"
     gradient = (
         f"{entry.defense.gradient}, {'stochastic' if entry.defense.stochastic else 'deterministic'}"
     )

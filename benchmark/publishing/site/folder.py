@@ -1,4 +1,4 @@
-"""A folder of files, replaced whole or not at all: made beside the old one, then exchanged with it in one step."""
+"""A folder of files, replaced whole or not at all: made beside the old one, then exchanged with it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def replace_folder(out: Path, site: Mapping[str, bytes]) -> None:
     """Puts a site into a folder: all of it, or the old one stays.
 
     It is written into a hidden folder beside it, which then takes its place. Where the system can exchange two
-    folders in one step (Linux does), whoever looks finds either the old or the new one at every moment; elsewhere
-    there is an instant between two renames in which there is none, and the old one stands beside it under its
-    hidden name.
+    folders in one step (Linux does), whoever looks finds either the old or the new one at every moment.
+    Elsewhere there is an instant between two renames in which there is none, and the old one stands beside it
+    under a hidden name.
 
     Args:
         out: The folder: not there, empty, or holding a site that this function wrote and nothing else.
@@ -121,9 +121,9 @@ def _exchanged(a: Path, b: Path) -> bool:
 
 def _remove(folder: Path, written: Iterable[str]) -> None:
     """Takes away what lies in a hidden folder: a half-written site, or the old one; nothing that is neither."""
-    for path in {*written, *_listed(folder)}:
+    for name in {*written, *_listed(folder)}:
         with contextlib.suppress(OSError):
-            (folder / path).unlink()
+            (folder / name).unlink()
     for path in [*sorted(folder.rglob("*"), reverse=True), folder]:
         with contextlib.suppress(OSError):
             path.rmdir()

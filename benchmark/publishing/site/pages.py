@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import entry_text
@@ -95,12 +95,18 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    environment.filters["title"] = _title
     return environment
 
 
 def _one_line(value: object) -> object:
     """What is put into a page: anyone's text without control characters; our own markup as it is."""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _title(text: str) -> Markup:
+    """A column's title, whose `95 %` stays on one line."""
+    return escape(plain(text)).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _page(environment: Environment, template: str, root: str, **values: Any) -> bytes:

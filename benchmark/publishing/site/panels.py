@@ -48,7 +48,7 @@ def tradeoff(board: Sequence[Placed], number: int) -> Chart | None:
         return None
     least = min(90.0, *(p.x for p in points))
     x_axis = Axis("clean accuracy (%)", max(0.0, 10 * math.floor(least / 10)), 100)
-    title = "Clean against robust accuracy, with 95 % intervals of the worst case"
+    title = "Clean against robust accuracy with its 95 % interval; dashed: no attack did harm"
     return scatter(f"tradeoff-{number}", title, points, x_axis, ACCURACY)
 
 
