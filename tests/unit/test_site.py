@@ -17,6 +17,7 @@ from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.site.pages import render
 from benchmark.publishing.site.places import settled, shelves
 from tests.boards import toy
+from tests.records import Run, deterministic
 from tests.sited import BOARD
 from tests.sited import entries as every
 from tests.sites import Page, broken_links, pages
@@ -158,6 +159,14 @@ def test_a_random_defense_shows_every_rule_and_a_deterministic_one_only_one(site
     noisy = Page(site[BOARD.replace("index", "noisy--net")]).text
     assert "single draw vote of 2 any of 2" in noisy
     assert "single draw" not in Page(site[BOARD.replace("index", "first--net")]).text
+
+
+def test_boards_of_one_name_are_told_apart_by_their_protocols_content():
+    other = Run(rows=deterministic(clean="11", fgsm="10"), label="other").entry()
+    page = Page(render([toy("a"), other])[BOARD])
+    assert len(page.all("section")) == 2
+    for entry in (toy("a"), other):
+        assert f"version 1, sha256 {entry.protocol.sha256[:8]}, images 1 × 8 × 8" in page.text
 
 
 def test_left_out_files_are_named_on_the_index(site):

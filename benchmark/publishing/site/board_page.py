@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.publishing.cells import numbers, percent, with_interval
 from benchmark.publishing.entry import Entry, Rate
@@ -120,13 +120,18 @@ class BoardView:
     chart: Chart | None
 
 
-def board_view(board: Sequence[Placed], number: int) -> BoardView:
-    """A board, ready for its template.
+def board_views(shelf: Shelf) -> list[BoardView]:
+    """The boards of a page, ready for its template; no two have the same heading."""
+    found = [heading([placed.entry for placed in board]) for board in shelf.boards]
+    views = []
+    for number, (board, said) in enumerate(zip(shelf.boards, found, strict=True), start=1):
+        view = _board_view(board, number)
+        other = f"{said}, sha256 {view.protocol_sha256[:8]}, images {view.shape}"
+        views.append(replace(view, heading=said if found.count(said) == 1 else other))
+    return views
 
-    Args:
-        board: In rank order.
-        number: Of the board on its page.
-    """
+
+def _board_view(board: Sequence[Placed], number: int) -> BoardView:
     entries = [placed.entry for placed in board]
     key = f"board-{number}"
     letters = {

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import entry_text
 from benchmark.publishing.names import plain
-from benchmark.publishing.site.board_page import board_view, explained, summaries
+from benchmark.publishing.site.board_page import board_views, explained, summaries
 from benchmark.publishing.site.entry_page import entry_view
 from benchmark.publishing.site.places import Placed, Shelf, shelves
 
@@ -56,10 +56,9 @@ def _shelf(environment: Environment, shelf: Shelf) -> dict[str, bytes]:
         "threat": first.threat.text,
         "in_words": in_words(first),
     }
-    views = [board_view(board, number) for number, board in enumerate(shelf.boards, start=1)]
     made = {
         f"{shelf.folder}/index.html": _page(
-            environment, "board.html", "../", boards=views, **shared
+            environment, "board.html", "../", boards=board_views(shelf), **shared
         )
     }
     for board in shelf.boards:
