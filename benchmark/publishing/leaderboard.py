@@ -139,13 +139,14 @@ def _rules_table(board: Sequence[Entry]) -> str:
         if entry.defense.stochastic:
             asked = entry.criterion
             name = f"{markdown(entry.defense.label)} / {markdown(entry.classifier.name)}"
-            cells = [_twin(entry, rule) for rule in ("single", "vote", "any_of")]
+            cells = [twin(entry, rule) for rule in ("single", "vote", "any_of")]
             rows.append([name, *cells, f"{asked.draws}, {asked.vote}, {asked.any_of}"])
     headers = ("defense / classifier", "single draw", "vote of k", "any of n", "draws, k, n")
     return _pipe(rows, headers)
 
 
-def _twin(entry: Entry, rule: str) -> str:
+def twin(entry: Entry, rule: str) -> str:
+    """Clean accuracy and worst case under one rule."""
     if entry.clean is None or entry.worst is None:
         return "gap"
     clean, worst = getattr(entry.clean, rule), getattr(entry.worst, rule)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.publishing.cells import numbers, percent, with_interval
+from benchmark.publishing.cells import numbers, percent
 from benchmark.publishing.entry import Entry, Rate
 from benchmark.publishing.flags import EXPLANATIONS
-from benchmark.publishing.leaderboard import HEADERS, boards, gap_lines, heading, numbered, remarks
+from benchmark.publishing.leaderboard import (
+    HEADERS,
+    boards,
+    gap_lines,
+    heading,
+    numbered,
+    remarks,
+    twin,
+)
 from benchmark.publishing.marks import elsewhere, footnotes, marks, raised
 from benchmark.publishing.names import shortened
 from benchmark.publishing.site.charts import Chart
 from benchmark.publishing.site.panels import tradeoff
 from benchmark.publishing.site.places import Placed, Shelf
 
-COLUMNS = HEADERS[HEADERS.index("clean") : HEADERS.index("n")]
-"""Titles of the columns that `cells.numbers` fills."""
 CLEAN, OBLIVIOUS, WORST = "clean", "oblivious", "worst case (95 %)"
 NAME_LENGTH = 48
 """Characters of a name in a table; the entry's own page says all of it."""
@@ -92,14 +98,13 @@ class Note:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A stochastic victim under each rule of the verdict: clean and worst case."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A plain table below a board: text alone, the first column naming each row."""
 
-    defense: str
-    classifier: str
-    pairs: tuple[tuple[str, str], ...]
-    asked: str
+    caption: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +121,7 @@ class BoardView:
     rows: tuple[Row, ...]
     references: tuple[Reference, ...]
     notes: tuple[Note, ...]
-    rules: tuple[Rule, ...]
+    tables: tuple[Table, ...]
     chart: Chart | None
 
 
@@ -147,19 +152,25 @@ def _board_view(board: Sequence[Placed], number: int) -> BoardView:
         heading=heading(entries),
         protocol_sha256=first.protocol.sha256,
         shape=" × ".join(map(str, first.threat.input_shape)),
-        columns=tuple(_reordered(COLUMNS)),
+        columns=tuple(_reordered(texts(first))),
         worst=WORST,
         rows=tuple(rows),
         references=tuple(_undefended(entries)),
         notes=tuple(_notes(entries, letters)),
-        rules=tuple(_rule(entry) for entry in entries if entry.defense.stochastic),
+        tables=tuple(_tables(entries)),
         chart=tradeoff(board, number),
     )
 
 
+def texts(entry: Entry) -> dict[str, str]:
+    """What `cells.numbers` says of an entry, by the title of its column."""
+    titles = HEADERS[HEADERS.index("clean") : HEADERS.index("n")]
+    return dict(zip(titles, numbers(entry), strict=True))
+
+
 def _row(place: str, placed: Placed, letters: dict[str, Letter]) -> Row:
     entry = placed.entry
-    filled = dict(zip(COLUMNS, map(Cell.of, numbers(entry)), strict=True))
+    said = texts(entry)
     return Row(
         place=place,
         defense=shortened(entry.defense.label, NAME_LENGTH),
@@ -167,14 +178,14 @@ def _row(place: str, placed: Placed, letters: dict[str, Letter]) -> Row:
         remarks=remarks(entry).strip(" ()"),
         page=placed.page,
         classifier=shortened(entry.classifier.name, NAME_LENGTH),
-        cells=tuple((title, filled[title]) for title in _reordered(COLUMNS)),
+        cells=tuple((title, Cell.of(said[title])) for title in _reordered(said)),
         worst=entry.worst.single if entry.worst else None,
         n=entry.dataset.n,
         letters=tuple(letters[name] for name in raised(entry)),
     )
 
 
-def _reordered(titles: Sequence[str]) -> list[str]:
+def _reordered(titles: Iterable[str]) -> list[str]:
     """The columns as a page shows them: clean and worst case first."""
     return [CLEAN, WORST, *(title for title in titles if title not in (CLEAN, WORST))]
 
@@ -207,18 +218,22 @@ def _notes(entries: Sequence[Entry], letters: dict[str, Letter]) -> Iterator[Not
         yield Note("", text)
 
 
-def _rule(entry: Entry) -> Rule:
-    pairs = []
-    for rule in ("single", "vote", "any_of"):
-        if entry.clean and entry.worst:
-            clean, worst = getattr(entry.clean, rule), getattr(entry.worst, rule)
-            pairs.append((percent(clean), with_interval(worst)))
+def _tables(entries: Sequence[Entry]) -> Iterator[Table]:
+    """What stands below a board; whatever else a board has to say is yielded here."""
+    random = [entry for entry in entries if entry.defense.stochastic]
+    if random:
+        headers = ("defense", "classifier", "single draw", "vote of k", "any of n", "draws, k, n")
+        caption = "Stochastic victims under each rule: clean, then worst case with its interval."
+        yield Table(caption, headers, tuple(map(_rules, random)))
+
+
+def _rules(entry: Entry) -> tuple[str, ...]:
     asked = entry.criterion
-    return Rule(
-        defense=shortened(entry.defense.label, NAME_LENGTH),
-        classifier=shortened(entry.classifier.name, NAME_LENGTH),
-        pairs=tuple(pairs) or (("gap", "gap"),) * 3,
-        asked=f"{asked.draws}, {asked.vote}, {asked.any_of}",
+    return (
+        shortened(entry.defense.label, NAME_LENGTH),
+        shortened(entry.classifier.name, NAME_LENGTH),
+        *(twin(entry, rule) for rule in ("single", "vote", "any_of")),
+        f"{asked.draws}, {asked.vote}, {asked.any_of}",
     )
 
 
@@ -250,7 +265,7 @@ def summaries(shelf: Shelf) -> Iterator[Summary]:
             page=f"{shelf.page}#board-{i}",
             n_entries=len(board),
             best=shortened(first.defense.label, NAME_LENGTH) if is_ranked else "",
-            best_value=numbers(first)[COLUMNS.index(WORST)] if is_ranked else "",
+            best_value=texts(first)[WORST] if is_ranked else "",
         )
 
 

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from benchmark.publishing.cells import bound, numbers, percent, with_interval
+from benchmark.publishing.cells import bound, percent, with_interval
 from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
-from benchmark.publishing.site.board_page import COLUMNS, WORST, Cell
+from benchmark.publishing.site.board_page import WORST, Cell, texts
 from benchmark.publishing.site.charts import Chart
 from benchmark.publishing.site.panels import panels
 from benchmark.publishing.site.places import Placed
@@ -133,7 +133,7 @@ def is_plain_command(command: str) -> bool:
 
 
 def _figures(entry: Entry) -> Iterator[Figure]:
-    cells = dict(zip(COLUMNS, numbers(entry), strict=True))
+    cells = texts(entry)
     rates = {
         "clean": entry.clean.single if entry.clean else None,
         "oblivious": _single(entry.columns.oblivious),
