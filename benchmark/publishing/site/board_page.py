@@ -258,9 +258,9 @@ def summaries(shelf: Shelf) -> Iterator[Summary]:
         first = board[0].entry
         is_ranked = first.status == "complete"
         yield Summary(
-            dataset=first.dataset.name,
-            threat=first.threat.text,
-            protocol=f"{first.protocol.name}, version {first.protocol.version}",
+            dataset=shortened(first.dataset.name, NAME_LENGTH),
+            threat=shortened(first.threat.text, NAME_LENGTH),
+            protocol=f"{shortened(first.protocol.name, NAME_LENGTH)}, version {first.protocol.version}",
             preliminary=all(placed.entry.preliminary for placed in board),
             page=f"{shelf.page}#board-{i}",
             n_entries=len(board),
