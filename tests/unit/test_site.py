@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.site.pages import render
+from benchmark.publishing.site.panels import panels
 from benchmark.publishing.site.places import settled, shelves
 from tests.boards import toy
 from tests.records import Run, deterministic
@@ -180,6 +181,18 @@ def test_an_attack_with_steps_has_a_curve_and_one_without_has_none(site):
     assert titles == ["convergence-adaptive-title", "convergence-sources-title"]
     assert page.all("svg")
     assert "convergence" not in Page(site[BOARD.replace("index", "first--net")]).ids
+
+
+def test_a_curve_shows_the_lowest_so_far_and_is_thin_where_the_attack_counts_by_something_else():
+    trace = (1.0, 0.5, 0.75, 0.5)
+    for bits, is_thin in (("1100", False), ("1111", True)):
+        run = Run(rows=deterministic(clean="1111", pgd=bits), traces={"pgd": trace})
+        (panel,) = panels(run.entry())
+        (chart,) = panel.charts
+        (mark,) = chart.marks
+        heights = [float(point.partition(",")[2]) for point in mark.points.split()]
+        assert heights == [chart.top, mark.y, mark.y]
+        assert mark.is_thin is is_thin
 
 
 def test_two_entries_whose_files_would_share_a_name_get_two_pages():

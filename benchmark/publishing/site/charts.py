@@ -39,10 +39,17 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line: its name and its points `(x, y)`, from left to right; at least one."""
+    """One line.
+
+    Args:
+        name: Said beside it.
+        points: `(x, y)` from left to right; at least one.
+        is_thin: Whether it says less than the others.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
+    is_thin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class Mark:
     Args:
         look: Which colour, counted from 0.
         is_dashed: Whether the colours have been through once.
+        is_thin: Whether it says less than the others.
         points: Of a line, as SVG takes them; empty for a dot.
         x: Of the dot, or of the line's end; the name is led to from here.
         y: Likewise.
@@ -89,6 +97,7 @@ class Mark:
     link: str
     look: int
     is_dashed: bool
+    is_thin: bool
     points: str
     x: float
     y: float
@@ -185,6 +194,7 @@ def scatter(key: str, title: str, points: Sequence[Point], x_axis: Axis, y_axis:
             link=p.link,
             look=0,
             is_dashed=False,
+            is_thin=False,
             points="",
             x=frame.x(p.x),
             y=frame.y(p.y),
@@ -221,6 +231,7 @@ def lines(key: str, title: str, series: Sequence[Series], x_axis: Axis, y_axis: 
             link="",
             look=i % LOOKS,
             is_dashed=i >= LOOKS,
+            is_thin=s.is_thin,
             points=" ".join(f"{frame.x(x):g},{frame.y(y):g}" for x, y in bends(s.points)),
             x=ends[i][0],
             y=ends[i][1],

@@ -13,8 +13,7 @@ from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
 from benchmark.publishing.site.board_page import WORST, Cell, texts
-from benchmark.publishing.site.charts import Chart
-from benchmark.publishing.site.panels import panels
+from benchmark.publishing.site.panels import Panel, panels
 from benchmark.publishing.site.places import Placed
 
 FIGURES = ("clean", "oblivious", "BPDA+EOT (adaptive)", WORST)
@@ -92,7 +91,7 @@ class EntryView:
     attacks: tuple[AttackRow, ...]
     sources: tuple[AttackRow, ...]
     flags: tuple[FlagRow, ...]
-    charts: tuple[Chart, ...]
+    panels: tuple[Panel, ...]
     stages: tuple[StageView, ...]
     facts: tuple[tuple[str, str], ...]
     command_is_plain: bool
@@ -116,7 +115,7 @@ def entry_view(placed: Placed) -> EntryView:
             FlagRow(flag, EXPLANATIONS.get(flag.id, ""))
             for flag in sorted(entry.flags, key=lambda flag: order[flag.verdict])
         ),
-        charts=tuple(panels(entry)),
+        panels=tuple(panels(entry)),
         stages=tuple(_stage(stage) for stage in entry.defense.stages),
         facts=tuple(_facts(entry)),
         command_is_plain=is_plain_command(entry.command),
