@@ -20,10 +20,10 @@ APART = 0.1
 """Share of images by which an attack's own count may lie below the verdict on its images."""
 ACCURACY = Axis("robust accuracy (%)", 0, 100)
 CONVERGENCE = (
-    "How far each attack had come after each step: the share of images that it had not yet turned at any step so "
-    "far, by its own count; steps of restarts follow one another. A thin line lies far below the verdict on the "
-    "attack’s images: it counts by something else than the whole defense, such as the bare classifier or its own "
-    "draws."
+    "How far each attack had come after each step: the share of images that it had not yet turned at any step "
+    "so far, by its own count; steps of restarts follow one another. A thin line lies far below the verdict on "
+    "the attack’s images: it counts by something else than the whole defense, such as the bare classifier or "
+    "its own draws."
 )
 FAMILIES = {
     Column.ADAPTIVE: "adaptive attacks",
