@@ -209,11 +209,10 @@ def _undefended(entries: Sequence[Entry]) -> Iterator[Reference]:
 
 
 def _notes(entries: Sequence[Entry], letters: dict[str, Letter]) -> Iterator[Note]:
-    found = footnotes(entries, {flag: letter.letter for flag, letter in letters.items()})
-    anchors = [letter.anchor for letter in letters.values()]
-    anchors += [""] * (len(found) - len(anchors))
-    for anchor, text in zip(anchors, found, strict=True):
-        yield Note(anchor, text)
+    """The footnotes and the gaps; a note that begins with a mark is where that mark leads."""
+    anchors = {letter.letter: letter.anchor for letter in letters.values()}
+    for text in footnotes(entries, {flag: letter.letter for flag, letter in letters.items()}):
+        yield Note(anchors.get(text.partition(":")[0], ""), text)
     for text in gap_lines(entries):
         yield Note("", text)
 
