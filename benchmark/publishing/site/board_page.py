@@ -50,10 +50,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A flag in a table: its letter, its id, and the place of its note."""
+    """A mark in the column of flags: its letter, what it stands for, and the place of its note."""
 
     letter: str
-    flag: str
+    meaning: str
     anchor: str
 
 
@@ -71,6 +71,7 @@ class Row:
     worst: Rate | None
     n: int
     letters: tuple[Letter, ...]
+    is_flagged: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +140,10 @@ def board_views(shelf: Shelf) -> list[BoardView]:
 def _board_view(board: Sequence[Placed], number: int) -> BoardView:
     entries = [placed.entry for placed in board]
     key = f"board-{number}"
-    letters = {
-        flag: Letter(letter, flag, f"{key}-{letter}") for flag, letter in marks(entries).items()
-    }
+    found = marks(entries)
+    letters = {letter: Letter(letter, flag, f"{key}-{letter}") for flag, letter in found.items()}
     rows = [
-        _row(place, placed, letters)
+        _row(place, placed, [letters[found[flag]] for flag in raised(placed.entry)])
         for (place, _), placed in zip(numbered(entries), board, strict=True)
     ]
     first = entries[0]
@@ -156,7 +156,7 @@ def _board_view(board: Sequence[Placed], number: int) -> BoardView:
         worst=WORST,
         rows=tuple(rows),
         references=tuple(_undefended(entries)),
-        notes=tuple(_notes(entries, letters)),
+        notes=tuple(_notes(entries, found, letters)),
         tables=tuple(_tables(entries)),
         chart=tradeoff(board, number),
     )
@@ -168,7 +168,7 @@ def texts(entry: Entry) -> dict[str, str]:
     return dict(zip(titles, numbers(entry), strict=True))
 
 
-def _row(place: str, placed: Placed, letters: dict[str, Letter]) -> Row:
+def _row(place: str, placed: Placed, letters: Sequence[Letter]) -> Row:
     entry = placed.entry
     said = texts(entry)
     return Row(
@@ -181,7 +181,8 @@ def _row(place: str, placed: Placed, letters: dict[str, Letter]) -> Row:
         cells=tuple((title, Cell.of(said[title])) for title in _reordered(said)),
         worst=entry.worst.single if entry.worst else None,
         n=entry.dataset.n,
-        letters=tuple(letters[name] for name in raised(entry)),
+        letters=tuple(letters),
+        is_flagged=bool(raised(entry)),
     )
 
 
@@ -208,11 +209,13 @@ def _undefended(entries: Sequence[Entry]) -> Iterator[Reference]:
         )
 
 
-def _notes(entries: Sequence[Entry], letters: dict[str, Letter]) -> Iterator[Note]:
-    """The footnotes and the gaps; a note that begins with a mark is where that mark leads."""
-    anchors = {letter.letter: letter.anchor for letter in letters.values()}
-    for text in footnotes(entries, {flag: letter.letter for flag, letter in letters.items()}):
-        yield Note(anchors.get(text.partition(":")[0], ""), text)
+def _notes(
+    entries: Sequence[Entry], found: dict[str, str], letters: dict[str, Letter]
+) -> Iterator[Note]:
+    """The footnotes and the gaps; a note that begins with a letter is where that letter leads."""
+    for text in footnotes(entries, found):
+        letter = letters.get(text.partition(":")[0])
+        yield Note(letter.anchor if letter else "", text)
     for text in gap_lines(entries):
         yield Note("", text)
 
