@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.publishing.site.board_page import Cell
 from benchmark.publishing.site.charts import Axis, Point, Series, bends, lines, scatter, spread
+from benchmark.publishing.site.views import Cell
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from benchmark.publishing.cells import bound, percent, with_interval
 from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
-from benchmark.publishing.site.board_page import WORST, Cell, texts
+from benchmark.publishing.site.board_page import WORST, texts
 from benchmark.publishing.site.panels import Panel, panels
 from benchmark.publishing.site.places import Placed
+from benchmark.publishing.site.views import Cell
 
 FIGURES = ("clean", "oblivious", "BPDA+EOT (adaptive)", WORST)
 """Columns that stand large on top of the page."""
