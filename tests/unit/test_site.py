@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.flags import EXPLANATIONS
+from benchmark.publishing.marks import BOUND
 from benchmark.publishing.site.pages import render
 from benchmark.publishing.site.panels import panels
 from benchmark.publishing.site.places import settled, shelves
@@ -154,6 +155,7 @@ def test_a_gap_stands_on_its_entrys_page_with_its_reason(site):
     assert "robust accuracy is at most the number shown" in text
     assert "gap: images 2 to 4 failed: RuntimeError: it | crashed" in text
     assert "≤ 33.3" in text
+    assert BOUND in text
 
 
 def test_a_random_defense_shows_every_rule_and_a_deterministic_one_only_one(site):

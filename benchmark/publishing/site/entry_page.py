@@ -12,6 +12,7 @@ from benchmark.publishing.cells import bound, percent, with_interval
 from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
+from benchmark.publishing.marks import footnotes
 from benchmark.publishing.site.board_page import WORST, texts
 from benchmark.publishing.site.panels import Panel, panels
 from benchmark.publishing.site.places import Placed
@@ -87,6 +88,8 @@ class EntryView:
     data: str
     figures: tuple[Figure, ...]
     undefended: tuple[Figure, ...]
+    notes: tuple[str, ...]
+    """What the marks of its row on a board say, flags apart."""
     families: tuple[FamilyRow, ...]
     rules: tuple[str, ...]
     attacks: tuple[AttackRow, ...]
@@ -108,6 +111,7 @@ def entry_view(placed: Placed) -> EntryView:
         data=placed.data,
         figures=tuple(_figures(entry)),
         undefended=tuple(_undefended(entry)),
+        notes=tuple(footnotes([entry], {})),
         families=tuple(_families(entry)),
         rules=("single", "vote", "any_of") if entry.defense.stochastic else ("single",),
         attacks=tuple(_attack(row, chosen) for row in entry.attacks),
