@@ -113,6 +113,7 @@ COMMANDS = [
     ),
     _bench("estimate --protocol smoke.yaml --device cpu --defense none", "pgd"),
     _bench(f"{RUN} --defense atop --workers 1 --json", '"status": "complete"'),
+    _bench("publish leaderboards", "Written: site/index.html"),
     _bench(f"train --defense atop {ATOP} --out atop.safetensors", "Written"),
     _python(API, "complete"),
     _python(ZOO, "robustbench"),

@@ -22,6 +22,7 @@ from benchmark.cli.estimate import estimate_command
 from benchmark.cli.listing import list_group
 from benchmark.cli.manifest import manifest_command
 from benchmark.cli.plot import plot_group
+from benchmark.cli.publish import publish_command
 from benchmark.cli.run import run_command
 from benchmark.cli.table import table_command
 from benchmark.cli.train import train_command
@@ -42,6 +43,7 @@ First steps:
   bench run --defense my_pkg:MyPurifier            your own purifier, in front of the default classifier
   bench check my_pkg:MyPurifier                    does it keep the contract of a defense?
   bench list defenses                              what there is
+  bench publish leaderboards --out site            a static web site of all entries
 
 Results go to leaderboards/ (JSON entries and a Markdown table); finished work is kept in runs/, so the same
 command again goes on where it stopped. Exit status: 0 done, 1 something of ours failed, 2 something to mend
@@ -89,6 +91,7 @@ bench.add_command(manifest_command)
 bench.add_command(baselines_command)
 bench.add_command(challenge_command)
 bench.add_command(plot_group)
+bench.add_command(publish_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

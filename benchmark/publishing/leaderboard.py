@@ -126,32 +126,33 @@ def to_markdown(entries: Iterable[Entry], title: str, left_out: Sequence[str] = 
 def _markdown_board(board: Sequence[Entry]) -> str:
     letters = marks(board)
     rows = []
-    for place, entry in _numbered(board):
+    for place, entry in numbered(board):
         flags = " ".join(flag_marks(entry, board, letters)) or "–"
-        defense = f"{markdown(entry.defense.label)}{elsewhere(entry)}{_remarks(entry)}"
+        defense = f"{markdown(entry.defense.label)}{elsewhere(entry)}{remarks(entry)}"
         names = [place, defense, markdown(entry.classifier.name)]
-        cells = numbers(entry, has_black_box=_has_black_box(board))
+        cells = numbers(entry, has_black_box=has_black_box(board))
         rows.append([*names, *cells, str(entry.dataset.n), flags])
-    table = _pipe(rows, _headers(board, HEADERS))
-    parts = [f"## {markdown(_heading(board))}", _about(board[0]), table]
+    table = _pipe(rows, headers_of(board, HEADERS))
+    parts = [f"## {markdown(heading(board))}", _about(board[0]), table]
     if any(entry.defense.stochastic for entry in board):
         parts += ["Stochastic victims under each rule, clean → worst case:", _rules_table(board)]
-    diagnosed = diagnosis_rows(board)
+    diagnosed = [[markdown(cell) for cell in row] for row in diagnosis_rows(board)]
     if diagnosed:
         parts += [DIAGNOSIS_TITLE, _pipe(diagnosed, DIAGNOSIS_HEADERS)]
-    notes = [*footnotes(board, letters), *_gap_lines(board)]
+    notes = [*footnotes(board, letters), *gap_lines(board)]
     if notes:
         parts.append("\n".join(f"- {markdown(note)}" for note in notes))
     return "\n\n".join(parts)
 
 
-def _has_black_box(board: Sequence[Entry]) -> bool:
+def has_black_box(board: Sequence[Entry]) -> bool:
+    """Whether some entry of a board was attacked by queries alone."""
     return any(entry.columns.black_box is not None for entry in board)
 
 
-def _headers(board: Sequence[Entry], headers: Sequence[str]) -> list[str]:
+def headers_of(board: Sequence[Entry], headers: Sequence[str]) -> list[str]:
     """The headers of a board's columns."""
-    left_out = () if _has_black_box(board) else (BLACK_BOX, SHORT_BLACK_BOX)
+    left_out = () if has_black_box(board) else (BLACK_BOX, SHORT_BLACK_BOX)
     return [name for name in headers if name not in left_out]
 
 
@@ -161,13 +162,14 @@ def _rules_table(board: Sequence[Entry]) -> str:
         if entry.defense.stochastic:
             asked = entry.criterion
             name = f"{markdown(entry.defense.label)} / {markdown(entry.classifier.name)}"
-            cells = [_twin(entry, rule) for rule in ("single", "vote", "any_of")]
+            cells = [twin(entry, rule) for rule in ("single", "vote", "any_of")]
             rows.append([name, *cells, f"{asked.draws}, {asked.vote}, {asked.any_of}"])
     headers = ("defense / classifier", "single draw", "vote of k", "any of n", "draws, k, n")
     return _pipe(rows, headers)
 
 
-def _twin(entry: Entry, rule: str) -> str:
+def twin(entry: Entry, rule: str) -> str:
+    """Clean accuracy and worst case under one rule."""
     if entry.clean is None or entry.worst is None:
         return "gap"
     clean, worst = getattr(entry.clean, rule), getattr(entry.worst, rule)
@@ -186,18 +188,18 @@ def _text_board(board: Sequence[Entry]) -> str:
             place,
             _short_label(entry),
             shortened(entry.classifier.name, NAME_WIDTH),
-            *numbers(entry, is_short=True, has_black_box=_has_black_box(board)),
+            *numbers(entry, is_short=True, has_black_box=has_black_box(board)),
             str(entry.dataset.n),
             "".join(flag_marks(entry, board, letters)),
         ]
-        for place, entry in _numbered(board)
+        for place, entry in numbered(board)
     ]
-    headers = _headers(board, SHORT_HEADERS)
+    headers = headers_of(board, SHORT_HEADERS)
     aligned = ("right", "left", "left", *["right"] * (len(headers) - 4), "left")
     table = tabulate([headers, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True)
-    lines = (*_whole_names(board), *footnotes(board, letters), *_gap_lines(board))
+    lines = (*_whole_names(board), *footnotes(board, letters), *gap_lines(board))
     notes = [f"  {plain(note)}" for note in lines]
-    return "\n".join([plain(_heading(board)), table, *notes])
+    return "\n".join([plain(heading(board)), table, *notes])
 
 
 def _short_label(entry: Entry) -> str:
@@ -209,24 +211,27 @@ def _whole_names(board: Sequence[Entry]) -> list[str]:
     """The names that a narrow table cuts off, by the row's place."""
     return [
         f"{place}: {entry.defense.label} on {entry.classifier.name}"
-        for place, entry in _numbered(board)
+        for place, entry in numbered(board)
         if max(len(plain(entry.defense.label)), len(plain(entry.classifier.name))) > NAME_WIDTH
     ]
 
 
-def _numbered(board: Sequence[Entry]) -> list[tuple[str, Entry]]:
+def numbered(board: Sequence[Entry]) -> list[tuple[str, Entry]]:
+    """The entries of a board with their ranks; one with gaps has none."""
     return [
         ("–" if entry.status == "gaps" else str(i), entry) for i, entry in enumerate(board, start=1)
     ]
 
 
-def _remarks(entry: Entry) -> str:
+def remarks(entry: Entry) -> str:
+    """What stands behind a name, in brackets: that a row is preliminary, or no add-on."""
     words = {"preliminary": entry.preliminary, "not add-on": not entry.defense.add_on}
     said = ", ".join(word for word, holds in words.items() if holds)
     return f" ({said})" if said else ""
 
 
-def _heading(board: Sequence[Entry]) -> str:
+def heading(board: Sequence[Entry]) -> str:
+    """What a board compares: images, threat and protocol."""
     dataset, threat, protocol = board[0].dataset, board[0].threat, board[0].protocol
     preliminary = " (preliminary)" if all(entry.preliminary for entry in board) else ""
     order = "" if dataset.order == "nested" else ", RobustBench's first n"
@@ -243,7 +248,8 @@ def _about(entry: Entry) -> str:
     return f"Protocol sha256 {markdown(entry.protocol.sha256[:16])}; images {c} x {h} x {w}."
 
 
-def _gap_lines(board: Sequence[Entry]) -> list[str]:
+def gap_lines(board: Sequence[Entry]) -> list[str]:
+    """One line for each gap on a board."""
     return [
         f"gap: {entry.defense.label} on {entry.classifier.name}: {gap.row}"
         f"{f' ({gap.column})' if gap.column else ''}: {gap.reason}"

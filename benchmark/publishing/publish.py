@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from benchmark.publishing.leaderboard import to_markdown
 from benchmark.publishing.names import file_name, short_hash
 
 PAGE = "README.md"
+UNREADABLE = "not an entry that this version can read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,18 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
     name that a file system takes for the same), a short hash follows. So an entry replaces its own earlier run
     and nothing else.
     """
+    path = leaderboards.joinpath(*folder_names(entry)) / f"{entry_stem(entry)}.json"
+    return path.with_name(f"{path.stem}--{_hash(entry)}.json") if _is_others(path, entry) else path
+
+
+def folder_names(entry: Entry) -> tuple[str, str]:
+    """The folders of an entry's dataset and of its threat."""
     threat = entry.threat.text.replace(":", "-").replace("/", "-")
-    folder = leaderboards / file_name(entry.dataset.name) / file_name(threat)
+    return file_name(entry.dataset.name), file_name(threat)
+
+
+def entry_stem(entry: Entry) -> str:
+    """The name of an entry's file without its ending, as far as the entry alone says it."""
     parts = [file_name(entry.defense.label), file_name(entry.classifier.name)]
     if entry.protocol.name != "standard":
         parts.append(file_name(entry.protocol.name))
@@ -55,8 +67,7 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
         parts.append(entry.dataset.order)
     if entry.dataset.only_classes:
         parts.append(file_name(f"classes-{'-'.join(map(str, entry.dataset.only_classes))}"))
-    path = folder / f"{'--'.join(parts)}.json"
-    return path.with_name(f"{path.stem}--{_hash(entry)}.json") if _is_others(path, entry) else path
+    return "--".join(parts)
 
 
 def publish_folder(folder: Path) -> Published:
@@ -78,6 +89,17 @@ def publish_folder(folder: Path) -> Published:
             return published
 
 
+def read_entries(paths: Iterable[Path]) -> tuple[list[Entry], dict[Path, str]]:
+    """The entries in these files; of each that cannot be read, why."""
+    entries, damaged = [], {}
+    for path in paths:
+        try:
+            entries.append(read_entry(path))
+        except BenchError as error:
+            damaged[path] = str(error)
+    return entries, damaged
+
+
 def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """What tells one state of a folder's entries from another: inode and time of each file."""
     found = {}
@@ -89,13 +111,8 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _publish_once(folder: Path) -> Published:
-    entries, damaged, lines = [], [], []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            entries.append(read_entry(path))
-        except BenchError as error:
-            damaged.append(str(error))
-            lines.append(f"{path.name}: not an entry that this version can read")
+    entries, damaged = read_entries(sorted(folder.glob("*.json")))
+    lines = [f"{path.name}: {UNREADABLE}" for path in damaged]
     if not entries and not damaged:
         raise BenchError(
             f"expected entries (*.json) in {folder}, found none; `bench run` writes them"
@@ -106,7 +123,7 @@ def _publish_once(folder: Path) -> Published:
     known = read_baselines(folder.resolve().parents[1] / baselines.FILE)
     reference = baselines.to_markdown(baselines.baselines_of(entries, known))
     write_whole(page, (f"{text}\n{reference}\n" if reference else text).encode())
-    return Published(page, tuple(entries), tuple(damaged))
+    return Published(page, tuple(entries), tuple(damaged.values()))
 
 
 def publish(leaderboards: Path) -> list[Published]:

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("benchmark", "attacks", "defenses")
-SHIPPED = {".py", ".yaml", ".safetensors", ".json", ".typed"}
+SHIPPED = {".py", ".yaml", ".safetensors", ".json", ".typed", ".html", ".css", ".js", ".svg"}
 BUILD = (
     "import sys; from setuptools import build_meta; folder = sys.argv[1]; "
     "build_meta.build_sdist(folder); build_meta.build_wheel(folder)"
@@ -113,3 +113,7 @@ def test_the_installed_command_finds_its_plugins_and_protocols_away_from_the_rep
     assert "atop" in elsewhere("list", "defenses")
     assert "standard" in elsewhere("list", "protocols")
     assert elsewhere("--version").startswith("bench, version")
+
+
+def test_the_installed_command_publishes_a_site_with_its_templates_and_its_looks(elsewhere):
+    assert "Written: site/index.html" in elsewhere("publish", str(ROOT / "leaderboards"))

@@ -1,0 +1,121 @@
+"""Pages: every file of the site as bytes, from entries alone; the same entries give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from benchmark.publishing.entry import Entry
+from benchmark.publishing.entry_files import entry_text
+from benchmark.publishing.names import plain
+from benchmark.publishing.site.board_page import board_views, explained, summaries
+from benchmark.publishing.site.entry_page import entry_view
+from benchmark.publishing.site.places import Placed, Shelf, shelves
+
+MANIFEST = "site.json"
+"""Lists every other file of the site: what a later publishing may replace."""
+ASSETS = ("style.css", "table.js", "icon.svg")
+_PACKAGE = "benchmark.publishing.site"
+
+
+def render(entries: Sequence[Entry], left_out: Sequence[str] = ()) -> dict[str, bytes]:
+    """The site: each file's content by its path, with `/` between folders.
+
+    Args:
+        entries: In any order; at least one.
+        left_out: Files that could not be read, one line each; the index names them.
+    """
+    environment = _environment()
+    placed = shelves(entries)
+    site = {f"assets/{name}": _asset(name) for name in ASSETS}
+    site["index.html"] = _page(
+        environment,
+        "index.html",
+        "",
+        summaries=[line for shelf in placed for line in summaries(shelf)],
+        n_entries=sum(len(board) for shelf in placed for board in shelf.boards),
+        flags=explained(entries),
+        left_out=left_out,
+    )
+    for shelf in placed:
+        site |= _shelf(environment, shelf)
+    return site | {MANIFEST: _manifest(site)}
+
+
+def _shelf(environment: Environment, shelf: Shelf) -> dict[str, bytes]:
+    """The page of a dataset and threat, and the pages and data of its entries."""
+    first = shelf.first
+    shared = {
+        "dataset": first.dataset.name,
+        "threat": first.threat.text,
+        "in_words": in_words(first),
+    }
+    made = {
+        f"{shelf.folder}/index.html": _page(
+            environment, "board.html", "../", boards=board_views(shelf), **shared
+        )
+    }
+    for board in shelf.boards:
+        for placed in board:
+            path = f"{shelf.folder}/{placed.stem}"
+            made[f"{path}.html"] = _entry(environment, placed, shared)
+            made[f"{path}.json"] = entry_text(placed.entry).encode()
+    return made
+
+
+def _entry(environment: Environment, placed: Placed, shared: dict[str, str]) -> bytes:
+    return _page(environment, "entry.html", "../", view=entry_view(placed), **shared)
+
+
+def in_words(entry: Entry) -> str:
+    """A threat as a sentence; empty for one that has no such words."""
+    amount = entry.threat.text.partition(":")[2] or f"{entry.threat.eps:g}"
+    words = {
+        "linf": f"every pixel may change by at most {amount} (pixels lie in [0, 1])",
+        "l2": f"the whole change has a Euclidean length of at most {amount} (pixels lie in [0, 1])",
+    }
+    return words.get(entry.threat.norm, "")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(_PACKAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_one_line,
+        keep_trailing_newline=True,
+    )
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    environment.filters["title"] = _title
+    return environment
+
+
+def _one_line(value: object) -> object:
+    """What is put into a page: anyone's text without control characters; our own markup as it is."""
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _title(text: str) -> Markup:
+    """A column's title, whose `95 %` stays on one line."""
+    return escape(plain(text)).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def _page(environment: Environment, template: str, root: str, **values: Any) -> bytes:
+    return environment.get_template(template).render(root=root, **values).encode()
+
+
+def _asset(name: str) -> bytes:
+    return files(_PACKAGE).joinpath("assets", name).read_bytes()
+
+
+def _manifest(site: dict[str, bytes]) -> bytes:
+    hashes = {path: hashlib.sha256(site[path]).hexdigest() for path in sorted(site)}
+    return f"{json.dumps({'made_by': 'bench publish', 'files': hashes}, indent=1)}\n".encode()

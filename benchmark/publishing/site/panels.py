@@ -1,0 +1,105 @@
+"""Panels: which charts an entry's page and a board show, made from entries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from benchmark.protocol import Column
+from benchmark.publishing.entry import AttackRecord, Entry
+from benchmark.publishing.leaderboard import numbered
+from benchmark.publishing.names import shortened
+from benchmark.publishing.site.charts import Axis, Chart, Point, Series, lines, scatter
+from benchmark.publishing.site.places import Placed
+
+NAME_LENGTH = 28
+"""Characters of a name in a chart."""
+APART = 0.1
+"""Share of images by which an attack's own count may lie below the verdict on its images."""
+ACCURACY = Axis("robust accuracy (%)", 0, 100)
+CONVERGENCE = (
+    "How far each attack had come after each step: the share of images that it had not yet turned at any step "
+    "so far, by its own count; steps of restarts follow one another. A thin line lies far below the verdict on "
+    "the attack’s images: it counts by something else than the whole defense, such as the bare classifier or "
+    "its own draws."
+)
+FAMILIES = {
+    Column.ADAPTIVE: "adaptive attacks",
+    Column.AUXILIARY: "auxiliary-aware attacks",
+}
+"""Titles of charts; any other column's own name stands for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A section of an entry's page: its heading, how to read it, what it draws."""
+
+    heading: str
+    about: str
+    charts: tuple[Chart, ...]
+
+
+def tradeoff(board: Sequence[Placed], number: int) -> Chart | None:
+    """Clean against robust accuracy of a board; None where no entry of it has both.
+
+    Args:
+        board: In rank order.
+        number: Of the board on its page.
+    """
+    points = []
+    for (place, entry), placed in zip(numbered([p.entry for p in board]), board, strict=True):
+        if entry.clean and entry.worst:
+            clean, worst = entry.clean.single, entry.worst.single
+            name = shortened(f"{place} {entry.defense.label}", NAME_LENGTH)
+            points.append(
+                Point(
+                    name=name,
+                    link=placed.page,
+                    x=100 * clean.value,
+                    y=100 * worst.value,
+                    low=100 * worst.low,
+                    high=100 * worst.high,
+                )
+            )
+    if not points:
+        return None
+    least = min(90.0, *(p.x for p in points))
+    x_axis = Axis("clean accuracy (%)", max(0.0, 10 * math.floor(least / 10)), 100)
+    title = "Clean against robust accuracy with its 95 % interval; dashed: no attack did harm"
+    return scatter(f"tradeoff-{number}", title, points, x_axis, ACCURACY)
+
+
+def panels(entry: Entry) -> list[Panel]:
+    """What an entry's page draws, in the order in which it stands there; others are added here."""
+    found = [Panel("Convergence", CONVERGENCE, tuple(_convergence(entry)))]
+    return [panel for panel in found if panel.charts]
+
+
+def _convergence(entry: Entry) -> Iterator[Chart]:
+    """One chart for each column whose attacks kept more than one step; sources have their own."""
+    columns = list(dict.fromkeys(row.column for row in entry.attacks))
+    for column in columns:
+        rows = [row for row in entry.attacks if row.column is column]
+        title = FAMILIES.get(column, f"{column} attacks") if column else "attacks"
+        yield from _traces(f"convergence-{column}", f"Convergence: {title}", rows)
+    yield from _traces(
+        "convergence-sources", "Convergence: images made for transfer", entry.sources
+    )
+
+
+def _traces(key: str, title: str, rows: Sequence[AttackRecord]) -> Iterator[Chart]:
+    series = [_series(row) for row in rows if len(row.trace) > 1]
+    if series:
+        longest = max(len(s.points) for s in series)
+        x_axis = Axis("step", 1, longest)
+        yield lines(key, title, series, x_axis, Axis("still classified rightly (%)", 0, 100))
+
+
+def _series(row: AttackRecord) -> Series:
+    """How far an attack had come after each step: the lowest so far, as a trace starts again at a restart."""
+    lowest = list(accumulate(row.trace, min))
+    points = [(step, round(100 * share, 3)) for step, share in enumerate(lowest, start=1)]
+    verdict = row.rates.single.value if row.rates else lowest[-1]
+    return Series(shortened(row.id, NAME_LENGTH), points, is_thin=lowest[-1] < verdict - APART)

@@ -1,0 +1,96 @@
+"""Places: which folder and file of the site a board page and an entry page get; no two the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from urllib.parse import quote
+
+from benchmark.publishing.entry import Entry
+from benchmark.publishing.entry_files import entry_text
+from benchmark.publishing.leaderboard import boards, rank
+from benchmark.publishing.names import short_hash
+from benchmark.publishing.publish import entry_stem, folder_names
+
+LONGEST = 180
+"""Characters of a name; with a hash and an ending it is below the 255 that file systems take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An entry with the name of its page, without the ending."""
+
+    entry: Entry
+    stem: str
+
+    @property
+    def page(self) -> str:
+        """The link to its page, from its board."""
+        return quote(f"{self.stem}.html")
+
+    @property
+    def data(self) -> str:
+        """The link to its JSON, from its board or its page."""
+        return quote(f"{self.stem}.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What one page shows: the boards of one dataset and threat.
+
+    Args:
+        folder: The folder of the page and of the pages of its entries.
+        boards: Its boards, each in rank order.
+    """
+
+    folder: str
+    boards: tuple[tuple[Placed, ...], ...]
+
+    @property
+    def first(self) -> Entry:
+        """An entry that stands for all, where they agree: dataset and threat."""
+        return self.boards[0][0].entry
+
+    @property
+    def page(self) -> str:
+        """The link to its page, from the index."""
+        return f"{quote(self.folder)}/index.html"
+
+
+def shelves(entries: Sequence[Entry]) -> list[Shelf]:
+    """Every dataset and threat with its boards, in rank order; an entry that is there twice is shown once."""
+    once = {entry_text(entry): entry for entry in entries}
+    ranked = rank([once[text] for text in sorted(once)])
+    groups = [list(group) for _, group in groupby(ranked, key=_task)]
+    wanted = ["--".join(folder_names(group[0])) for group in groups]
+    folders = settled(wanted, [repr(_task(group[0])) for group in groups])
+    return [_shelf(folder, group) for folder, group in zip(folders, groups, strict=True)]
+
+
+def _shelf(folder: str, entries: Sequence[Entry]) -> Shelf:
+    grouped = boards(entries)
+    ordered = [entry for board in grouped for entry in board]
+    stems = iter(settled(list(map(entry_stem, ordered)), list(map(entry_text, ordered))))
+    return Shelf(folder, tuple(tuple(Placed(e, next(stems)) for e in board) for board in grouped))
+
+
+def _task(entry: Entry) -> tuple[str, str, float]:
+    return entry.dataset.name, entry.threat.norm, entry.threat.eps
+
+
+def settled(wanted: Sequence[str], contents: Sequence[str]) -> list[str]:
+    """Names of which no two are the same on any file system.
+
+    Args:
+        wanted: Names that are safe for a file.
+        contents: What each stands for; no two the same. Where names clash, or are too long, its hash is added.
+    """
+    cut = [name if len(name) <= LONGEST else name[:LONGEST].rstrip("-.") for name in wanted]
+    folded = [name.casefold() for name in cut]
+    return [
+        name
+        if name == asked and folded.count(name.casefold()) == 1
+        else f"{name}--{short_hash(what)}"
+        for name, asked, what in zip(cut, wanted, contents, strict=True)
+    ]

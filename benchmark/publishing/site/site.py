@@ -1,0 +1,58 @@
+"""Publishing a site: every entry of a leaderboards folder read, rendered, and put where it belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import BenchError
+from benchmark.publishing.publish import UNREADABLE, read_entries
+from benchmark.publishing.site.folder import refuse_foreign, replace_folder
+from benchmark.publishing.site.pages import render
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSite:
+    """What publishing a site did.
+
+    Args:
+        index: The page to open first.
+        n_pages: Pages that were written.
+        n_entries: Entries that were read.
+        damaged: One line for each file that could not be read; the index names them too.
+    """
+
+    index: Path
+    n_pages: int
+    n_entries: int
+    damaged: tuple[str, ...]
+
+
+def publish_site(leaderboards: Path, out: Path) -> PublishedSite:
+    """Writes a static site from every entry (`<dataset>/<threat>/*.json`) of a leaderboards folder.
+
+    A damaged entry does not stop the others: the index names it, and it stands in what is returned.
+
+    Raises:
+        BenchError: There is no such folder, or no entry in it that can be read; or `out` lies in it, holds
+            something else than such a site, or cannot be written. What was in `out` is still there then.
+    """
+    if not leaderboards.is_dir():
+        raise BenchError(f"expected a folder of leaderboards at {leaderboards}; there is none")
+    if out.resolve().is_relative_to(leaderboards.resolve()):
+        raise BenchError(f"the site must not lie in {leaderboards}, whose files it is made from")
+    refuse_foreign(out.resolve())
+    entries, damaged = read_entries(sorted(leaderboards.glob("*/*/*.json")))
+    if not entries:
+        said = (
+            f" ({len(damaged)} cannot be read: {next(iter(damaged.values()))})" if damaged else ""
+        )
+        raise BenchError(
+            f"expected entries (<dataset>/<threat>/*.json) in {leaderboards}, found none{said}; "
+            f"`bench run` writes them"
+        )
+    names = [f"{path.relative_to(leaderboards)}: {UNREADABLE}" for path in damaged]
+    site = render(entries, names)
+    replace_folder(out, site)
+    n_pages = sum(path.endswith(".html") for path in site)
+    return PublishedSite(out / "index.html", n_pages, len(entries), tuple(damaged.values()))
