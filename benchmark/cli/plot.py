@@ -19,7 +19,7 @@ output_option = click.option(
 
 @click.group("plot")
 def plot_group() -> None:
-    """Draw entries: how attacks converged."""
+    """Draw entries: how attacks converged, what other budgets leave."""
 
 
 @plot_group.command("convergence")
@@ -34,4 +34,19 @@ def plot_convergence_command(*, entry: Path, output: Path) -> None:
     from benchmark.publishing.plots import plot_convergence
 
     plot_convergence(read_entry(entry), output)
+    click.echo(f"Written: {output}", err=True)
+
+
+@plot_group.command("eps-curve")
+@entry_argument
+@output_option
+def plot_eps_curve_command(*, entry: Path, output: Path) -> None:
+    """Draw the accuracy of ENTRY under budgets from 0 up.
+
+    A curve that rises, or ends high where every image can be turned into grey, stands for an attack that fails.
+    """
+    from benchmark.publishing.entry_files import read_entry  # so that --help starts quickly
+    from benchmark.publishing.plots import plot_eps_curve
+
+    plot_eps_curve(read_entry(entry), output)
     click.echo(f"Written: {output}", err=True)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from benchmark.evaluated import Kind
 from benchmark.publishing.diagnosis_records import DiagnosisRecord
 from benchmark.publishing.entry import Entry
-from benchmark.publishing.names import markdown
 from benchmark.publishing.outcomes import mean_rate
 
 TITLE = "Diagnosis of one attack on the first images; nothing in it is ranked:"
@@ -28,7 +27,7 @@ def is_diagnosed(entry: Entry) -> bool:
 
 
 def diagnosis_rows(board: Sequence[Entry]) -> list[list[str]]:
-    """One row for each entry that was diagnosed, accuracies in %; a gap is called one."""
+    """One row for each entry that was diagnosed, accuracies in %; a gap is called one. Not escaped."""
     return [_row(entry) for entry in board if entry.diagnosis]
 
 
@@ -36,7 +35,7 @@ def _row(entry: Entry) -> list[str]:
     curve = [f"{point.eps:.3g}: {_percent(point.rate)}" for point in entry.eps_curve]
     frozen = [f"{_percent(row.own)} → {_percent(row.rate)}" for row in _of(entry, "frozen")]
     return [
-        f"{markdown(entry.defense.label)} / {markdown(entry.classifier.name)}",
+        f"{entry.defense.label} / {entry.classifier.name}",
         str(entry.diagnosis[0].images),
         ", ".join(curve) or ("gap" if _of(entry, "eps") else "–"),
         _doubled(entry, "steps"),

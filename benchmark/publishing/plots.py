@@ -93,6 +93,44 @@ def _convergence(figure: Figure, entry: Entry, rows: Sequence[AttackRecord]) -> 
     _name(figure, axes, entry)
 
 
+def plot_eps_curve(entry: Entry, path: Path) -> None:
+    """Draws the accuracy that the diagnosed attack leaves under each budget; dotted is the entry's own budget.
+
+    Args:
+        entry: With an eps curve.
+        path: Ends in `.svg`, `.pdf` or `.png`.
+
+    Raises:
+        BenchError: The entry has no curve, the path another ending, or it cannot be written.
+    """
+    if not entry.eps_curve:
+        raise BenchError(
+            f"{entry.defense.label!r} has no eps curve: its protocol asked for no diagnosis; nothing to plot"
+        )
+    _draw(path, lambda figure: _eps_curve(figure, entry))
+
+
+def _eps_curve(figure: Figure, entry: Entry) -> None:
+    axes = figure.add_subplot()
+    budgets = [point.eps for point in entry.eps_curve]
+    axes.plot(budgets, [100 * point.rate for point in entry.eps_curve], "o-", markersize=4)
+    axes.axvline(entry.threat.eps, color="0.45", linestyle=":", linewidth=1)
+    axes.annotate(
+        entry.threat.text,
+        (entry.threat.eps, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, -10),
+        textcoords="offset points",
+        color="0.35",
+        fontsize=8,
+    )
+    axes.set_xlim(0, max(*budgets, entry.threat.eps) * 1.03)
+    axes.set_ylim(-2, 102)
+    axes.set_xlabel(f"budget ({entry.threat.norm}, pixel units of [0, 1])")
+    axes.set_ylabel("accuracy under the diagnosed attack (%)")
+    _name(figure, axes, entry)
+
+
 def _levels(axes: Axes, entry: Entry) -> None:
     """Clean accuracy and worst case, where there are any."""
     for name, rates, above in (("clean", entry.clean, 3), ("worst case", entry.worst, -10)):
@@ -134,6 +172,8 @@ def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
         f"{protocol.name}, n = {dataset.n}"
     )
     axes.set_title(shortened(text, _TITLE), loc="left", fontsize=10)
+    if not axes.get_legend_handles_labels()[0]:
+        return
     figure.legend(
         loc="outside right upper",
         frameon=False,

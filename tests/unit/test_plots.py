@@ -11,8 +11,9 @@ from PIL import Image
 
 from benchmark.cli import main
 from benchmark.errors import BenchError
+from benchmark.publishing.diagnosis_records import CurvePoint
 from benchmark.publishing.entry_files import write_entry
-from benchmark.publishing.plots import plot_convergence
+from benchmark.publishing.plots import plot_convergence, plot_eps_curve
 from tests.records import Run, deterministic
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -58,6 +59,15 @@ def test_a_picture_is_large_and_not_empty(tmp_path):
 def test_no_name_is_markup(label, tmp_path):
     plot_convergence(traced(label=label), tmp_path / "c.svg")
     ElementTree.parse(tmp_path / "c.svg")
+
+
+def test_an_eps_curve_has_a_point_for_each_budget(tmp_path):
+    points = [CurvePoint(eps=eps, rate=rate) for eps, rate in ((0, 1.0), (0.1, 0.4), (0.5, 0.0))]
+    entry = traced().model_copy(update={"eps_curve": tuple(points)})
+    plot_eps_curve(entry, tmp_path / "e.svg")
+    assert max(lines(tmp_path / "e.svg")) == 3
+    with pytest.raises(BenchError, match="no eps curve"):
+        plot_eps_curve(traced(), tmp_path / "f.svg")
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path, capsys):

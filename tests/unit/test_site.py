@@ -224,3 +224,11 @@ def test_rendering_starts_no_torch():
         "from benchmark.publishing.site.site import publish_site; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_column_of_black_box_attacks_stands_only_where_some_entry_has_it(site):
+    asked = toy("asked")
+    columns = asked.columns.model_copy(update={"black_box": asked.columns.adaptive})
+    board = Page(render([asked.model_copy(update={"columns": columns}), toy("not asked")])[BOARD])
+    assert board.text.count("black-box (queries)") == 1
+    assert "black-box (queries)" not in Page(site[BOARD]).text

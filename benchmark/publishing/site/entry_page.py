@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.publishing.cells import bound, percent, with_interval
+from benchmark.publishing.claims import Claim
 from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
@@ -87,6 +88,7 @@ class EntryView:
     entry: Entry
     data: str
     figures: tuple[Figure, ...]
+    claims: tuple[tuple[str, ...], ...]
     undefended: tuple[Figure, ...]
     notes: tuple[str, ...]
     """What the marks of its row on a board say, flags apart."""
@@ -101,15 +103,16 @@ class EntryView:
     command_is_plain: bool
 
 
-def entry_view(placed: Placed) -> EntryView:
-    """An entry, ready for its template."""
+def entry_view(placed: Placed, claims: Sequence[Claim]) -> EntryView:
+    """An entry, ready for its template, beside what its paper claims under the same classifier and threat."""
     entry = placed.entry
     chosen = Counter(entry.per_image.chosen)
     order = {"raised": 0, "ok": 1, "not-run": 2}
     return EntryView(
         entry=entry,
         data=placed.data,
-        figures=tuple(_figures(entry)),
+        figures=(*_claimed(claims), *_figures(entry)),
+        claims=tuple(map(_claim, claims)),
         undefended=tuple(_undefended(entry)),
         notes=tuple(footnotes([entry], {})),
         families=tuple(_families(entry)),
@@ -136,8 +139,21 @@ def is_plain_command(command: str) -> bool:
     return words[:2] == ["bench", "run"] and shlex.join(words) == command
 
 
+def _claimed(claims: Sequence[Claim]) -> Iterator[Figure]:
+    """The lowest accuracy under attack that a paper claims; nothing where it claims none."""
+    found = [c.accuracy for c in claims if not c.is_clean and c.accuracy is not None]
+    if found:
+        yield Figure("claimed", f"{100 * min(found):.1f}", f"lowest of {len(found)}")
+
+
+def _claim(claim: Claim) -> tuple[str, ...]:
+    attack = " ".join(part for part in (claim.attack, claim.norm, claim.eps) if part)
+    accuracy = "–" if claim.accuracy is None else f"{100 * claim.accuracy:.1f}"
+    return f"{claim.system}, {claim.table}", claim.defense, attack, claim.threat, accuracy
+
+
 def _figures(entry: Entry) -> Iterator[Figure]:
-    cells = texts(entry)
+    cells = texts(entry, [entry])
     rates = {
         "clean": entry.clean.single if entry.clean else None,
         "oblivious": _single(entry.columns.oblivious),

@@ -14,22 +14,27 @@ from markupsafe import Markup, escape
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import entry_text
 from benchmark.publishing.names import plain
+from benchmark.publishing.site.beside import Beside
 from benchmark.publishing.site.board_page import board_views, explained, summaries
 from benchmark.publishing.site.entry_page import entry_view
-from benchmark.publishing.site.places import Placed, Shelf, shelves
+from benchmark.publishing.site.places import Shelf, shelves
 
 MANIFEST = "site.json"
 """Lists every other file of the site: what a later publishing may replace."""
 ASSETS = ("style.css", "table.js", "icon.svg")
+NOTHING = Beside()
 _PACKAGE = "benchmark.publishing.site"
 
 
-def render(entries: Sequence[Entry], left_out: Sequence[str] = ()) -> dict[str, bytes]:
+def render(
+    entries: Sequence[Entry], left_out: Sequence[str] = (), beside: Beside = NOTHING
+) -> dict[str, bytes]:
     """The site: each file's content by its path, with `/` between folders.
 
     Args:
         entries: In any order; at least one.
         left_out: Files that could not be read, one line each; the index names them.
+        beside: Numbers of others.
     """
     environment = _environment()
     placed = shelves(entries)
@@ -44,11 +49,11 @@ def render(entries: Sequence[Entry], left_out: Sequence[str] = ()) -> dict[str, 
         left_out=left_out,
     )
     for shelf in placed:
-        site |= _shelf(environment, shelf)
+        site |= _shelf(environment, shelf, beside)
     return site | {MANIFEST: _manifest(site)}
 
 
-def _shelf(environment: Environment, shelf: Shelf) -> dict[str, bytes]:
+def _shelf(environment: Environment, shelf: Shelf, beside: Beside) -> dict[str, bytes]:
     """The page of a dataset and threat, and the pages and data of its entries."""
     first = shelf.first
     shared = {
@@ -58,19 +63,22 @@ def _shelf(environment: Environment, shelf: Shelf) -> dict[str, bytes]:
     }
     made = {
         f"{shelf.folder}/index.html": _page(
-            environment, "board.html", "../", boards=board_views(shelf), **shared
+            environment, "board.html", "../", boards=board_views(shelf, beside), **shared
         )
     }
+    claimed = beside.claimed([placed.entry for board in shelf.boards for placed in board])
     for board in shelf.boards:
         for placed in board:
             path = f"{shelf.folder}/{placed.stem}"
-            made[f"{path}.html"] = _entry(environment, placed, shared)
+            made[f"{path}.html"] = _page(
+                environment,
+                "entry.html",
+                "../",
+                view=entry_view(placed, claimed.get(id(placed.entry), ())),
+                **shared,
+            )
             made[f"{path}.json"] = entry_text(placed.entry).encode()
     return made
-
-
-def _entry(environment: Environment, placed: Placed, shared: dict[str, str]) -> bytes:
-    return _page(environment, "entry.html", "../", view=entry_view(placed), **shared)
 
 
 def in_words(entry: Entry) -> str:

@@ -25,6 +25,10 @@ CONVERGENCE = (
     "the attack’s images: it counts by something else than the whole defense, such as the bare classifier or "
     "its own draws."
 )
+BUDGET = (
+    "Accuracy under one attack, varied over its budget, on the first images; nothing in it is ranked. What is "
+    "attacked in earnest falls to 0 as the budget grows."
+)
 FAMILIES = {
     Column.ADAPTIVE: "adaptive attacks",
     Column.AUXILIARY: "auxiliary-aware attacks",
@@ -73,7 +77,10 @@ def tradeoff(board: Sequence[Placed], number: int) -> Chart | None:
 
 def panels(entry: Entry) -> list[Panel]:
     """What an entry's page draws, in the order in which it stands there; others are added here."""
-    found = [Panel("Convergence", CONVERGENCE, tuple(_convergence(entry)))]
+    found = [
+        Panel("Convergence", CONVERGENCE, tuple(_convergence(entry))),
+        Panel("Budget", BUDGET, tuple(_eps_curve(entry))),
+    ]
     return [panel for panel in found if panel.charts]
 
 
@@ -103,3 +110,13 @@ def _series(row: AttackRecord) -> Series:
     points = [(step, round(100 * share, 3)) for step, share in enumerate(lowest, start=1)]
     verdict = row.rates.single.value if row.rates else lowest[-1]
     return Series(shortened(row.id, NAME_LENGTH), points, is_thin=lowest[-1] < verdict - APART)
+
+
+def _eps_curve(entry: Entry) -> Iterator[Chart]:
+    points = [(point.eps, round(100 * point.rate, 3)) for point in entry.eps_curve]
+    if len(points) > 1:
+        x_axis = Axis(
+            f"budget ({entry.threat.norm}, pixels in [0, 1])", points[0][0], points[-1][0]
+        )
+        of = shortened(next((row.of for row in entry.diagnosis), "attack"), NAME_LENGTH)
+        yield lines("eps-curve", "Accuracy by budget", [Series(of, points)], x_axis, ACCURACY)

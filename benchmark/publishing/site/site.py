@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmark.errors import BenchError
 from benchmark.publishing.publish import UNREADABLE, read_entries
+from benchmark.publishing.site.beside import read_beside
 from benchmark.publishing.site.folder import refuse_foreign, replace_folder
 from benchmark.publishing.site.pages import render
 
@@ -51,8 +52,10 @@ def publish_site(leaderboards: Path, out: Path) -> PublishedSite:
             f"expected entries (<dataset>/<threat>/*.json) in {leaderboards}, found none{said}; "
             f"`bench run` writes them"
         )
+    beside, unread = read_beside(leaderboards)
+    damaged |= unread
     names = [f"{path.relative_to(leaderboards)}: {UNREADABLE}" for path in damaged]
-    site = render(entries, names)
+    site = render(entries, names, beside)
     replace_folder(out, site)
     n_pages = sum(path.endswith(".html") for path in site)
     return PublishedSite(out / "index.html", n_pages, len(entries), tuple(damaged.values()))
