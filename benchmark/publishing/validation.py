@@ -31,16 +31,19 @@ def problems_of(entry: Entry) -> list[str]:
 
 def notes_of(entry: Entry) -> list[str]:
     """What a reader should know though nothing is wrong, one line each."""
-    protocol = entry.protocol
+    protocol, notes = entry.protocol, []
+    younger = [flag.id for flag in flags_of(entry) if flag.id not in {f.id for f in entry.flags}]
+    if younger:
+        notes.append(f"made before these flags: {', '.join(younger)}; run its command again")
     if protocol.name not in protocol_names():
-        return [f"protocol {protocol.name!r} does not ship with the project"]
+        return [*notes, f"protocol {protocol.name!r} does not ship with the project"]
     shipped = load_protocol(protocol.name)
     if (protocol.version, protocol.sha256) != (shipped.version, shipped.sha256()):
-        return [
+        notes.append(
             f"protocol {protocol.name!r} has changed since (version {protocol.version} here, "
             f"{shipped.version} now): the entry is not ranked with new ones"
-        ]
-    return []
+        )
+    return notes
 
 
 def _hashes(entry: Entry) -> Iterator[str]:
@@ -182,7 +185,8 @@ def _flags(entry: Entry) -> Iterator[str]:
     for flag in flags_of(entry):
         found = stored.pop(flag.id, None)
         if found is None:
-            yield f"flag {flag.id} is missing; run the command again"
+            if flag.verdict == "raised":
+                yield f"flag {flag.id} is missing, and its entry raises it"
         elif found.verdict != flag.verdict or not _is_close(found.value, flag.value):
             yield f"flag {flag.id} says {found.verdict}, and its entry {flag.verdict}"
     for name in stored:

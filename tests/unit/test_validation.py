@@ -84,7 +84,7 @@ def test_published_entries_agree_with_themselves(path):
         (set_to("threat", "text", value="linf:200"), "threat.text: "),
         (set_to("command", value="rm -rf x"), "command is no bench run"),
         (set_to("command", value="bench run 'x"), "command cannot be read"),
-        (set_to("flags", value=[]), "flag transfer-beats-white-box is missing"),
+        (set_to("flags", value=[]), "flag convergence is missing, and its entry raises it"),
         (
             set_to("flags", 0, "verdict", value="raised"),
             "flag transfer-beats-white-box says raised",
@@ -121,6 +121,15 @@ def test_an_entry_with_gaps_may_agree_with_itself_too():
     assert not any("column" in line or "worst" in line for line in problems_of(gap))
 
 
+def test_an_entry_from_before_a_flag_is_noted_where_it_would_not_raise_it():
+    def change(values):
+        values["flags"] = [flag for flag in values["flags"] if flag["id"] != "one-step"]
+
+    entry = tampered(FIXED, change)
+    assert problems_of(entry) == []
+    assert any("made before these flags" in note and "one-step" in note for note in notes_of(entry))
+
+
 def test_an_entry_of_another_protocol_is_noted_and_not_refused():
     assert notes_of(toy("a")) == [
         "protocol 'standard' has changed since (version 1 here, 1 now): the entry is not ranked with new ones"
@@ -128,7 +137,7 @@ def test_an_entry_of_another_protocol_is_noted_and_not_refused():
     assert notes_of(toy("a", protocol="theirs")) == [
         "protocol 'theirs' does not ship with the project"
     ]
-    assert notes_of(tampered(FIXED, lambda values: None)) == []
+    assert not any("protocol" in note for note in notes_of(tampered(FIXED, lambda values: None)))
 
 
 def test_the_command_checks_files_and_folders(tmp_path, capsys):
