@@ -37,6 +37,7 @@ def lift(values):
     """Says that every image withstood, in the worst case alone, with a fitting mean and interval."""
     images = values["per_image"]
     images["worst"] = ["1" * len(bits) for bits in images["worst"]]
+    images["choices"] = None
     values["worst"]["single"] = ALL
 
 
