@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from benchmark.criterion import Criterion
 from benchmark.errors import BenchError
+from benchmark.expression import Model, Models, leaves_of, parse_model
 from benchmark.registry import unknown
 from benchmark.threat import Knowledge
 from benchmark.yaml_values import read_model
 
 FOLDER = Path(__file__).parent / "protocols"
+
+BARE, SURROGATES = "bare", "surrogates"
+"""What images for transfer are made on, where no classifier is named."""
 
 UNRANKED = frozenset({"diagnosis", "paper"})
 """Blocks of a protocol from which no ranked number comes: with them or without, rows may be compared."""
@@ -46,14 +51,45 @@ class Asked(_Model):
     any_of: Annotated[int, Field(ge=1)] = 5
 
 
+def made_on(text: str) -> Model:
+    """What a source says that its images are made on.
+
+    Raises:
+        BenchError: It is neither of the two words, nor an ensemble.
+    """
+    if re.fullmatch(rf"mean\s*\(\s*{SURROGATES}\s*\)", text.strip()):
+        return Models((SURROGATES,))  # one word, several members
+    model = parse_model(text)
+    if model in (BARE, SURROGATES) or isinstance(model, Models):
+        return model
+    raise BenchError(
+        f"expected {BARE}, {SURROGATES} or an ensemble such as mean({BARE}, {SURROGATES}); got {text!r}"
+    )
+
+
+def _spelled(text: str) -> str:
+    """The same, spaced as an expression is printed, so that no sha256 hangs on spaces."""
+    try:
+        return str(made_on(text))
+    except BenchError as error:
+        raise ValueError(str(error)) from error
+
+
 class SourceRow(_Model):
     """Images made for transfer: full length, every image, on undefended classifiers."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     attack: str
     arguments: dict[str, Any] = {}
-    against: Literal["bare", "surrogates"]
-    """The defended classifier itself without its purifier, or the dataset's surrogates, one job each."""
+    against: Annotated[str, AfterValidator(_spelled)]
+    """`bare`, the defended classifier itself without its purifier; `surrogates`, the dataset's, one job each;
+    or one ensemble, `mean(...)`, of classifiers by name and of these two words, `surrogates` being all of them
+    as members."""
+
+    @property
+    def sees_bare(self) -> bool:
+        """Whether the defended classifier is what the images are made on, or a member of it."""
+        return BARE in leaves_of(made_on(self.against))
 
 
 class AttackRow(_Model):
@@ -157,6 +193,18 @@ class Protocol(_Model):
             raise ValueError("no attack has the column 'clean': clean accuracy would be missing")
         if self.diagnosis and self.diagnosis.of not in {row.id for row in self.attacks}:
             raise ValueError(f"diagnosis names no attack of this protocol: {self.diagnosis.of!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _strangers_are_strange(self) -> Protocol:
+        ensembles = {row.id: row for row in self.sources if row.against not in (BARE, SURROGATES)}
+        for row in self.attacks:
+            inside = [i for i in row.sources if i in ensembles and ensembles[i].sees_bare]
+            if inside and row.knowledge is Knowledge.TRANSFER:
+                raise ValueError(
+                    f"attack {row.id!r} knows other classifiers alone (transfer), but its source {inside[0]!r} "
+                    f"is made on the defended one too; its knowledge is oblivious, or {BARE} is left out"
+                )
         return self
 
     @model_validator(mode="after")

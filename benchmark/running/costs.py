@@ -85,7 +85,7 @@ def _spent(protocol: Protocol, *, is_stochastic: bool) -> tuple[Spent, tuple[str
 
     What is not ranked is not counted.
     """
-    subjects = _subjects(_threat(protocol), is_stochastic=is_stochastic)
+    subjects = _subjects(protocol, is_stochastic=is_stochastic)
     ranked = protocol.model_copy(update=dict.fromkeys(UNRANKED))
     rows, skipped = make_plan(ranked, subjects)
     once = {row.job.key: row for row in rows}
@@ -126,12 +126,12 @@ def _threat(protocol: Protocol) -> Threat:
         return usual
 
 
-def _subjects(threat: Threat, *, is_stochastic: bool) -> Subjects:
-    """A defense with an exact gradient before a classifier, and two surrogates, none of which is ever asked."""
-    names = ["victim", *(f"surrogate-{i}" for i in range(SURROGATES))]
-    victim, *others = (
-        Classifier(nn.Identity(), name=name, classes=CLASSES, sha256=name) for name in names
-    )
+def _subjects(protocol: Protocol, *, is_stochastic: bool) -> Subjects:
+    """A defense with an exact gradient before a classifier, two surrogates, and the ensembles that it names.
+
+    None of them is ever asked.
+    """
+    victim, *others = map(_unasked, ("victim", *(f"surrogate-{i}" for i in range(SURROGATES))))
     return Subjects(
         defenses=[],
         plugins=(Plugin("", "", "{}", ""),),
@@ -141,10 +141,15 @@ def _subjects(threat: Threat, *, is_stochastic: bool) -> Subjects:
         dataset="",
         split="test",
         classes=CLASSES,
-        threat=threat,
+        threat=_threat(protocol),
         precision="float32",
         seed=0,
+        ensembles={row.against: _unasked(row.against) for row in protocol.sources},
     )
+
+
+def _unasked(name: str) -> Classifier:
+    return Classifier(nn.Identity(), name=name, classes=CLASSES, sha256=name)
 
 
 if __name__ == "__main__":

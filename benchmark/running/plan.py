@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmark.attack import Attack
 from benchmark.classifier import Classifier
@@ -14,7 +14,7 @@ from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluated import Row
 from benchmark.job import MIXED, Frozen, Job, Plugin, plugin_of
-from benchmark.protocol import AttackRow, Protocol, SourceRow
+from benchmark.protocol import BARE, SURROGATES, AttackRow, Protocol, SourceRow
 from benchmark.running.diagnosis import diagnosis_rows
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Knowledge, Threat
@@ -33,6 +33,7 @@ class Subjects:
         is_stochastic: Whether the victim made of them is.
         classifier: The defended classifier.
         surrogates: Classifiers of the same task for transfer.
+        ensembles: Those that the protocol makes images on, by the expression, as far as there are members.
         dataset: The dataset's name.
         split: Which of its splits.
         classes: Number of classes.
@@ -64,6 +65,7 @@ class Subjects:
     composition: str = ""
     seeds: Callable[[int], str] | None = None
     shape: tuple[int, int, int] = (1, 1, 1)
+    ensembles: Mapping[str, Classifier] = field(default_factory=dict)
 
 
 def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
@@ -112,16 +114,11 @@ class _Planner:
 
     def source_rows(self, row: SourceRow) -> Iterator[Row]:
         """One row for each classifier that a source is made on."""
-        classifiers = (
-            [self.subjects.classifier]
-            if row.against == "bare"
-            else list(self.subjects.surrogates.values())
-        )
-        knowledge = Knowledge.OBLIVIOUS if row.against == "bare" else Knowledge.TRANSFER
+        knowledge = Knowledge.OBLIVIOUS if row.sees_bare else Knowledge.TRANSFER
         attack = self._attack(row)
         if not self._fits(row, attack):
             return
-        for classifier in classifiers:
+        for classifier in self._made_on(row):
             job = self._job(row.id, attack, classifier=classifier, is_source=True)
             yield Row(
                 id=f"{row.id}:{classifier.name}",
@@ -130,6 +127,19 @@ class _Planner:
                 knowledge=knowledge,
                 counts=False,
             )
+
+    def _made_on(self, row: SourceRow) -> list[Classifier]:
+        if row.against == BARE:
+            return [self.subjects.classifier]
+        if row.against == SURROGATES:
+            return list(self.subjects.surrogates.values())
+        found = self.subjects.ensembles.get(row.against)
+        if found is not None:
+            return [found]
+        self.skipped[row.id] = (
+            f"too few surrogate classifiers are known for {self.subjects.dataset} to make {row.against}"
+        )
+        return []
 
     def attack_rows(self, row: AttackRow, sources: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
         """One row for each gradient mode; none, with a reason kept, where it cannot be run."""

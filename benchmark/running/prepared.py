@@ -12,7 +12,6 @@ from benchmark.containment import contained
 from benchmark.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.expression import leaves_of, parse_model
 from benchmark.job import Plugin
 from benchmark.loading import data_folder, load_classifier, load_task, wrap_module
 from benchmark.memory import Room
@@ -22,6 +21,7 @@ from benchmark.randomness import Draws
 from benchmark.running.lacking import lacks_of, refuse_lacks
 from benchmark.running.request import Request, expression_of, make_defenses, model_named
 from benchmark.running.stages import Staged
+from benchmark.running.strangers import Strangers
 from benchmark.running.victims import Builder
 from benchmark.setting import Setting
 from benchmark.shard import Bench
@@ -45,6 +45,8 @@ class Prepared:
     dataset: Dataset
     classifier: Classifier
     surrogates: Mapping[str, Classifier]
+    ensembles: Mapping[str, Classifier]
+    """Those that images for transfer are made on, by the protocol's expression."""
     stages: tuple[Staged, ...]
     victim: Victim
     label: str
@@ -102,13 +104,15 @@ def prepare(request: Request) -> Prepared:
     )
     built = Builder(setting, load.classifier, iter(defenses), request.weights)
     found = built.victim(expression_of(request), model or dataset.model)
+    strangers = Strangers(dataset, protocol, found.classifier, load.classifier)
     return Prepared(
         request=request,
         protocol=protocol,
         threat=threat,
         dataset=dataset,
         classifier=found.classifier,
-        surrogates=load.surrogates(protocol, found.classifier),
+        surrogates=strangers.surrogates(),
+        ensembles=strangers.ensembles(),
         stages=tuple(built.stages),
         victim=found.victim,
         label=found.label,
@@ -126,11 +130,16 @@ def bench_of(ready: Prepared) -> Bench:
         split="test",
         order=ready.order,
         victim=ready.victim,
-        classifiers={ready.classifier.name: ready.classifier, **ready.surrogates},
+        classifiers={one.name: one for one in bare_classifiers(ready)},
         device=ready.device,
         dtype=dtype_of(ready.request),
         batch_size=ready.request.batch_size or rows,
     )
+
+
+def bare_classifiers(ready: Prepared) -> tuple[Classifier, ...]:
+    """All that images are made on without a purifier."""
+    return (ready.classifier, *ready.surrogates.values(), *ready.ensembles.values())
 
 
 def bench_on(request: Request, device: torch.device) -> Bench:
@@ -178,20 +187,6 @@ class _Loader:
             device=self.device,
             dtype=dtype,
         )
-
-    def surrogates(self, protocol: Protocol, defended: Classifier) -> dict[str, Classifier]:
-        """The dataset's, strangers among them, where the protocol makes images on them; not the defended one.
-
-        Nor members of a defended ensemble, unless there would be none: an attacker who owns a member is no
-        stranger, but a transfer attack is never left out.
-        """
-        if not any(row.against == "surrogates" for row in protocol.sources):
-            return {}
-        known = (*self.dataset.surrogates, *self.dataset.strangers)
-        names = [name for name in known if name != defended.name]
-        inside = leaves_of(parse_model(defended.name))
-        strangers = [name for name in names if name not in inside]
-        return {name: self.classifier(name) for name in strangers or names}
 
 
 def probe(ready: Prepared) -> None:

@@ -240,6 +240,7 @@ def subjects_of(ready: Prepared) -> Subjects:
         is_stochastic=ready.victim.stochastic,
         classifier=ready.classifier,
         surrogates=ready.surrogates,
+        ensembles=ready.ensembles,
         dataset=ready.dataset.name,
         split="test",
         classes=ready.dataset.classes,

@@ -77,16 +77,24 @@ def test_every_attack_of_every_protocol_is_there_and_takes_its_arguments(row):
 def test_what_an_attacker_is_said_to_know_is_what_its_images_were_made_on(name):
     """An attack that a paper ran on the bare classifier is oblivious, whatever the paper calls it."""
     protocol = PROTOCOLS[name]
-    against = {row.id: row.against for row in protocol.sources}
-    wanted = {Knowledge.OBLIVIOUS: {"bare"}, Knowledge.TRANSFER: {"surrogates"}}
+    sees_bare = {row.id: row.sees_bare for row in protocol.sources}
+    wanted = {Knowledge.OBLIVIOUS: {True}, Knowledge.TRANSFER: {False}}
     for row in protocol.attacks:
-        found = {against[source] for source in row.sources}
+        found = {sees_bare[source] for source in row.sources}
         if row.column is Column.CLEAN:
             assert row.attack == "clean"
         elif row.knowledge in wanted:
             assert (row.attack, found) == ("transfer", wanted[row.knowledge]), row.id
         else:
             assert row.attack != "transfer", row.id
+
+
+def test_hgds_iterated_images_are_made_on_the_ensemble_with_the_defended_network_in_it():
+    """Liao et al. 2018: FGSM on one network, IFGSM4 on that one and two more."""
+    made = {row.id: row for row in PROTOCOLS["hgd-table3"].sources}
+    assert made["fgsm-bare"].against == "bare"
+    assert made["ifgsm4-ensemble"].against == "mean(bare, surrogates)"
+    assert made["ifgsm4-ensemble"].arguments == {"steps": 4, "labels": "predicted"}
 
 
 def test_standard_and_quick_are_still_those_that_published_entries_stand_on():
