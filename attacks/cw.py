@@ -7,10 +7,11 @@ from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
-from benchmark.goals import aim_of, passes_of_aim, refuse_aim
+from benchmark.goals import aim_of, refuse_aim
 from benchmark.losses import margin
+from benchmark.minimum_norm import passes_of_looks
 from benchmark.randomness import Draws
-from benchmark.smallest import Smallest, candidates_of_smallest
+from benchmark.smallest import Smallest
 from benchmark.target import Ascent, Target
 from benchmark.threat import Norm, Threat
 
@@ -86,12 +87,9 @@ class CW(Attack):
     ) -> Passes:
         """A look at every iterate but the last of each c."""
         del classes, shape
-        rows = self.binary_search_steps * self.steps * eot
-        return Passes(
-            forwards=rows + passes_of_aim(self.target_class, eot=eot),
-            backwards=rows,
-            candidates=candidates_of_smallest(eot=eot, stochastic=stochastic),
-        )
+        looks = self.binary_search_steps * self.steps
+        aim = self.target_class
+        return passes_of_looks(looks, target_class=aim, eot=eot, stochastic=stochastic)
 
     def _descend(self, found: Smallest, c: Tensor, draws: Draws) -> Tensor:
         """Adam for one c of each image `(b,)`; returns which images `(b,)` it fooled."""

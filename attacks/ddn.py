@@ -9,10 +9,11 @@ from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
-from benchmark.goals import aim_of, passes_of_aim, refuse_aim
+from benchmark.goals import aim_of, refuse_aim
+from benchmark.minimum_norm import passes_of_looks
 from benchmark.randomness import Draws
 from benchmark.search import untargeted
-from benchmark.smallest import Smallest, candidates_of_smallest
+from benchmark.smallest import Smallest
 from benchmark.target import Target
 from benchmark.threat import Norm, Threat
 
@@ -91,12 +92,9 @@ class DDN(Attack):
     ) -> Passes:
         """A look at every iterate but the last."""
         del classes, shape
-        rows = self.steps * eot
-        return Passes(
-            forwards=rows + passes_of_aim(self.target_class, eot=eot),
-            backwards=rows,
-            candidates=candidates_of_smallest(eot=eot, stochastic=stochastic),
-        )
+        looks = self.steps
+        aim = self.target_class
+        return passes_of_looks(looks, target_class=aim, eot=eot, stochastic=stochastic)
 
     def _shortened(self, x: Tensor, δ: Tensor, length: Tensor) -> Tensor:
         """Changes `(a, c, h, w)` of a length `(a,)`, then inside [0, 1], then rounded."""
