@@ -115,10 +115,17 @@ def _lowest(rows: Sequence[AttackRecord]) -> float | None:
     return min((row.rates.single.value for row in rows if row.rates), default=None)
 
 
+def _is_one_step(row: AttackRecord) -> bool:
+    """FGSM, also where a paper's is `ifgsm` of one step."""
+    return row.attack == "fgsm" or (row.attack == "ifgsm" and row.arguments.get("steps") == 1)
+
+
 def _one_step(entry: Entry) -> Flag:
     white = [row for row in entry.attacks if row.knowledge is Knowledge.WHITE_BOX]
-    one = _lowest([row for row in white if row.attack == "fgsm"])
-    many = _lowest([row for row in white if row.attack != "fgsm" and row.column is Column.ADAPTIVE])
+    one = _lowest([row for row in white if _is_one_step(row)])
+    many = _lowest(
+        [row for row in white if not _is_one_step(row) and row.column is Column.ADAPTIVE]
+    )
     if one is None or many is None:
         return not_run(
             "one-step", "the protocol has no one-step attack, or no adaptive one finished"

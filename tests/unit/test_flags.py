@@ -42,6 +42,15 @@ def test_one_step_must_not_beat_many_though_both_stand_in_one_column(fgsm, expec
     assert verdict(Run(rows=TEN), "one-step") == "not-run"
 
 
+@pytest.mark.parametrize(("steps", "expected"), [(1, "raised"), (2, "not-run")])
+def test_the_one_step_of_a_papers_table_may_be_an_iterated_attack(steps, expected):
+    entry = Run(rows=TEN | deterministic(fgsm="0" * 10)).entry()
+    named = {"attack": "ifgsm", "arguments": {"steps": steps}}
+    rows = tuple(row.model_copy(update=named) if row.id == "fgsm" else row for row in entry.attacks)
+    flags = flags_of(entry.model_copy(update={"attacks": rows}))
+    assert [flag.verdict for flag in flags if flag.id == "one-step"] == [expected]
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.0, "ok"), (0.05, "ok"), (0.9, "raised")])
 def test_zero_gradients_are_named(share, expected):
     assert verdict(Run(rows=TEN, zero_gradients={"pgd": share}), "zero-gradients") == expected
