@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyautoattack
 import pytest
 import torch
 
@@ -13,11 +14,11 @@ import attacks.autoattack
 from attacks.autoattack import AutoAttack
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.isolation import call_alone
-from benchmark.threat import Norm
+from benchmark.threat import Norm, Threat
 from benchmark.trust.truths import LinearTask, linear_failures
 from benchmark.victim import GradientMode
 from tests.processes import hear_interrupts, is_running, within
-from tests.toys import Noise, Quantised, Same, image_draws, linear_target
+from tests.toys import Noise, Quantised, Same, image_draws, linear_target, nonlinear_target
 
 ROOT = Path(__file__).parents[2]
 TASK = LinearTask.make(n=3, classes=4, shape=(1, 6, 6))
@@ -46,6 +47,29 @@ def in_this_process(monkeypatch):
 def test_standard_succeeds_just_above_the_exact_margin_and_never_just_below(norm, defense, mode):
     target = linear_target(TASK, defense, mode=mode)
     assert linear_failures(AutoAttack(), TASK, target, norm) == []
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_its_images_are_those_of_the_package_called_by_hand():
+    target, x, y = nonlinear_target(Same())
+    x, y, draws = x[:4], y[:4], image_draws(4)
+    threat = Threat(Norm.LINF, 0.05)
+    images = AutoAttack()(target, x, y, threat=threat, draws=draws)
+    network = target.victim.classifiers[0]
+
+    class Plain(torch.nn.Module):
+        def forward(self, images):
+            return network(images.double()).float()
+
+    seed = int(draws.at("autoattack").words(1).sum()) % 2**31
+    theirs = pyautoattack.AutoAttack(
+        Plain(), norm="Linf", eps=threat.eps, version="standard", device="cpu", seed=seed
+    )
+    theirs.verbose = False
+    theirs.apgd_targeted.n_target_classes = theirs.fab.n_target_classes = target.classes - 1
+    by_hand, said = theirs.run_standard_evaluation(x.float(), y, batch_size=4)
+    torch.testing.assert_close(images[:, 0], by_hand.double(), rtol=0, atol=1e-7)
+    assert 0 < int((said != y).sum()) < 4, "some fall and some stand, or nothing is compared"
 
 
 @pytest.mark.usefixtures("in_this_process")
