@@ -25,7 +25,7 @@ CHEAP = {  # a protocol, a purifier with weights for digits or without any, and 
 }
 COSTLY = {
     "add-table1-l2": "C&W of 2,700 steps and 5,000 of the boundary attack",
-    "add-table2-wasserstein": "300 linear programs",
+    "add-table2-wasserstein": "300 steps, each with the best plan for every image",
     "add-table5": "AutoAttack",
     "advae-table1": "a substitute is taught",
     "advae-table1-cw": "1,000 steps of C&W",
