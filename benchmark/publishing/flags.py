@@ -239,6 +239,8 @@ def _floor(entry: Entry, name: str, bare: Rate | None, defended: Rate | None, mo
 def _no_attack_effect(entry: Entry) -> Flag:
     if entry.clean is None or entry.worst is None or not entry.clean.single.value:
         return not_run("no-attack-effect", "no clean image was right, or nothing was measured")
+    if not any(row.counts and row.column is not Column.CLEAN for row in entry.attacks):
+        return not_run("no-attack-effect", "no attack of the protocol counts for such a victim")
     lost = points(entry.clean.single.value, entry.worst.single.value)
     return Flag(
         id="no-attack-effect",

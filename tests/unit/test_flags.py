@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from benchmark.criterion import Criterion, Outcome, Rule
+from benchmark.protocol import Column
 from benchmark.publishing.flags import EXPLANATIONS, flags_of
 from tests.records import WHOLE, Run, deterministic
 
@@ -131,6 +132,16 @@ def test_attacks_without_any_effect_are_named():
     assert verdict(Run(rows=deterministic(clean="11", pgd="11")), "no-attack-effect") == "raised"
     assert verdict(Run(rows=deterministic(clean="11", pgd="10")), "no-attack-effect") == "ok"
     assert verdict(Run(rows=deterministic(clean="00", pgd="00")), "no-attack-effect") == "not-run"
+
+
+def test_where_no_attack_counts_none_is_said_to_have_no_effect():
+    """AutoAttack alone before a random victim, as in AToP's tables, leaves the worst case as it is."""
+    entry = Run(rows=deterministic(clean="11", autoattack="00")).entry()
+    rows = tuple(
+        row.model_copy(update={"counts": row.column is Column.CLEAN}) for row in entry.attacks
+    )
+    flags = flags_of(entry.model_copy(update={"attacks": rows, "worst": entry.clean}))
+    assert [flag.verdict for flag in flags if flag.id == "no-attack-effect"] == ["not-run"]
 
 
 def test_a_run_without_any_rates_raises_nothing():
