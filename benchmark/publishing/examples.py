@@ -44,8 +44,8 @@ class Examples(Strict):
     gap: Annotated[int, Field(ge=0, le=64)]
     """Transparent pixels between two pictures."""
     scale: Annotated[int, Field(ge=1, le=16)]
-    """`change` is grey + scale * (adversarial - clean), `left` is grey + scale * (purified - clean); `purified` is
-    the adversarial image as the purifier leaves it, at the first `score` draw."""
+    """`change` is grey + scale * (adversarial - clean), `left` is grey + scale * (purified - clean); `purified`
+    is the adversarial image as the purifier leaves it, at the first `score` draw."""
     columns: Annotated[tuple[Shown, ...], Field(min_length=3, max_length=5)]
     rows: Annotated[tuple[Example, ...], Field(min_length=1, max_length=MOST)]
 

@@ -1,4 +1,4 @@
-"""Sheets of pictures on disk: PNGs of this project's own plain kind, written before and checked against their entry."""
+"""Sheets on disk: PNGs of one plain kind, written before the entry that names them, and checked against it."""
 
 from __future__ import annotations
 

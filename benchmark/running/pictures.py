@@ -55,7 +55,8 @@ def _filtered(rows: Tensor, step: int) -> bytes:
     found = torch.stack([(x - guess) % 256 for guess in guesses])  # (5, h, n)
     sizes = torch.minimum(found, 256 - found).sum(2)  # (5, h)
     lines = [
-        bytes([kind]) + bytes(found[kind, i].tolist()) for i, kind in enumerate(sizes.argmin(0).tolist())
+        bytes([kind]) + bytes(found[kind, i].tolist())
+        for i, kind in enumerate(sizes.argmin(0).tolist())
     ]
     return b"".join(lines)
 

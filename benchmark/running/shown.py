@@ -1,4 +1,4 @@
-"""Shown images: the examples of a finished run, from the images that its shards keep; nothing is attacked again."""
+"""Shown images: the examples of a finished run, from the images that its shards keep; nothing is attacked."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ class _Gallery:
         x = torch.cat([clean, self._adversarial(row.job, at).to(clean)])  # (2, c, h, w)
         asked = row.job.criterion.draws if bench.victim.stochastic else 1
         draws = Draws.of(row.job.seed, indices, bench.dataset.name, bench.split)
-        draws = draws.at("score").repeat(asked).take(torch.zeros(2, dtype=torch.int64, device=x.device))
+        draws = (
+            draws.at("score").repeat(asked).take(torch.zeros(2, dtype=torch.int64, device=x.device))
+        )
         with as_if_fresh(row.job.key, at), torch.no_grad():
             purified, logits = _seen(bench, x, draws, is_bare=_is_bare(self.entry))
         classes = logits.argmax(1).tolist()
