@@ -1,4 +1,4 @@
-"""Sheets: the very pixels, the same bytes each time, written before their entry; nothing else is taken for one."""
+"""Sheets: the very pixels, the same bytes each time, written before their entry; no other file is one."""
 
 from __future__ import annotations
 
