@@ -88,7 +88,7 @@ def run_command(**options: Any) -> int:
     for request in requests:
         (entry, sheet), failed = _evaluate(run_shown, request)
         failures += failed
-        entries.append(_publish(entry, sheet, options["leaderboards"]))
+        entries.append(_publish(entry, options["leaderboards"], sheet))
     if options["as_json"]:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
     else:
@@ -127,7 +127,7 @@ def _evaluate(run: Callable[[Request, Listener], Done], request: Request) -> tup
         return run(request, progress.listener()), progress.failures
 
 
-def _publish(entry: Entry, sheet: bytes | None, leaderboards: Path) -> Entry:
+def _publish(entry: Entry, leaderboards: Path, sheet: bytes | None = None) -> Entry:
     """Writes an entry beside its sheet, with the challenges of the one that it replaces, and gives it back."""
     from benchmark.publishing.challenge_files import with_challenges
     from benchmark.publishing.entry_files import write_schema

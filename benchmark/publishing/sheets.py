@@ -47,7 +47,7 @@ def write_shown(entry: Entry, sheet: bytes | None, path: Path) -> None:
     write_entry(entry, path)
     if beside.is_file():  # an earlier run's, which nothing names any more
         try:
-            beside.unlink()
+            beside.unlink(missing_ok=True)
         except OSError as error:
             raise BenchError(f"cannot remove {beside}: {error.strerror or error}") from error
 
