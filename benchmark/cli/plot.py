@@ -13,13 +13,13 @@ output_option = click.option(
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="Ends in .svg, .pdf or .png. The same entry gives the same bytes.",
+    help="Ends in .svg, .pdf or .png. The same entries give the same bytes.",
 )
 
 
 @click.group("plot")
 def plot_group() -> None:
-    """Draw entries: how attacks converged, what other budgets leave."""
+    """Draw entries: how attacks converged, what other budgets leave, clean against robust accuracy."""
 
 
 @plot_group.command("convergence")
@@ -49,4 +49,26 @@ def plot_eps_curve_command(*, entry: Path, output: Path) -> None:
     from benchmark.publishing.plots import plot_eps_curve
 
     plot_eps_curve(read_entry(entry), output)
+    click.echo(f"Written: {output}", err=True)
+
+
+@plot_group.command("tradeoff")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--protocol", metavar="NAME", help="Entries of this protocol alone.")
+@output_option
+def plot_tradeoff_command(*, paths: tuple[Path, ...], protocol: str | None, output: Path) -> None:
+    """Draw clean against robust accuracy of the entries in PATHS (files, or all in folders), with intervals.
+
+    They must be of one board: one dataset, threat and protocol. Undefended classifiers are hollow.
+    """
+    from benchmark.publishing.entry_files import (  # so that --help starts quickly
+        entry_paths,
+        read_entry,
+    )
+    from benchmark.publishing.plot_tradeoff import plot_tradeoff
+
+    entries = [read_entry(path) for path in entry_paths(paths)]
+    if protocol is not None:
+        entries = [entry for entry in entries if entry.protocol.name == protocol]
+    plot_tradeoff(entries, output)
     click.echo(f"Written: {output}", err=True)

@@ -75,7 +75,7 @@ def run_command(**options: Any) -> int:
     # imported here so that --help starts no torch
     from benchmark.files import refuse_unwritable
     from benchmark.publishing.leaderboard import to_text
-    from benchmark.running.run import run
+    from benchmark.running.run import run_shown
 
     if options["part"] is not None:
         return _run_slice(options)
@@ -86,9 +86,9 @@ def run_command(**options: Any) -> int:
     entries = []
     failures: list[str] = []
     for request in requests:
-        entry, failed = _evaluate(run, request)
+        (entry, sheet), failed = _evaluate(run_shown, request)
         failures += failed
-        entries.append(_publish(entry, options["leaderboards"]))
+        entries.append(_publish(entry, options["leaderboards"], sheet))
     if options["as_json"]:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
     else:
@@ -127,17 +127,18 @@ def _evaluate(run: Callable[[Request, Listener], Done], request: Request) -> tup
         return run(request, progress.listener()), progress.failures
 
 
-def _publish(entry: Entry, leaderboards: Path) -> Entry:
-    """Writes an entry, with the challenges of the one that it replaces, and gives it back."""
+def _publish(entry: Entry, leaderboards: Path, sheet: bytes | None = None) -> Entry:
+    """Writes an entry beside its sheet, with the challenges of the one that it replaces, and gives it back."""
     from benchmark.publishing.challenge_files import with_challenges
-    from benchmark.publishing.entry_files import write_entry, write_schema
+    from benchmark.publishing.entry_files import write_schema
     from benchmark.publishing.publish import entry_path, publish_folder
+    from benchmark.publishing.sheets import write_shown
 
     path = entry_path(leaderboards, entry)
     entry, lost = with_challenges(entry, path)
     if lost:
         click.echo(f"bench: {plain(lost)}", err=True)
-    write_entry(entry, path)
+    write_shown(entry, sheet, path)
     write_schema(leaderboards)
     published = publish_folder(path.parent)
     click.echo(f"Written: {path} and {published.page}", err=True)

@@ -26,8 +26,8 @@ def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
     """Check entries (files, or all in a folder) before they are published.
 
     Each is held to its schema and to itself: hashes, arithmetic and intervals, outcomes of every image against
-    the rates made of them, worst case and columns against their rows, flags computed again, costs. Nothing is
-    evaluated. Exit status 2 where one has a problem.
+    the rates made of them, worst case and columns against their rows, flags computed again, costs, the sheet of
+    example images beside it. Nothing is evaluated. Exit status 2 where one has a problem.
     """
     from benchmark.publishing.entry_files import entry_paths
 
@@ -42,13 +42,19 @@ def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
 
 def _validated(path: Path) -> dict[str, Any]:
     from benchmark.publishing.entry_files import read_entry
+    from benchmark.publishing.sheets import read_sheet
     from benchmark.publishing.validation import notes_of, problems_of
 
     try:
         entry = read_entry(path)
     except BenchError as error:
         return {"file": str(path), "problems": [str(error)], "notes": []}
-    return {"file": str(path), "problems": problems_of(entry), "notes": notes_of(entry)}
+    problems = problems_of(entry)
+    try:
+        read_sheet(path, entry)
+    except BenchError as error:
+        problems.append(str(error))
+    return {"file": str(path), "problems": problems, "notes": notes_of(entry)}
 
 
 def _show(found: dict[str, Any]) -> None:

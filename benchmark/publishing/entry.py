@@ -15,6 +15,7 @@ from benchmark.publishing.challenges import (
     refuse_other_choices,
 )
 from benchmark.publishing.diagnosis_records import CurvePoint, DiagnosisRecord, Examined
+from benchmark.publishing.examples import Examples
 from benchmark.publishing.identity import (
     Asked,
     ClassifierIdentity,
@@ -183,6 +184,8 @@ class Entry(Strict):
     eps_curve: tuple[CurvePoint, ...] = ()
     """Of the diagnosed attack, the worse of its gradient modes, on the diagnosis's images; ascending."""
     examination: tuple[Examined, ...] = ()
+    examples: Examples | None = None
+    """The pictures beside it, in a file of the entry's name that ends in `.png`; None where there are none."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Entry:
@@ -216,10 +219,14 @@ class Entry(Strict):
 
 
 def without_timing(entry: Entry) -> dict[str, Any]:
-    """An entry as plain JSON values, less time and memory: what two runs of one command agree on exactly."""
+    """An entry as plain JSON values, less time, memory and pictures: what two runs of one command agree on.
+
+    Pictures are made by `bench run` alone, and the last bit of a pixel may be another on another machine.
+    """
     spent = {"cost": {"seconds_per_image", "peak_memory_bytes"}}
     rows = {"__all__": spent}
     timing: dict[str, Any] = {**spent, "attacks": rows, "sources": rows, "diagnosis": rows}
+    timing["examples"] = True
     return entry.model_dump(mode="json", exclude=timing)
 
 

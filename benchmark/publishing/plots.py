@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +38,9 @@ _STYLE: Any = {  # mypy knows rc keys one by one
     "axes.spines.right": False,
 }
 _DASHES = {"exact": "-", "bpda": (0, (4, 1.5))}
-_TITLE = 70
+TITLE = 70
 """Characters of a title."""
-_NAME = 28
+NAME = 28
 """Characters of a line's name."""
 
 
@@ -64,13 +64,13 @@ def plot_convergence(entry: Entry, path: Path) -> None:
         raise BenchError(
             f"no attack of {entry.defense.label!r} kept a trace of two steps or more; there is nothing to plot"
         )
-    _draw(path, lambda figure: _convergence(figure, entry, rows))
+    draw(path, lambda figure: _convergence(figure, entry, rows))
 
 
 def _convergence(figure: Figure, entry: Entry, rows: Sequence[AttackRecord]) -> None:
     axes = figure.add_subplot()
     ranked = sorted(rows, key=lambda row: (-min(row.trace), row.id))  # as the lines end, from above
-    for row, colour in zip(ranked, _colours(len(ranked)), strict=True):
+    for row, colour in zip(ranked, colours(len(ranked)), strict=True):
         lowest = [100 * value for value in _lowest_so_far(row.trace)]
         verdict = 100 * row.rates.single.value if row.rates else lowest[-1]
         is_apart = verdict - lowest[-1] > 100 * APART
@@ -80,7 +80,7 @@ def _convergence(figure: Figure, entry: Entry, rows: Sequence[AttackRecord]) -> 
             color=colour,
             linestyle=_DASHES.get(row.gradient, "-"),
             linewidth=0.7 if is_apart else 1.6,
-            label=f" {shortened(row.id, _NAME)}",
+            label=f" {shortened(row.id, NAME)}",
         )
         axes.plot(len(lowest), verdict, "o", color=colour, markersize=3.5, clip_on=False)
     _levels(axes, entry)
@@ -107,7 +107,7 @@ def plot_eps_curve(entry: Entry, path: Path) -> None:
         raise BenchError(
             f"{entry.defense.label!r} has no eps curve: its protocol asked for no diagnosis; nothing to plot"
         )
-    _draw(path, lambda figure: _eps_curve(figure, entry))
+    draw(path, lambda figure: _eps_curve(figure, entry))
 
 
 def _eps_curve(figure: Figure, entry: Entry) -> None:
@@ -156,7 +156,8 @@ def _lowest_so_far(trace: Sequence[float]) -> list[float]:
     return lowest
 
 
-def _colours(n: int) -> list[Any]:
+def colours(n: int) -> list[Any]:
+    """So many colours, no two alike below 21."""
     from matplotlib import colormaps
 
     names = "tab10" if n <= 10 else "tab20"
@@ -171,7 +172,7 @@ def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
         f"{entry.defense.label} on {entry.classifier.name}, {dataset.name}, {entry.threat.text}, "
         f"{protocol.name}, n = {dataset.n}"
     )
-    axes.set_title(shortened(text, _TITLE), loc="left", fontsize=10)
+    axes.set_title(shortened(text, TITLE), loc="left", fontsize=10)
     if not axes.get_legend_handles_labels()[0]:
         return
     figure.legend(
@@ -184,7 +185,17 @@ def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
     )
 
 
-def _draw(path: Path, draw: Any) -> None:
+def draw(path: Path, fill: Callable[[Figure], None], size: tuple[float, float] = SIZE) -> None:
+    """Writes a figure of the project's look.
+
+    Args:
+        path: Ends in `.svg`, `.pdf` or `.png`.
+        fill: Draws into it.
+        size: In inches.
+
+    Raises:
+        BenchError: The path has another ending, or it cannot be written.
+    """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _NO_DATE:
         raise BenchError(
@@ -195,7 +206,7 @@ def _draw(path: Path, draw: Any) -> None:
 
     content = io.BytesIO()
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        draw(figure)
+        figure = Figure(figsize=size, layout="constrained")
+        fill(figure)
         figure.savefig(content, format=kind, dpi=RESOLUTION, metadata=_NO_DATE[kind])
     write_whole(path, content.getvalue())

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from benchmark.errors import BenchError
 from benchmark.protocol import Column, load_protocol, protocol_names
 from benchmark.publishing.entry import AttackRecord, Entry, Rate
+from benchmark.publishing.examples import problems_of_examples
 from benchmark.publishing.flags import flags_of
 from benchmark.publishing.statistics import interval
 from benchmark.threat import Threat
@@ -218,4 +219,5 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     _columns,
     _flags,
     _cost,
+    problems_of_examples,
 )

@@ -27,6 +27,7 @@ from benchmark.running.plan import Subjects, make_plan, weakest_gradient
 from benchmark.running.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
 from benchmark.running.request import Request
 from benchmark.running.scheduler import Task, run_tasks, tasks_of
+from benchmark.running.shown import Finished, with_examples
 from benchmark.running.slices import Slice
 from benchmark.seeds import seed_images, seeds_sha256
 from benchmark.store import Store
@@ -53,24 +54,47 @@ def run(request: Request, listener: Listener | None = None) -> Entry:
     Raises:
         BenchError: The request cannot be met as it stands, or a finished shard cannot be written.
     """
+    return _evaluated(_plan(_whole(request)), listener)[0]
+
+
+def run_shown(request: Request, listener: Listener | None = None) -> tuple[Entry, bytes | None]:
+    """The same, with example images in the entry, and their sheet as a PNG; None where there are none.
+
+    Raises:
+        BenchError: As `run`.
+    """
+    planned = _plan(_whole(request))
+    entry, results = _evaluated(planned, listener)
+    bench = bench_of(planned.ready)
+    finished = Finished(bench=bench, rows=planned.rows, results=results, store=planned.store)
+    return with_examples(entry, finished)
+
+
+def _whole(request: Request) -> Request:
+    """The request, which must be no slice's."""
     if request.slice is not None:
         raise BenchError(
             f"slice {request.slice} makes shards and no entry: use run_slice, or run without a slice"
         )
-    planned = _plan(request)
+    return request
+
+
+def _evaluated(
+    planned: _Planned, listener: Listener | None
+) -> tuple[Entry, Mapping[str, tuple[Result, ...]]]:
+    """Runs what is not done; the entry, and the results that it is made of."""
     results = _run_all(planned, planned.tasks, listener or Listener())
-    return assemble(
-        Evaluated(
-            subject=_subject(planned.ready),
-            protocol=planned.ready.protocol,
-            rows=planned.rows,
-            results=results,
-            skipped=planned.skipped,
-            command=command_of(planned.ready),
-            environment=environment(planned.ready.device),
-            examination=examine_once(planned.ready, planned.rows),
-        )
+    evaluated = Evaluated(
+        subject=_subject(planned.ready),
+        protocol=planned.ready.protocol,
+        rows=planned.rows,
+        results=results,
+        skipped=planned.skipped,
+        command=command_of(planned.ready),
+        environment=environment(planned.ready.device),
+        examination=examine_once(planned.ready, planned.rows),
     )
+    return assemble(evaluated), results
 
 
 @dataclass(frozen=True, slots=True)

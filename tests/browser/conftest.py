@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmark.publishing.entry_files import entry_text
 from benchmark.publishing.site.folder import replace_folder
 from benchmark.publishing.site.pages import render
+from benchmark.publishing.site.pictures import Sheets
 from benchmark.publishing.site.site import publish_site
 from tests.boards import toy
+from tests.pictured import pictured
 from tests.sited import GAPPED, RANDOM, TRACED
 
 if TYPE_CHECKING:
@@ -96,13 +99,14 @@ def site(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Path:
-    """Entries with gaps, with flags, of random defenses."""
+    """Entries with gaps, with flags, of random defenses; and one with pictures."""
     out = tmp_path_factory.mktemp("made") / "site"
     entries = [toy("plain"), toy("strong", pgd="1111"), toy("weak", pgd="0000", model="other")]
     holed = toy("holed").model_copy(update={"clean": None, "worst": None})
-    replace_folder(
-        out, render([*entries, holed, TRACED.entry(), GAPPED.entry(), RANDOM.entry()], ["x.json"])
-    )
+    shown, sheet = pictured(label="shown", model="other")
+    found = Sheets({entry_text(shown): sheet})
+    entries += [holed, TRACED.entry(), GAPPED.entry(), RANDOM.entry(), shown]
+    replace_folder(out, render(entries, ["x.json"], sheets=found))
     return out
 
 

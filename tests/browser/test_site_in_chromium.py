@@ -16,6 +16,7 @@ BOARD = "digits--linf-0.15/index.html"
 ENTRY = "digits--linf-0.15/atop[digits]--digits-cnn--n40.html"
 GAPS = "cifar10--linf-8-255/gaussian--standard-r18--quick--n32.html"
 MADE = "digits--linf-8-255/index.html"
+SHOWN = "digits--linf-8-255/shown--other.html"
 PAGES = ("index.html", BOARD, ENTRY, GAPS)
 
 
@@ -213,11 +214,30 @@ def test_a_mark_leads_to_its_note_and_a_name_to_its_entry(browser, site):
     assert browser.find_element(By.TAG_NAME, "h1").text == "advae[digits]"
 
 
+@pytest.mark.parametrize(("width", "shown"), [(1280, 528), (360, 328)])
+def test_example_images_load_and_fit_the_page_with_a_title_over_each_column(
+    width, shown, browser, made
+):
+    look(browser, width=width, height=740)
+    open_page(browser, made, SHOWN)
+    sheet = browser.find_element(By.CSS_SELECTOR, ".sheet img")
+    assert int(sheet.get_property("naturalWidth")) == 44
+    assert sheet.size["width"] == shown
+    assert sheet.size["height"] == pytest.approx(shown * 26 / 44, abs=1)
+    titles = browser.find_elements(By.CSS_SELECTOR, ".titles span")
+    assert [title.text for title in titles][:2] == ["clean", "adversarial"]
+    for i, title in enumerate(titles):
+        middle = title.rect["x"] + title.rect["width"] / 2 - sheet.rect["x"]
+        assert 9 * i / 44 < middle / shown < (9 * i + 8) / 44
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert said(browser) == []
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
 def test_axe_finds_nothing_to_mend(width, scheme, browser, site, made, axe):
     look(browser, width=width, scheme=scheme)
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    pages = [(site, page) for page in PAGES] + [(made, MADE), (made, "index.html")]
+    pages = [(site, page) for page in PAGES] + [(made, p) for p in (MADE, SHOWN, "index.html")]
     for folder, page in pages:
         open_page(browser, folder, page)
         browser.execute_script(axe)

@@ -16,6 +16,7 @@ from benchmark.publishing.identity import Stage
 from benchmark.publishing.marks import footnotes
 from benchmark.publishing.site.board_page import WORST, texts
 from benchmark.publishing.site.panels import Panel, panels
+from benchmark.publishing.site.pictures import Gallery, gallery
 from benchmark.publishing.site.places import Placed
 from benchmark.publishing.site.views import Cell
 
@@ -97,14 +98,21 @@ class EntryView:
     attacks: tuple[AttackRow, ...]
     sources: tuple[AttackRow, ...]
     flags: tuple[FlagRow, ...]
+    gallery: Gallery | None
     panels: tuple[Panel, ...]
     stages: tuple[StageView, ...]
     facts: tuple[tuple[str, str], ...]
     command_is_plain: bool
 
 
-def entry_view(placed: Placed, claims: Sequence[Claim]) -> EntryView:
-    """An entry, ready for its template, beside what its paper claims under the same classifier and threat."""
+def entry_view(placed: Placed, claims: Sequence[Claim], sheet: bytes | None = None) -> EntryView:
+    """An entry, ready for its template, beside what its paper claims under the same classifier and threat.
+
+    Args:
+        placed: The entry in its place.
+        claims: Of its paper.
+        sheet: Its example images, where they are there.
+    """
     entry = placed.entry
     chosen = Counter(entry.per_image.chosen)
     order = {"raised": 0, "ok": 1, "not-run": 2}
@@ -123,6 +131,7 @@ def entry_view(placed: Placed, claims: Sequence[Claim]) -> EntryView:
             FlagRow(flag, EXPLANATIONS.get(flag.id, ""))
             for flag in sorted(entry.flags, key=lambda flag: order[flag.verdict])
         ),
+        gallery=gallery(placed, is_there=sheet is not None),
         panels=tuple(panels(entry)),
         stages=tuple(_stage(stage) for stage in entry.defense.stages),
         facts=tuple(_facts(entry)),

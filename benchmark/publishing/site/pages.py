@@ -17,17 +17,22 @@ from benchmark.publishing.names import plain
 from benchmark.publishing.site.beside import Beside
 from benchmark.publishing.site.board_page import board_views, explained, summaries
 from benchmark.publishing.site.entry_page import entry_view
+from benchmark.publishing.site.pictures import Sheets
 from benchmark.publishing.site.places import Shelf, shelves
 
 MANIFEST = "site.json"
 """Lists every other file of the site: what a later publishing may replace."""
 ASSETS = ("style.css", "table.js", "icon.svg")
 NOTHING = Beside()
+NO_SHEETS = Sheets()
 _PACKAGE = "benchmark.publishing.site"
 
 
 def render(
-    entries: Sequence[Entry], left_out: Sequence[str] = (), beside: Beside = NOTHING
+    entries: Sequence[Entry],
+    left_out: Sequence[str] = (),
+    beside: Beside = NOTHING,
+    sheets: Sheets = NO_SHEETS,
 ) -> dict[str, bytes]:
     """The site: each file's content by its path, with `/` between folders.
 
@@ -35,6 +40,7 @@ def render(
         entries: In any order; at least one.
         left_out: Files that could not be read, one line each; the index names them.
         beside: Numbers of others.
+        sheets: Example images, where there are any.
     """
     environment = _environment()
     placed = shelves(entries)
@@ -49,11 +55,13 @@ def render(
         left_out=left_out,
     )
     for shelf in placed:
-        site |= _shelf(environment, shelf, beside)
+        site |= _shelf(environment, shelf, beside, sheets)
     return site | {MANIFEST: _manifest(site)}
 
 
-def _shelf(environment: Environment, shelf: Shelf, beside: Beside) -> dict[str, bytes]:
+def _shelf(
+    environment: Environment, shelf: Shelf, beside: Beside, sheets: Sheets
+) -> dict[str, bytes]:
     """The page of a dataset and threat, and the pages and data of its entries."""
     first = shelf.first
     shared = {
@@ -70,11 +78,14 @@ def _shelf(environment: Environment, shelf: Shelf, beside: Beside) -> dict[str, 
     for board in shelf.boards:
         for placed in board:
             path = f"{shelf.folder}/{placed.stem}"
+            sheet = sheets.of(placed.entry)
+            if sheet is not None:
+                made[f"{path}.png"] = sheet
             made[f"{path}.html"] = _page(
                 environment,
                 "entry.html",
                 "../",
-                view=entry_view(placed, claimed.get(id(placed.entry), ())),
+                view=entry_view(placed, claimed.get(id(placed.entry), ()), sheet),
                 **shared,
             )
             made[f"{path}.json"] = entry_text(placed.entry).encode()

@@ -10,6 +10,9 @@ from benchmark.publishing.publish import UNREADABLE, read_entries
 from benchmark.publishing.site.beside import read_beside
 from benchmark.publishing.site.folder import refuse_foreign, replace_folder
 from benchmark.publishing.site.pages import render
+from benchmark.publishing.site.pictures import read_sheets
+
+UNSHOWN = "example images that are missing, or not those that their entry names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class PublishedSite:
 def publish_site(leaderboards: Path, out: Path) -> PublishedSite:
     """Writes a static site from every entry (`<dataset>/<threat>/*.json`) of a leaderboards folder.
 
-    A damaged entry does not stop the others: the index names it, and it stands in what is returned.
+    A damaged entry does not stop the others: the index names it, and it stands in what is returned. Nor does a
+    sheet of example images that is missing or not its entry's: the entry's page says so.
 
     Raises:
         BenchError: There is no such folder, or no entry in it that can be read; or `out` lies in it, holds
@@ -43,7 +47,8 @@ def publish_site(leaderboards: Path, out: Path) -> PublishedSite:
     if out.resolve().is_relative_to(leaderboards.resolve()):
         raise BenchError(f"the site must not lie in {leaderboards}, whose files it is made from")
     refuse_foreign(out.resolve())
-    entries, damaged = read_entries(sorted(leaderboards.glob("*/*/*.json")))
+    paths = sorted(leaderboards.glob("*/*/*.json"))
+    entries, damaged = read_entries(paths)
     if not entries:
         said = (
             f" ({len(damaged)} cannot be read: {next(iter(damaged.values()))})" if damaged else ""
@@ -53,9 +58,13 @@ def publish_site(leaderboards: Path, out: Path) -> PublishedSite:
             f"`bench run` writes them"
         )
     beside, unread = read_beside(leaderboards)
+    read = [path for path in paths if path not in damaged]
+    sheets, lost = read_sheets(dict(zip(read, entries, strict=True)))
     damaged |= unread
     names = [f"{path.relative_to(leaderboards)}: {UNREADABLE}" for path in damaged]
-    site = render(entries, names, beside)
+    names += [f"{path.relative_to(leaderboards)}: {UNSHOWN}" for path in lost]
+    damaged |= lost
+    site = render(entries, names, beside, sheets)
     replace_folder(out, site)
     n_pages = sum(path.endswith(".html") for path in site)
     return PublishedSite(out / "index.html", n_pages, len(entries), tuple(damaged.values()))
