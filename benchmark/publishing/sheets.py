@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import io
 import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
+
+from PIL import Image
 
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
@@ -15,9 +15,10 @@ from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import write_entry
 from benchmark.publishing.examples import Examples
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-COLOURS = {1: 4, 3: 6}
-"""A PNG's colour type by the channels of an image: grey or red, green, blue, each with transparency."""
+HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+"""How a PNG begins (specification, sections 5.2 and 11.2.1); its width and height come next."""
+MODES = {1: "LA", 3: "RGBA"}
+"""Pillow's name for the colours of an image by its channels: grey or red, green, blue, with transparency."""
 LARGEST = 2_000_000
 """Bytes of a sheet's file."""
 LARGEST_RAW = 16_000_000
@@ -53,7 +54,7 @@ def write_shown(entry: Entry, sheet: bytes | None, path: Path) -> None:
 
 
 def read_sheet(path: Path, entry: Entry) -> bytes | None:
-    """The sheet of an entry; None where it has none.
+    """The sheet of an entry, packed anew: its pixels, whatever else its file held; None where it has none.
 
     Args:
         path: The entry's own file.
@@ -72,76 +73,44 @@ def read_sheet(path: Path, entry: Entry) -> bytes | None:
             content = file.read(LARGEST + 1)
     except OSError as error:
         raise BenchError(f"cannot read {beside}: {error.strerror or error}") from error
-    wrong = wrong_in(content, entry.examples, channels=entry.threat.input_shape[0])
-    if wrong:
-        raise BenchError(f"{beside} is not the sheet of its entry: {wrong}; {MEND}")
-    return content
+    try:
+        image = _pixels(content, entry.examples, channels=entry.threat.input_shape[0])
+    except ValueError as wrong:
+        raise BenchError(f"{beside} is not the sheet of its entry: {wrong}; {MEND}") from wrong
+    return packed(image)
 
 
-def wrong_in(content: bytes, examples: Examples, *, channels: int) -> str:
-    """Why a file is not the sheet that an entry names; empty where it is.
+def packed(image: Image.Image) -> bytes:
+    """An image's pixels as a PNG, and nothing else of it: no date, no text, no profile."""
+    bare = Image.frombytes(image.mode, image.size, image.tobytes())
+    file = io.BytesIO()
+    bare.save(file, "PNG", optimize=True)
+    return file.getvalue()
 
-    Nothing of it is decoded by an image library: it must be what `bench run` writes, chunk by chunk.
+
+def _pixels(content: bytes, examples: Examples, *, channels: int) -> Image.Image:
+    """The sheet that an entry names.
+
+    Raises:
+        ValueError: It is another file, or no such picture; said why.
     """
     if len(content) > LARGEST:
-        return f"it has more than {LARGEST} bytes"
+        raise ValueError(f"it has more than {LARGEST} bytes")
     if hashlib.sha256(content).hexdigest() != examples.sha256:
-        return "its sha256 is another"
-    if channels not in COLOURS:
-        return f"images have {channels} channels, and a sheet shows 1 or 3"
+        raise ValueError("its sha256 is another")
+    if channels not in MODES:
+        raise ValueError(f"images have {channels} channels, and a sheet shows 1 or 3")
     width, height = examples.size
-    row = 1 + width * (channels + 1)
-    if height * row > LARGEST_RAW:
-        return f"{width} x {height} pixels are too many"
-    chunks = list(itertools.islice(_chunks(content), LARGEST // 12))
-    names = [name for name, _ in chunks]
-    if names[:1] != [b"IHDR"] or names[-1:] != [b"IEND"] or set(names[1:-1]) != {b"IDAT"}:
-        return "it is no PNG as bench run writes them"
-    if chunks[0][1] != header(width, height, channels) or chunks[-1][1]:
-        return f"it has not the size of {width} x {height} pixels, or another kind of colours"
-    pixels = _inflated(b"".join(data for _, data in chunks[1:-1]), height * row)
-    if pixels is None or max(pixels[::row]) > 4:
-        return "its pixels cannot be read"
-    return ""
-
-
-def header(width: int, height: int, channels: int) -> bytes:
-    """What the first chunk of a sheet holds: eight bits a value, not interlaced."""
-    return struct.pack(">IIBBBBB", width, height, 8, COLOURS[channels], 0, 0, 0)
-
-
-def png(chunks: dict[bytes, bytes]) -> bytes:
-    """A PNG of these chunks."""
-    made = [
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks.items()
-    ]
-    return SIGNATURE + b"".join(made)
-
-
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a PNG up to the first that is damaged; none where it is none."""
-    at = len(SIGNATURE)
-    if not content.startswith(SIGNATURE):
-        return
-    while at < len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        name, data = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
-        at += 12 + length
-        if at > len(content) or zlib.crc32(name + data) != int.from_bytes(
-            content[at - 4 : at], "big"
-        ):
-            yield b"", b""
-            return
-        yield name, data
-
-
-def _inflated(data: bytes, expected: int) -> bytes | None:
-    """The unpacked bytes, where they are just so many; never more of them are made."""
-    unpacking = zlib.decompressobj()
+    if width * height * (channels + 1) > LARGEST_RAW:
+        raise ValueError(f"{width} x {height} pixels are too many")
+    # looked at before an image library opens it: no more is unpacked than that
+    if content[:24] != HEAD + struct.pack(">II", width, height):
+        raise ValueError(f"it is no PNG of {width} x {height} pixels")
     try:
-        found = unpacking.decompress(data, expected + 1)
-    except zlib.error:
-        return None
-    is_whole = unpacking.eof and not unpacking.unused_data and len(found) == expected
-    return found if is_whole else None
+        image = Image.open(io.BytesIO(content), formats=["PNG"])
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"its pixels cannot be read: {error}") from error
+    if image.mode != MODES[channels]:
+        raise ValueError(f"its pixels are {image.mode}, expected {MODES[channels]}")
+    return image

@@ -18,7 +18,7 @@ from benchmark.job import Job
 from benchmark.protocol import Column
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.examples import BARE, MOST, WHOLE, Example, Examples, fallen, held
-from benchmark.publishing.sheets import COLOURS, LARGEST
+from benchmark.publishing.sheets import LARGEST, MODES
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.results import Result, Status
@@ -76,7 +76,7 @@ def _most(entry: Entry) -> int:
     """How many images a sheet may hold; none where they are not such as a picture shows."""
     c, h, w = entry.threat.input_shape
     row = len(WHOLE) * (c + 1) * h * w
-    if c not in COLOURS or row > LARGEST or max(h, w) > 1024:
+    if c not in MODES or row > LARGEST or max(h, w) > 1024:
         return 0
     return max(1, min(MOST, ROOM // row))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import struct
 import zlib
 
 import numpy as np
@@ -15,20 +16,14 @@ from PIL import Image
 from benchmark.errors import BenchError
 from benchmark.publishing import sheets
 from benchmark.publishing.entry_files import read_entry, write_entry
-from benchmark.publishing.sheets import (
-    header,
-    png,
-    read_sheet,
-    sheet_path,
-    write_shown,
-    wrong_in,
-)
+from benchmark.publishing.examples import Examples
+from benchmark.publishing.sheets import read_sheet, sheet_path, write_shown
 from benchmark.running.pictures import about_grey, eight_bits, sheet_of
 from tests.pictured import pictured
 
 
 def tiles(rows=2, columns=3, c=3, h=5, w=7):
-    """Noise, a flat picture, and slopes in both directions: each filter is the best somewhere."""
+    """Noise, a flat picture, and slopes in both directions."""
     generator = torch.Generator().manual_seed(3)
     made = torch.randint(0, 256, (rows, columns, c, h, w), dtype=torch.uint8, generator=generator)
     made[0, 0] = 7
@@ -63,13 +58,6 @@ def test_the_same_pixels_give_the_same_bytes_and_other_pixels_others():
     assert sheet_of(other, 1) != sheet_of(given, 1)
 
 
-def test_a_smooth_picture_is_packed_tighter_than_its_plain_rows():
-    slope = (torch.arange(64)[:, None] * 2 + torch.arange(64)).to(torch.uint8)
-    sheet = sheet_of(slope.expand(1, 1, 3, 64, 64), 0)
-    plain = np.asarray(Image.open(io.BytesIO(sheet))).tobytes()
-    assert len(sheet) < len(zlib.compress(plain, 9)) / 2
-
-
 def test_pixels_are_rounded_and_changes_lie_about_a_middle_grey():
     x = torch.tensor([0.0, 0.5 / 255 + 1e-6, 0.999, 1.0])
     assert eight_bits(x).tolist() == [0, 1, 255, 255]
@@ -98,59 +86,80 @@ def as_named(entry, content):
     return entry.examples.model_copy(update={"sha256": digest})
 
 
-def made_of(content, width=None, tail=b"", filters=b"\0", ended=b"", extra=()):
-    """A PNG like the sheet, but for what is asked for."""
-    width = width or 44
-    row = filters + bytes(width * 2)
-    packed = zlib.compress(row * 26 + tail)
-    chunks = {b"IHDR": header(width, 26, 1), **dict(extra), b"IDAT": packed, b"IEND": ended}
-    return png(chunks)
+def chunk(name, data):
+    whole = name + data
+    return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
 
 
-def test_a_plain_png_of_the_right_size_is_taken():
-    entry, content = pictured()
-    made = made_of(content)
-    assert wrong_in(made, as_named(entry, made), channels=1) == ""
+def made_of(size=(44, 26), colours=4, packed=None, *extra):
+    """A PNG like the sheet, of zeros, but for what is asked for."""
+    head = struct.pack(">IIBBBBB", *size, 8, colours, 0, 0, 0)
+    rows = zlib.compress((b"\0" + bytes(44 * 2)) * 26) if packed is None else packed
+    chunks = [(b"IHDR", head), *extra, (b"IDAT", rows), (b"IEND", b"")]
+    return sheets.HEAD[:8] + b"".join(chunk(*each) for each in chunks)
+
+
+def read(folder, made, **fields):
+    """What is read of a file that an entry names by its hash."""
+    entry, _, path = written(folder, sheet=False)
+    sheet_path(path).write_bytes(made)
+    named = {**as_named(entry, made).model_dump(), **fields}
+    return read_sheet(path, entry.model_copy(update={"examples": Examples(**named)}))
+
+
+def test_a_plain_png_of_the_right_size_is_taken(tmp_path):
+    image = Image.open(io.BytesIO(read(tmp_path, made_of())))
+    assert (image.mode, image.size, set(image.tobytes())) == ("LA", (44, 26), {0})
 
 
 @pytest.mark.parametrize(
-    ("make", "reason"),
+    "made",
     [
-        (lambda good: b"", "no PNG"),
-        (lambda good: b"<svg onload=alert(1)></svg>", "no PNG"),
-        (lambda good: good[:-1], "no PNG"),
-        (lambda good: good + b"<script>", "no PNG"),
-        (lambda good: good[:60] + bytes([good[60] ^ 1]) + good[61:], "no PNG"),
-        (lambda good: made_of(good, extra=[(b"tEXt", b"Comment\0hello")]), "no PNG"),
-        (lambda good: made_of(good, extra=[(b"iCCP", b"x\0\0" + bytes(9))]), "no PNG"),
-        (lambda good: made_of(good, ended=b"more"), "not the size"),
-        (lambda good: made_of(good, width=43), "not the size"),
-        (lambda good: made_of(good, tail=b"x"), "cannot be read"),
-        (lambda good: made_of(good, tail=bytes(50_000_000)), "cannot be read"),
-        (lambda good: made_of(good, filters=b"\x05"), "cannot be read"),
-        (lambda good: png({b"IHDR": header(44, 26, 1), b"IDAT": b"x", b"IEND": b""}), "be read"),
-        (lambda good: png({b"IHDR": header(44, 26, 3), b"IDAT": b"x", b"IEND": b""}), "the size"),
-        (lambda good: png({b"IHDR": header(2**31 - 1, 2**31 - 1, 1), b"IDAT": b"", b"IEND": b""}), "size"),
-        (lambda good: good + bytes(sheets.LARGEST), "more than"),
+        made_of() + b"<script>alert(1)</script>",
+        made_of((44, 26), 4, None, (b"tEXt", b"Comment\0<script>")),
+        made_of((44, 26), 4, None, (b"iCCP", b"x\0\0" + zlib.compress(b"<script>"))),
+        made_of((44, 26), 4, zlib.compress(bytes(89 * 26) + bytes(50_000_000))),
     ],
-)  # fmt: skip
-def test_no_other_file_is_taken_for_a_sheet_even_where_its_hash_is_named(make, reason):
-    entry, content = pictured()
-    made = make(content)
-    assert reason in wrong_in(made, as_named(entry, made), channels=1)
+    ids=["more at its end", "a text", "a profile", "more pixels"],
+)
+def test_only_the_pixels_of_a_file_go_on(made, tmp_path):
+    assert read(tmp_path, made) == read(tmp_path, made_of())
 
 
-def test_another_file_than_the_named_one_is_no_sheet():
-    entry, content = pictured()
-    made = made_of(content)
-    assert wrong_in(made, entry.examples, channels=1) == "its sha256 is another"
-    assert "5 channels" in wrong_in(content, entry.examples, channels=5)
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (b"", "no PNG"),
+        (b"<svg onload=alert(1)></svg>", "no PNG"),
+        (b"GIF89a" + bytes(40), "no PNG"),
+        (made_of()[:-40], "cannot be read"),
+        (made_of((43, 26)), "no PNG of 44 x 26"),
+        (made_of((2**31 - 1, 2**31 - 1)), "no PNG of 44 x 26"),
+        (made_of((44, 26), 4, b"x"), "cannot be read"),
+        (made_of((44, 26), 4, zlib.compress(b"\x05" * 89 * 26)), "cannot be read"),
+        (made_of((44, 26), 6), "cannot be read"),
+        (made_of((44, 26), 0, zlib.compress(bytes(45 * 26))), "are L, expected LA"),
+        (made_of() + bytes(sheets.LARGEST), "more than"),
+    ],
+)
+def test_no_other_file_is_taken_for_a_sheet_even_where_its_hash_is_named(made, reason, tmp_path):
+    with pytest.raises(BenchError, match=rf"is not the sheet of its entry.*{reason}.*again"):
+        read(tmp_path, made)
 
 
-def test_a_sheet_of_more_pixels_than_a_page_needs_is_refused_before_it_is_unpacked():
-    entry, content = pictured()
-    wide = as_named(entry, content).model_copy(update={"tile": (1024, 1024)})
-    assert "too many" in wrong_in(content, wide, channels=3)
+def test_another_file_than_the_named_one_is_no_sheet(tmp_path):
+    entry, _, path = written(tmp_path)
+    sheet_path(path).write_bytes(made_of())
+    with pytest.raises(BenchError, match="its sha256 is another"):
+        read_sheet(path, entry)
+
+
+def test_a_sheet_of_more_pixels_than_a_page_needs_is_refused_before_it_is_unpacked(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sheets, "LARGEST_RAW", 44 * 26)
+    with pytest.raises(BenchError, match="44 x 26 pixels are too many"):
+        read(tmp_path, made_of())
 
 
 def test_a_missing_sheet_a_folder_and_a_pipe_are_named_and_nothing_waits(tmp_path):
