@@ -1,0 +1,86 @@
+"""The documentation site: these pages, the README, and a reference made from the code; built without a network.
+
+    python -m sphinx -W --keep-going -b html -c docs . build/docs
+
+The sources are the pages as they lie in the repository, so that a link which works there works in the site too.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+project = "PurifyBench"
+author = "The PurifyBench developers"
+project_copyright = "The PurifyBench developers, MIT license"
+root_doc = "docs/index"
+include_patterns = [
+    "docs/*.md",
+    "leaderboards/*/*/README.md",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+]
+exclude_patterns = [".*", "build", "data", "dist", "runs", "site", "tests", "*.egg-info"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
+
+myst_heading_anchors = 4  # the anchors that GitHub makes, too
+suppress_warnings = ["myst.header"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_class_signature = "separated"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+python_maximum_signature_line_length = 80
+
+html_theme = "furo"
+html_title = "PurifyBench"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+pygments_style = "tango"
+pygments_dark_style = "native"
+
+SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
+LINK = re.compile(r"\]\(([^):#]+\.md)\)")
+
+
+def pages_of(index: str) -> dict[str, list[str]]:
+    """The pages that each section of the index lists, by the section's heading, in order."""
+    _, *parts = SECTION.split(index)
+    return {
+        heading: LINK.findall(text) for heading, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def with_toctrees(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Gives the index the tables of contents that its own lists are; the page itself stays plain Markdown."""
+    del app
+    if docname == root_doc:
+        for heading, pages in pages_of(source[0]).items():
+            listed = "\n".join(pages)
+            source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {heading}\n\n{listed}\n```\n"
+
+
+def with_front_door(app: Sphinx, failure: Exception | None) -> None:
+    """Writes an `index.html` at the top of the site that leads to the index page."""
+    if failure is None and app.builder.format == "html":
+        target = f"{root_doc}.html"
+        page = f'<!doctype html><meta charset="utf-8"><title>{project}</title>\n'
+        page += f'<meta http-equiv="refresh" content="0; url={target}">\n'
+        page += f'<a href="{target}">{project}</a>\n'
+        (Path(app.outdir) / "index.html").write_text(page, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connects both to Sphinx."""
+    app.connect("source-read", with_toctrees)
+    app.connect("build-finished", with_front_door)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
