@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ QUICK = frozenset({"list", "claims", "table", "validate", "publish", "plot"})
 """Commands that are run wherever they stand: they take a moment and no network."""
 PARSED = frozenset({"compare", "challenge", "manifest", "baselines"})
 """Commands on files that only their reader has: their options and values are parsed."""
+READERS = re.compile(r"(?<=file:)[\w.-]+(?=@)|(?<=--weights )[\w.-]+(?= |$)")
+"""Weights of the reader's own, a file of the current folder."""
 MADE = ("transfer",)
 """What a row of a protocol may name that is no attack."""
 
@@ -60,6 +63,8 @@ def give(words: Sequence[str], *, is_run: bool, monkeypatch: pytest.MonkeyPatch)
         elif rest[0] in PARSED:
             parse(rest)
         else:
+            for name in READERS.findall(" ".join(rest)):
+                Path(name).touch()
             with monkeypatch.context() as patch:
                 end_before_the_work(patch)
                 assert main(rest) == 0
@@ -140,11 +145,13 @@ def _trained(*_: Any, out: Path, **__: Any) -> Path:
 
 
 def _set(program: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets a variable, or gives it back the value that it has in the tests: never the user's own folders."""
     name, _, value = text.partition("=")
     if program == "export":
+        monkeypatch.setenv(f"BEFORE_{name}", os.environ.get(name, ""))
         monkeypatch.setenv(name, value)
     else:
-        monkeypatch.delenv(name)
+        monkeypatch.setenv(name, os.environ[f"BEFORE_{name}"])
 
 
 def _hold_python(words: list[str]) -> None:
@@ -155,8 +162,9 @@ def _hold_python(words: list[str]) -> None:
     _, name, *rest = words
     assert importlib.util.find_spec(name) is not None, f"no module {name}"
     if name.startswith(("tests.", "benchmark.")):
-        home = importlib.util.find_spec(f"{name}.__main__")
-        module = importlib.import_module(f"{name}.__main__" if home else name)
+        module = importlib.import_module(name)
+        if hasattr(module, "__path__"):  # a package: what `python -m` runs is in it
+            module = importlib.import_module(f"{name}.__main__")
         command = getattr(module, "main", None)
         if isinstance(command, click.Command):
             command.make_context(name, rest)

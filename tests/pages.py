@@ -94,7 +94,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 def _language(token: Token) -> str:
     if token.type == "fence" and token.info not in OUTPUTS:
-        return token.info
+        return token.info.split()[0]
     holds_commands = any(line.startswith(PROGRAMS) for line in token.content.splitlines())
     return "console" if holds_commands else ""
 
