@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+from click import Context
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
@@ -30,6 +31,9 @@ include_patterns = [
 exclude_patterns = [".*", "build", "data", "dist", "runs", "site", "tests", "*.egg-info"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 
+default_role = "code"  # what docstrings and help texts have in backticks
+highlight_language = "none"  # a block that names no language is what a program prints, or a formula
+smartquotes = False  # they would make dashes of the two hyphens of an option
 myst_heading_anchors = 4  # the anchors that GitHub makes, too
 suppress_warnings = ["myst.header"]
 autodoc_member_order = "bysource"
@@ -69,6 +73,20 @@ def with_toctrees(app: Sphinx, docname: str, source: list[str]) -> None:
             source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {heading}\n\n{listed}\n```\n"
 
 
+def with_examples_as_typed(app: Sphinx, context: Context, lines: list[str]) -> None:
+    """Shows as typed what a help text wants left as it is; sphinx-click would run its spaces together."""
+    del app, context
+    shown: list[str] = []
+    for i, line in enumerate(lines):
+        if not line.startswith("| "):
+            shown.append(line)
+        elif i and lines[i - 1].startswith("| "):
+            shown.append(line.removeprefix("| "))
+        else:  # the heading of the examples, which follow indented
+            shown += [f"{line.removeprefix('| ')}:", ""]
+    lines[:] = shown
+
+
 def with_front_door(app: Sphinx, failure: Exception | None) -> None:
     """Writes an `index.html` at the top of the site that leads to the index page."""
     if failure is None and app.builder.format == "html":
@@ -80,7 +98,9 @@ def with_front_door(app: Sphinx, failure: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connects both to Sphinx."""
+    """Connects them to Sphinx."""
     app.connect("source-read", with_toctrees)
+    for part in ("description", "epilog"):
+        app.connect(f"sphinx-click-process-{part}", with_examples_as_typed)
     app.connect("build-finished", with_front_door)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

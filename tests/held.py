@@ -20,6 +20,7 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
+import benchmark.classifiers.file
 import benchmark.running.estimate
 import benchmark.running.run
 import benchmark.training.fitting
@@ -31,6 +32,7 @@ from benchmark.cli.main import bench
 from benchmark.configuration import refuse_arguments
 from benchmark.dataset import Dataset
 from benchmark.expression import parse_model
+from benchmark.fetching.remote import is_remote, refuse_other_form
 from benchmark.loading import published_name
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.running.lacking import lacks_of, refuse_lacks
@@ -70,7 +72,12 @@ def give(words: Sequence[str], *, is_run: bool, monkeypatch: pytest.MonkeyPatch)
                 assert main(rest) == 0
         return
     assert not is_run, f"{program}: only bench commands are run from a page"
-    holders = {"python": _hold_python, "python3": _hold_python, "pip": _hold_pip, "sh": _hold_script}
+    holders = {
+        "python": _hold_python,
+        "python3": _hold_python,
+        "pip": _hold_pip,
+        "sh": _hold_script,
+    }
     if program in ("export", "unset"):
         _set(program, rest[0], monkeypatch)
     elif program in holders:
@@ -101,6 +108,8 @@ def end_before_the_work(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(benchmark.running.estimate, "estimate", _planned)
     patch.setattr(benchmark.trust.contract, "check_request", _planned)
     patch.setattr(benchmark.trust.selftest, "selftest", _ended)
+    patch.setattr(benchmark.classifiers.file, "local_file", _on_disk)
+    patch.setattr(benchmark.training.fitting, "choose_device", _cpu)
     patch.setattr(benchmark.training.fitting, "load_classifier", _stand_in)
     patch.setattr(benchmark.training.fitting, "train", _trained)
 
@@ -126,6 +135,18 @@ def _planned(request: Request, *_: Any) -> None:
 
 def _ended(*_: Any) -> None:
     raise click.exceptions.Exit(0)
+
+
+def _cpu(_: str) -> torch.device:
+    """What is held computes nothing, so that a page's GPU need not be there."""
+    return torch.device("cpu")
+
+
+def _on_disk(text: str, **_: Any) -> Path:
+    """Where a file would lie, downloaded or not; a text that names none is refused."""
+    if is_remote(text):
+        refuse_other_form(text)
+    return Path(text.partition("#")[0].rpartition("/")[2])
 
 
 def _stand_in(name: str, *, dataset: Dataset, **_: Any) -> Classifier:

@@ -59,7 +59,9 @@ class Block:
     def commands(self) -> Iterator[list[str]]:
         """The words of its commands, variables of the environment filled in, comments left out."""
         lines = self.text.replace("\\\n", " ").splitlines()
-        if any(line.startswith("$ ") for line in lines):  # a session: commands, and what they printed
+        if any(
+            line.startswith("$ ") for line in lines
+        ):  # a session: commands, and what they printed
             lines = [line[2:] for line in lines if line.startswith("$ ")]
         for line in lines:
             words = shlex.split(os.path.expandvars(line), comments=True)

@@ -18,7 +18,7 @@ from benchmark.yaml_values import read_model
 from tests.held import give, hold_protocol, hold_request
 from tests.pages import OUTPUTS, PAGES, ROOT, SHELLS, Block, anchors_of, blocks_of, links_of
 
-DIRECTIVES = frozenset({"{click}", "{eval-rst}"})
+DIRECTIVES = frozenset({"{eval-rst}"})
 """Fences that the documentation site fills from the code."""
 NOT_RUN = {
     ("CONTRIBUTING.md", "clones and installs; .ci/run does the same on a fresh clone"),
