@@ -1,8 +1,8 @@
 """Commands of the pages, held without their long work: parsed, planned, every name and value looked up.
 
-A `bench` command that trains, evaluates or times is given as it stands, and does all that it does before it begins to
-compute: options, names, arguments, protocols, weights. Where the computing would begin it ends. Weights that it would
-have trained are there afterwards as empty files, so that a later command of the page finds them.
+A `bench` command that trains, evaluates or times is given as it stands, and does all that it does before it
+begins to compute: options, names, arguments, protocols, weights. Where the computing would begin it ends.
+Weights that it would have trained are there afterwards as empty files, so that a later command finds them.
 """
 
 from __future__ import annotations

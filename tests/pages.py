@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -32,7 +33,7 @@ class Block:
     Args:
         page: The page's file.
         line: Its first line, from 1.
-        language: What the fence says; `console` for an indented block of commands, empty for output and formulas.
+        language: What the fence says; `console` for an indented block of commands, empty for what is no code.
         text: What stands in it.
         mark: The word of the comment in the line before (`runs`, `not run`, ...); empty where there is none.
         reason: Why it cannot run, where it is marked so.
@@ -115,7 +116,7 @@ def anchors_of(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     tokens = PARSER.parse(page.read_text())
     found: set[str] = set()
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in pairwise(tokens):
         if before.type == "heading_open":
             slug = _slug(token)
             taken = sum(one == slug or one.startswith(f"{slug}-") for one in found)

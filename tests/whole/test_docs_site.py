@@ -1,4 +1,4 @@
-"""The documentation site: each page is listed once, and the reference holds every command and every public name."""
+"""The documentation site: each page is listed once; the reference holds every command and public name."""
 
 from __future__ import annotations
 
@@ -68,8 +68,10 @@ def reference(tmp_path_factory):
 
 
 def commands(group, name="bench"):
-    """Every command below a group, with all words of its name."""
+    """Every command below a group that `--help` lists, with all words of its name."""
     for word, command in group.commands.items():
+        if command.hidden:
+            continue
         yield f"{name} {word}", command
         if isinstance(command, click.Group):
             yield from commands(command, f"{name} {word}")
