@@ -53,6 +53,7 @@ pygments_style = "tango"
 pygments_dark_style = "native"
 
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
+BOARDS = "../leaderboards/*/*/README"
 LINK = re.compile(r"\]\(([^):#]+\.md)\)")
 
 
@@ -69,8 +70,9 @@ def with_toctrees(app: Sphinx, docname: str, source: list[str]) -> None:
     del app
     if docname == root_doc:
         for heading, pages in pages_of(source[0]).items():
-            listed = "\n".join(pages)
-            source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {heading}\n\n{listed}\n```\n"
+            listed = BOARDS if heading == "Leaderboards" else "\n".join(pages)
+            options = f":hidden:\n:glob:\n:caption: {heading}"
+            source[0] += f"\n```{{toctree}}\n{options}\n\n{listed}\n```\n"
 
 
 def with_examples_as_typed(app: Sphinx, context: Context, lines: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,9 @@ def run_python(block: Block, monkeypatch):
             listener,
         )
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, warnings.catch_warnings():
         patch.setattr(benchmark.running.evaluation, "run", on_two_images)
+        warnings.simplefilter("ignore")  # other people's libraries may
         exec(compile(block.text, block.where, "exec"), {"__name__": block.name or "page"})
 
 

@@ -34,8 +34,8 @@ def test_every_page_is_in_exactly_one_table_of_contents(conf):
     counted = Counter(
         (index.parent / page).resolve() for pages in listed.values() for page in pages
     )
-    boards = ROOT.glob("leaderboards/*/*/README.md")
-    assert set(counted) == {*PAGES, ROOT / "CHANGELOG.md", *boards} - {index}
+    boards = set(ROOT.glob("leaderboards/*/*/README.md"))  # conf.py lists them all
+    assert set(counted) - boards == {*PAGES, ROOT / "CHANGELOG.md"} - {index}
     assert set(counted.values()) == {1}
 
 
