@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from click import Context
 from sphinx.application import Sphinx
@@ -36,6 +37,7 @@ highlight_language = "none"  # a block that names no language is what a program 
 smartquotes = False  # they would make dashes of the two hyphens of an option
 myst_heading_anchors = 4  # the anchors that GitHub makes, too
 suppress_warnings = ["myst.header"]
+autodoc_default_options = {"exclude-members": "__new__, model_config"}
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
@@ -89,6 +91,23 @@ def with_examples_as_typed(app: Sphinx, context: Context, lines: list[str]) -> N
     lines[:] = shown
 
 
+class AttributesAsWritten:
+    """Keeps what is said below an attribute from napoleon, for which all before a colon is a type."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, list[str]] = {}
+
+    def keep(self, _: Sphinx, what: str, name: str, *rest: Any) -> None:
+        """Before napoleon."""
+        if what == "attribute":
+            self.kept[name] = list(rest[-1])
+
+    def give_back(self, _: Sphinx, what: str, name: str, *rest: Any) -> None:
+        """After napoleon."""
+        if what == "attribute":
+            rest[-1][:] = self.kept.pop(name)
+
+
 def with_front_door(app: Sphinx, failure: Exception | None) -> None:
     """Writes an `index.html` at the top of the site that leads to the index page."""
     if failure is None and app.builder.format == "html":
@@ -104,5 +123,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", with_toctrees)
     for part in ("description", "epilog"):
         app.connect(f"sphinx-click-process-{part}", with_examples_as_typed)
+    attributes = AttributesAsWritten()
+    app.connect("autodoc-process-docstring", attributes.keep, priority=100)
+    app.connect("autodoc-process-docstring", attributes.give_back, priority=900)
     app.connect("build-finished", with_front_door)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
