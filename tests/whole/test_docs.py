@@ -73,6 +73,7 @@ def desk(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # the tutorial has two whole evaluations: a minute on an idle core
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_block_of_a_page_is_run_or_held(page, desk, monkeypatch):
     blocks = blocks_of(page)
