@@ -23,8 +23,8 @@ BENCHMARKS: Mapping[str, Callable[[Sizes], Iterator[Comparison]]] = {
 }
 
 
-def main(argv: list[str]) -> int:
-    """Runs the benchmarks that are named, or all of them."""
+def parsed(argv: list[str]) -> argparse.Namespace:
+    """The options of a command line; one that it cannot be read by ends the program."""
     parser = argparse.ArgumentParser(prog="python -m tests.speed", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
     parser.add_argument("--images", type=int, help="in one batch")
@@ -37,6 +37,12 @@ def main(argv: list[str]) -> int:
     unknown = sorted(set(given.names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    return given
+
+
+def main(argv: list[str]) -> int:
+    """Runs the benchmarks that are named, or all of them."""
+    given = parsed(argv)
     changes = {k: v for k, v in (("images", given.images), ("repeats", given.repeats)) if v}
     clock = cpu_seconds if given.cpu else time.perf_counter
     sizes = replace(TINY if given.tiny else Sizes(), **changes, dataset=given.dataset, clock=clock)
