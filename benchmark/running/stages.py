@@ -147,11 +147,13 @@ def _label(
 ) -> str:
     """The published name, such as `atop[digits](transform=rt3)@digits-cnn`.
 
-    In brackets stand the arguments that are not the defaults, behind the @ the classifiers that it was trained
-    for where they are not the one behind it.
+    In brackets stand the arguments that are not the defaults, but for the one that its variant is called by,
+    behind the @ the classifiers that it was trained for where they are not the one behind it.
     """
-    defaults = parameters_of(type(defense))
-    changed = [f"{k}={v}" for k, v in defense.arguments().items() if v != defaults[k]]
+    defaults, variant = parameters_of(type(defense)), defense.variant(setting.shape)
+    changed = [
+        f"{k}={v}" for k, v in defense.arguments().items() if v not in (defaults[k], variant)
+    ]
     label = defense.label(setting.shape) + (f"({', '.join(changed)})" if changed else "")
     is_same = trained in ((), (setting.defended().name,))
     if is_same and not (provenance and "classifier" in provenance.differs):

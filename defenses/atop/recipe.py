@@ -32,8 +32,8 @@ class AToPRecipe(Recipe):
     second adds `ce_weight * CE(F(x2), y)`. In the first x' is the clean image, in the second FGSM's on the bare
     classifier. The L1 distances are those of images scaled to [-1, 1], as the networks see them.
 
-    Where paper and released code differ, the default is the paper's: the code cuts the generator off from the
-    GAN loss (`gan="code"`) and brings the cross-entropy in later (`ce_from`).
+    Where paper and released code differ, the default is the paper's, but for MNIST's sizes: the code cuts the
+    generator off from the GAN loss (`gan="code"`) and brings the cross-entropy in later (`ce_from`).
 
     Args:
         transform: `rt1`, `rt2` or `rt3`; `pixels` is Trust-no-pixel's.
@@ -52,7 +52,7 @@ class AToPRecipe(Recipe):
             the last half of the steps. None is the preset's.
         ce_weight: Lambda of Eq. 9; None is the preset's.
         ce_from: How many steps of fine-tuning go by before the cross-entropy comes in.
-        gan: `paper`, or `code` for a generator without the GAN's gradient.
+        gan: `paper`, or `code` for a generator without the GAN's gradient; None is the preset's.
         target: What fine-tuning restores: `adversarial`, the very x' that it is shown (Eq. 9), or `clean`.
         shift: By how many pixels at the most images are moved, each way, over black; None is the dataset's, or
             the preset's.
@@ -79,7 +79,7 @@ class AToPRecipe(Recipe):
         learning_rate: float | None = None,
         ce_weight: float | None = None,
         ce_from: int = 0,
-        gan: str = "paper",
+        gan: str | None = None,
         target: str = "adversarial",
         shift: int | None = None,
         flip: bool | None = None,
@@ -209,7 +209,7 @@ class AToPRecipe(Recipe):
     def _generator_hinge(self, x2: Tensor, views: Views) -> Tensor:
         """In eval mode, so that only the discriminator's own updates move its spectral norms."""
         self._critic.eval()
-        seen = x2.detach() if self.gan == "code" else x2
+        seen = x2.detach() if self._gan == "code" else x2
         return generator_hinge(self._critic(seen, 1 - views.keep))
 
     def _purify(self, x: Tensor, draws: Draws) -> Tensor:
@@ -232,7 +232,8 @@ class AToPRecipe(Recipe):
         Raises:
             BenchError: An argument is out of range.
         """
-        refuse_choice("gan", self.gan, GAN_VARIANTS)
+        self._gan = preset.gan if self.gan is None else self.gan
+        refuse_choice("gan", self._gan, GAN_VARIANTS)
         refuse_choice("target", self.target, TARGETS)
         self._shape = shape_at(setting.shape, self.upscale)
         self._steps = self.length(setting, 0).steps

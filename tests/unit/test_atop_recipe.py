@@ -97,6 +97,14 @@ def test_the_codes_gan_leaves_the_generator_alone_and_the_papers_does_not(tiny):
     assert not torch.allclose(after["paper", 1.0], after["code", 0.0], atol=1e-7)
 
 
+def test_the_gan_is_the_presets_and_where_it_is_said_that_one(tiny, monkeypatch):
+    assert built(tiny)._gan == "paper"
+    monkeypatch.setattr("defenses.atop.presets.PRESETS", {"digits": replace(TINY, gan="code")})
+    assert built(tiny)._gan == "code"
+    assert built(tiny, gan="paper")._gan == "paper"
+    assert {p.name for p in PRESETS.values() if p.gan == "code"} == {"28px", "28px-small"}
+
+
 def test_the_cross_entropy_reaches_the_generator_and_leaves_the_classifier(tiny):
     x, y = tiny.images("train", torch.arange(8)), torch.arange(8) % 2
     after = []

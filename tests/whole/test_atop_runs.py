@@ -89,8 +89,8 @@ def test_the_same_from_python(tmp_path):
     assert entry.status == "complete"
 
 
-def test_arguments_that_are_not_the_defaults_stand_in_the_published_name(tmp_path):
-    changed = {"sigma": 0.2, "copies": 4}
+def test_arguments_that_are_not_the_defaults_stand_in_the_published_name_once(tmp_path):
+    changed = {"sigma": 0.2, "copies": 4, "preset": "digits"}
     request = Request(
         defense="atop", defense_args=changed, protocol=PROTOCOL, samples=1, workers=1, runs=tmp_path
     )
