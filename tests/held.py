@@ -103,7 +103,7 @@ def parse(words: Sequence[str]) -> None:
 def end_before_the_work(patch: pytest.MonkeyPatch) -> None:
     """Lets `bench run`, `train`, `estimate`, `check` and `selftest` end where their computing would begin."""
     patch.setenv("BENCH_OFFLINE", "1")
-    patch.setattr(benchmark.running.run, "run", _planned)
+    patch.setattr(benchmark.running.run, "run_shown", _planned)
     patch.setattr(benchmark.running.run, "run_slice", _planned)
     patch.setattr(benchmark.running.estimate, "estimate", _planned)
     patch.setattr(benchmark.trust.contract, "check_request", _planned)
