@@ -156,7 +156,7 @@ PRESETS: Mapping[str, Preset] = {
             batch_size=8,
             learning_rate=1e-4,
         ),
-        _mostly_black(_small("28px-small", side=28, steps=4000)),
+        replace(_mostly_black(_small("28px-small", side=28, steps=4000)), sigma=0.1),
         _small("32px-small", side=32, steps=6000),
     )
 }

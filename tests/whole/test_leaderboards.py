@@ -52,6 +52,13 @@ def test_the_page_of_all_systems_quotes_the_committed_entries():
     assert to_text(entries).strip() in (ROOT / "docs/systems.md").read_text()
 
 
+def test_the_page_of_all_systems_quotes_the_committed_entries_of_mnist():
+    folder = BOARDS / "mnist/linf-0.3"
+    labels = ("none", "hgd[28px-small]", "advae", "add[quarter]")
+    entries = [read_entry(folder / f"{label}--mnist-x--n40.json") for label in labels]
+    assert to_text(entries).strip() in (ROOT / "docs/systems.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("folder", "names"),
     [
