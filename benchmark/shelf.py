@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from benchmark.attack import Attack
     from benchmark.dataset import Dataset
     from benchmark.defense import Defense
+    from benchmark.recipe import Recipe
 
 DEFENSES: Registry[Defense] = Registry(
     "defense", base="benchmark.defense:Defense", group="purifybench.defenses"
@@ -154,6 +155,10 @@ ATTACKS.add(
     "frozen-draw",
     "attacks.frozen_draw:FrozenDraw",
     "PGD on one fixed draw an image: a diagnosis of what randomness alone does",
+)
+
+RECIPES: Registry[Recipe] = Registry(
+    "recipe", base="benchmark.recipe:Recipe", group="purifybench.recipes"
 )
 
 DATASETS: Registry[Dataset] = Registry(

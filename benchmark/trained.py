@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -69,6 +69,14 @@ class Provenance(Strict):
     differs: tuple[Difference, ...] = ()
     """In what it was evaluated on something else: another classifier, other images than a dataset known by
     name, other arguments, behind a purifier though it was trained alone, or behind another one."""
+    unlike_recipe: Arguments = Field(default_factory=dict)
+    """Arguments of its training that are not its recipe's own, such as fewer epochs; known of weights that
+    state their training themselves."""
+
+    @property
+    def is_as_meant(self) -> bool:
+        """Whether it was trained by its recipe as that stands, for what it was evaluated on."""
+        return not self.differs and not self.unlike_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +94,7 @@ class Use:
         shape: `(c, h, w)` of an image.
         arguments: The defense's own.
         behind: Labels of the purifiers before it, joined by `+`.
+        defaults: Of the arguments of its recipe, by name.
     """
 
     name: str
@@ -97,6 +106,7 @@ class Use:
     shape: tuple[int, ...]
     arguments: Mapping[str, object]
     behind: str
+    defaults: Mapping[str, object] = field(default_factory=dict)
 
 
 def provenance_of(path: Path, use: Use) -> Provenance:
@@ -114,7 +124,12 @@ def provenance_of(path: Path, use: Use) -> Provenance:
         return Provenance(stated_by=stated_by, differs=("classifier",) if elsewhere else ())
     _refuse_other_task(path, found, use)
     _refuse_other_classifier(path, found, use)
-    return Provenance(stated_by=stated_by, trained_for=found, differs=_differences(found, use))
+    return Provenance(
+        stated_by=stated_by,
+        trained_for=found,
+        differs=_differences(found, use),
+        unlike_recipe=_unlike_recipe(found, use) if stated_by == "weights" else {},
+    )
 
 
 def stated(path: Path) -> tuple[Literal["weights", "record", "nothing"], TrainedFor | None]:
@@ -233,6 +248,17 @@ def other_arguments(found: TrainedFor, used: Mapping[str, object]) -> dict[str, 
     """The arguments of a training that the defense takes too and now has other values of."""
     shared = [name for name in found.arguments if name in used and name not in LENGTH]
     return {n: found.arguments[n] for n in shared if found.arguments[n] != _plain(used[n])}
+
+
+def _unlike_recipe(found: TrainedFor, use: Use) -> dict[str, Any]:
+    """Arguments that were given to its training; further classifiers stand in its statement as such."""
+    return {
+        name: value
+        for name, value in found.arguments.items()
+        if name in use.defaults and name not in use.arguments and value is not None
+        if value != _plain(use.defaults[name])
+        if not (name == "companions" and value == list(found.names[1:]))
+    }
 
 
 def _differences(found: TrainedFor, use: Use) -> tuple[Difference, ...]:

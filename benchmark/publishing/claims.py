@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmark.errors import BenchError
 from benchmark.publishing.entry import Entry, Family, Rate
+from benchmark.publishing.marks import assigned
 from benchmark.threat import Threat
 
 FILE = "claims.csv"
@@ -218,7 +219,7 @@ def _judge(claim: Claim, entries: Sequence[Entry]) -> Judged:
         if (entry.dataset.name, entry.classifier.name) == (dataset, classifier)
         and (claim.is_clean or entry.threat.text == str(threat))
     ]
-    same = [entry for entry in here if entry.defense.label == label]
+    same = [entry for entry in here if entry.defense.label == label and not _otherwise(entry)]
     if same:
         return Judged(claim=claim, entry=max(same, key=_weight))
     return _not_measured(claim, label, here, [dataset, classifier, str(threat or "")])
@@ -226,6 +227,9 @@ def _judge(claim: Claim, entries: Sequence[Entry]) -> Judged:
 
 def _not_measured(claim: Claim, label: str, here: Sequence[Entry], where: Sequence[str]) -> Judged:
     """Why nothing stands beside a claim that could be measured here."""
+    for entry in here:
+        if entry.defense.label == label:
+            return Judged(claim=claim, reason=f"measured with weights trained {_otherwise(entry)}")
     scaled = [e.defense.label for e in here if re.sub(r"\[[^]]*\]", "", e.defense.label) == label]
     if scaled:
         return Judged(claim=claim, reason=f"measured with a scaled-down network ({scaled[0]})")
@@ -237,6 +241,13 @@ def _not_measured(claim: Claim, label: str, here: Sequence[Entry], where: Sequen
         words += ["--defense-arg", argument.strip()]
     command = shlex.join([*words, "--protocol", "standard"])
     return Judged(claim=claim, reason="not measured yet", command=command)
+
+
+def _otherwise(entry: Entry) -> str:
+    """How an entry's weights were trained, where that is not as their recipes stand."""
+    trained = [stage.training for stage in entry.defense.stages if stage.training]
+    said = [assigned(one.unlike_recipe) for one in trained if one.unlike_recipe]
+    return f"with {', '.join(said)}, unlike its recipe" if said else ""
 
 
 def _classifier(claim: Claim) -> tuple[str, str] | None:

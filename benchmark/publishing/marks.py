@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmark.publishing.cells import CHALLENGED, native, percent
 from benchmark.publishing.diagnosis_table import is_diagnosed
@@ -78,9 +78,9 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
 
 
 def elsewhere(entry: Entry) -> str:
-    """A mark behind a defense whose weights were trained for something else than what was evaluated."""
+    """A mark behind a defense whose weights were trained for something else, or not as their recipe stands."""
     trained = [stage.training for stage in entry.defense.stages if stage.training]
-    return ELSEWHERE if any(training.differs for training in trained) else ""
+    return "" if all(training.is_as_meant for training in trained) else ELSEWHERE
 
 
 def _challenge_lines(entry: Entry) -> list[str]:
@@ -94,13 +94,15 @@ def _challenge_lines(entry: Entry) -> list[str]:
 
 
 def _training_lines(entry: Entry) -> list[str]:
-    """What the weights of an entry were trained for, where that is something else."""
+    """What the weights of an entry were trained for and how, where that is something else."""
     lines = []
     for stage in entry.defense.stages:
         training = stage.training
-        if training is None or not training.differs:
+        if training is None or training.is_as_meant:
             continue
         said = [_difference(name, stage, training.trained_for) for name in training.differs]
+        if training.unlike_recipe:
+            said.append(f"with {assigned(training.unlike_recipe)}, unlike its recipe")
         lines.append(
             f"{ELSEWHERE} {entry.defense.label} on {entry.classifier.name}: {stage.label} was trained "
             f"{', '.join(said)}"
@@ -115,7 +117,12 @@ def _difference(name: Difference, stage: Stage, said: TrainedFor | None) -> str:
     return {
         "classifier": f"for {' and '.join(said.names)}",
         "dataset": f"on {said.dataset}",
-        "arguments": f"with {' '.join(f'{key}={value}' for key, value in other.items())}",
+        "arguments": f"with {assigned(other)}",
         "alone": "alone, with no purifier before it",
         "behind": f"behind {said.behind}",
     }[name]
+
+
+def assigned(arguments: Mapping[str, object]) -> str:
+    """Arguments as `steps=3 size=2`."""
+    return " ".join(f"{key}={value}" for key, value in arguments.items())

@@ -14,7 +14,7 @@ from benchmark.expression import Stage
 from benchmark.job import Plugin, plugin_of
 from benchmark.running.lacking import Lack, trained_names, weights_missing
 from benchmark.setting import Setting
-from benchmark.shelf import DATASETS
+from benchmark.shelf import DATASETS, RECIPES
 from benchmark.trained import Provenance, Use, provenance_of
 from benchmark.weights import find_weights, sha256_of
 
@@ -139,6 +139,7 @@ def _use(
         shape=setting.shape,
         arguments=defense.arguments(),
         behind="+".join(one.plugin.label for one in before if one.typed.name != "none"),
+        defaults=parameters_of(RECIPES.get(defense.recipe)) if defense.recipe else {},
     )
 
 

@@ -19,17 +19,13 @@ from benchmark.expression import stages_of
 from benchmark.loading import data_folder, load_classifier, load_task, make_source
 from benchmark.numerics import choose_device, fix_numerics
 from benchmark.recipe import Recipe
-from benchmark.registry import Registry
 from benchmark.running.request import Request, expression_of, make_defenses
 from benchmark.setting import Setting
+from benchmark.shelf import RECIPES
 from benchmark.trained import LENGTH, Behind, TrainedFor
 from benchmark.training.loop import Report, train
 from benchmark.training.record import TrainingOptions, plain_arguments
 from benchmark.weights import default_weights_path
-
-RECIPES: Registry[Recipe] = Registry(
-    "recipe", base="benchmark.recipe:Recipe", group="purifybench.recipes"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from benchmark.cli import main
 from benchmark.errors import BenchError
 from benchmark.publishing.claims import LABELS, SYSTEMS, Claim, judge, read_claims, threat_of
 from benchmark.publishing.entry_files import write_entry
+from benchmark.trained import Provenance
 from tests.records import Run, deterministic
 
 FILE = Path(__file__).resolve().parents[2] / "leaderboards" / "claims.csv"
@@ -51,6 +52,21 @@ def test_a_claim_of_the_same_set_up_has_its_measurement_beside_it():
     assert found.entry.defense.label == "advae"
     assert found.claim.accuracy == pytest.approx(0.948)
     assert found.measured == {"clean": 1.0, "oblivious": None, "adaptive": 0.5, "worst": 0.5}
+
+
+def test_a_measurement_of_weights_trained_unlike_their_recipe_never_stands_beside_a_claim():
+    made = entry()
+    trained = Provenance(stated_by="weights", unlike_recipe={"epochs": 4, "attack": "fgsm"})
+    (stage,) = made.defense.stages
+    stages = (stage.model_copy(update={"training": trained}),)
+    defense = made.defense.model_copy(update={"stages": stages})
+    short = made.model_copy(update={"defense": defense})
+    found = judged(WHITE, short)
+    assert found.entry is None
+    assert found.reason == (
+        "measured with weights trained with attack=fgsm epochs=4, unlike its recipe"
+    )
+    assert judged(WHITE, short, made).entry == made
 
 
 @pytest.mark.parametrize(

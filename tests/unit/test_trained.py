@@ -63,6 +63,30 @@ def old_record(path, **changes):
     path.with_suffix(".json").write_text(json.dumps(record | changes))
 
 
+@pytest.mark.parametrize(
+    ("defaults", "unlike"),
+    [
+        ({}, {}),
+        ({"steps": 3, "kind": "hard", "list": (3,)}, {}),  # the last two are the defense's own
+        ({"steps": 9}, {"steps": 3}),
+        ({"steps": None}, {"steps": 3}),
+    ],
+)
+def test_arguments_of_a_training_that_are_not_its_recipes_are_stated(tmp_path, defaults, unlike):
+    found = provenance_of(weights(tmp_path), replace(USE, defaults=defaults))
+    assert found.unlike_recipe == unlike
+    assert found.is_as_meant == (not unlike)
+    assert found.differs == ()
+
+
+def test_members_that_it_was_trained_for_are_no_other_arguments(tmp_path):
+    both = (*SAID.classifiers, Behind(name="other", sha256="bb"))
+    arguments = {"companions": ["other"], "steps": 3}
+    said = SAID.model_copy(update={"classifiers": both, "arguments": arguments})
+    use = replace(USE, trained=("net", "other"), defaults={"companions": (), "steps": 3})
+    assert provenance_of(weights(tmp_path, said), use).unlike_recipe == {}
+
+
 def test_what_fits_is_stated_and_differs_in_nothing(tmp_path):
     found = provenance_of(weights(tmp_path), USE)
     assert (found.stated_by, found.trained_for, found.differs) == ("weights", SAID, ())

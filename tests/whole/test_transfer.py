@@ -107,7 +107,9 @@ def test_weights_go_before_another_classifier_where_that_is_said(bench, tmp_path
     assert same.defense.stages[0].training.differs == ()
     page = next((tmp_path / "leaderboards").rglob("README.md")).read_text()
     assert "shrink@digits-cnn‡" in page
-    assert "| shrink (" in page
+    assert same.defense.stages[0].training.unlike_recipe == {"steps": 5}
+    assert "| shrink‡ (" in page
+    assert "‡ shrink on digits-cnn: shrink was trained with steps=5, unlike its recipe" in page
 
 
 def test_members_of_an_expression_may_carry_weights_of_others(bench, tmp_path):

@@ -254,6 +254,7 @@ def _stage(stage: Stage) -> StageView:
             "recipe": said.recipe,
             "recipe's arguments": _words(said.arguments),
             "trained behind": said.behind,
+            "unlike its recipe": _words(training.unlike_recipe),
             "differs here in": ", ".join(training.differs),
         }
     return StageView(stage.label, tuple((name, text) for name, text in facts.items() if text))
