@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -94,7 +94,7 @@ class Use:
         shape: `(c, h, w)` of an image.
         arguments: The defense's own.
         behind: Labels of the purifiers before it, joined by `+`.
-        defaults: Of the arguments of its recipe, by name.
+        defaults: Gives those of its recipe's arguments; called where weights state their own training.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Use:
     shape: tuple[int, ...]
     arguments: Mapping[str, object]
     behind: str
-    defaults: Mapping[str, object] = field(default_factory=dict)
+    defaults: Callable[[], Mapping[str, object]] = dict
 
 
 def provenance_of(path: Path, use: Use) -> Provenance:
@@ -252,11 +252,12 @@ def other_arguments(found: TrainedFor, used: Mapping[str, object]) -> dict[str, 
 
 def _unlike_recipe(found: TrainedFor, use: Use) -> dict[str, Any]:
     """Arguments that were given to its training; further classifiers stand in its statement as such."""
+    defaults = use.defaults()
     return {
         name: value
         for name, value in found.arguments.items()
-        if name in use.defaults and name not in use.arguments and value is not None
-        if value != _plain(use.defaults[name])
+        if name in defaults and name not in use.arguments and value is not None
+        if value != _plain(defaults[name])
         if not (name == "companions" and value == list(found.names[1:]))
     }
 

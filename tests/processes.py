@@ -24,6 +24,12 @@ def within(seconds: float, condition: Callable[[], object]) -> bool:
     return False
 
 
+def files_below(folder: Path, suffix: str) -> list[Path]:
+    """Files of a folder into which other processes write; what comes and goes meanwhile is passed over."""
+    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+    return [path for path in found if path.name.endswith(suffix)]
+
+
 def is_running(pid: int) -> bool:
     """Whether a process is there and has not ended."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from benchmark.configuration import parameters_of
 from benchmark.containment import contained
@@ -17,6 +18,9 @@ from benchmark.setting import Setting
 from benchmark.shelf import DATASETS, RECIPES
 from benchmark.trained import Provenance, Use, provenance_of
 from benchmark.weights import find_weights, sha256_of
+
+PRESET: Final = "preset"
+"""The argument that the variant of a defense may bear the name of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +143,7 @@ def _use(
         shape=setting.shape,
         arguments=defense.arguments(),
         behind="+".join(one.plugin.label for one in before if one.typed.name != "none"),
-        defaults=parameters_of(RECIPES.get(defense.recipe)) if defense.recipe else {},
+        defaults=lambda: parameters_of(RECIPES.get(defense.recipe)) if defense.recipe else {},
     )
 
 
@@ -148,12 +152,14 @@ def _label(
 ) -> str:
     """The published name, such as `atop[digits](transform=rt3)@digits-cnn`.
 
-    In brackets stand the arguments that are not the defaults, but for the one that its variant is called by,
+    In brackets stand the arguments that are not the defaults, but for a preset that the variant is called by,
     behind the @ the classifiers that it was trained for where they are not the one behind it.
     """
     defaults, variant = parameters_of(type(defense)), defense.variant(setting.shape)
     changed = [
-        f"{k}={v}" for k, v in defense.arguments().items() if v not in (defaults[k], variant)
+        f"{name}={value}"
+        for name, value in defense.arguments().items()
+        if value != defaults[name] and not (name == PRESET and variant and value == variant)
     ]
     label = defense.label(setting.shape) + (f"({', '.join(changed)})" if changed else "")
     is_same = trained in ((), (setting.defended().name,))

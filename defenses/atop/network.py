@@ -61,7 +61,7 @@ class Generator(nn.Module):
 
     Args:
         channels: c of the images.
-        preset: Widths, downsamplings, dilations and branches.
+        preset: Widths, downsamplings, dilations, branches, and the ground.
     """
 
     def __init__(self, channels: int, preset: Preset) -> None:
@@ -74,7 +74,7 @@ class Generator(nn.Module):
             *dilated,
             GatedConv(top, top),
             GatedConv(top, top),
-            *_decoder(channels, preset.widths),
+            *_decoder(channels, preset),
         )
         self.branches = nn.ModuleList(
             nn.Sequential(*_fine_encoder(channels, preset, branch=i))
@@ -83,7 +83,7 @@ class Generator(nn.Module):
         self.fine = nn.Sequential(
             GatedConv(preset.branches * top, top),
             GatedConv(top, top),
-            *_decoder(channels, preset.widths),
+            *_decoder(channels, preset),
         )
 
     def forward(self, image: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,8 +168,9 @@ def _fine_encoder(channels: int, preset: Preset, *, branch: int) -> list[nn.Modu
     return [*layers, GatedConv(top, top), *dilated]
 
 
-def _decoder(channels: int, widths: Sequence[int]) -> list[nn.Module]:
+def _decoder(channels: int, preset: Preset) -> list[nn.Module]:
     """Nearest upsampling and two convolutions a level, the very last one narrower; then a plain one."""
+    widths = preset.widths
     layers: list[nn.Module] = []
     inward = widths[-1]
     for level in reversed(range(len(widths) - 1)):
@@ -180,4 +181,7 @@ def _decoder(channels: int, widths: Sequence[int]) -> list[nn.Module]:
             GatedConv(widths[level], last),
         ]
         inward = last
-    return [*layers, _conv(inward, channels, 3)]
+    out = _conv(inward, channels, 3)
+    if preset.ground is not None and out.bias is not None:
+        nn.init.constant_(out.bias, preset.ground)
+    return [*layers, out]

@@ -33,7 +33,8 @@ class AToPRecipe(Recipe):
     classifier. The L1 distances are those of images scaled to [-1, 1], as the networks see them.
 
     Where paper and released code differ, the default is the paper's, but for MNIST's sizes: the code cuts the
-    generator off from the GAN loss (`gan="code"`) and brings the cross-entropy in later (`ce_from`).
+    generator off from the GAN loss (`gan="code"`) and brings the cross-entropy in later (`ce_from`). There the
+    L1 terms are also quadratic near 0 (`tolerance`).
 
     Args:
         transform: `rt1`, `rt2` or `rt3`; `pixels` is Trust-no-pixel's.
@@ -53,6 +54,7 @@ class AToPRecipe(Recipe):
         ce_weight: Lambda of Eq. 9; None is the preset's.
         ce_from: How many steps of fine-tuning go by before the cross-entropy comes in.
         gan: `paper`, or `code` for a generator without the GAN's gradient; None is the preset's.
+        tolerance: Differences of pixels, in [-1, 1], below which L1 is quadratic; None is the preset's.
         target: What fine-tuning restores: `adversarial`, the very x' that it is shown (Eq. 9), or `clean`.
         shift: By how many pixels at the most images are moved, each way, over black; None is the dataset's, or
             the preset's.
@@ -80,6 +82,7 @@ class AToPRecipe(Recipe):
         ce_weight: float | None = None,
         ce_from: int = 0,
         gan: str | None = None,
+        tolerance: float | None = None,
         target: str = "adversarial",
         shift: int | None = None,
         flip: bool | None = None,
@@ -102,6 +105,7 @@ class AToPRecipe(Recipe):
         self.ce_weight = ce_weight
         self.ce_from = ce_from
         self.gan = gan
+        self.tolerance = tolerance
         self.target = target
         self.shift = shift
         self.flip = flip
@@ -178,8 +182,8 @@ class AToPRecipe(Recipe):
         x1, x2 = self._generator(views.images, views.keep)
         losses = {"critic": self._train_critic(wanted, x2.detach(), views)}
         parts = {
-            "l1_coarse": 2 * functional.l1_loss(x1, wanted),
-            "l1_fine": 2 * functional.l1_loss(x2, wanted),
+            "l1_coarse": l1(x1, wanted, tolerance=self._tolerance),
+            "l1_fine": l1(x2, wanted, tolerance=self._tolerance),
             "gan": self._generator_hinge(x2, views),
         }
         total = torch.stack(list(parts.values())).sum()
@@ -235,6 +239,9 @@ class AToPRecipe(Recipe):
         self._gan = preset.gan if self.gan is None else self.gan
         refuse_choice("gan", self._gan, GAN_VARIANTS)
         refuse_choice("target", self.target, TARGETS)
+        self._tolerance = preset.tolerance if self.tolerance is None else self.tolerance
+        if not self._tolerance >= 0:
+            raise BenchError(f"atop's tolerance is 0 or more; got {self._tolerance}")
         self._shape = shape_at(setting.shape, self.upscale)
         self._steps = self.length(setting, 0).steps
         self._rate = preset.learning_rate if self.learning_rate is None else self.learning_rate
@@ -256,6 +263,15 @@ def pretraining_of(steps: int, wanted: int | None, *, share: float) -> int:
     if not 0 <= pretraining <= steps:
         raise BenchError(f"atop's pretraining is a part of its {steps} steps; got {pretraining}")
     return pretraining
+
+
+def l1(made: Tensor, wanted: Tensor, *, tolerance: float) -> Tensor:
+    """Mean distance of images in [0, 1] on the scale of [-1, 1]: a scalar.
+
+    Differences below `tolerance` count as their square over twice it, larger ones as what they are less half of
+    it; with 0 this is plain L1.
+    """
+    return 2 * functional.smooth_l1_loss(made, wanted, beta=tolerance / 2)
 
 
 def critic_hinge(real: Tensor, fake: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def old_record(path, **changes):
     ],
 )
 def test_arguments_of_a_training_that_are_not_its_recipes_are_stated(tmp_path, defaults, unlike):
-    found = provenance_of(weights(tmp_path), replace(USE, defaults=defaults))
+    found = provenance_of(weights(tmp_path), replace(USE, defaults=lambda: defaults))
     assert found.unlike_recipe == unlike
     assert found.is_as_meant == (not unlike)
     assert found.differs == ()
@@ -83,7 +83,8 @@ def test_members_that_it_was_trained_for_are_no_other_arguments(tmp_path):
     both = (*SAID.classifiers, Behind(name="other", sha256="bb"))
     arguments = {"companions": ["other"], "steps": 3}
     said = SAID.model_copy(update={"classifiers": both, "arguments": arguments})
-    use = replace(USE, trained=("net", "other"), defaults={"companions": (), "steps": 3})
+    defaults = {"companions": (), "steps": 3}
+    use = replace(USE, trained=("net", "other"), defaults=lambda: defaults)
     assert provenance_of(weights(tmp_path, said), use).unlike_recipe == {}
 
 

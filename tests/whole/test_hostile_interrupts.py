@@ -18,7 +18,7 @@ from benchmark.interrupts import MESSAGE
 from benchmark.publishing.entry import without_timing
 from benchmark.running.run import run
 from tests.hostile import PROTOCOL
-from tests.processes import hear_interrupts, within
+from tests.processes import files_below, hear_interrupts, within
 from tests.tiny import request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +96,7 @@ class Bench:
             wrong.append(f"left processes {self.family()}")
         if not within(5, lambda: not self.leftovers()):
             wrong.append(f"left {self.leftovers()}")
-        if list(self.folder.rglob("*.part")):
+        if files_below(self.folder, ".part"):
             wrong.append("left half-written files")
         return wrong
 

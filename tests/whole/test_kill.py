@@ -14,7 +14,7 @@ import pytest
 from benchmark import files
 from benchmark.publishing.entry import without_timing
 from benchmark.running.run import run
-from tests.processes import is_running, within
+from tests.processes import files_below, is_running, within
 from tests.tiny import request
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -91,7 +91,7 @@ def test_workers_end_with_a_caller_that_is_killed(tmp_path):
         words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, stderr=subprocess.DEVNULL
     )
     try:
-        assert within(90, lambda: list(tmp_path.rglob("*.shard")))
+        assert within(90, lambda: files_below(tmp_path, ".shard"))
         children = Path(f"/proc/{caller.pid}/task/{caller.pid}/children").read_text().split()
         assert len(children) >= 2
     finally:
