@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from benchmark import files
+from benchmark.errors import BenchError
 from benchmark.publishing.entry import without_timing
+from benchmark.publishing.entry_files import read_entry
+from benchmark.publishing.sheets import read_sheet, write_shown
 from benchmark.running.run import run
+from tests.pictured import pictured
 from tests.processes import files_below, is_running, within
 from tests.tiny import request
 
@@ -76,12 +80,35 @@ def evaluate_and_die(folder, when, point):
     os._exit(0)  # the point lay past the end: nothing was killed
 
 
+def publish_and_die(path):
+    files.os = KillingOs(rename=2, when="before")
+    entry, sheet = pictured(is_bare=True)
+    write_shown(entry, sheet, path)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     entry = run(request(folder))
     written = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return without_timing(entry), sum(written), len(written)
+
+
+def test_killed_between_a_sheet_and_its_entry_the_old_entry_is_whole_and_the_sheet_refused(
+    tmp_path,
+):
+    path = tmp_path / "toy--net.json"
+    old, sheet = pictured()
+    write_shown(old, sheet, path)
+    child = CONTEXT.Process(target=publish_and_die, args=(path,))
+    child.start()
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
+    assert read_entry(path) == old
+    with pytest.raises(BenchError, match="not the sheet of its entry"):
+        read_sheet(path, old)
+    write_shown(old, sheet, path)
+    assert read_sheet(path, old) == sheet
 
 
 def test_workers_end_with_a_caller_that_is_killed(tmp_path):
