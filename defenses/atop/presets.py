@@ -36,6 +36,8 @@ class Preset:
         gan: Whether the GAN's gradient reaches the generator: `paper`, it does; `code`, it does not.
         tolerance: Differences of pixels, in [-1, 1], below which the L1 terms are quadratic; 0 for plain L1.
         ground: With what both stages' last layers begin, before tanh; None is what any convolution begins with.
+        restarts: Whether fine-tuning begins with Adam's moments at 0, as in the released code, where it is a
+            run of its own; on those of pre-training, its larger gradients make the first steps too long.
         shift: By how many pixels at the most training images are moved, each way.
         attends: Whether the second encoder has contextual attention.
         steps: Optimiser steps in all.
@@ -58,6 +60,7 @@ class Preset:
     gan: str = "paper"
     tolerance: float = 0.0
     ground: float | None = None
+    restarts: bool = True
     shift: int = 0
     attends: bool = False
     steps: int = 4000
@@ -143,6 +146,7 @@ PRESETS: Mapping[str, Preset] = {
             patch=1,
             sigma=0.1,
             ce_weight=0.5,
+            restarts=False,
         ),
         _mostly_black(_wide("28px", side=28, dilations=(1, 2, 4), steps=8000)),
         _wide("32px", side=32, dilations=(1, 2, 4), steps=24000),

@@ -173,6 +173,8 @@ class AToPRecipe(Recipe):
         self._schedule(step)
         x = self._augment(x, draws=draws)
         is_tuning = step >= self._pretraining
+        if step == self._pretraining and self._restarts:
+            self._forget()
         shown = self._craft(self._purify, x, y, draws.at("fgsm")) if is_tuning else x
         wanted = resized(x if self.target == "clean" else shown, self._shape)
         views = self._transform.views(
@@ -221,6 +223,11 @@ class AToPRecipe(Recipe):
         views = self._transform.views(resized(x, self._shape), draws=draws)
         return resized(views.compose(self._generator(views.images, views.keep)[1]), x.shape)
 
+    def _forget(self) -> None:
+        """Sets both Adams' moments back to 0."""
+        for optimizer in self.optimizers().values():
+            optimizer.state.clear()
+
     def _schedule(self, step: int) -> None:
         share = min(1.0, 2 * (self._steps - step) / self._steps)
         for optimizer in self.optimizers().values():
@@ -239,6 +246,7 @@ class AToPRecipe(Recipe):
         self._gan = preset.gan if self.gan is None else self.gan
         refuse_choice("gan", self._gan, GAN_VARIANTS)
         refuse_choice("target", self.target, TARGETS)
+        self._restarts = preset.restarts
         self._tolerance = preset.tolerance if self.tolerance is None else self.tolerance
         if not self._tolerance >= 0:
             raise BenchError(f"atop's tolerance is 0 or more; got {self._tolerance}")

@@ -105,6 +105,21 @@ def test_the_gan_is_the_presets_and_where_it_is_said_that_one(tiny, monkeypatch)
     assert {p.name for p in PRESETS.values() if p.gan == "code"} == {"28px", "28px-small"}
 
 
+@pytest.mark.parametrize(("restarts", "updates"), [(True, 1), (False, 3)])
+def test_fine_tuning_begins_without_the_moments_of_pre_training(
+    tiny, monkeypatch, restarts, updates
+):
+    changed = replace(TINY, restarts=restarts)
+    monkeypatch.setattr("defenses.atop.presets.PRESETS", {"digits": changed})
+    recipe = built(tiny, steps=4, pretraining=2)
+    x, y = tiny.images("train", torch.arange(8)), torch.arange(8) % 2
+    for step in range(3):
+        recipe.step(x, y, step=step, draws=draws(8))
+    for adam in recipe.optimizers().values():
+        assert {int(state["step"]) for state in adam.state.values()} == {updates}
+    assert [p.name for p in PRESETS.values() if not p.restarts] == ["digits"]
+
+
 def test_the_cross_entropy_reaches_the_generator_and_leaves_the_classifier(tiny):
     x, y = tiny.images("train", torch.arange(8)), torch.arange(8) % 2
     after = []
