@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  bench estimate --defense atop --model Gowal2021 --protocol standard
+  bench estimate --defense atop --protocol standard
+  bench estimate --defense atop --model Gowal2021          # with weights trained for it
   bench estimate --defense my_pkg:MyPurifier --samples 512 --json
 """
 
