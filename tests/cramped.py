@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 
+import pytest
 import torch
 from torch import Tensor
 
+import benchmark.memory
 from benchmark.classifier import Classifier
 from benchmark.randomness import Draws
 from benchmark.victim import GradientMode, Victim
@@ -15,6 +17,13 @@ from benchmark.victim import GradientMode, Victim
 def run_out_of_memory() -> None:
     """What torch's own CPU allocator says, or CUDA's, where there is no such amount."""
     torch.empty(1 << 50)
+
+
+def times_freed(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One item each time that memory is freed; nothing is collected, which would take most of a test."""
+    times: list[None] = []
+    monkeypatch.setattr(benchmark.memory, "free_memory", lambda: times.append(None))
+    return times
 
 
 class _Toll(torch.autograd.Function):

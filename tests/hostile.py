@@ -1,10 +1,16 @@
-"""What hostile tests share: a bomb, a small protocol, and plugins written into a folder."""
+"""What hostile tests share: a bomb in many forms, a small protocol, and plugins written into a folder."""
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import sys
+import zipfile
 from pathlib import Path
+
+import numpy as np
+import torch
 
 PROTOCOL = """
 name: mini
@@ -47,6 +53,42 @@ class Bomb:
 
     def __reduce__(self):
         return os.mkdir, (str(self.sentinel),)
+
+
+def as_pickle(sentinel: Path) -> bytes:
+    """A pickle that holds a bomb."""
+    return pickle.dumps({"factor": Bomb(sentinel)})
+
+
+def as_zip(sentinel: Path) -> bytes:
+    """A checkpoint of today's form that holds one."""
+    content = io.BytesIO()
+    torch.save({"factor": Bomb(sentinel)}, content)
+    return content.getvalue()
+
+
+def as_legacy(sentinel: Path) -> bytes:
+    """A checkpoint of torch's old form that holds one."""
+    content = io.BytesIO()
+    torch.save({"factor": Bomb(sentinel)}, content, _use_new_zipfile_serialization=False)
+    return content.getvalue()
+
+
+def as_npz(sentinel: Path) -> bytes:
+    """An archive of arrays whose images are bombs."""
+    content = io.BytesIO()
+    bombs = np.array([Bomb(sentinel)], dtype=object)
+    np.savez(content, images=bombs, labels=np.array([0]))
+    return content.getvalue()
+
+
+def as_npz_of_pickles(sentinel: Path) -> bytes:
+    """An archive whose members are pickles, not arrays."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("images.npy", as_pickle(sentinel))
+        archive.writestr("labels", as_pickle(sentinel))
+    return content.getvalue()
 
 
 def plugin(

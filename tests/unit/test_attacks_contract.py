@@ -21,7 +21,7 @@ from benchmark.errors import BenchError, ContractBroken
 from benchmark.losses import margin
 from benchmark.threat import Norm, Threat
 from benchmark.trust.truths import LinearTask, fooled_by_any
-from tests.toys import Nervous, Noise, Quantised, Same, image_draws, linear_target, nonlinear_target
+from tests.toys import Noise, Same, image_draws, linear_target, nonlinear_target
 
 LINF, L2 = Threat.parse("linf:0.04"), Threat.parse("l2:0.2")
 TASK = LinearTask.make(n=4)
@@ -221,52 +221,6 @@ def test_transfer_without_fitting_images_is_refused(sources):
     target = linear_target(TASK, sources=sources)
     with pytest.raises(BenchError, match="sources"):
         Transfer()(target, TASK.x, TASK.y, threat=LINF, draws=image_draws(4))
-
-
-def auxiliary(defense, threat=LINF, **options):
-    target = linear_target(TASK, defense)
-    attack = AuxiliaryAware(steps=10, step_size=0.2, **options)
-    return attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(4)), target
-
-
-@pytest.mark.parametrize("variant", ["A1", "A2"])
-def test_lambda_does_not_hang_on_the_scale_of_the_auxiliary_loss(variant):
-    first, _ = auxiliary(Nervous(scale=1.0), variant=variant)
-    other, _ = auxiliary(Nervous(scale=1024.0), variant=variant)
-    assert torch.equal(first, other)
-
-
-def test_a_greater_lambda_keeps_the_purifier_calmer():
-    defense = Nervous(grey=0.1)
-    x_adv, target = auxiliary(defense, threat=TASK.threat(Norm.L2, 1.4), lambdas=(0.0, 0.3, 3.0))
-    losses = [
-        float(target.auxiliary_loss(x_adv[:, i], draws=image_draws(4)).mean()) for i in range(3)
-    ]
-    assert losses[0] > losses[1] > losses[2]
-
-
-def test_the_projection_calms_the_purifier_and_still_fools():
-    threat = TASK.threat(Norm.L2, 2.0)
-    plain, target = auxiliary(Nervous(grey=0.1), threat=threat, lambdas=(0.0,), cap=0.5)
-    calm, _ = auxiliary(Nervous(grey=0.1), threat=threat, projection=True, cap=0.5)
-    assert (TASK.room(calm) < 0).all()
-    before, after = (
-        target.auxiliary_loss(images[:, 0], draws=image_draws(4)).mean() for images in (plain, calm)
-    )
-    assert after < before
-
-
-def test_without_an_auxiliary_gradient_the_term_is_dropped():
-    x_adv, target = auxiliary(Same(), lambdas=(0.0, 10.0))
-    assert torch.equal(x_adv[:, 0], x_adv[:, 1])
-    assert target.zero_gradients == 0
-
-
-def test_a1_does_not_see_the_purifier_and_a2_does():
-    same = {v: auxiliary(Same(), variant=v, lambdas=(0.0,))[0] for v in ("A1", "A2")}
-    other = {v: auxiliary(Quantised(), variant=v, lambdas=(0.0,))[0] for v in ("A1", "A2")}
-    assert torch.equal(same["A1"], other["A1"])
-    assert not torch.equal(same["A2"], other["A2"])
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,7 @@
-"""Training: reproducible to the bit, resumable after any interruption, with an honest record."""
+"""Training: reproducible to the bit, with an honest record and attacks by name."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path  # noqa: F401 -- the killed program uses it
 
 import pytest
 import torch
@@ -14,88 +9,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from benchmark.attack import Attack
-from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
-from benchmark.recipe import Recipe
-from benchmark.setting import Setting
 from benchmark.shelf import ATTACKS
-from benchmark.threat import Threat
 from benchmark.training.attacks import training_attack
-from benchmark.training.checkpoint import Curves, checkpoint_path
+from benchmark.training.checkpoint import Curves
 from benchmark.training.loop import batch_indices, train
 from benchmark.training.record import TrainingOptions
 from benchmark.weights import sha256_of
-
-THREAT = Threat.parse("linf:0.1")
-SETTING = Setting(
-    dataset="bars", shape=(1, 4, 4), classes=4, threat=THREAT, device=torch.device("cpu")
-)
-
-
-class Bars(Dataset):
-    """4x4 images whose bright row is their label."""
-
-    name = "bars"
-    shape = (1, 4, 4)
-    classes = 4
-    threat = "linf:0.1"
-    model = ""
-
-    def labels(self, split):
-        return torch.arange(70) % 4
-
-    def images(self, split, indices):
-        noise = Draws.of(0, indices, split).uniform((1, 4, 4)) * 0.3
-        noise[torch.arange(len(indices)), 0, self.labels(split)[indices]] += 0.5
-        return noise
-
-
-class Small(Recipe):
-    """A network with batch norm and dropout, trained by Adam: everything that a resumption could forget."""
-
-    def __init__(self, *, steps=40, batch_size=16, rate=1e-2, pause=0.0):
-        self.steps = steps
-        self.batch_size = batch_size
-        self.rate = rate
-        self.pause = pause
-
-    def build(self, setting, attacks):
-        self.attacked = attacks
-        self.net = nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.1)
-        )
-        self.net.append(nn.Sequential(nn.Flatten(), nn.Linear(128, 4)))
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.rate)
-
-    def modules(self):
-        return {"net": self.net}
-
-    def optimizers(self):
-        return {"adam": self.optimizer}
-
-    def step(self, x, y, *, step, draws):
-        time.sleep(self.pause)
-        x = x + 0.01 * draws.at("noise").normal(tuple(x.shape[1:]))
-        loss = nn.functional.cross_entropy(self.net(x), y)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return {"loss": loss.item()}
-
-    def product(self):
-        return dict(self.net.state_dict())
-
-
-class Stopping(Small):
-    """Interrupted in the middle, as by Ctrl-C."""
-
-    stop_at = 25
-
-    def step(self, x, y, *, step, draws):
-        if step == self.stop_at:
-            raise KeyboardInterrupt
-        return super().step(x, y, step=step, draws=draws)
+from tests.small_training import SETTING, THREAT, Bars, Small
 
 
 class Signs(Attack):
@@ -118,10 +40,6 @@ class Signs(Attack):
 @pytest.fixture
 def bars(tmp_path):
     return Bars(folder=tmp_path)
-
-
-def eager(**more):
-    return TrainingOptions(checkpoint_seconds=0.0, **more)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(bars, tmp_path):
@@ -177,108 +95,6 @@ def test_the_loss_falls_and_the_network_learns(bars, tmp_path):
     recipe.net.load_state_dict(load_file(out))
     x, y = bars.images("test", torch.arange(70)), bars.labels("test")
     assert (recipe.net.eval()(x).argmax(1) == y).float().mean() > 0.95
-
-
-def test_an_interrupted_run_goes_on_to_the_same_weights(bars, tmp_path):
-    whole = train(unstopped(), SETTING, bars, out=tmp_path / "whole.safetensors")
-    out = tmp_path / "cut.safetensors"
-    with pytest.raises(KeyboardInterrupt):
-        train(Stopping(), SETTING, bars, out=out, options=eager())
-    assert checkpoint_path(out).exists()
-    assert not out.exists()
-    seen = []
-    continued = Stopping()
-    continued.stop_at = -1
-    train(
-        continued, SETTING, bars, out=out, options=eager(), progress=lambda d, n, _: seen.append(d)
-    )
-    assert seen == list(range(26, 41))
-    assert sha256_of(out) == sha256_of(whole)
-    records = [json.loads(o.with_suffix(".json").read_text()) for o in (whole, out)]
-    assert records[0]["losses"] == records[1]["losses"]
-    assert not checkpoint_path(out).exists()
-
-
-def unstopped():
-    recipe = Stopping()
-    recipe.stop_at = -1
-    return recipe
-
-
-def test_a_killed_run_goes_on_to_the_same_weights(bars, tmp_path):
-    recipe = {"pause": 0.005, "steps": 60}
-    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
-    train(Small(**recipe), SETTING, bars, out=whole)
-    program = (
-        "import sys, importlib.util\n"
-        f"spec = importlib.util.spec_from_file_location({__name__!r}, {__file__!r})\n"
-        f"t = sys.modules[{__name__!r}] = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(t)\n"
-        f"t.torch.set_num_threads({torch.get_num_threads()})\n"  # other threads, other rounding
-        f"t.train(t.Small(**{recipe}), t.SETTING, t.Bars(folder=None), out=t.Path({str(cut)!r}), "
-        "options=t.eager(), progress=lambda d, n, _: print(d, flush=True))\n"
-    )
-    command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if int(line) == 37:
-                os.kill(process.pid, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert not cut.exists()
-    seen = []
-    train(Small(**recipe), SETTING, bars, out=cut, progress=lambda d, n, _: seen.append(d))
-    assert 36 < seen[0] < 60
-    assert sha256_of(cut) == sha256_of(whole)
-    assert not checkpoint_path(cut).exists()
-
-
-def interrupted(bars, out):
-    with pytest.raises(KeyboardInterrupt):
-        train(Stopping(), SETTING, bars, out=out, options=eager())
-    return checkpoint_path(out)
-
-
-@pytest.mark.parametrize("change", ["seed", "argument", "recipe", "threat"])
-def test_the_checkpoint_of_another_run_is_refused(bars, tmp_path, change):
-    out = tmp_path / "w.safetensors"
-    checkpoint = interrupted(bars, out)
-    recipe = {"argument": Stopping(rate=1e-3), "recipe": Small()}.get(change, Stopping())
-    setting = SETTING
-    if change == "threat":
-        setting = Setting(
-            dataset="bars",
-            shape=(1, 4, 4),
-            classes=4,
-            threat=Threat.parse("linf:0.2"),
-            device=torch.device("cpu"),
-        )
-    with pytest.raises(BenchError, match="another run") as caught:
-        train(recipe, setting, bars, out=out, options=eager(seed=int(change == "seed")))
-    assert str(checkpoint) in str(caught.value)
-    assert checkpoint.exists()
-
-
-class Bomb:
-    def __reduce__(self):
-        return (os.mkdir, ("exploded",))
-
-
-@pytest.mark.parametrize("damage", ["truncated", "malicious", "text"])
-def test_a_damaged_or_malicious_checkpoint_is_refused_and_runs_nothing(
-    bars, tmp_path, damage, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    out = tmp_path / "w.safetensors"
-    checkpoint = interrupted(bars, out)
-    if damage == "truncated":
-        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    elif damage == "malicious":
-        torch.save({"identity": Bomb()}, checkpoint)
-    else:
-        checkpoint.write_text("not a checkpoint")
-    with pytest.raises(BenchError, match="damaged"):
-        train(Stopping(), SETTING, bars, out=out, options=eager())
-    assert not (tmp_path / "exploded").exists()
 
 
 def test_the_record_says_how_the_weights_came_to_be(bars, tmp_path):

@@ -1,0 +1,139 @@
+"""Training that was cut short: it goes on to the same bits, and no other or damaged checkpoint is taken."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.errors import BenchError
+from benchmark.setting import Setting
+from benchmark.threat import Threat
+from benchmark.training.checkpoint import checkpoint_path
+from benchmark.training.loop import train
+from benchmark.weights import sha256_of
+from tests.small_training import SETTING, Bars, Small, eager
+
+ROOT = Path(__file__).parents[2]
+
+
+class Stopping(Small):
+    """Interrupted in the middle, as by Ctrl-C."""
+
+    stop_at = 25
+
+    def step(self, x, y, *, step, draws):
+        if step == self.stop_at:
+            raise KeyboardInterrupt
+        return super().step(x, y, step=step, draws=draws)
+
+
+@pytest.fixture
+def bars(tmp_path):
+    return Bars(folder=tmp_path)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(bars, tmp_path):
+    whole = train(unstopped(), SETTING, bars, out=tmp_path / "whole.safetensors")
+    out = tmp_path / "cut.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(Stopping(), SETTING, bars, out=out, options=eager())
+    assert checkpoint_path(out).exists()
+    assert not out.exists()
+    seen = []
+    continued = Stopping()
+    continued.stop_at = -1
+    train(
+        continued, SETTING, bars, out=out, options=eager(), progress=lambda d, n, _: seen.append(d)
+    )
+    assert seen == list(range(26, 41))
+    assert sha256_of(out) == sha256_of(whole)
+    records = [json.loads(o.with_suffix(".json").read_text()) for o in (whole, out)]
+    assert records[0]["losses"] == records[1]["losses"]
+    assert not checkpoint_path(out).exists()
+
+
+def unstopped():
+    recipe = Stopping()
+    recipe.stop_at = -1
+    return recipe
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(bars, tmp_path):
+    recipe = {"pause": 0.005, "steps": 60}
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    train(Small(**recipe), SETTING, bars, out=whole)
+    program = (
+        "import torch\n"
+        "from pathlib import Path\n"
+        "from benchmark.training.loop import train\n"
+        "from tests.small_training import SETTING, Bars, Small, eager, eager\n"
+        f"torch.set_num_threads({torch.get_num_threads()})\n"  # other threads, other rounding
+        f"train(Small(**{recipe}), SETTING, Bars(folder=None), out=Path({str(cut)!r}), "
+        "options=eager(), progress=lambda d, n, _: print(d, flush=True))\n"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if int(line) == 37:
+                os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not cut.exists()
+    seen = []
+    train(Small(**recipe), SETTING, bars, out=cut, progress=lambda d, n, _: seen.append(d))
+    assert 36 < seen[0] < 60
+    assert sha256_of(cut) == sha256_of(whole)
+    assert not checkpoint_path(cut).exists()
+
+
+def interrupted(bars, out):
+    with pytest.raises(KeyboardInterrupt):
+        train(Stopping(), SETTING, bars, out=out, options=eager())
+    return checkpoint_path(out)
+
+
+@pytest.mark.parametrize("change", ["seed", "argument", "recipe", "threat"])
+def test_the_checkpoint_of_another_run_is_refused(bars, tmp_path, change):
+    out = tmp_path / "w.safetensors"
+    checkpoint = interrupted(bars, out)
+    recipe = {"argument": Stopping(rate=1e-3), "recipe": Small()}.get(change, Stopping())
+    setting = SETTING
+    if change == "threat":
+        setting = Setting(
+            dataset="bars",
+            shape=(1, 4, 4),
+            classes=4,
+            threat=Threat.parse("linf:0.2"),
+            device=torch.device("cpu"),
+        )
+    with pytest.raises(BenchError, match="another run") as caught:
+        train(recipe, setting, bars, out=out, options=eager(seed=int(change == "seed")))
+    assert str(checkpoint) in str(caught.value)
+    assert checkpoint.exists()
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.mkdir, ("exploded",))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "malicious", "text"])
+def test_a_damaged_or_malicious_checkpoint_is_refused_and_runs_nothing(
+    bars, tmp_path, damage, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "w.safetensors"
+    checkpoint = interrupted(bars, out)
+    if damage == "truncated":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    elif damage == "malicious":
+        torch.save({"identity": Bomb()}, checkpoint)
+    else:
+        checkpoint.write_text("not a checkpoint")
+    with pytest.raises(BenchError, match="damaged"):
+        train(Stopping(), SETTING, bars, out=out, options=eager())
+    assert not (tmp_path / "exploded").exists()
