@@ -52,10 +52,11 @@ def test_the_page_of_all_systems_quotes_the_committed_entries():
     assert to_text(entries).strip() in (ROOT / "docs/systems.md").read_text()
 
 
-def test_the_page_of_all_systems_quotes_the_committed_entries_of_mnist():
+@pytest.mark.parametrize("network", ["mnist-x", "mnist-a"])
+def test_the_page_of_all_systems_quotes_the_committed_entries_of_mnist(network):
     folder = BOARDS / "mnist/linf-0.3"
-    labels = ("none", "hgd[28px-small]", "advae", "add[quarter]")
-    entries = [read_entry(folder / f"{label}--mnist-x--n40.json") for label in labels]
+    labels = ("none", "aid", "atop[28px-small]", "hgd[28px-small]", "advae", "add[quarter]")
+    entries = [read_entry(folder / f"{label}--{network}--n16.json") for label in labels]
     assert to_text(entries).strip() in (ROOT / "docs/systems.md").read_text()
 
 
