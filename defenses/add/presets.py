@@ -57,6 +57,8 @@ class Preset:
 _WIDTHS = (128, 256, 512, 1024, 2048)
 _QUARTER = tuple(width // 4 for width in _WIDTHS)
 _KERNELS_28 = (4, 2, 4, 4, 4)  # 28, 14, 8, 4, 2, 1
+_KERNELS_224 = (4, 4, 4, 4, 4, 5, 5)  # 224, 112, 56, 28, 14, 7, 3, 1
+_LARGE_CRITIC = (32, 64, 128, 256, 256, 256)
 
 PRESETS: tuple[Preset, ...] = (
     Preset(
@@ -74,9 +76,37 @@ PRESETS: tuple[Preset, ...] = (
     Preset(name=PAPER, side=28, widths=_WIDTHS, kernels=_KERNELS_28),
     Preset(name=PAPER, side=32, widths=_WIDTHS, kernels=(4,) * 5),
     Preset(name="64px", side=64, widths=(64, *_WIDTHS), kernels=(4,) * 6),
+    Preset(
+        name="224px",
+        side=224,
+        widths=(32, 64, *_WIDTHS),
+        kernels=_KERNELS_224,
+        critic=_LARGE_CRITIC,
+    ),
+    Preset(
+        name="256px",
+        side=256,
+        widths=(16, 32, 64, *_WIDTHS),
+        kernels=(4,) * 8,
+        critic=_LARGE_CRITIC,
+    ),
     Preset(name="quarter", side=28, widths=_QUARTER, kernels=_KERNELS_28),
     Preset(name="quarter", side=32, widths=_QUARTER, kernels=(4,) * 5),
     Preset(name="quarter", side=64, widths=(16, *_QUARTER), kernels=(4,) * 6),
+    Preset(
+        name="quarter",
+        side=224,
+        widths=(8, 16, *_QUARTER),
+        kernels=_KERNELS_224,
+        critic=_LARGE_CRITIC,
+    ),
+    Preset(
+        name="quarter",
+        side=256,
+        widths=(4, 8, 16, *_QUARTER),
+        kernels=(4,) * 8,
+        critic=_LARGE_CRITIC,
+    ),
 )
 
 

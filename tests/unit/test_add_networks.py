@@ -85,6 +85,13 @@ def test_28_pixels_take_one_kernel_of_two():
     assert kernels == [4, 4, 4, 2, 4]
 
 
+def test_photographs_take_more_layers_before_the_papers_own():
+    large, larger = preset_for("auto", (3, 224, 224)), preset_for("auto", (3, 256, 256))
+    assert large.sides() == [224, 112, 56, 28, 14, 7, 3, 1]
+    assert larger.sides() == [256, 128, 64, 32, 16, 8, 4, 2, 1]
+    assert large.widths[-5:] == larger.widths[-5:] == PAPER_32.widths
+
+
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: f"{preset.name} {preset.side}")
 @pytest.mark.parametrize("has_norm", [False, True])
 def test_every_preset_encodes_to_one_pixel_and_generates_its_size(preset, has_norm):
@@ -132,6 +139,8 @@ def test_what_ships_for_digits_stays_under_two_megabytes():
         ("auto", (1, 28, 28), "add"),
         ("auto", (3, 32, 32), "add"),
         ("auto", (3, 64, 64), "add[64px]"),
+        ("auto", (3, 224, 224), "add[224px]"),
+        ("auto", (3, 256, 256), "add[256px]"),
         ("quarter", (1, 28, 28), "add[quarter]"),
         ("quarter", (3, 64, 64), "add[quarter]"),
     ],
@@ -150,7 +159,7 @@ def test_the_successors_choices_are_never_published_as_the_papers():
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("auto", (3, 256, 256), "256x256"),
+        ("auto", (3, 299, 299), "299x299"),
         ("auto", (2, 32, 32), "2 channels"),
         ("paper", (1, 8, 8), "8x8"),
         ("quater", (1, 8, 8), "Did you mean 'quarter'"),
