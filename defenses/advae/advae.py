@@ -43,9 +43,13 @@ class AdvAE(Defense):
         self.auxiliary = auxiliary
 
     def variant(self, shape: tuple[int, int, int]) -> str:
-        """The preset's name, where its network is none of the paper's."""
+        """The preset's name, unless its network is the paper's, and a residual that is not the preset's."""
         preset = preset_for(self.preset, shape)
-        return "" if preset.is_paper else preset.name
+        residual = residual_for(self.residual, preset)
+        parts = ([] if preset.is_paper else [preset.name]) + (
+            [] if residual == preset.residual else [residual]
+        )
+        return "-".join(parts)
 
     def prepare(self, setting: Setting) -> None:
         """Builds the network and loads its weights.

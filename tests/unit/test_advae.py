@@ -150,6 +150,14 @@ def test_only_what_is_not_the_papers_size_carries_its_preset():
     assert labels["224px"] == "advae[224px]"
 
 
+def test_another_residual_takes_other_weights_and_so_another_label():
+    assert AdvAE(residual="logit").label(SHAPES["32px"]) == "advae[logit]"
+    assert AdvAE(residual="logit").label(SHAPES["64px"]) == "advae[64px-logit]"
+    assert AdvAE(residual="raw").label(SHAPES["32px"]) == "advae"
+    with pytest.raises(BenchError, match="residual of advae"):
+        AdvAE(residual="rae").label(SHAPES["32px"])
+
+
 def test_missing_weights_are_one_line_with_the_command_that_makes_them():
     with pytest.raises(BenchError, match="bench train --defense advae"):
         AdvAE().prepare(setting())
