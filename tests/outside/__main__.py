@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
 
+from benchmark.errors import BenchError
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import read_entry
+from benchmark.registry import unknown
 from benchmark.running.remade import Where, remake
 from tests.outside.found import Budget, Hunt, write_found
 
@@ -27,7 +31,7 @@ def entry_of(defense: str, model: str) -> Path:
         is_standard = entry.protocol.name == "standard" and entry.threat.norm == "linf"
         if names == [defense] and entry.classifier.name == model and is_standard:
             return path
-    raise click.ClickException(f"no standard entry of {defense!r} on {model!r} is committed")
+    raise BenchError(f"no standard entry of {defense!r} on {model!r} is committed")
 
 
 @click.command()
@@ -59,16 +63,26 @@ def main(**options) -> None:
         classes=ready.dataset.classes,
         **{name: options[name] for name in ("eot", "steps", "queries")},
     )
-    for library in options["libraries"] or LIBRARIES:
-        made = importlib.import_module(f"tests.outside.with_{library}")
-        attacks = made.attacks(ready.victim, budget)
-        chosen = {
-            k: v for k, v in attacks.items() if not options["wanted"] or k in options["wanted"]
-        }
-        for tried in hunt.run(chosen):
+    shelves = {
+        library: importlib.import_module(f"tests.outside.with_{library}").attacks(
+            ready.victim, budget
+        )
+        for library in options["libraries"] or LIBRARIES
+    }
+    refuse_attacks(options["wanted"], {name for attacks in shelves.values() for name in attacks})
+    for library, attacks in shelves.items():
+        wanted = options["wanted"] or tuple(attacks)
+        for tried in hunt.run({name: made for name, made in attacks.items() if name in wanted}):
             did = f"did not run: {tried.error}" if tried.error else len(tried.turned)
             print(f"  {library:12} {tried.name:14} {did!s:3} {tried.seconds:7.1f} s", flush=True)
     report(entry, hunt, options["output"])
+
+
+def refuse_attacks(wanted: Sequence[str], known: Collection[str]) -> None:
+    """Refuses names that no library that was asked for has."""
+    for name in wanted:
+        if name not in known:
+            raise unknown("attack of those libraries", name, known)
 
 
 def report(entry: Entry, hunt: Hunt, output: Path | None) -> None:
@@ -88,4 +102,8 @@ def report(entry: Entry, hunt: Hunt, output: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BenchError as error:
+        print(f"tests.outside: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.errors import BenchError
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import read_entry
 from benchmark.running.challenge import challenge
 from benchmark.running.remade import Where, remake
-from tests.outside.__main__ import entry_of
+from tests.outside.__main__ import entry_of, refuse_attacks
 from tests.outside.found import Budget, Hunt, write_found
 
 WHERE = Where(device="cpu")
@@ -71,3 +72,10 @@ def test_foolbox_turns_what_is_undefended_and_nothing_that_standard_calls_robust
         tried = list(hunt.run(attacks(hunt.ready.victim, budget)))
     assert len(tried) == 6
     assert len(hunt.found()) == (6 if defense == "none" else 0)
+
+
+def test_an_attack_that_no_library_has_is_one_line():
+    refuse_attacks(["PGD"], {"PGD", "APGD"})
+    with pytest.raises(BenchError, match="no attack of those libraries is called 'PGDD'") as caught:
+        refuse_attacks(["PGDD"], {"PGD", "APGD"})
+    assert "\n" not in str(caught.value)
