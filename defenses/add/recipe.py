@@ -38,8 +38,6 @@ PGD = "pgd(steps=40, step_size=0.01, step_unit='pixel', keep='last')"
 PGD_TARGETED = "pgd(steps=40, step_size=0.01, step_unit='pixel', keep='last', target_class=3)"
 STADV = "stadv(bound=0.1) in linf:1"
 STADV_TARGETED = "stadv(bound=0.1, target_class=3) in linf:1"
-MILESTONES = (0.25, 0.5)
-"""Shares of the steps after which learning rates fall."""
 _FALLS = {"autoencoder": 0.1, "domain": 0.5, "image": 0.5}
 
 
@@ -70,8 +68,8 @@ class ADDRecipe(Recipe):
         images: The first so many training images alone; None for all of them.
         steps: Steps in all; None is the preset's.
         batch_size: Clean images in a step; None is the preset's.
-        learning_rate: Of Adam with betas .5 and .999, for all networks; None is the preset's. After a quarter
-            and after half of the steps the auto-encoder's falls to a tenth, the discriminators' to a half.
+        learning_rate: Of Adam with betas .5 and .999, for all networks; None is the preset's.
+        drops: At which shares of the steps the auto-encoder's falls to a tenth, the discriminators' to a half.
     """
 
     usual: ClassVar[tuple[str, ...]] = (PGD, PGD_TARGETED)
@@ -97,6 +95,7 @@ class ADDRecipe(Recipe):
         steps: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        drops: Sequence[float] = (0.25, 0.5),
     ) -> None:
         self.preset = preset
         self.choices = choices
@@ -113,6 +112,7 @@ class ADDRecipe(Recipe):
         self.steps = steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.drops = drops
 
     def length(self, setting: Setting, images: int) -> Length:
         """The preset's, where it is not told otherwise.
@@ -261,11 +261,15 @@ class ADDRecipe(Recipe):
         refuse_choices(self.choices)
         if not self.bandwidths or not min(self.bandwidths) > 0:
             raise BenchError(f"add's bandwidths are numbers above 0; got {self.bandwidths!r}")
+        if not all(isinstance(s, int | float) and 0 < s <= 1 for s in self.drops):
+            raise BenchError(
+                f"add's drops are shares of the steps, above 0 and up to 1; got {self.drops!r}"
+            )
         if self.images is not None and self.images < 1:
             raise BenchError(f"add's images are at least 1; got {self.images!r}")
 
     def _schedule(self, step: int) -> None:
-        passed = sum(step >= share * self._steps for share in MILESTONES)
+        passed = sum(step >= share * self._steps for share in self.drops)
         for name, optimizer in self._adams.items():
             for group in optimizer.param_groups:
                 group["lr"] = self._rate * _FALLS[name] ** passed

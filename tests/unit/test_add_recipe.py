@@ -167,6 +167,15 @@ def test_rates_fall_after_a_quarter_and_a_half_of_the_steps(tiny):
     )
 
 
+def test_rates_fall_where_they_are_told_to():
+    recipe = built(steps=10, learning_rate=1.0, drops=[0.8])
+    rates = []
+    for step in (7, 8):
+        recipe._schedule(step)
+        rates.append(recipe.optimizers()["autoencoder"].param_groups[0]["lr"])
+    assert rates == [1.0, pytest.approx(0.1)]
+
+
 def test_known_attacks_have_the_datasets_budget_or_their_own():
     sets = ADDRecipe(known=["fgsm()", "pgd(steps=3) in l2:0.5"]).craftings(setting(dataset="svhn"))
     assert [(s.name, s.attack, str(s.threats[0])) for s in sets] == [
@@ -216,6 +225,7 @@ def test_its_length_is_the_presets_and_a_batch_is_never_more_than_there_is():
         ({"bandwidths": [0.0]}, "bandwidths"),
         ({"mse": -1.0}, "mse"),
         ({"images": 0}, "images"),
+        ({"drops": [0.0]}, "drops"),
     ],
 )
 def test_a_recipe_refuses_what_it_does_not_know(tiny, wrong, message):
