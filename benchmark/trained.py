@@ -47,6 +47,8 @@ class TrainedFor(Strict):
     """`module:Class`."""
     arguments: Arguments = Field(default_factory=dict)
     """Of the recipe."""
+    images: int | None = None
+    """How many training images were used of those that its recipe wants; None for all."""
     seed: int | None = None
     behind: str = ""
     """Labels of the purifiers that stood before it, joined by `+`; empty where it was trained alone."""
@@ -185,6 +187,7 @@ def _of_old_record(record: Mapping[str, Any], where: str) -> TrainedFor:
         "threat": setting.get("threat"),
         "recipe": record.get("recipe"),
         "arguments": record.get("arguments"),
+        "images": record.get("images"),
         "seed": record.get("seed"),
     }
     said = {key: value for key, value in values.items() if value is not None}
@@ -251,15 +254,19 @@ def other_arguments(found: TrainedFor, used: Mapping[str, object]) -> dict[str, 
 
 
 def _unlike_recipe(found: TrainedFor, use: Use) -> dict[str, Any]:
-    """Arguments that were given to its training; further classifiers stand in its statement as such."""
+    """What was given to its training; further classifiers stand in its statement as such.
+
+    An argument that the defense takes too is its label's to tell, but for a length: that is the recipe's alone.
+    """
     defaults = use.defaults()
-    return {
+    given = {
         name: value
         for name, value in found.arguments.items()
-        if name in defaults and name not in use.arguments and value is not None
+        if name in defaults and (name in LENGTH or name not in use.arguments) and value is not None
         if value != _plain(defaults[name])
         if not (name == "companions" and value == list(found.names[1:]))
     }
+    return given if found.images is None else given | {"--images": found.images}
 
 
 def _differences(found: TrainedFor, use: Use) -> tuple[Difference, ...]:

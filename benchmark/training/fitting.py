@@ -76,7 +76,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
     classifiers = [classifier, *(companions[name] for name in fit.companions if name in companions)]
     if len({each.name for each in classifiers}) <= len(fit.companions):
         raise BenchError("a classifier is named twice with --model; name each once")
-    said = _statement(defense, recipe, classifiers, setting, request.seed)
+    said = _statement(defense, recipe, classifiers, setting, fit)
     out = fit.out or default_weights_path(
         label=said.defense, classifier="&".join(said.names), dataset=dataset.name
     )
@@ -96,7 +96,7 @@ def _statement(
     recipe: Recipe,
     classifiers: Sequence[Classifier],
     setting: Setting,
-    seed: int,
+    fit: Fit,
 ) -> TrainedFor:
     """What the weights are to say of themselves."""
     return TrainedFor(
@@ -107,7 +107,8 @@ def _statement(
         threat=str(setting.threat),
         recipe=f"{type(recipe).__module__}:{type(recipe).__qualname__}",
         arguments=plain_arguments(recipe),
-        seed=seed,
+        images=fit.images,
+        seed=fit.request.seed,
     )
 
 

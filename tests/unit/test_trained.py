@@ -79,6 +79,20 @@ def test_arguments_of_a_training_that_are_not_its_recipes_are_stated(tmp_path, d
     assert found.differs == ()
 
 
+def test_a_length_is_the_recipes_own_even_where_the_defense_has_one_of_its_name(tmp_path):
+    use = replace(USE, arguments={"steps": 10, "kind": "soft"}, defaults=lambda: {"steps": None})
+    found = provenance_of(weights(tmp_path), use)
+    assert found.unlike_recipe == {"steps": 3}
+    assert found.differs == ()
+
+
+def test_fewer_training_images_are_stated(tmp_path):
+    said = SAID.model_copy(update={"images": 500})
+    found = provenance_of(weights(tmp_path, said), USE)
+    assert found.unlike_recipe == {"--images": 500}
+    assert not found.is_as_meant
+
+
 def test_members_that_it_was_trained_for_are_no_other_arguments(tmp_path):
     both = (*SAID.classifiers, Behind(name="other", sha256="bb"))
     arguments = {"companions": ["other"], "steps": 3}
