@@ -60,13 +60,6 @@ def test_the_page_of_all_systems_quotes_the_committed_entries_of_mnist(network):
     assert to_text(entries).strip() in (ROOT / "docs/systems.md").read_text()
 
 
-def test_the_page_of_all_systems_quotes_the_committed_entries_of_cifar10():
-    folder = BOARDS / "cifar10/linf-8-255"
-    names = ("hgd[32px-small]", "none")
-    entries = [read_entry(folder / f"{name}--standard-r18--quick--n32.json") for name in names]
-    assert to_text(entries).strip() in (ROOT / "docs/systems.md").read_text()
-
-
 @pytest.mark.parametrize(
     ("folder", "names"),
     [
