@@ -144,7 +144,8 @@ def test_an_entry_of_another_protocol_is_noted_and_not_refused():
 def test_the_command_checks_files_and_folders(tmp_path, capsys):
     good = tmp_path / "boards" / "good.json"
     good.parent.mkdir()
-    good.write_bytes(FIXED.read_bytes())
+    for suffix in (".json", ".png"):
+        good.with_suffix(suffix).write_bytes(FIXED.with_suffix(suffix).read_bytes())
     assert main(["validate", str(good.parent)]) == 0
     assert "ok" in capsys.readouterr().out
     bad = tmp_path / "boards" / "bad.json"
