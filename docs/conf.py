@@ -29,7 +29,7 @@ include_patterns = [
     "CONTRIBUTING.md",
     "CHANGELOG.md",
 ]
-exclude_patterns = [".*", "build", "data", "dist", "runs", "site", "tests", "*.egg-info"]
+exclude_patterns = [".*", "build", "data", "dist", "results", "runs", "site", "tests", "*.egg-info"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 
 default_role = "code"  # what docstrings and help texts have in backticks

@@ -78,7 +78,9 @@ def give(words: Sequence[str], *, is_run: bool, monkeypatch: pytest.MonkeyPatch)
         "pip": _hold_pip,
         "sh": _hold_script,
     }
-    if program in ("export", "unset"):
+    if program == ".":
+        assert rest == [".venv/bin/activate"]
+    elif program in ("export", "unset"):
         _set(program, rest[0], monkeypatch)
     elif program in holders:
         holders[program](rest)
@@ -86,8 +88,8 @@ def give(words: Sequence[str], *, is_run: bool, monkeypatch: pytest.MonkeyPatch)
         pytest.fail(f"{program!r} is no program that a page's commands are held for")
 
 
-def parse(words: Sequence[str]) -> None:
-    """Parses a `bench` command down to its last option, and calls nothing."""
+def parse(words: Sequence[str]) -> click.Context:
+    """Parses a `bench` command down to its last option, and calls nothing; returns its values."""
     command: click.Command = bench
     name, rest = "bench", list(words)
     while isinstance(command, click.Group):
@@ -97,7 +99,7 @@ def parse(words: Sequence[str]) -> None:
     for parameter in command.params:
         if isinstance(parameter.type, click.Path):
             parameter.type.exists = False  # the reader's own file
-    command.make_context(name, rest)
+    return command.make_context(name, rest)
 
 
 def end_before_the_work(patch: pytest.MonkeyPatch) -> None:

@@ -10,19 +10,20 @@ import click
 @click.command("baselines", hidden=True)
 @click.argument("model_info", type=click.Path(path_type=Path))
 @click.option(
-    "--leaderboards",
+    "--out",
     type=click.Path(path_type=Path),
-    default=Path("leaderboards"),
+    default=Path("results"),
     show_default=True,
-    help="Where robustbench.csv is written.",
+    metavar="DIR",
+    help="Where robustbench.csv is written; the leaderboards' pages read leaderboards/robustbench.csv.",
 )
-def baselines_command(*, model_info: Path, leaderboards: Path) -> int:
+def baselines_command(*, model_info: Path, out: Path) -> int:
     """Write robustbench.csv from MODEL_INFO, that folder of a checkout of RobustBench."""
     from benchmark.files import write_whole
     from benchmark.publishing.baselines import FILE, baselines_text, gather_baselines
 
     found = gather_baselines(model_info)
-    path = leaderboards / FILE
+    path = out / FILE
     write_whole(path, baselines_text(found).encode())
     click.echo(f"Written: {path}, {len(found)} models")
     return 0

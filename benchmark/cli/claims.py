@@ -55,7 +55,14 @@ HEADERS = (
     type=click.Path(path_type=Path),
     default=Path("leaderboards"),
     show_default=True,
-    help="Where entries are, and claims.csv.",
+    help="Where published entries are, and claims.csv.",
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where entries of your own are.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def claims_command(
@@ -65,6 +72,7 @@ def claims_command(
     dataset: str | None,
     everything: bool,
     leaderboards: Path,
+    results: Path,
     as_json: bool,
 ) -> int:
     """Show what papers claim beside what was measured here, in % of the true label.
@@ -84,7 +92,7 @@ def claims_command(
         claims = [claim for claim in claims if claim.system == SYSTEMS[defense]]
     claims = _narrowed(claims, "table", table)
     claims = _narrowed(claims, "dataset", dataset)
-    entries, damaged = _entries(leaderboards)
+    entries, damaged = _entries([leaderboards, results])
     judged = judge(claims, entries)
     if as_json:
         click.echo(json.dumps([_plain(each) for each in judged], indent=2, allow_nan=False))
@@ -158,14 +166,11 @@ def _narrowed(claims: Sequence[Claim], field: str, wanted: str | None) -> list[C
     return found
 
 
-def _entries(leaderboards: Path) -> tuple[list[Entry], list[str]]:
-    """All entries of a leaderboard, and one line for each file that is none."""
-    from benchmark.publishing.entry_files import read_entry
+def _entries(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
+    """All entries of these folders, and one line for each file that is none."""
+    from benchmark.publishing.publish import read_entries
 
-    entries, damaged = [], []
-    for path in sorted(leaderboards.glob("*/*/*.json")):
-        try:
-            entries.append(read_entry(path))
-        except BenchError as error:
-            damaged.append(str(error))
-    return entries, damaged
+    entries, damaged = read_entries(
+        path for folder in folders for path in sorted(folder.glob("*/*/*.json"))
+    )
+    return entries, list(damaged.values())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from benchmark.cli.adopt import adopt_command
 from benchmark.cli.baselines import baselines_command
 from benchmark.cli.challenge import challenge_command
 from benchmark.cli.check import check_command, selftest_command
@@ -45,9 +46,10 @@ First steps:
   bench list defenses                              what there is
   bench publish leaderboards --out site            a static web site of all entries
 
-Results go to leaderboards/ (JSON entries and a Markdown table); finished work is kept in runs/, so the same
-command again goes on where it stopped. Exit status: 0 done, 1 something of ours failed, 2 something to mend
-in the command or the files it names, 130 interrupted; bench compare: 1 it fell, 3 inconclusive.
+Results go to results/ (JSON entries and a Markdown table), from where bench adopt takes them into
+leaderboards/; finished work is kept in runs/, so the same command resumes where it stopped. Exit status:
+0 done, 1 an attack failed, 2 usage error (in the command or the files it names), 130 interrupted;
+bench compare: 1 it fell, 3 inconclusive.
 """
 
 
@@ -84,6 +86,7 @@ bench.add_command(compare_command)
 bench.add_command(claims_command)
 bench.add_command(table_command)
 bench.add_command(validate_command)
+bench.add_command(adopt_command)
 bench.add_command(list_group)
 bench.add_command(check_command)
 bench.add_command(selftest_command)

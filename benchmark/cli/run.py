@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from benchmark.cli.adopt import show_written
 from benchmark.cli.options import (
     defense_options,
     device_option,
@@ -20,10 +21,8 @@ from benchmark.cli.progress import RunProgress
 from benchmark.cli.slices import show_slices, slice_option
 from benchmark.cli.weights import see_to_weights
 from benchmark.errors import BenchError
-from benchmark.publishing.names import plain
 
 if TYPE_CHECKING:
-    from benchmark.publishing.entry import Entry
     from benchmark.running.request import Request
     from benchmark.running.run import Listener
 
@@ -47,11 +46,11 @@ Examples:
 @slice_option
 @device_option
 @click.option(
-    "--leaderboards",
+    "--results",
     type=click.Path(path_type=Path),
-    default=Path("leaderboards"),
+    default=Path("results"),
     show_default=True,
-    help="Where entries and pages are written.",
+    help="Where entries and their pages are written; bench adopt copies them into leaderboards.",
 )
 @click.option(
     "--train",
@@ -66,7 +65,7 @@ Examples:
     help="Print the entries as one JSON array instead of a table.",
 )
 def run_command(**options: Any) -> int:
-    """Evaluate defenses and write leaderboard entries.
+    """Evaluate defenses and write their entries.
 
     Every attack family of the protocol is run on every image: oblivious, AutoAttack, adaptive (exact gradients
     and BPDA, with EOT), auxiliary-aware and transfer. The worst case is taken image by image. Finished shards
@@ -75,12 +74,13 @@ def run_command(**options: Any) -> int:
     # imported here so that --help starts no torch
     from benchmark.files import refuse_unwritable
     from benchmark.publishing.leaderboard import to_text
+    from benchmark.publishing.rows import write_row
     from benchmark.running.run import run_shown
 
     if options["part"] is not None:
         return _run_slice(options)
     requests = requests_of(options)
-    for folder in (options["leaderboards"], options["runs"]):
+    for folder in (options["results"], options["runs"]):
         refuse_unwritable(folder)
     see_to_weights(requests, train_first=options["train_first"])
     entries = []
@@ -88,7 +88,9 @@ def run_command(**options: Any) -> int:
     for request in requests:
         (entry, sheet), failed = _evaluate(run_shown, request)
         failures += failed
-        entries.append(_publish(entry, options["leaderboards"], sheet))
+        row = write_row(entry, sheet, options["results"])
+        show_written([row])
+        entries.append(row.entry)
     if options["as_json"]:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
     else:
@@ -125,23 +127,3 @@ def _evaluate(run: Callable[[Request, Listener], Done], request: Request) -> tup
     """Runs a request under a progress bar, and says which of its shards failed."""
     with RunProgress(str(request.defense)) as progress:
         return run(request, progress.listener()), progress.failures
-
-
-def _publish(entry: Entry, leaderboards: Path, sheet: bytes | None = None) -> Entry:
-    """Writes an entry beside its sheet, with the challenges of the one that it replaces, and gives it back."""
-    from benchmark.publishing.challenge_files import with_challenges
-    from benchmark.publishing.entry_files import write_schema
-    from benchmark.publishing.publish import entry_path, publish_folder
-    from benchmark.publishing.sheets import write_shown
-
-    path = entry_path(leaderboards, entry)
-    entry, lost = with_challenges(entry, path)
-    if lost:
-        click.echo(f"bench: {plain(lost)}", err=True)
-    write_shown(entry, sheet, path)
-    write_schema(leaderboards)
-    published = publish_folder(path.parent)
-    click.echo(f"Written: {path} and {published.page}", err=True)
-    for line in published.damaged:
-        click.echo(f"bench: left out of the page: {line}", err=True)
-    return entry

@@ -81,7 +81,7 @@ def workers(sizes: Sizes) -> Iterator[Comparison]:
                 shutil.rmtree(folder / "runs", ignore_errors=True)
                 words = ["run", "--defense", "atop", "--dataset", "digits", "--device", "cpu"]
                 words += ["--protocol", str(protocol), "--runs", str(folder / "runs")]
-                words += ["--leaderboards", str(folder / "boards"), "--workers", str(count)]
+                words += ["--results", str(folder / "boards"), "--workers", str(count)]
                 _python("-m", "benchmark", *words)
 
             return run

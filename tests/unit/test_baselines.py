@@ -50,7 +50,7 @@ def test_what_is_gathered_is_read_back(model_info, tmp_path, capsys):
     model_info("B", "L2", eps=0.5, external=None, unreliable=False)
     folder = model_info("A")
     model_info("C", "corruptions")
-    assert main(["baselines", str(folder), "--leaderboards", str(tmp_path)]) == 0
+    assert main(["baselines", str(folder), "--out", str(tmp_path)]) == 0
     assert "2 models" in capsys.readouterr().out
     b, a = read_baselines(tmp_path / "robustbench.csv")
     assert (a.model, a.threat, a.clean, a.autoattack) == ("A", "linf:8/255", "87.50", "63.44")
@@ -88,7 +88,7 @@ def test_a_baseline_stands_beside_entries_of_its_own_classifier_and_threat_alone
 
 def test_the_page_shows_them_as_theirs_and_hostile_text_as_text(model_info, tmp_path):
     folder = model_info("net", name="<script>|[x](y)", architecture="a|b")
-    main(["baselines", str(folder), "--leaderboards", str(tmp_path / "boards")])
+    main(["baselines", str(folder), "--out", str(tmp_path / "boards")])
     place = tmp_path / "boards" / "cifar10" / "linf-8-255"
     place.mkdir(parents=True)
     write_entry(toy("atop", dataset="cifar10"), place / "atop--net.json")
@@ -108,7 +108,7 @@ def test_a_page_without_such_classifiers_is_as_it_was(tmp_path):
 @pytest.mark.parametrize("changes", [{"eps": "?"}, {"dataset": None, "clean_acc": None, "eps": -1}])
 def test_a_file_of_another_form_is_named(model_info, changes, tmp_path, capsys):
     folder = model_info("A", **changes)
-    assert main(["baselines", str(folder), "--leaderboards", str(tmp_path)]) == 2
+    assert main(["baselines", str(folder), "--out", str(tmp_path)]) == 2
     assert "A.json: not a model's information" in capsys.readouterr().err
     assert not (tmp_path / "robustbench.csv").exists()
 

@@ -127,7 +127,7 @@ def test_a_dataset_of_another_package_is_evaluated_to_an_entry(installed, datase
     assert entry["threat"]["text"] == "linf:0.05"
     assert entry["clean"]["single"]["value"] == 1.0
     assert f"--dataset {dataset}" in entry["command"]
-    page = installed.parent / "leaderboards" / "stripes" / "linf-0.05" / "README.md"
+    page = installed.parent / "results" / "stripes" / "linf-0.05" / "README.md"
     assert "stripes test" in page.read_text()
 
 

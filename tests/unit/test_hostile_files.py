@@ -133,7 +133,7 @@ def test_damage_everywhere_in_a_finished_run_ends_in_the_same_page(tmp_path, mon
     words = [*mini(tmp_path), "--defense", "none", "--workers", "1"]
     assert main(words) == 0
     expected = capfd.readouterr().out
-    for path in [*tmp_path.rglob("runs/**/*"), *tmp_path.rglob("leaderboards/**/*")]:
+    for path in [*tmp_path.rglob("runs/**/*"), *tmp_path.rglob("results/**/*")]:
         if path.is_file():
             path.write_bytes(b'{"')
     assert main(words) == 0

@@ -26,7 +26,7 @@ attacks:
   - {id: clean, column: clean, knowledge: oblivious, attack: clean}
   - {id: noise, column: adaptive, knowledge: black-box, attack: noise}
 """
-BOARDS = Path("leaderboards/digits/linf-0.15")
+BOARDS = Path("results/digits/linf-0.15")
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def test_every_list_can_be_read_by_a_program(what, capsys):
         (["run", "--defense", "gaussian", "--defense-arg", "sigma"], "key=value"),
         (["run", "--defense-arg", "sigma=1"], "write NAME.ARGUMENT"),
         (["run", "--runs", "FILE/runs"], "cannot write"),
-        (["run", "--leaderboards", "FILE/boards"], "cannot write"),
+        (["run", "--results", "FILE/boards"], "cannot write"),
         (["run", "--nonsense"], "No such option"),
         (["train"], "--defense or --classifier"),
         (["train", "--defense", "jpeg"], "nothing to be trained"),
@@ -155,7 +155,7 @@ def test_an_evaluation_ends_with_a_table_entries_and_a_page(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "none" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr, "no colours or bars where there is no terminal"
-    (entry,) = tmp_path.glob("leaderboards/digits/linf-0.15/*.json")
+    (entry,) = tmp_path.glob("results/digits/linf-0.15/*.json")
     assert json.loads(entry.read_text())["status"] == "complete"
     assert "| none" in (entry.parent / "README.md").read_text()
     again = bench(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from benchmark.fetching.manifest import Manifest
 from benchmark.protocol import Protocol, parse_protocol
 from benchmark.running.run import run
 from benchmark.yaml_values import read_model
-from tests.held import give, hold_protocol, hold_request
+from tests.held import give, hold_protocol, hold_request, parse
 from tests.pages import OUTPUTS, PAGES, ROOT, SHELLS, Block, anchors_of, blocks_of, links_of
 
 DIRECTIVES = frozenset({"{eval-rst}"})
@@ -202,3 +203,38 @@ def test_a_command_that_does_not_work_is_found(text, said, desk, monkeypatch):
 def test_a_language_that_nobody_holds_is_found(monkeypatch):
     with pytest.raises(AssertionError, match="rust"):
         see_to(Block(Path("page.md"), 1, "rust", "fn main() {}", "", ""), monkeypatch)
+
+
+WRITES = frozenset({"results", "runs", "into", "out"})
+"""Options that name what a command writes."""
+
+
+def written_by(words):
+    """What a `bench` command writes, as its options and their defaults say it; a challenge writes its entry."""
+    context = parse(words)
+    values = context.params
+    found = [Path(values[name]) for name in WRITES if values.get(name)]
+    if context.command.name == "challenge" and not values["dry_run"]:
+        found.append(values["entry"])
+    if context.command.name == "claims":
+        return []
+    return found
+
+
+def test_no_command_of_a_page_writes_where_git_tracks_files():
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    tracked = {Path(line).parts[0] for line in listed.stdout.splitlines()}
+    commands = [
+        (block.where, words[1:])
+        for page in PAGES
+        for block in blocks_of(page)
+        if block.language in SHELLS
+        for words in block.commands()
+        if words[0].endswith("bench")
+    ]
+    assert len(commands) > 100
+    for where, words in commands:
+        for path in written_by(words):
+            assert path.parts[0] not in tracked, f"{where}: bench {' '.join(words)} writes {path}"

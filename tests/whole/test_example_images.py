@@ -188,7 +188,7 @@ def test_bench_run_writes_the_sheet_beside_the_entry_and_again_where_it_is_gone(
     words = ["run", "--defense", "jpeg", "--samples", "4", "--workers", "1", "--json"]
     words += ["--protocol", "brief.yaml"]
     assert main(words) == 0
-    (path,) = tmp_path.glob("leaderboards/digits/*/jpeg*.json")
+    (path,) = tmp_path.glob("results/digits/*/jpeg*.json")
     entry, first = read_entry(path), sheet_path(path).read_bytes()
     assert entry.examples.tile == (8, 8)
     assert json.loads(capsys.readouterr().out)[0]["examples"]["sha256"] == entry.examples.sha256
@@ -197,6 +197,6 @@ def test_bench_run_writes_the_sheet_beside_the_entry_and_again_where_it_is_gone(
     assert main(words) == 0
     assert read_sheet(path, read_entry(path)) == first
     assert main(["validate", str(path)]) == 0
-    assert main(["publish", "leaderboards", "--out", "site"]) == 0
+    assert main(["publish", "results", "--out", "site"]) == 0
     (copied,) = tmp_path.glob("site/*/*.png")
     assert copied.read_bytes() == first

@@ -181,7 +181,7 @@ def test_members_of_an_ensemble_are_no_strangers_unless_nobody_else_is(asked, tm
     ],
 )
 def test_what_cannot_be_evaluated_is_one_line_and_status_2(words, reason, tmp_path, capfd):
-    folders = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    folders = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "boards")]
     assert main(["run", *words, *folders, "--device", "cpu", "--workers", "1"]) == 2
     said = capfd.readouterr().err
     assert reason in said
@@ -205,7 +205,7 @@ def test_an_entry_says_which_classes_it_is_about_and_lies_beside_the_others(
     asked, tmp_path, capsys
 ):
     words = ["run", "--defense", "none", "--defense", "jpeg", "--protocol", asked("none").protocol]
-    folders = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    folders = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "boards")]
     some = [*words, *folders, "--samples", "8", "--device", "cpu", "--workers", "1"]
     assert main([*some, "--classes", "9,7"]) == 0
     assert main([*some, "--json"]) == 0

@@ -196,7 +196,7 @@ def test_a_temporary_folder_without_room_is_one_line_and_status_2(tmp_path, monk
     assert "No space left on device" in one_line(capfd.readouterr().err)
 
 
-@pytest.mark.parametrize("option", ["--runs", "--leaderboards"])
+@pytest.mark.parametrize("option", ["--runs", "--results"])
 def test_a_folder_that_became_a_file_or_read_only_is_one_line(tmp_path, monkeypatch, capfd, option):
     monkeypatch.chdir(tmp_path)
     words = [*mini(tmp_path), "--defense", "none", "--workers", "1"]

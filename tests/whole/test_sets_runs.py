@@ -104,7 +104,7 @@ def test_a_slug_names_the_folder_and_the_page_and_the_entry_comes_back(
     )
     words = ["run", "--defense", "none", "--threat", "stadv:0.1", "--protocol", "flows.yaml"]
     assert main([*words, "--samples", "6", "--workers", "1"]) == 0
-    (file,) = (tmp_path / "leaderboards" / "digits" / "stadv-0.1").glob("*.json")
+    (file,) = (tmp_path / "results" / "digits" / "stadv-0.1").glob("*.json")
     assert json.loads(file.read_text())["threat"]["norm"] == "stadv"
     assert "stadv:0.1" in (file.parent / "README.md").read_text()
     capsys.readouterr()

@@ -147,15 +147,15 @@ def test_the_command_line_prints_what_is_left_and_the_command_that_assembles(
     assert main([*typed, "--slice=2/2"]) == 0
     last = capsys.readouterr().out
     assert "shards of the run are there" in last
-    assert not (tmp_path / "leaderboards").exists()
+    assert not (tmp_path / "results").exists()
     before = shards(tmp_path / "shared")
     words = shlex.split(last.partition("Assemble with: ")[2])
     assert words[0] == "bench"
     assert sorted(words[1:]) == sorted(typed)
     assert main(words[1:]) == 0
     assert shards(tmp_path / "shared") == before
-    (sliced,) = (tmp_path / "leaderboards").rglob("gaussian*.json")
-    assert main([*typed, "--runs", "apart", "--leaderboards", "boards"]) == 0
+    (sliced,) = (tmp_path / "results").rglob("gaussian*.json")
+    assert main([*typed, "--runs", "apart", "--results", "boards"]) == 0
     (unsliced,) = (tmp_path / "boards").rglob("gaussian*.json")
     assert without_timing(read_entry(sliced)) == without_timing(read_entry(unsliced))
 

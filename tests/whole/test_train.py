@@ -82,7 +82,7 @@ def test_without_weights_it_says_how_and_with_train_it_does_it(plugin, tmp_path,
     (weights,) = (tmp_path / "weights").glob("*.safetensors")
     record = json.loads(weights.with_suffix(".json").read_text())
     assert record["seed"] == 0
-    (entry,) = (tmp_path / "leaderboards").rglob("shrink*.json")
+    (entry,) = (tmp_path / "results").rglob("shrink*.json")
     stage = json.loads(entry.read_text())["defense"]["stages"][0]
     assert stage["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 

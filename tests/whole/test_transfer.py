@@ -65,7 +65,7 @@ def train(bench, *words, defense=THEIRS):
 
 
 def the_entry(tmp_path, pattern):
-    (path,) = (tmp_path / "leaderboards").rglob(pattern)
+    (path,) = (tmp_path / "results").rglob(pattern)
     return read_entry(path)
 
 
@@ -105,7 +105,7 @@ def test_weights_go_before_another_classifier_where_that_is_said(bench, tmp_path
     same = the_entry(tmp_path, "shrink--digits-cnn*.json")
     assert same.defense.label == "shrink"
     assert same.defense.stages[0].training.differs == ()
-    page = next((tmp_path / "leaderboards").rglob("README.md")).read_text()
+    page = next((tmp_path / "results").rglob("README.md")).read_text()
     assert "shrink@digits-cnn‡" in page
     assert same.defense.stages[0].training.unlike_recipe == {"steps": 5}
     assert "| shrink‡ (" in page
@@ -157,7 +157,7 @@ def test_several_classifiers_are_trained_for_at_once_and_named(bench, tmp_path):
     for model in ("digits-cnn", "digits-mlp", "digits-conv"):
         status, _, error = bench(*words, "--model", model)
         assert status == 0, error
-    found = [read_entry(path) for path in (tmp_path / "leaderboards").rglob("both*.json")]
+    found = [read_entry(path) for path in (tmp_path / "results").rglob("both*.json")]
     differs = {e.classifier.name: e.defense.stages[0].training.differs for e in found}
     assert differs == {"digits-cnn": (), "digits-mlp": (), "digits-conv": ("classifier",)}
     assert {entry.defense.label for entry in found} == {"both@digits-cnn&digits-mlp"}
@@ -193,7 +193,7 @@ def test_all_that_is_missing_is_named_before_anything_runs(bench, tmp_path):
     status, _, error = bench("estimate", *many, *models, "--protocol", "tiny.yaml")
     assert status == 2
     assert error.count("bench train --defense") == 3
-    assert not (tmp_path / "leaderboards").exists() or not any(tmp_path.rglob("*.json"))
+    assert not (tmp_path / "results").exists() or not any(tmp_path.rglob("*.json"))
 
 
 def test_train_makes_all_that_is_missing_and_one_table_holds_all_rows(bench, tmp_path):

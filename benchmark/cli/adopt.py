@@ -1,0 +1,59 @@
+"""`bench adopt`: takes entries from results into the leaderboards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmark.publishing.names import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmark.publishing.rows import WrittenRow
+
+EPILOG = """\b
+Examples:
+  bench adopt results/digits/linf-0.15/jpeg--digits-cnn--quick.json
+  bench adopt results --into ../my-leaderboards
+"""
+
+
+@click.command("adopt", epilog=EPILOG, short_help="Copy entries from results into leaderboards.")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboards"),
+    show_default=True,
+    metavar="DIR",
+    help="The leaderboards.",
+)
+def adopt_command(*, paths: tuple[Path, ...], into: Path) -> int:
+    """Copy entries (files, or all in a folder) into the leaderboards, and write their pages.
+
+    `bench run` writes to results/, which git ignores; what is to be published is adopted. Every entry is
+    validated first (bench validate): if one has a problem, nothing is copied and the exit status is 2. An entry
+    replaces the earlier one of its row and keeps its challenges.
+    """
+    from benchmark.publishing.entry_files import entry_paths
+    from benchmark.publishing.rows import adopt
+
+    show_written(adopt(entry_paths(paths), into))
+    return 0
+
+
+def show_written(rows: Sequence[WrittenRow]) -> None:
+    """Writes the pages of rows that were written, and says on standard error what went where."""
+    from benchmark.publishing.rows import publish_rows
+
+    for row in rows:
+        if row.lost:
+            click.echo(f"bench: {plain(row.lost)}", err=True)
+        click.echo(f"Written: {plain(str(row.path))}", err=True)
+    for published in publish_rows(rows):
+        click.echo(f"Written: {plain(str(published.page))}", err=True)
+        for line in published.damaged:
+            click.echo(f"bench: left out of the page: {plain(line)}", err=True)

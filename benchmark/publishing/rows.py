@@ -1,0 +1,85 @@
+"""Rows on disk: an entry and its sheet written where they belong, and the pages of the folders they went to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import BenchError
+from benchmark.publishing.challenge_files import with_challenges
+from benchmark.publishing.entry import Entry
+from benchmark.publishing.entry_files import read_entry, write_schema
+from benchmark.publishing.publish import Published, entry_path, publish_folder
+from benchmark.publishing.sheets import read_sheet, write_shown
+from benchmark.publishing.validation import problems_of
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRow:
+    """An entry that was written.
+
+    Args:
+        entry: As it stands in its file, with the challenges of the one that it replaced.
+        path: Its file.
+        lost: One line where challenges of the replaced entry do not fit the new one; else empty.
+    """
+
+    entry: Entry
+    path: Path
+    lost: str
+
+
+def write_row(entry: Entry, sheet: bytes | None, folder: Path) -> WrittenRow:
+    """Writes an entry and its sheet below a folder of results or leaderboards.
+
+    Args:
+        entry: The entry.
+        sheet: Its sheet of example images, a PNG; None where it has none.
+        folder: Holds `<dataset>/<threat>/*.json` and the schema.
+
+    Raises:
+        BenchError: A file cannot be written.
+    """
+    path = entry_path(folder, entry)
+    kept, lost = with_challenges(entry, path)
+    write_shown(kept, sheet, path)
+    write_schema(folder)
+    return WrittenRow(kept, path, lost)
+
+
+def read_valid(path: Path) -> tuple[Entry, bytes | None]:
+    """An entry that `bench validate` finds no fault in, and its sheet.
+
+    Raises:
+        BenchError: It cannot be read, or has a problem; the line names the first.
+    """
+    entry = read_entry(path)
+    sheet = read_sheet(path, entry)
+    problems = problems_of(entry)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise BenchError(
+            f"{path} is not valid: {problems[0]}{more}; `bench validate {path}` lists all of it; run its "
+            f"command again"
+        )
+    return entry, sheet
+
+
+def adopt(paths: Iterable[Path], folder: Path) -> list[WrittenRow]:
+    """Copies valid entries and their sheets into a folder of leaderboards: all of them, or none.
+
+    Raises:
+        BenchError: One of them is not valid, or a file cannot be written.
+    """
+    rows = [read_valid(path) for path in paths]
+    return [write_row(entry, sheet, folder) for entry, sheet in rows]
+
+
+def publish_rows(rows: Sequence[WrittenRow]) -> list[Published]:
+    """Writes the page of each folder that rows were written to.
+
+    Raises:
+        BenchError: A page cannot be written.
+    """
+    return [publish_folder(folder) for folder in dict.fromkeys(row.path.parent for row in rows)]
