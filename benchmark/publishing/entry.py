@@ -105,6 +105,9 @@ class AttackRecord(Strict):
     warnings: tuple[str, ...]
     zero_gradients: Share
     """Share of gradients that were zero everywhere."""
+    margins: tuple[float, ...] = ()
+    """Mean margin (true logit minus best other) on `select` draws of the images that `outcomes` are of, rounded
+    (`benchmark.publishing.outcomes.kept_margin`). Empty for a source, a gap, and in entries from before."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> AttackRecord:
@@ -114,6 +117,8 @@ class AttackRecord(Strict):
             raise ValueError("a gap has no rates and no outcomes")
         single = self.rates.single if self.rates else None
         refuse_other_mean(f"attack {self.id!r}", single, self.outcomes)
+        if self.margins and len(self.margins) != len(self.outcomes):
+            raise ValueError(f"margins: expected {len(self.outcomes)}, one an image")
         return self
 
 

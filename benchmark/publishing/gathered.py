@@ -13,7 +13,7 @@ from benchmark.job import Job
 from benchmark.protocol import Column
 from benchmark.publishing.entry import AttackRecord, Columns, Family, Gap, Rate, Undefended
 from benchmark.publishing.gaps import asked_rows, missing_rows, refuse_other_pixels
-from benchmark.publishing.measured import Measured, choose, cut, gather, rates
+from benchmark.publishing.measured import Chosen, Measured, choose, cut, gather, rates
 from benchmark.publishing.outcomes import Cost
 
 
@@ -133,6 +133,7 @@ class Gathered:
         is_source = row.column is None
         beside = () if is_source or row.column is Column.CLEAN else self.clean
         rows = (*beside, measured) if self.clean and not measured.gap else ()
+        found = choose(rows, Rule.SINGLE) if rows else Chosen((), ())
         return AttackRecord(
             id=row.id,
             column=row.column,
@@ -149,11 +150,12 @@ class Gathered:
             status="gap" if measured.gap else "ok",
             error=measured.gap,
             rates=rates(rows) if rows else None,
-            outcomes=choose(rows, Rule.SINGLE).bits if rows else (),
+            outcomes=found.bits,
             cost=measured.cost(),
             trace=measured.trace(),
             warnings=measured.warnings(),
             zero_gradients=measured.zero_gradients(),
+            margins=() if is_source else found.margins,
         )
 
     def cost(self) -> Cost:
