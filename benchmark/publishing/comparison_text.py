@@ -44,7 +44,7 @@ def to_markdown(comparison: Comparison, tolerance: float, gates: Sequence[str]) 
         f"**{markdown(first)}**",
         _pipe(whole),
         "\n".join(f"- {markdown(note)}" for note in others),
-        f"<details><summary>{len(comparison.attacks)} attacks</summary>",
+        f"<details><summary>attacks: {len(comparison.attacks)}</summary>",
         _pipe(comparison.attacks),
         "</details>",
     ]
