@@ -8,7 +8,7 @@
 #
 # BASE and CANDIDATE are two checkouts of the package that registers DEFENSE through its entry point. Options such
 # as --model, --dataset, --threat and --protocol (default: ci) go to both runs. Each side has its own folder:
-# gate/SIDE/leaderboards, gate/SIDE/runs (finished shards; the candidate starts with a copy of the base's) and
+# gate/SIDE/results, gate/SIDE/runs (finished shards; the candidate starts with a copy of the base's) and
 # gate/SIDE/log.txt. The comparison is written to gate/comment.md as well. Exit status: that of `bench compare`: 0 held,
 # 1 fell, 3 inconclusive, 2 not comparable, which is what a crash ends in.
 #
@@ -41,14 +41,14 @@ run() { # run SIDE CHECKOUT DEFENSE OPTIONS...: its status is that of `bench run
     case " $* " in *" --protocol"*) ;; *) set -- --protocol ci "$@" ;; esac
     install "$side" "$checkout" || return 2
     "gate/$side/venv/bin/python" -m benchmark run --defense "$defense" \
-        --leaderboards "gate/$side/leaderboards" --runs "gate/$side/runs" "$@"
+        --results "gate/$side/results" --runs "gate/$side/runs" "$@"
 }
 
 evaluate() { # evaluate SIDE CHECKOUT DEFENSE OPTIONS...: status 0 where there is an entry, if only one with gaps
     case $1 in base | candidate) ;; *) usage ;; esac
     mkdir -p "gate/$1/runs"
     chmod -R u+w "gate/$1"
-    rm -rf "gate/$1/leaderboards" "gate/$1/log.txt"
+    rm -rf "gate/$1/results" "gate/$1/log.txt"
     if [ "$1" = candidate ] && [ -d gate/base/runs ]; then
         cp -R gate/base/runs/. gate/candidate/runs
         chmod -R u+w gate/candidate/runs
@@ -58,12 +58,12 @@ evaluate() { # evaluate SIDE CHECKOUT DEFENSE OPTIONS...: status 0 where there i
 }
 
 entries() { # how many a side has
-    find "gate/$1/leaderboards" -name '*.json' ! -name schema.json 2>/dev/null | wc -l
+    find "gate/$1/results" -name '*.json' ! -name schema.json 2>/dev/null | wc -l
 }
 
 unpack() { # takes entries and the log out of an archive that nobody vouches for: as data, so much, under our names
     rm -rf gate/candidate
-    mkdir -p gate/candidate/leaderboards
+    mkdir -p gate/candidate/results
     "$python" - "$1" <<'PY'
 import pathlib, sys, zipfile
 left, into = 16_000_000, pathlib.Path("gate/candidate")
@@ -78,7 +78,7 @@ try:
                 left -= len(content)
                 if left < 0:
                     raise ValueError("it holds more than 16 MB")
-                into.joinpath(f"leaderboards/{i}.json" if is_entry else name).write_bytes(content)
+                into.joinpath(f"results/{i}.json" if is_entry else name).write_bytes(content)
 except Exception as error:  # whatever is wrong with it: it is no evaluation
     (into / "log.txt").write_text(f"the archive of the candidate cannot be read: {error}\n")
 PY
@@ -86,7 +86,7 @@ PY
 
 digest() { # of all that the base's side of the comparison consists of
     hash=$(command -v sha256sum || command -v shasum)
-    find gate/base/leaderboards gate/base/runs -type f -exec "$hash" {} + | sort | "$hash"
+    find gate/base/results gate/base/runs -type f -exec "$hash" {} + | sort | "$hash"
 }
 
 stop() { # stop DEFENSE WHAT: no comparison; why stands in the log of a side, $3
@@ -106,7 +106,7 @@ compare() { # compare DEFENSE
     [ "$(entries base)" -gt 0 ] || stop "$1" "the base could not be evaluated" base
     [ "$(entries candidate)" -ge "$(entries base)" ] || stop "$1" "the candidate could not be evaluated" candidate
     status=0
-    "$python" -m benchmark compare gate/base/leaderboards gate/candidate/leaderboards \
+    "$python" -m benchmark compare gate/base/results gate/candidate/results \
         --tolerance "${TOLERANCE:-5}" --markdown > gate/comment.md || status=$?
     cat gate/comment.md
     exit "$status"
@@ -121,7 +121,7 @@ case ${1:-} in
     base=$1 candidate=$2 defense=$3
     shift 3
     evaluate base "$base" "$defense" "$@" || stop "$defense" "the base could not be evaluated" base
-    chmod -R a-w gate/base/leaderboards gate/base/runs
+    chmod -R a-w gate/base/results gate/base/runs
     before=$(digest)
     evaluate candidate "$candidate" "$defense" "$@" || true
     [ "$before" = "$(digest)" ] || stop "$defense" "the candidate changed what was found of the base"

@@ -25,7 +25,7 @@ case "$1 $2" in
 esac
 """
 WRITE = 'mkdir -p "$7" && cp {entry} "$7"\n'
-"""Where a run writes its entry: behind `-m benchmark run --defense NAME --leaderboards`."""
+"""Where a run writes its entry: behind `-m benchmark run --defense NAME --results`."""
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def test_a_base_that_runs_on_nothing_is_not_the_candidates_fault(gate):
 @pytest.mark.parametrize(
     "tamper",
     [
-        "chmod -R u+w gate/base && echo '{}' > gate/base/leaderboards/good.json\n",
-        "chmod -R u+w gate/base && cp gate/base/leaderboards/good.json gate/base/leaderboards/2.json\n",
+        "chmod -R u+w gate/base && echo '{}' > gate/base/results/good.json\n",
+        "chmod -R u+w gate/base && cp gate/base/results/good.json gate/base/results/2.json\n",
         "chmod -R u+w gate/base && echo forged > gate/base/runs/shard\n",
     ],
     ids=["an entry rewritten", "an entry added", "a shard added"],

@@ -107,7 +107,7 @@ class Desk:
 
     def keys(self, side):
         """The jobs of a side's entry."""
-        (entry,) = (self.folder / f"gate/{side}/leaderboards").rglob("sample*.json")
+        (entry,) = (self.folder / f"gate/{side}/results").rglob("sample*.json")
         return {row["job_key"] for row in json.loads(entry.read_text())["attacks"]}
 
 

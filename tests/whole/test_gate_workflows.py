@@ -49,10 +49,10 @@ class Lab:
     def found(self, side, *, worst=None, log=""):
         place = self.folder / "found" / side
         shutil.rmtree(place, ignore_errors=True)
-        (place / "leaderboards").mkdir(parents=True)
+        (place / "results").mkdir(parents=True)
         (place / "log.txt").write_text(log)
         if worst is not None:
-            write_entry(entry(worst), place / "leaderboards" / "x.json")
+            write_entry(entry(worst), place / "results" / "x.json")
 
     def checkout(self, path, values):
         """The tree of a commit: the gate's script, of which evaluating alone is replaced."""
@@ -197,22 +197,22 @@ def unpacked(tmp_path, monkeypatch):
 def test_an_archive_is_taken_as_data_under_names_of_our_own(unpacked):
     found = unpacked(
         {
-            "leaderboards/digits/x.json": "{}",
+            "results/digits/x.json": "{}",
             "../../../evil.json": "[]",
             "gate.sh": "echo evil",
             "log.txt": "said",
-            "leaderboards/schema.json": "{}",
+            "results/schema.json": "{}",
         }
     )
     assert found == {
-        "gate/candidate/leaderboards/0.json": "{}",
-        "gate/candidate/leaderboards/1.json": "[]",
+        "gate/candidate/results/0.json": "{}",
+        "gate/candidate/results/1.json": "[]",
         "gate/candidate/log.txt": "said",
     }
 
 
 def test_an_archive_that_unpacks_to_very_much_is_no_evaluation(unpacked):
-    found = unpacked({"leaderboards/x.json": " " * 40_000_000})
+    found = unpacked({"results/x.json": " " * 40_000_000})
     assert found == {
         "gate/candidate/log.txt": "the archive of the candidate cannot be read: it holds more than 16 MB\n"
     }
