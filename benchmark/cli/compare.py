@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FELL, OPEN = 1, 3
 EPILOG = """\b
 Examples:
-  bench compare leaderboards/digits/linf-0.15/atop.json new/atop.json
+  bench compare leaderboards/digits/linf-0.15/atop.json results/digits/linf-0.15/atop.json
   bench compare main/leaderboards pull-request/leaderboards --tolerance 2 --gate worst --gate clean
   bench compare base.json candidate.json --markdown > comment.md
 

@@ -17,7 +17,7 @@ set -eu
 python=${PYTHON:-python}
 
 usage() {
-    sed -n '2,17p' "$0" >&2
+    sed -n '2,15p' "$0" >&2
     exit 2
 }
 
@@ -124,6 +124,7 @@ case ${1:-} in
     chmod -R a-w gate/base/results gate/base/runs
     before=$(digest)
     evaluate candidate "$candidate" "$defense" "$@" || true
+    chmod -R u+w gate/base
     [ "$before" = "$(digest)" ] || stop "$defense" "the candidate changed what was found of the base"
     compare "$defense"
     ;;

@@ -81,7 +81,7 @@ class Desk:
             ["sh", str(GATE), *words],
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=550,
             check=False,
             cwd=self.folder,
             env=os.environ
