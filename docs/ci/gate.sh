@@ -12,7 +12,7 @@
 # gate/SIDE/log.txt. The comparison is written to gate/comment.md as well. Exit status: that of `bench compare`: 0 held,
 # 1 fell, 3 inconclusive, 2 not comparable, which is what a crash ends in.
 #
-# Variables: PYTHON (default: python), TOLERANCE (points, default: 5), INSTALL_OPTIONS (more options of pip install).
+# Variables: PYTHON (default: python), TOLERANCE (points, default: 5).
 set -eu
 python=${PYTHON:-python}
 
@@ -30,9 +30,14 @@ own = subprocess.run([sys.argv[1], "-c", ask], check=True, capture_output=True, 
 outer = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
 pathlib.Path(own, "outer.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in outer))
 PY
-    # shellcheck disable=SC2086  # options are words
-    "$python" -m pip --python "gate/$1/venv/bin/python" install --quiet --disable-pip-version-check \
-        ${INSTALL_OPTIONS:-} "$2/."
+    # with the build backend that is there, where it is what the package asks for; else with one that pip fetches
+    for options in "--no-build-isolation --check-build-dependencies" ""; do
+        # shellcheck disable=SC2086  # options are words
+        "$python" -m pip --python "gate/$1/venv/bin/python" install --quiet --disable-pip-version-check \
+            $options "$2/." 2> "gate/$1/pip.txt" && return
+    done
+    cat "gate/$1/pip.txt" >&2
+    return 1
 }
 
 run() { # run SIDE CHECKOUT DEFENSE OPTIONS...: its status is that of `bench run`

@@ -86,7 +86,7 @@ class Desk:
             cwd=self.folder,
             env=os.environ
             | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
-            | {"INSTALL_OPTIONS": "--no-build-isolation --no-index"},
+            | {"PIP_NO_INDEX": "1"},
         )
 
     def hold(self, new, *, package=None, src=False, old="WEIGHT = 0.3"):
