@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.job import Job
+from benchmark.missing import Missing
 from benchmark.protocol import Column, Protocol
 from benchmark.results import Result
 from benchmark.threat import Knowledge
@@ -113,7 +114,7 @@ class Evaluated:
         protocol: How.
         rows: Every job of the plan, sources included.
         results: For each job's key its shards in order; a missing shard is missing here.
-        skipped: Rows that could not be planned, each with its reason; they are gaps.
+        skipped: Rows that could not be planned, each with its reason: gaps, or not applicable.
         command: The command that makes the entry again.
         environment: Versions and hardware, by name.
         examination: What was measured of the purifiers themselves.
@@ -123,7 +124,7 @@ class Evaluated:
     protocol: Protocol
     rows: tuple[Row, ...]
     results: Mapping[str, tuple[Result, ...]]
-    skipped: Mapping[str, str]
+    skipped: Mapping[str, Missing]
     command: str
     environment: Mapping[str, str]
     examination: tuple[Measurement, ...] = ()

@@ -216,6 +216,11 @@ class Protocol(_Model):
             )
         return self
 
+    def attacks_on(self, *, is_stochastic: bool) -> list[AttackRow]:
+        """The rows that are meant for such a victim."""
+        kind = "stochastic" if is_stochastic else "deterministic"
+        return [row for row in self.attacks if row.victims in ("all", kind)]
+
     def asked(self) -> Criterion:
         """The criterion as the harness uses it."""
         return Criterion(**self.criterion.model_dump())

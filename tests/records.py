@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from benchmark.criterion import Criterion, Outcome, Rule
 from benchmark.evaluated import Diagnosed, Evaluated, Kind, Measurement, Row, Subject
 from benchmark.job import Frozen, Job, Plugin
+from benchmark.missing import Missing
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.publishing.assembly import assemble
 from benchmark.publishing.entry import Entry
@@ -69,7 +70,7 @@ class Run:
     is_stochastic: bool = False
     failed: frozenset[tuple[str, int]] = frozenset()
     missing: frozenset[tuple[str, int]] = frozenset()
-    skipped: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, Missing] = field(default_factory=dict)
     not_planned: frozenset[str] = frozenset()
     traces: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 FELL, OPEN = 1, 3
 EPILOG = """\b
 Examples:
-  bench compare leaderboards/digits/linf-0.15/atop.json new/atop.json
+  bench compare leaderboards/digits/linf-0.15/atop.json results/digits/linf-0.15/atop.json
   bench compare main/leaderboards pull-request/leaderboards --tolerance 2 --gate worst --gate clean
   bench compare base.json candidate.json --markdown > comment.md
 
 \b
 Exit status:
-  0  held: the whole 95 % interval of the change lies above -tolerance
-  1  fell: the whole interval lies below -tolerance
-  3  inconclusive: on both sides; the output names how many images would decide
+  0  held: nothing changed, or the lower 95 % bound of the change lies above -tolerance
+  1  fell: the upper 95 % bound lies below -tolerance
+  3  inconclusive: neither; the output says how many images would decide
   2  the two cannot be compared (other images, threat, protocol or classifier, or a gap), or cannot be read
 """
 
@@ -42,7 +42,7 @@ Exit status:
     default=5.0,
     show_default=True,
     metavar="POINTS",
-    help="The fall in points of accuracy that is put up with.",
+    help="Largest tolerated drop, in points of accuracy.",
 )
 @click.option(
     "--gate",
@@ -69,14 +69,20 @@ def compare_command(
     """Compare CANDIDATE with BASE: two entries, or two folders whose entries are paired by row.
 
     Both must have met the same images, under the same threat and protocol, with the same classifier. Each
-    difference is taken image by image and stands with its 95 % interval (Tango's for fixed defenses, a
-    bootstrap over images for random ones) and a p-value (exact McNemar, or a sign-flip test).
+    difference is taken image by image and stands between its one-sided 95 % bounds (Tango's for fixed defenses,
+    a bootstrap over images for random ones), with a p-value (exact McNemar, or a sign-flip test). Where all
+    outcomes and margins agree, nothing changed, and the candidate is held.
     """
     from benchmark.publishing import comparison_text
 
     if as_json and as_markdown:
         raise BenchError("--json and --markdown are two forms of one output; give one of them")
-    pairs, alone = _pairs(base, candidate)
+    try:
+        pairs, alone = _pairs(base, candidate)
+    except BenchError as error:
+        if as_markdown:
+            click.echo(comparison_text.failure_to_markdown(str(error)), nl=False)
+        raise
     share = tolerance / 100
     named = tuple(dict.fromkeys(gates))
     found, failures = _compared(pairs)
@@ -85,7 +91,10 @@ def compare_command(
         click.echo(json.dumps(rows, indent=2, allow_nan=False))
     else:
         render = comparison_text.to_markdown if as_markdown else comparison_text.to_text
-        click.echo("\n".join(render(each, share, named) for each in found), nl=False)
+        parts = [render(each, share, named) for each in found]
+        if as_markdown:
+            parts += map(comparison_text.failure_to_markdown, failures)
+        click.echo("\n".join(parts), nl=False)
     for line in (*alone, *failures):
         click.echo(f"bench: {line}", err=True)
     return 2 if failures else _status(found, share, named)

@@ -127,7 +127,9 @@ def _notes(expense: Expense) -> list[str]:
         )
     else:
         notes.append("  Upper bounds, as if no image were ever fooled: those that are leave early.")
-    notes += [f"  left out: {row}: {reason}" for row, reason in expense.skipped.items()]
+    for row, missing in expense.skipped.items():
+        said = "not applicable" if missing.why.is_not_applicable else "left out"
+        notes.append(f"  {said}: {row}: {missing}")
     if expense.unknown:
         notes.append(
             f"  not in the totals, because the attack does not say what it costs: {', '.join(expense.unknown)}"

@@ -49,7 +49,8 @@ def _unflagged(evaluated: Evaluated, made: Gathered) -> Entry:
     return Entry(
         schema_version=SCHEMA_VERSION,
         status="gaps" if made.gaps else "complete",
-        gaps=tuple(made.gaps),
+        gaps=made.gaps,
+        not_applicable=made.not_applicable,
         preliminary=_is_preliminary(evaluated),
         protocol=_protocol(evaluated),
         defense=_defense(evaluated, made.job),

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from benchmark.publishing.entry import Entry, Family, Rate
+from benchmark.protocol import Column
+from benchmark.publishing.entry import Entry, Rate
 
+NOT_APPLICABLE = "n/a"
+"""Stands where no row of a column exists for such a task."""
 CHALLENGED = "§"
 """Marks a worst case that images from outside lowered."""
 
 
 def numbers(entry: Entry, *, is_short: bool = False, has_black_box: bool = False) -> list[str]:
     """The cells from `clean` to `seconds per image`, that of black-box attacks only where it is asked for."""
-    columns, cost = entry.columns, entry.cost
+    cost = entry.cost
     passes = [_amount(cost.forwards_per_image), _amount(cost.backwards_per_image)]
     worst = f"{bound(entry)}{with_interval(entry.worst.single)}" if entry.worst else "gap"
     worst += CHALLENGED if entry.challenges else ""
     return [
         percent(entry.clean.single) if entry.clean else "gap",
-        _family(columns.oblivious),
-        _family(columns.autoattack) + native(entry),
-        _family(columns.adaptive),
-        _family(columns.auxiliary),
-        _family(columns.transfer),
-        *([_family(columns.black_box)] if has_black_box else []),
+        _family(entry, Column.OBLIVIOUS),
+        _family(entry, Column.AUTOATTACK) + native(entry),
+        _family(entry, Column.ADAPTIVE),
+        _family(entry, Column.AUXILIARY),
+        _family(entry, Column.TRANSFER),
+        *([_family(entry, Column.BLACK_BOX)] if has_black_box else []),
         worst,
         "/".join(passes) if is_short else " / ".join(passes),
         _amount(cost.seconds_per_image),
     ]
 
 
-def _family(family: Family | None) -> str:
+def _family(entry: Entry, column: Column) -> str:
+    family = entry.family(column)
     if family is None:
-        return "–"
+        return "–" if entry.is_applicable(column) else NOT_APPLICABLE
     return percent(family.rates.single) if family.rates else "gap"
 
 

@@ -5,28 +5,48 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 from benchmark.errors import BenchError
 from benchmark.protocol import Column
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.paired import chance, difference
+from benchmark.publishing.comparable import (
+    missing_on_both,
+    refuse_fewer_attacks,
+    refuse_others,
+    title,
+)
+from benchmark.publishing.entry import AttackRecord, Entry, Gap
+from benchmark.publishing.outcomes import MARGIN_DECIMALS
+from benchmark.publishing.paired import ONE_SIDED, chance, difference
 
 WORST, CLEAN = "worst case", "clean"
+MARGIN_TOLERANCE = 1e-4
+"""How far margins of two victims that behave the same may lie apart, in logits."""
 MOST_IMAGES = 10**7
 """More than any test split has; an n above it decides nothing."""
 
 
 class Verdict(Enum):
-    """What the interval of a change says about a tolerance."""
+    """What is said of a change, given a tolerance."""
 
     HELD = "held"
-    """All of it lies above minus the tolerance."""
+    """Nothing changed, or the lower bound lies above minus the tolerance: a larger fall is ruled out."""
     FELL = "fell"
-    """All of it lies below."""
+    """The upper bound lies below minus the tolerance: a smaller fall is ruled out."""
     OPEN = "inconclusive"
-    """It lies on both sides."""
+    """Neither is ruled out."""
+
+
+class Held(StrEnum):
+    """Why a comparison is held."""
+
+    SAME_JOBS = "same-jobs"
+    """The keys of all jobs agree, and so does what came of them."""
+    SAME_OUTCOMES = "same-outcomes"
+    """Every row has the same outcomes and the same margins, image by image: the victims behave the same."""
+    BOUND = "bound"
+    """The lower bound of the change lies above minus the tolerance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +57,8 @@ class Change:
         name: `worst case`, `clean`, or the id of a row.
         base: Accuracy of the base, in [0, 1].
         candidate: Of the candidate.
-        low: Lower end of the 95 % interval of the change, in [-1, 1].
-        high: Upper end.
+        low: One-sided lower 95 % bound of the change, in [-1, 1]: what a fall is ruled out by.
+        high: One-sided upper 95 % bound: what a fall is shown by. Together they are a 90 % interval.
         p: Two-sided p-value that it is chance.
         lost: Indices of the images that the candidate is less often right on.
         gained: Of those that it is more often right on.
@@ -61,7 +81,7 @@ class Change:
         return self.candidate - self.base
 
     def verdict(self, tolerance: float) -> Verdict:
-        """What may be concluded where a fall by `tolerance` (a share, from 0 up) is put up with."""
+        """What may be concluded where a fall by `tolerance` (a share, from 0 up) is tolerated."""
         if self.low > -tolerance:
             return Verdict.HELD
         return Verdict.FELL if self.high < -tolerance else Verdict.OPEN
@@ -69,10 +89,14 @@ class Change:
     def deciding_n(self, tolerance: float) -> int | None:
         """About how many images would decide, were the change what it seems; None where no number would.
 
-        An interval narrows with the square root of the number of images.
+        A bound nears the change with the square root of the number of images; where no image differs, with
+        the number itself.
         """
         distance = self.value + tolerance
         half = self.value - self.low if distance > 0 else self.high - self.value
+        if not self.lost and not self.gained and 0 < tolerance < 1 and half < 1:
+            z2 = self.n * half / (1 - half)  # half is z^2 / (n + z^2)
+            return max(self.n + 1, math.floor(z2 * (1 - tolerance) / tolerance) + 1)
         if abs(distance) < 1e-12 or half * half > MOST_IMAGES * distance * distance / self.n:
             return None
         return max(self.n + 1, math.floor(self.n * (half / distance) ** 2) + 1)
@@ -90,8 +114,8 @@ class Comparison:
         attacks: That of each attack which both were met by, in the protocol's order.
         missing: Ids of the base's attacks that the candidate was not met by.
         added: The other way round.
-        is_same: Whether both are the outcome of the very same jobs, so that nothing can differ but by chance of
-            hardware.
+        neither: Rows that are missing on both sides for the same listed reason.
+        unchanged: Why nothing changed, where nothing did.
     """
 
     base: Entry
@@ -101,7 +125,8 @@ class Comparison:
     attacks: tuple[Change, ...]
     missing: tuple[str, ...]
     added: tuple[str, ...]
-    is_same: bool
+    neither: tuple[Gap, ...]
+    unchanged: Held | None
 
     def gate(self, name: str) -> Change:
         """The change that a gate looks at: `worst` or `clean`."""
@@ -109,10 +134,15 @@ class Comparison:
 
     def verdict(self, tolerance: float, gates: Sequence[str]) -> Verdict:
         """Of all gates: fell where one fell, else inconclusive where one is, else held."""
-        if self.is_same:
+        if self.unchanged:
             return Verdict.HELD
         found = [self.gate(name).verdict(tolerance) for name in gates]
         return next((v for v in (Verdict.FELL, Verdict.OPEN) if v in found), Verdict.HELD)
+
+    def held(self, tolerance: float, gates: Sequence[str]) -> Held | None:
+        """Why it is held; None where it is not."""
+        is_held = self.verdict(tolerance, gates) is Verdict.HELD
+        return (self.unchanged or Held.BOUND) if is_held else None
 
 
 def compare(base: Entry, candidate: Entry) -> Comparison:
@@ -121,14 +151,9 @@ def compare(base: Entry, candidate: Entry) -> Comparison:
     Raises:
         BenchError: They cannot be compared; one line says what differs, or which gap is in the way.
     """
-    _refuse_others(base, candidate)
-    for name, entry in (("base", base), ("candidate", candidate)):
-        if entry.gaps or entry.worst is None:
-            gap = f"{entry.gaps[0].row}: {entry.gaps[0].reason}" if entry.gaps else "no worst case"
-            raise BenchError(
-                f"the {name} ({_title(entry)}) has a gap, and what is missing is not withstood: {gap}; mend "
-                f"it and run its command again"
-            )
+    refuse_others(base, candidate)
+    neither = missing_on_both(base, candidate)
+    refuse_fewer_attacks(base, candidate)
     theirs = {row.id: row for row in candidate.attacks}
     pairs = [
         (row, theirs[row.id])
@@ -144,7 +169,8 @@ def compare(base: Entry, candidate: Entry) -> Comparison:
         attacks=tuple(_change(a.id, indices, a.outcomes, b.outcomes) for a, b in pairs),
         missing=tuple(row.id for row in base.attacks if row.id not in theirs),
         added=tuple(i for i in theirs if i not in {row.id for row in base.attacks}),
-        is_same=_jobs(base) == _jobs(candidate) and base.per_image == candidate.per_image,
+        neither=neither,
+        unchanged=_unchanged(base, candidate),
     )
 
 
@@ -160,8 +186,8 @@ def pair(
         BenchError: A folder holds one row twice, or no row is in both.
     """
     ours, theirs = _by_row("base", base), _by_row("candidate", candidate)
-    alone = [f"only in base: {_title(ours[row])}" for row in ours if row not in theirs]
-    alone += [f"only in candidate: {_title(theirs[row])}" for row in theirs if row not in ours]
+    alone = [f"only in base: {title(ours[row])}" for row in ours if row not in theirs]
+    alone += [f"only in candidate: {title(theirs[row])}" for row in theirs if row not in ours]
     pairs = [(ours[row], theirs[row]) for row in ours if row in theirs]
     if not pairs:
         raise BenchError(
@@ -176,7 +202,7 @@ def _by_row(name: str, entries: Sequence[Entry]) -> dict[tuple[Any, ...], Entry]
     for entry in entries:
         row = _row(entry)
         if row in found:
-            raise BenchError(f"the {name} holds {_title(entry)} twice; name one entry")
+            raise BenchError(f"the {name} holds {title(entry)} twice; name one entry")
         found[row] = entry
     return found
 
@@ -192,47 +218,36 @@ def _row(entry: Entry) -> tuple[Any, ...]:
     )
 
 
-def _title(entry: Entry) -> str:
-    return (
-        f"{entry.defense.label} on {entry.classifier.name}, {entry.dataset.name}, {entry.threat.text}, "
-        f"{entry.protocol.name}, {entry.dataset.n} images"
+def _unchanged(base: Entry, candidate: Entry) -> Held | None:
+    """Why nothing changed from one entry to the other; None where something did, or may have."""
+    ours, theirs = base.attacks, candidate.attacks
+    if [row.id for row in ours] != [row.id for row in theirs]:
+        return None
+    pairs = list(zip(ours, theirs, strict=True))
+    if any(a.outcomes != b.outcomes for a, b in pairs) or _scores(base) != _scores(candidate):
+        return None
+    if all(a.job_key == b.job_key for a, b in pairs):
+        return Held.SAME_JOBS
+    return Held.SAME_OUTCOMES if all(_same_margins(a, b) for a, b in pairs) else None
+
+
+def _scores(entry: Entry) -> tuple[tuple[str, ...], ...]:
+    return entry.per_image.clean, entry.per_image.worst
+
+
+def _same_margins(a: AttackRecord, b: AttackRecord) -> bool:
+    """Whether two rows have margins for each image, and these agree."""
+    has_all = len(a.margins) == len(a.outcomes) == len(b.margins) > 0
+    return has_all and all(
+        round(abs(x - y), MARGIN_DECIMALS) <= MARGIN_TOLERANCE
+        for x, y in zip(a.margins, b.margins, strict=True)
     )
-
-
-def _jobs(entry: Entry) -> list[str]:
-    return [row.job_key for row in entry.attacks]
-
-
-def _refuse_others(base: Entry, candidate: Entry) -> None:
-    """Refuses two entries that did not meet the same evaluation; most telling difference first."""
-    protocols = [f"{e.protocol.name} version {e.protocol.version}" for e in (base, candidate)]
-    for what, ours, theirs in (
-        ("dataset", base.dataset.name, candidate.dataset.name),
-        ("split", base.dataset.split, candidate.dataset.split),
-        ("threat", base.threat.text, candidate.threat.text),
-        ("image shape", base.threat.input_shape, candidate.threat.input_shape),
-        ("protocol", *protocols),
-        ("protocol content", base.protocol.sha256[:16], candidate.protocol.sha256[:16]),
-        ("classifier", base.classifier.name, candidate.classifier.name),
-        ("classifier weights", base.classifier.sha256[:16], candidate.classifier.sha256[:16]),
-        ("order of images", base.dataset.order, candidate.dataset.order),
-        ("number of images", base.dataset.n, candidate.dataset.n),
-        ("set of images", base.per_image.indices, candidate.per_image.indices),
-        ("labels", base.per_image.labels, candidate.per_image.labels),
-        ("pixels", base.dataset.pixels_sha256[:16], candidate.dataset.pixels_sha256[:16]),
-    ):
-        if ours != theirs:
-            said = "" if isinstance(ours, tuple) else f": {ours} and {theirs}"
-            raise BenchError(
-                f"base and candidate cannot be compared: they are of another {what}{said}; evaluate both with "
-                f"the same options"
-            )
 
 
 def _change(name: str, indices: Sequence[int], base: Sequence[str], other: Sequence[str]) -> Change:
     a = [bits.count("1") / len(bits) for bits in base]
     b = [bits.count("1") / len(bits) for bits in other]
-    _, low, high = difference(a, b)
+    _, low, high = difference(a, b, ONE_SIDED)
     return Change(
         name=name,
         base=math.fsum(a) / len(a),

@@ -8,10 +8,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmark.publishing.comparison import Change, Comparison, Verdict
+from benchmark.publishing.comparison import Change, Comparison, Held, Verdict
 from benchmark.publishing.names import markdown, plain
 
-HEADERS = ("", "base", "candidate", "change (95 %)", "p", "lost", "gained")
+HEADERS = ("", "base", "candidate", "change (95 % bounds)", "p", "lost", "gained")
 IMAGES = 8
 """Indices that are written out; the rest is counted."""
 
@@ -21,7 +21,7 @@ def to_text(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> s
 
     Args:
         comparison: What was compared.
-        tolerance: The fall that is put up with, a share from 0 up.
+        tolerance: The largest tolerated fall, a share from 0 up.
         gates: What decides: `worst`, `clean` or both.
     """
     table = tabulate(
@@ -44,11 +44,16 @@ def to_markdown(comparison: Comparison, tolerance: float, gates: Sequence[str]) 
         f"**{markdown(first)}**",
         _pipe(whole),
         "\n".join(f"- {markdown(note)}" for note in others),
-        f"<details><summary>{len(comparison.attacks)} attacks</summary>",
+        f"<details><summary>attacks: {len(comparison.attacks)}</summary>",
         _pipe(comparison.attacks),
         "</details>",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def failure_to_markdown(reason: str) -> str:
+    """Why two entries cannot be compared, for a comment on a pull request."""
+    return f"### ⚠️ cannot be compared\n\n{markdown(reason)}\n"
 
 
 def to_json(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> dict[str, Any]:
@@ -57,15 +62,16 @@ def to_json(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> d
         "base": _identity(comparison, "base"),
         "candidate": _identity(comparison, "candidate"),
         "verdict": comparison.verdict(tolerance, gates).value,
+        "held_because": comparison.held(tolerance, gates),
         "tolerance": tolerance,
         "gates": list(gates),
         "deciding_n": deciding_n(comparison, tolerance, gates),
-        "is_same": comparison.is_same,
         "worst": _plain(comparison.worst),
         "clean": _plain(comparison.clean),
         "attacks": [_plain(change) for change in comparison.attacks],
         "missing": list(comparison.missing),
         "added": list(comparison.added),
+        "missing_on_both": [gap.row for gap in comparison.neither],
     }
 
 
@@ -83,6 +89,12 @@ def deciding_n(comparison: Comparison, tolerance: float, gates: Sequence[str]) -
 
 
 _SIGNS = {Verdict.HELD: "✅", Verdict.FELL: "❌", Verdict.OPEN: "❔"}
+_HELD = {
+    Held.SAME_JOBS: "Held: both are the outcome of the very same jobs; nothing changed.",
+    Held.SAME_OUTCOMES: "Held: every attack has the same outcome and margin on every image; the code changed, "
+    "its behavior did not.",
+    Held.BOUND: "Held: that {lost} is ruled out at 95 % confidence.",
+}
 
 
 def _changes(comparison: Comparison) -> list[Change]:
@@ -143,13 +155,13 @@ def _notes(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> li
     """The conclusion first, then what a reader should know."""
     names = " and ".join(comparison.gate(name).name for name in gates)
     lost = f"the {names} lost more than {100 * tolerance:g} points"
-    said = {
-        Verdict.HELD: f"Held: that {lost} is ruled out at 95 % confidence.",
-        Verdict.FELL: f"Fell: at 95 % confidence {lost}.",
-        Verdict.OPEN: f"Inconclusive: it is open whether {lost}. {_wanted(comparison, tolerance, gates)}",
-    }[comparison.verdict(tolerance, gates)]
-    if comparison.is_same:
-        said = "Held: both are the outcome of the very same jobs; nothing changed."
+    held = comparison.held(tolerance, gates)
+    if held is not None:
+        said = _HELD[held].format(lost=lost)
+    elif comparison.verdict(tolerance, gates) is Verdict.FELL:
+        said = f"Fell: at 95 % confidence {lost}."
+    else:
+        said = f"Inconclusive: cannot tell whether {lost}. {_wanted(comparison, tolerance, gates)}"
     notes = [said]
     worst = comparison.worst
     if worst.lost:
@@ -159,6 +171,7 @@ def _notes(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> li
     for word, rows in (("not in the candidate", comparison.missing), ("new", comparison.added)):
         if rows:
             notes.append(f"attacks {word}: {', '.join(rows)}")
+    notes += [f"missing on both sides: {gap.row} ({gap.reason})" for gap in comparison.neither]
     return [*notes, *_remarks(comparison)]
 
 

@@ -26,6 +26,8 @@ from benchmark.publishing.identity import (
     Share,
     ThreatIdentity,
 )
+from benchmark.publishing.missing_records import Gap as Gap
+from benchmark.publishing.missing_records import refuse_misplaced
 from benchmark.publishing.outcomes import Cost as Cost
 from benchmark.publishing.outcomes import Outcomes
 from benchmark.publishing.rates import Rate as Rate
@@ -56,7 +58,7 @@ class Family(Strict):
 
 
 class Columns(Strict):
-    """The families; None where the protocol has none of that kind for such a victim."""
+    """The families; None where the protocol has none of that kind for such a victim and task."""
 
     oblivious: Family | None
     autoattack: Family | None
@@ -103,6 +105,9 @@ class AttackRecord(Strict):
     warnings: tuple[str, ...]
     zero_gradients: Share
     """Share of gradients that were zero everywhere."""
+    margins: tuple[float, ...] = ()
+    """Mean margin (true logit minus best other) on `select` draws of the images that `outcomes` are of, rounded
+    (`benchmark.publishing.outcomes.kept_margin`). Empty for a source, a gap, and in entries from before."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> AttackRecord:
@@ -112,15 +117,9 @@ class AttackRecord(Strict):
             raise ValueError("a gap has no rates and no outcomes")
         single = self.rates.single if self.rates else None
         refuse_other_mean(f"attack {self.id!r}", single, self.outcomes)
+        if self.margins and len(self.margins) != len(self.outcomes):
+            raise ValueError(f"margins: expected {len(self.outcomes)}, one an image")
         return self
-
-
-class Gap(Strict):
-    """Something that the protocol asks for and that is not there."""
-
-    row: str
-    column: Column | None
-    reason: Annotated[str, Field(min_length=1)]
 
 
 class Flag(Strict):
@@ -153,6 +152,8 @@ class Entry(Strict):
     schema_version: Literal[1]
     status: Literal["complete", "gaps"]
     gaps: tuple[Gap, ...]
+    not_applicable: tuple[Gap, ...] = ()
+    """Rows that cannot be had of such a task, whoever defends it: no gaps, and said on the board."""
     preliminary: bool
     """Whether the protocol is a first look, or fewer images were taken than it asks for."""
     protocol: ProtocolIdentity
@@ -187,10 +188,22 @@ class Entry(Strict):
     examples: Examples | None = None
     """The pictures beside it, in a file of the entry's name that ends in `.png`; None where there are none."""
 
+    def family(self, column: Column) -> Family | None:
+        """A column; None where the protocol has none of that kind for such a victim and task."""
+        found: Family | None = getattr(self.columns, column.name.lower(), None)
+        return found
+
+    def is_applicable(self, column: Column) -> bool:
+        """Whether no row of a column is asked for and left out as not applicable to such a task."""
+        return not any(gap.column is column for gap in self.not_applicable) or bool(
+            self.family(column)
+        )
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Entry:
         if (self.status == "gaps") != bool(self.gaps):
             raise ValueError("status is 'gaps' exactly where gaps are named")
+        refuse_misplaced(self.gaps, self.not_applicable)
         gaps = [row.id for row in (*self.attacks, *self.sources) if row.status == "gap"]
         unnamed = set(gaps) - {gap.row for gap in self.gaps}
         if unnamed:
@@ -205,6 +218,9 @@ class Entry(Strict):
         if (self.clean is None) != (self.worst is None):
             raise ValueError("a clean accuracy and a worst case come together or not at all")
         known = {row.id for row in self.attacks}
+        measured = [gap.row for gap in self.not_applicable if gap.row in known]
+        if measured:
+            raise ValueError(f"row {measured[0]!r} is not applicable and has been measured")
         known |= {challenge_id(k) for k in range(1, len(self.challenges) + 1)}
         if set(images.chosen) - known:
             raise ValueError("per_image.chosen names an attack that is not there")

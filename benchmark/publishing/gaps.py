@@ -1,4 +1,4 @@
-"""Gaps: what a protocol asks for and a run does not hold, named; and images that are not the same."""
+"""Missing rows of a run: what a protocol asks for and it does not hold; and images that are not the same."""
 
 from __future__ import annotations
 
@@ -10,37 +10,36 @@ from benchmark.protocol import AttackRow
 from benchmark.publishing.entry import Gap
 from benchmark.publishing.measured import Measured
 
-ENOUGH_CLASSES = 4
-"""With so many classes every loss exists (targeted DLR needs 4), so that no row may be left out of a plan."""
-
 
 def asked_rows(evaluated: Evaluated) -> list[AttackRow]:
     """The protocol's rows that are meant for such a victim."""
-    kind = "stochastic" if evaluated.subject.is_stochastic else "deterministic"
-    return [row for row in evaluated.protocol.attacks if row.victims in ("all", kind)]
+    return evaluated.protocol.attacks_on(is_stochastic=evaluated.subject.is_stochastic)
 
 
-def gaps_of(evaluated: Evaluated, gathered: Sequence[Measured]) -> Iterator[Gap]:
-    """All gaps of a run: rows that could not be planned, that are in no plan, and that failed or are not whole.
+def missing_rows(evaluated: Evaluated, gathered: Sequence[Measured]) -> Iterator[Gap]:
+    """All rows without numbers: those that could not be planned, are in no plan, failed, or are not whole.
+
+    Every row that the protocol asks for is measured or stands here; `Why.is_not_applicable` tells which of
+    these are no gaps.
 
     Args:
         evaluated: The run.
         gathered: Its rows.
     """
     columns = {row.id: row.column for row in evaluated.protocol.attacks}
-    for name, reason in evaluated.skipped.items():
+    for name, missing in evaluated.skipped.items():
         yield Gap(
             row=name,
             column=columns.get(_base(name)),
-            reason=reason or "it could not be planned",
+            why=missing.why,
+            reason=missing.reason or "it could not be planned",
         )
-    if evaluated.subject.classes >= ENOUGH_CLASSES:
-        planned = {_base(name) for name in (*(m.row.id for m in gathered), *evaluated.skipped)}
-        for row in asked_rows(evaluated):
-            if row.id not in planned:
-                yield Gap(
-                    row=row.id, column=row.column, reason="the protocol asks for it; no job did it"
-                )
+    planned = {_base(name) for name in (*(m.row.id for m in gathered), *evaluated.skipped)}
+    for row in asked_rows(evaluated):
+        if row.id not in planned:
+            yield Gap(
+                row=row.id, column=row.column, reason="the protocol asks for it; no job did it"
+            )
     for measured in gathered:
         if measured.gap:
             yield Gap(row=measured.row.id, column=measured.row.column, reason=measured.gap)

@@ -12,8 +12,8 @@ from benchmark.evaluated import Evaluated
 from benchmark.job import Job
 from benchmark.protocol import Column
 from benchmark.publishing.entry import AttackRecord, Columns, Family, Gap, Rate, Undefended
-from benchmark.publishing.gaps import asked_rows, gaps_of, refuse_other_pixels
-from benchmark.publishing.measured import Measured, choose, cut, gather, rates
+from benchmark.publishing.gaps import asked_rows, missing_rows, refuse_other_pixels
+from benchmark.publishing.measured import Chosen, Measured, choose, cut, gather, rates
 from benchmark.publishing.outcomes import Cost
 
 
@@ -26,13 +26,15 @@ class Gathered:
         sources: Rows on bare classifiers.
         diagnosis: Rows that test the evaluation, on the first images; they are nobody's gap.
         gaps: What is missing, named.
-        columns_asked: Columns of which the protocol has a row for such a victim.
+        not_applicable: Rows that cannot be had of such a task, likewise.
+        columns_asked: Columns of which the protocol has a row for such a victim and task.
     """
 
     attacks: tuple[Measured, ...]
     sources: tuple[Measured, ...]
     diagnosis: tuple[Measured, ...]
     gaps: tuple[Gap, ...]
+    not_applicable: tuple[Gap, ...]
     columns_asked: frozenset[Column]
 
     @classmethod
@@ -47,9 +49,10 @@ class Gathered:
         gathered = [gather(row, evaluated.results.get(row.job.key, ()), n) for row in rows]
         attacks = [measured for measured in gathered if measured.row.column is not None]
         if not attacks:
+            why = "; ".join(map(str, evaluated.skipped.values()))
             raise BenchError(
                 f"expected at least one attack on {evaluated.subject.label!r}; protocol "
-                f"{evaluated.protocol.name!r} could plan none ({'; '.join(evaluated.skipped.values())})"
+                f"{evaluated.protocol.name!r} could plan none ({why})"
             )
         diagnosis = [
             gather(row, cut(evaluated.results.get(row.job.key, ()), row.images(n)), row.images(n))
@@ -57,12 +60,17 @@ class Gathered:
             if row.diagnosis is not None
         ]
         refuse_other_pixels(gathered)
+        missing = list(missing_rows(evaluated, gathered))
+        excused = {gap.row for gap in missing if gap.why.is_not_applicable}
         return cls(
             attacks=tuple(sorted(attacks, key=lambda m: m.row.column is not Column.CLEAN)),
             sources=tuple(measured for measured in gathered if measured.row.column is None),
             diagnosis=tuple(diagnosis),
-            gaps=tuple(gaps_of(evaluated, gathered)),
-            columns_asked=frozenset(row.column for row in asked_rows(evaluated)),
+            gaps=tuple(gap for gap in missing if gap.row not in excused),
+            not_applicable=tuple(gap for gap in missing if gap.row in excused),
+            columns_asked=frozenset(
+                row.column for row in asked_rows(evaluated) if row.id not in excused
+            ),
         )
 
     @property
@@ -97,7 +105,7 @@ class Gathered:
         )
 
     def _family(self, column: Column) -> Family | None:
-        """A column; None where the protocol has none of that kind for such a victim."""
+        """A column; None where the protocol has none of that kind for such a victim and task."""
         rows = self._of_column(column)
         if not rows and column not in self.columns_asked:
             return None
@@ -125,6 +133,7 @@ class Gathered:
         is_source = row.column is None
         beside = () if is_source or row.column is Column.CLEAN else self.clean
         rows = (*beside, measured) if self.clean and not measured.gap else ()
+        found = choose(rows, Rule.SINGLE) if rows else Chosen((), ())
         return AttackRecord(
             id=row.id,
             column=row.column,
@@ -141,11 +150,12 @@ class Gathered:
             status="gap" if measured.gap else "ok",
             error=measured.gap,
             rates=rates(rows) if rows else None,
-            outcomes=choose(rows, Rule.SINGLE).bits if rows else (),
+            outcomes=found.bits,
             cost=measured.cost(),
             trace=measured.trace(),
             warnings=measured.warnings(),
             zero_gradients=measured.zero_gradients(),
+            margins=() if is_source else found.margins,
         )
 
     def cost(self) -> Cost:

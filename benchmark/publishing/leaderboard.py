@@ -8,11 +8,12 @@ from typing import Any
 
 from tabulate import tabulate
 
+from benchmark.protocol import Column
 from benchmark.publishing.cells import bound, numbers, percent, with_interval
 from benchmark.publishing.diagnosis_table import HEADERS as DIAGNOSIS_HEADERS
 from benchmark.publishing.diagnosis_table import TITLE as DIAGNOSIS_TITLE
 from benchmark.publishing.diagnosis_table import diagnosis_rows
-from benchmark.publishing.entry import Entry
+from benchmark.publishing.entry import Entry, Gap
 from benchmark.publishing.marks import elsewhere, flag_marks, footnotes, marks
 from benchmark.publishing.names import markdown, plain, shortened
 
@@ -146,8 +147,11 @@ def _markdown_board(board: Sequence[Entry]) -> str:
 
 
 def has_black_box(board: Sequence[Entry]) -> bool:
-    """Whether some entry of a board was attacked by queries alone."""
-    return any(entry.columns.black_box is not None for entry in board)
+    """Whether some entry of a board was attacked by queries alone, or would be if its task had more classes."""
+    return any(
+        entry.columns.black_box is not None or not entry.is_applicable(Column.BLACK_BOX)
+        for entry in board
+    )
 
 
 def headers_of(board: Sequence[Entry], headers: Sequence[str]) -> list[str]:
@@ -249,13 +253,24 @@ def _about(entry: Entry) -> str:
 
 
 def gap_lines(board: Sequence[Entry]) -> list[str]:
-    """One line for each gap on a board."""
-    return [
-        f"gap: {entry.defense.label} on {entry.classifier.name}: {gap.row}"
-        f"{f' ({gap.column})' if gap.column else ''}: {gap.reason}"
-        for entry in board
-        for gap in entry.gaps
-    ]
+    """One line for each gap on a board, and for each row of the protocol that is not applicable to its task."""
+    lines = [f"gap: {_name(entry)}: {_missing(gap)}" for entry in board for gap in entry.gaps]
+    excused: dict[str, list[str]] = {}
+    for entry in board:
+        for gap in entry.not_applicable:
+            excused.setdefault(_missing(gap), []).append(_name(entry))
+    for said, names in excused.items():
+        whose = "every row" if len(names) == len(board) else ", ".join(names)
+        lines.append(f"not applicable ({whose}): {said}")
+    return lines
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.defense.label} on {entry.classifier.name}"
+
+
+def _missing(gap: Gap) -> str:
+    return f"{gap.row}{f' ({gap.column})' if gap.column else ''}: {gap.reason}"
 
 
 def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:

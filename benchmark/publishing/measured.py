@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from benchmark.criterion import Outcome, Rule, worst
 from benchmark.evaluated import Row
 from benchmark.publishing.challenges import Choices, Scored
-from benchmark.publishing.outcomes import Cost, mean_rate
+from benchmark.publishing.outcomes import Cost, kept_margin, mean_rate
 from benchmark.publishing.rates import Rate, Rates
 from benchmark.publishing.statistics import interval
 from benchmark.results import Result, Status
@@ -120,6 +120,11 @@ class Chosen:
     def bits(self) -> tuple[str, ...]:
         """The outcomes on `score` draws, one string an image."""
         return tuple(outcome.bits for outcome in self.outcomes)
+
+    @property
+    def margins(self) -> tuple[float, ...]:
+        """The margins on `select` draws, one an image, as an entry keeps them."""
+        return tuple(kept_margin(outcome.margin) for outcome in self.outcomes)
 
 
 def choose(rows: Sequence[Measured], rule: Rule) -> Chosen:

@@ -14,6 +14,11 @@ from benchmark.strict import Strict
 ROUNDING = 1e-9
 """How far a published rate may lie from the mean of its own outcomes."""
 
+MARGIN_DECIMALS = 5
+"""Digits of a margin that an entry keeps: enough to tell a change of behaviour from rounding."""
+MOST_MARGIN = 1e9
+"""Beyond it no margin means more; an overflow is no JSON number."""
+
 Outcomes = Annotated[str, Field(pattern=r"^[01]+$")]
 """Of one image under the single-draw rule: `1` (true label predicted) or `0`, one for each `score` draw."""
 
@@ -32,3 +37,8 @@ class Cost(Strict):
 def mean_rate(outcomes: Sequence[str]) -> float:
     """The mean over images of their shares of right outcomes; at least one image."""
     return math.fsum(bits.count("1") / len(bits) for bits in outcomes) / len(outcomes)
+
+
+def kept_margin(margin: float) -> float:
+    """A margin as an entry keeps it: finite, to `MARGIN_DECIMALS` digits."""
+    return round(max(-MOST_MARGIN, min(margin, MOST_MARGIN)), MARGIN_DECIMALS) + 0.0  # no -0.0

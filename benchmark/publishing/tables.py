@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from tabulate import tabulate
 
+from benchmark.protocol import Column
+from benchmark.publishing.cells import NOT_APPLICABLE
 from benchmark.publishing.entry import Entry, Family, Rate
 from benchmark.publishing.leaderboard import boards
 from benchmark.publishing.names import markdown, plain
@@ -89,6 +91,7 @@ def to_table(entries: Sequence[Entry], columns: Sequence[str], form: Form) -> st
     )
 
 
+_FAMILIES = frozenset(Column)
 _APART = ("dataset", "threat", "protocol")
 _NUMBERS = frozenset({"n", "seconds", "forwards", "backwards"})
 _MISSING = {Form.MARKDOWN: "–", Form.LATEX: "--"}
@@ -99,7 +102,8 @@ def _text(entry: Entry, name: str, form: Form) -> str:
     if name in RATES:
         rate = RATES[name](entry)
         if rate is None:
-            return _MISSING[form]
+            does_not_apply = name in _FAMILIES and not entry.is_applicable(Column(name))
+            return NOT_APPLICABLE if does_not_apply else _MISSING[form]
         if name not in INTERVALS:
             return f"{100 * rate.value:.1f}"
         bound = _UPTO[form] if entry.status == "gaps" else ""

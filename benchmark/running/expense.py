@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchmark.missing import Missing
+
 if TYPE_CHECKING:
     from benchmark.attack import Passes
 
@@ -70,7 +72,7 @@ class Expense:
         title: Defense, classifier, dataset, threat and protocol.
         is_stochastic: Whether the victim is random: then no image leaves early, and passes are exact.
         rows: Every job once.
-        skipped: Rows that cannot be planned, each with its reason.
+        skipped: Rows that cannot be planned, each with its reason: gaps, or not applicable.
         shard_size: Images in one shard.
         workers: Processes.
         hardware: What was timed.
@@ -79,7 +81,7 @@ class Expense:
     title: Mapping[str, str]
     is_stochastic: bool
     rows: tuple[RowExpense, ...]
-    skipped: Mapping[str, str]
+    skipped: Mapping[str, Missing]
     shard_size: int
     workers: int
     hardware: str
@@ -111,7 +113,7 @@ class Expense:
             **self.title,
             "is_stochastic": self.is_stochastic,
             "rows": [row.to_json() for row in self.rows],
-            "skipped": dict(self.skipped),
+            "skipped": {name: asdict(missing) for name, missing in self.skipped.items()},
             "unknown": list(self.unknown),
             "shard_size": self.shard_size,
             "workers": self.workers,

@@ -14,6 +14,7 @@ from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluated import Row
 from benchmark.job import MIXED, Frozen, Job, Plugin, plugin_of
+from benchmark.missing import Missing, Why
 from benchmark.protocol import BARE, SURROGATES, AttackRow, Protocol, SourceRow
 from benchmark.running.diagnosis import diagnosis_rows
 from benchmark.shelf import ATTACKS
@@ -76,7 +77,7 @@ def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
     )
 
 
-def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[str, str]]:
+def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[str, Missing]]:
     """All jobs of a protocol, sources first, and the rows that cannot be planned, each with its reason.
 
     The diagnosis comes last: a job that a ranked row has too is done for that row.
@@ -87,7 +88,7 @@ def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[s
     planner = _Planner(protocol, subjects)
     sources = {row.id: list(planner.source_rows(row)) for row in protocol.sources}
     rows = [made for group in sources.values() for made in group]
-    for row in protocol.attacks:
+    for row in protocol.attacks_on(is_stochastic=subjects.is_stochastic):
         rows.extend(planner.attack_rows(row, sources))
     wanted = {key for row in rows if row.column is not None for key in row.job.needs}
     kept = [
@@ -110,7 +111,7 @@ class _Planner:
     def __init__(self, protocol: Protocol, subjects: Subjects) -> None:
         self.protocol = protocol
         self.subjects = subjects
-        self.skipped: dict[str, str] = {}
+        self.skipped: dict[str, Missing] = {}
 
     def source_rows(self, row: SourceRow) -> Iterator[Row]:
         """One row for each classifier that a source is made on."""
@@ -136,32 +137,26 @@ class _Planner:
         found = self.subjects.ensembles.get(row.against)
         if found is not None:
             return [found]
-        self.skipped[row.id] = (
-            f"too few surrogate classifiers are known for {self.subjects.dataset} to make {row.against}"
+        self.skipped[row.id] = Missing(
+            Why.NO_SURROGATES,
+            f"too few surrogate classifiers are known for {self.subjects.dataset} to make {row.against}",
         )
         return []
 
     def attack_rows(self, row: AttackRow, sources: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
         """One row for each gradient mode; none, with a reason kept, where it cannot be run."""
         stochastic = self.subjects.is_stochastic
-        if row.victims != "all" and (row.victims == "stochastic") != stochastic:
-            return
         attack = self._attack(row)
-        if self.subjects.classes < attack.min_classes:
-            return  # its loss does not exist for so few classes; others of its family do the work
         if not self._fits(row, attack):
             return
         needs = tuple(made.job.key for source in row.sources for made in sources[source])
         if row.sources and not needs:
-            missing = [self.skipped[source] for source in row.sources if source in self.skipped]
-            self.skipped[row.id] = "; ".join(missing) or (
-                f"no surrogate classifiers are known for {self.subjects.dataset}"
-            )
+            self.skipped[row.id] = self._without_sources(row)
             return
         try:
             self._seeds(attack)
         except BenchError as error:
-            self.skipped[row.id] = str(error)
+            self.skipped[row.id] = Missing(Why.NO_SEED_IMAGES, str(error))
             return
         modes = self._modes(row)
         for mode in modes:
@@ -175,13 +170,29 @@ class _Planner:
             )
 
     def _fits(self, row: SourceRow | AttackRow, attack: Attack) -> bool:
-        """Whether the attack works under the threat; where not, the reason is kept."""
+        """Whether the attack exists for so many classes and works under the threat; else the reason is kept."""
+        least, classes = attack.min_classes, self.subjects.classes
+        if classes < least:
+            reason = (
+                f"attack {attack.name!r} needs at least {least} classes; this task has {classes}"
+            )
+            self.skipped[row.id] = Missing(Why.TOO_FEW_CLASSES, reason)
+            return False
         try:
             attack.refuse_threat(self.subjects.threat)
         except BenchError as error:
-            self.skipped[row.id] = str(error)
+            self.skipped[row.id] = Missing(Why.THREAT_UNSUPPORTED, str(error))
             return False
         return True
+
+    def _without_sources(self, row: AttackRow) -> Missing:
+        """Why none of a row's sources was made: a gap, unless no source of it is one."""
+        missing = [self.skipped[source] for source in row.sources if source in self.skipped]
+        if len(missing) < len(row.sources):  # one that is made on no surrogate is in no plan
+            reason = f"no surrogate classifiers are known for {self.subjects.dataset}"
+            missing.append(Missing(Why.NO_SURROGATES, reason))
+        why = min((one.why for one in missing), key=lambda why: why.is_not_applicable)
+        return Missing(why, "; ".join(map(str, missing)))
 
     def best(self) -> list[str]:
         """The best modes: both where each may hide what the other sees, so that no declaration picks one."""

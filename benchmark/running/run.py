@@ -17,6 +17,7 @@ from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated, Row, Subject
 from benchmark.expression import is_expression
 from benchmark.fetching.remote import pinned
+from benchmark.missing import Missing
 from benchmark.numerics import default_workers, devices_like, fix_numerics, hardware
 from benchmark.publishing.assembly import assemble
 from benchmark.publishing.entry import Entry
@@ -157,7 +158,7 @@ class _Planned:
 
     ready: Prepared
     rows: tuple[Row, ...]
-    skipped: Mapping[str, str]
+    skipped: Mapping[str, Missing]
     tasks: Sequence[Task]
     store: Store
 

@@ -7,22 +7,25 @@ import json
 import pytest
 
 from benchmark.cli import main
+from benchmark.criterion import Outcome
 from benchmark.errors import BenchError
-from benchmark.publishing.comparison import Verdict, compare, pair
+from benchmark.publishing.comparison import Held, Verdict, compare, pair
 from benchmark.publishing.comparison_text import to_json, to_markdown, to_text
 from benchmark.publishing.entry_files import write_entry
 from tests.boards import cells, toy
 from tests.records import Run, deterministic
 
 
-def fixed(worst, *, label="toy", **fields):
+def fixed(worst, *, label="toy", margin=0.0, **fields):
     """A deterministic entry of which these images stand up to PGD; all are right when clean."""
-    rows = deterministic(clean="1" * len(worst), pgd=worst)
-    return Run(rows=rows, label=label, **fields).entry()
+    clean = [Outcome(1.0, 3.0, "1")] * len(worst)
+    pgd = [Outcome(float(bit), margin + (0.5 if bit == "1" else -0.5), bit) for bit in worst]
+    return Run(rows={"clean": clean, "pgd": pgd}, label=label, **fields).entry()
 
 
 def judged(base, candidate, tolerance=0.05, gates=("worst",), **fields):
-    return compare(fixed(base), fixed(candidate, label="new", **fields)).verdict(tolerance, gates)
+    other = fixed(candidate, label="new", margin=0.01, **fields)
+    return compare(fixed(base), other).verdict(tolerance, gates)
 
 
 STANDING = "1" * 70 + "0" * 30
@@ -63,7 +66,20 @@ def test_pairs_decide_where_the_rates_alone_could_not():
     assert found.worst.lost == tuple(range(100, 110))
 
 
-@pytest.mark.parametrize("fallen", [2, 3, 9, 10])
+def test_64_images_of_which_none_differs_rule_out_a_fall_of_5_points_and_none_of_4():
+    """The one-sided bound is z^2 / (n + z^2) with z = 1.645: 4.06 points."""
+    found = compare(fixed("1" * 40 + "0" * 24), fixed("1" * 40 + "0" * 24, label="new", margin=1))
+    assert found.worst.low == pytest.approx(-0.04056, abs=1e-5)
+    assert found.held(0.05, ("worst",)) is Held.BOUND
+    assert found.verdict(0.04, ("worst",)) is Verdict.OPEN
+    assert found.worst.deciding_n(0.04) == 65  # z^2 (1 - t) / t = 64.9
+    assert (
+        compare(fixed("1" * 64), fixed("1" * 64, margin=1, label="new")).worst.deciding_n(0.02)
+        == 133
+    )
+
+
+@pytest.mark.parametrize("fallen", [3, 4, 8])
 def test_the_number_of_images_that_would_decide_does_decide(fallen):
     n = 60
     found = compare(fixed("1" * n), fixed("0" * fallen + "1" * (n - fallen))).worst
@@ -86,9 +102,51 @@ def test_a_change_of_the_tolerance_itself_is_decided_by_no_number():
 
 def test_the_very_same_jobs_are_held_whatever_the_tolerance():
     found = compare(fixed(STANDING), fixed(STANDING))
-    assert found.is_same
-    assert found.verdict(0.0, ("worst", "clean")) is Verdict.HELD
+    assert found.held(0.0, ("worst", "clean")) is Held.SAME_JOBS
     assert "the very same jobs" in to_text(found, 0.0, ("worst",))
+
+
+def test_keys_that_agree_hold_nothing_where_outcomes_do_not():
+    found = compare(fixed(STANDING), fixed("1" * 40 + "0" * 60))
+    assert found.verdict(0.05, ("worst",)) is Verdict.FELL
+
+
+@pytest.mark.parametrize(
+    ("apart", "held"), [(0.0, Held.SAME_OUTCOMES), (9e-5, Held.SAME_OUTCOMES), (2e-4, None)]
+)
+def test_other_code_of_the_same_outcomes_and_margins_is_held(apart, held):
+    found = compare(fixed(STANDING), fixed(STANDING, label="new", margin=apart))
+    assert found.held(0.0, ("worst", "clean")) is held
+    said = to_json(found, 0.0, ("worst",))
+    assert (said["verdict"], said["held_because"]) == (
+        ("held", "same-outcomes") if held else ("inconclusive", None)
+    )
+
+
+def test_one_outcome_that_differs_is_a_change_whatever_the_margins():
+    found = compare(fixed(STANDING), fixed("1" * 71 + "0" * 29, label="new"))
+    assert found.unchanged is None
+
+
+def test_entries_from_before_margins_were_kept_are_not_said_to_behave_the_same():
+    old = fixed(STANDING)
+    old = old.model_copy(
+        update={"attacks": tuple(row.model_copy(update={"margins": ()}) for row in old.attacks)}
+    )
+    assert compare(old, fixed(STANDING, label="new")).unchanged is None
+    assert compare(old, fixed(STANDING)).unchanged is Held.SAME_JOBS
+
+
+def test_random_victims_of_the_same_draws_and_margins_are_held():
+    def random_one(label, margin=0.0):
+        rows = {
+            "clean": ["1111"] * 40,
+            "pgd": [Outcome(0.5, margin, "1110")] * 20 + [Outcome(1.0, 1.0, "1111")] * 20,
+        }
+        return Run(rows=rows, label=label, is_stochastic=True).entry()
+
+    assert compare(random_one("a"), random_one("b")).held(0.0, ("worst",)) is Held.SAME_OUTCOMES
+    assert compare(random_one("a"), random_one("b", margin=0.1)).unchanged is None
 
 
 def test_random_victims_are_compared_by_their_shares():
@@ -150,6 +208,7 @@ def test_a_pull_requests_comment_shows_hostile_names_as_text():
 
 def test_a_program_reads_shares_and_the_verdict():
     found = compare(fixed("1" * 30), fixed("0" * 2 + "1" * 28, label="new"))
+    assert found.held(0.2, ("worst",)) is Held.BOUND
     said = json.loads(json.dumps(to_json(found, 0.05, ("worst",)), allow_nan=False))
     assert said["verdict"] == "inconclusive"
     assert said["deciding_n"] > 30
@@ -195,6 +254,8 @@ def test_of_several_rows_the_worst_decides_and_one_that_cannot_be_compared_is_st
     assert "Held" in out
     assert "Fell" in out
     files("1" * 40 + "0" * 60, label="b", version=2)
+    assert main(["compare", str(base), str(candidate), "--markdown"]) == 2
+    assert "### ⚠️ cannot be compared\n\nbase and candidate" in capsys.readouterr().out
     assert main(["compare", str(base), str(candidate), "--json"]) == 2
     said = capsys.readouterr()
     assert [row["candidate"]["defense"] for row in json.loads(said.out)] == ["a"]

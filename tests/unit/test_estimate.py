@@ -13,6 +13,7 @@ from benchmark.attack import Passes
 from benchmark.cli import main
 from benchmark.cli.estimate import to_text
 from benchmark.criterion import Criterion
+from benchmark.missing import Missing, Why
 from benchmark.protocol import parse_protocol
 from benchmark.running.estimate import estimate, verdict_passes
 from benchmark.running.evaluation import Given
@@ -166,7 +167,7 @@ def made(workers, *, images=10, size=2):
         title=dict.fromkeys(("defense", "classifier", "dataset", "threat", "protocol"), "x"),
         is_stochastic=False,
         rows=tuple(rows),
-        skipped={"transfer": "no surrogates"},
+        skipped={"transfer": Missing(Why.NO_SURROGATES, "no surrogates")},
         shard_size=size,
         workers=workers,
         hardware="a machine",

@@ -1,10 +1,15 @@
 """Gaps: what failed or is missing is named, and is never taken for robustness."""
 
 import dataclasses
+import json
 
 import pytest
 
 from benchmark.errors import BenchError
+from benchmark.missing import Missing, Why
+from benchmark.publishing.entry import Entry
+from benchmark.publishing.leaderboard import to_markdown, to_text
+from benchmark.publishing.tables import Form, to_table
 from tests.records import WHOLE, Run, deterministic
 
 GAPS = {
@@ -12,7 +17,7 @@ GAPS = {
     "the last shard is missing": {"missing": frozenset({("pgd", 4)})},
     "a shard between others is missing": {"missing": frozenset({("pgd", 2)})},
     "all shards are missing": {"missing": frozenset({("pgd", i) for i in (0, 2, 4)})},
-    "skipped": {"skipped": {"pgd": "no gradient"}},
+    "skipped": {"skipped": {"pgd": Missing(Why.FAILED, "no gradient")}},
     "in no plan": {"not_planned": frozenset({"pgd"})},
 }
 
@@ -64,8 +69,92 @@ def test_a_source_that_failed_is_a_gap_too():
     assert entry.undefended.oblivious is None
 
 
-def test_a_row_for_too_few_classes_may_be_left_out_of_a_plan():
-    assert Run(rows=WHOLE, not_planned=frozenset({"pgd"}), classes=3).entry().status == "complete"
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_a_row_in_no_plan_is_a_gap_however_few_classes_there_are(classes):
+    entry = Run(rows=WHOLE, not_planned=frozenset({"pgd"}), classes=classes).entry()
+    assert [(gap.row, gap.why) for gap in entry.gaps] == [("pgd", Why.FAILED)]
+
+
+FEW = Missing(Why.TOO_FEW_CLASSES, "AutoAttack needs at least 4 classes; this task has 2")
+
+
+def test_what_does_not_apply_is_no_gap_and_is_said_on_the_board():
+    entry = Run(rows=WHOLE, skipped={"autoattack": FEW}, classes=2).entry()
+    assert (entry.status, entry.gaps) == ("complete", ())
+    assert [(gap.row, gap.column, gap.why) for gap in entry.not_applicable] == [
+        ("autoattack", "autoattack", Why.TOO_FEW_CLASSES)
+    ]
+    assert entry.columns.autoattack is None
+    line = f"not applicable (every row): autoattack (autoattack): {FEW}"
+    for text in (to_markdown([entry], "x"), to_text([entry])):
+        assert line in text
+        assert " n/a " in text
+    assert "n/a" in to_table([entry], ["autoattack"], Form.MARKDOWN)
+
+
+def test_a_board_names_those_to_whom_alone_a_row_does_not_apply():
+    entries = [
+        Run(rows=WHOLE, skipped={"autoattack": FEW}, label="fixed").entry(),
+        Run(rows=WHOLE, label="random").entry(),
+    ]
+    assert "not applicable (fixed on net): autoattack" in to_text(entries)
+
+
+def test_a_column_is_measured_by_those_of_its_rows_that_do_apply():
+    rows = WHOLE | deterministic(**{"autoattack-plus": "000000"})
+    entry = Run(rows=rows, skipped={"autoattack-plus": FEW}).entry()
+    assert entry.status == "complete"
+    assert entry.columns.autoattack.rates.single.value == 3 / 6
+
+
+def test_a_gap_beside_what_does_not_apply_leaves_its_column_a_gap():
+    rows = WHOLE | deterministic(**{"autoattack-plus": "000000"})
+    skipped = {"autoattack-plus": FEW, "autoattack": Missing(Why.FAILED, "no job")}
+    entry = Run(rows=rows, skipped=skipped).entry()
+    assert entry.status == "gaps"
+    assert entry.columns.autoattack.rates is None
+    assert "gap" in to_text([entry])
+
+
+@pytest.mark.parametrize("why", list(Why))
+def test_every_reason_is_kept_and_reads_back(why):
+    entry = Run(rows=WHOLE, skipped={"pgd": Missing(why, "because")}).entry()
+    again = Entry.model_validate_json(entry.model_dump_json())
+    (gap,) = (*again.gaps, *again.not_applicable)
+    assert (gap.why, gap.reason) == (why, "because")
+    assert bool(again.gaps) is not why.is_not_applicable
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("no surrogate classifiers are known for cifar10", Why.NO_SURROGATES),
+        ("images 0 to 4 failed: RuntimeError: it crashed", Why.FAILED),
+    ],
+)
+def test_a_gap_from_before_there_were_reasons_is_read_by_its_words(reason, why):
+    values = Run(rows=WHOLE, not_planned=frozenset({"pgd"})).entry().model_dump(mode="json")
+    values["gaps"] = [{"row": "pgd", "column": "adaptive", "reason": reason}]
+    del values["not_applicable"]
+    (gap,) = Entry.model_validate_json(json.dumps(values)).gaps
+    assert gap.why is why
+
+
+def test_a_gap_cannot_be_told_as_not_applicable_nor_the_other_way_round():
+    values = Run(rows=WHOLE, not_planned=frozenset({"pgd"})).entry().model_dump(mode="json")
+    moved = {**values, "gaps": [], "not_applicable": values["gaps"], "status": "complete"}
+    with pytest.raises(ValueError, match="row 'pgd' is a gap"):
+        Entry.model_validate_json(json.dumps(moved))
+    values["gaps"][0]["why"] = "too-few-classes"
+    with pytest.raises(ValueError, match="row 'pgd' is not applicable"):
+        Entry.model_validate_json(json.dumps(values))
+
+
+def test_what_was_measured_is_not_told_as_not_applicable():
+    values = Run(rows=WHOLE, skipped={"autoattack": FEW}).entry().model_dump(mode="json")
+    values["not_applicable"][0]["row"] = "pgd"
+    with pytest.raises(ValueError, match="'pgd' is not applicable and has been measured"):
+        Entry.model_validate_json(json.dumps(values))
 
 
 def test_a_column_that_the_protocol_does_not_have_is_no_gap():
@@ -75,6 +164,6 @@ def test_a_column_that_the_protocol_does_not_have_is_no_gap():
 
 
 def test_nothing_planned_is_refused():
-    run = Run(rows=deterministic(clean="11"), skipped={"clean": "no images"})
+    run = Run(rows=deterministic(clean="11"), skipped={"clean": Missing(Why.FAILED, "no images")})
     with pytest.raises(BenchError, match=r"could plan none \(no images\)"):
         run.entry()

@@ -116,6 +116,38 @@ def test_a_fixed_victim_withstands_no_more_than_its_worst_row():
     )
 
 
+def left_out(row, *, said=None):
+    """Takes a row and its column's value out of an entry, and says what is said of it instead."""
+
+    def change(values):
+        (found,) = [each for each in values["attacks"] if each["id"] == row]
+        values["attacks"].remove(found)
+        values["columns"][found["column"]] = None
+        values["not_applicable"] = [{"row": row, "column": found["column"], **said}] if said else []
+
+    return change
+
+
+FEW = {"why": "too-few-classes", "reason": "it needs more classes"}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (left_out("transfer"), "row transfer of protocol 'standard' is neither measured nor said"),
+        (left_out("transfer", said=FEW), "transfer is applicable: its images are of 10 classes"),
+        (
+            left_out("transfer", said=FEW | {"row": "other"}),
+            "other is not applicable, and no row of protocol 'standard'",
+        ),
+        (left_out("transfer", said=FEW | {"column": "adaptive"}), "transfer is of column transfer"),
+    ],
+)
+def test_no_row_of_the_protocol_is_left_out_in_silence_or_under_a_pretext(change, problem):
+    found = problems_of(tampered(FIXED, change))
+    assert any(problem in line for line in found), found
+
+
 def test_an_entry_with_gaps_may_agree_with_itself_too():
     rows = {"clean": ["1", "1", "1", "0"], "pgd": ["1", "0", "1", "0"]}
     gap = Run(rows=rows, failed=frozenset({("pgd", 0)})).entry()
