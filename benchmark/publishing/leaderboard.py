@@ -13,7 +13,7 @@ from benchmark.publishing.cells import bound, numbers, percent, with_interval
 from benchmark.publishing.diagnosis_table import HEADERS as DIAGNOSIS_HEADERS
 from benchmark.publishing.diagnosis_table import TITLE as DIAGNOSIS_TITLE
 from benchmark.publishing.diagnosis_table import diagnosis_rows
-from benchmark.publishing.entry import Entry, Gap
+from benchmark.publishing.entry import Entry, Gap, StandIn
 from benchmark.publishing.marks import elsewhere, flag_marks, footnotes, marks
 from benchmark.publishing.names import markdown, plain, shortened
 
@@ -253,16 +253,23 @@ def _about(entry: Entry) -> str:
 
 
 def gap_lines(board: Sequence[Entry]) -> list[str]:
-    """One line for each gap on a board, and for each row of the protocol that is not applicable to its task."""
+    """One line for each gap on a board, and for each row that its task's few classes leave out or change."""
     lines = [f"gap: {_name(entry)}: {_missing(gap)}" for entry in board for gap in entry.gaps]
-    excused: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for entry in board:
-        for gap in entry.not_applicable:
-            excused.setdefault(_missing(gap), []).append(_name(entry))
-    for said, names in excused.items():
+        said = [("not applicable", _missing(gap)) for gap in entry.not_applicable]
+        said += [("stands in", _stand_in(one)) for one in entry.stand_ins]
+        for line in said:
+            found.setdefault(line, []).append(_name(entry))
+    for (kind, what), names in found.items():
         whose = "every row" if len(names) == len(board) else ", ".join(names)
-        lines.append(f"not applicable ({whose}): {said}")
+        lines.append(f"{kind} ({whose}): {what}")
     return lines
+
+
+def _stand_in(one: StandIn) -> str:
+    arguments = ", ".join(f"{key}={value}" for key, value in one.arguments.items())
+    return f"{one.row} with {arguments}, because the task has fewer than {one.below} classes"
 
 
 def _name(entry: Entry) -> str:

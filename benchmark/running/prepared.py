@@ -92,6 +92,7 @@ def prepare(request: Request) -> Prepared:
     )
     defenses = make_defenses(request)
     refuse_lacks(lacks_of(request))  # before anything is downloaded
+    protocol = protocol.for_classes(dataset.classes)
     order = order_of(dataset, request, protocol)
     load = _Loader(request, dataset, device)
     setting = Setting(
