@@ -91,6 +91,12 @@ class Dataset(ABC):
         """
         raise BenchError(f"dataset {self.name!r} has {self.classes} classes; got {classes}")
 
+    def why_so_many_classes(self) -> str:
+        """The end of a line that asks for that many classes, where labels alone said how many; else nothing."""
+        if not self.has_open_classes:
+            return ""
+        return f", for its labels reach {self.classes - 1}: do they count from 1?"
+
     def order(self, split: Split = "test") -> Tensor:
         """Indices of a split `(n,)` in the one order of which every subset is the first n.
 

@@ -198,8 +198,13 @@ def with_known_classes(
     first = leaves_of(parse_model(model))[0] if isinstance(model, str) else model
     if not isinstance(first, str | nn.Module):
         return dataset
-    found = load(first).classes
-    return dataset.with_classes(max(found, dataset.classes))
+    found = load(first)
+    if found.classes < dataset.classes:
+        raise BenchError(
+            f"classifier {found.name!r} gives {found.classes} logits; {dataset.name} needs {dataset.classes}"
+            f"{dataset.why_so_many_classes()}"
+        )
+    return dataset.with_classes(found.classes)
 
 
 def wrap_module(
@@ -229,11 +234,11 @@ def wrap_module(
 
 
 def _classes_of(network: nn.Module, dataset: Dataset) -> int:
-    """The dataset's number of classes; where that is open, the network's if it has more."""
+    """The dataset's number of classes; where that is open, the network's."""
     if not dataset.has_open_classes:
         return dataset.classes
     one = copy.deepcopy(network).eval()
     kind = next((each for each in one.parameters()), torch.zeros(()))
     with contained(f"classifier {type(network).__name__!r}"), torch.no_grad():
         logits = one(torch.zeros(1, *dataset.shape).to(kind))
-    return max(dataset.classes, logits.shape[-1] if isinstance(logits, Tensor) else 0)
+    return logits.shape[-1] if isinstance(logits, Tensor) and logits.ndim else dataset.classes

@@ -137,5 +137,5 @@ def _refuse_other_task(classifier: Classifier, dataset: Dataset) -> None:
     elif found != (1, dataset.classes):
         raise BenchError(
             f"classifier {classifier.name!r} gives logits of shape {found} for one image; {dataset.name} "
-            f"needs (1, {dataset.classes})"
+            f"needs (1, {dataset.classes}){dataset.why_so_many_classes()}"
         )

@@ -86,7 +86,7 @@ def refuse_labels(labels: Tensor, classes: int | None, what: str) -> int:
             f"{what}: expected labels from 0; got {low} to {high}: leave out images without a label, and "
             f"number the classes from 0"
         )
-    counts_from_1 = low == 1 and high > 1 and len(labels.unique()) == high
+    counts_from_1 = low == 1 and high > 1 and len(set(labels.tolist())) == high
     if counts_from_1 and (classes is None or classes == high):
         raise BenchError(
             f"{what}: expected labels from 0; got all of 1 to {high}, which count from 1: save labels - 1 (or "
@@ -94,8 +94,9 @@ def refuse_labels(labels: Tensor, classes: int | None, what: str) -> int:
         )
     found = max(2, high + 1) if classes is None else classes
     if high >= found or found < 2:
+        hint = ": do they count from 1? save labels - 1" if low > 0 and high == found else ""
         raise BenchError(
-            f"{what}: expected labels from 0 to {found - 1} and at least 2 classes; got {low} to {high}"
+            f"{what}: expected labels from 0 to {found - 1} and at least 2 classes; got {low} to {high}{hint}"
         )
     return found
 

@@ -62,8 +62,8 @@ class NpzDataset(Dataset):
         options = {name: arrays[name] for name in _OPTIONS if name in arrays}
         said: list[int] = []
         self._splits: dict[Split, tuple[Tensor, Tensor]] = {}
-        for split, (images, labels) in pairs.items():
-            self._splits[split], classes = self._split(arrays, images, labels, options)
+        for split, names in pairs.items():
+            self._splits[split], classes = self._split(arrays, names, options)
             said += [classes] if classes is not None else []
         c, h, w = self._splits["test"][0].shape[1:]
         self.shape = (c, h, w)
@@ -163,8 +163,9 @@ class NpzDataset(Dataset):
         return found["images"], found["labels"]
 
     def _split(
-        self, arrays: Mapping[str, Array], images: str, labels: str, options: Mapping[str, Array]
+        self, arrays: Mapping[str, Array], names: tuple[str, str], options: Mapping[str, Array]
     ) -> tuple[tuple[Tensor, Tensor], int | None]:
+        images, labels = names
         made, classes = to_labels(arrays[labels], self._what(labels))
         white = options.get("white")
         if white is not None and (white.size != 1 or white.dtype.kind not in "iuf"):

@@ -188,6 +188,7 @@ def test_labels_from_1_pass_where_the_file_says_that_there_is_a_class_0(tmp_path
         ({"labels": np.array([1, 2])}, "count from 1: save labels - 1"),
         ({"labels": np.array([1, 2]), "classes": 2}, "count from 1: save labels - 1"),
         ({"classes": 2}, "labels from 0 to 1"),
+        ({"labels": np.array([1, 5]), "classes": 5}, "count from 1. save labels - 1"),
         ({"classes": 2.5}, "one integer in classes"),
         ({"labels": np.eye(3)[LABELS], "classes": 5}, "contradicts itself.*rows of 3, classes=5"),
         ({"layout": "CNHW"}, "one of NHWC, NCHW"),

@@ -91,7 +91,7 @@ def test_the_worst_case_of_quick_is_exact_and_every_row_is_accounted_for(classes
         assert entry.columns.adaptive.is_complete
         assert not any("row" in problem for problem in problems_of(entry))
         assert not any("changed" in note for note in notes_of(entry))
-        assert "not applicable (every row): autoattack" in to_text([entry])
+        assert "not applicable: autoattack (autoattack) (every row): " in to_text([entry])
     assert values == [1.0, 0.0]
 
 
@@ -133,7 +133,10 @@ def test_the_margin_loss_stands_in_where_standard_says_so_and_the_entry_says_so_
         losses = {row.id: row.arguments["loss"] for row in entry.attacks if row.attack == "apgd"}
         said[classes] = (losses, [one.row for one in entry.stand_ins])
         assert (entry.status, entry.worst.single.value) == ("complete", 0.0)
-        is_said = "apgd-t with loss=margin, because the task has fewer than 4" in to_text([entry])
+        is_said = (
+            "stands in: apgd-t (every row): with loss=margin, because the task has fewer than 4"
+            in to_text([entry])
+        )
         assert is_said == (classes < 4)
     assert said == {
         2: ({"apgd-dlr": "margin", "apgd-t": "margin"}, ["apgd-dlr", "apgd-t"]),
