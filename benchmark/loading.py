@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
 from benchmark.classifiers.ensemble import build_model
@@ -25,6 +26,7 @@ from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import ZooModel, resolve
 from benchmark.containment import contained
 from benchmark.dataset import Dataset, refuse_undeclared
+from benchmark.datasets.class_folders import ClassFolders
 from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
@@ -36,7 +38,7 @@ DEFAULT_DATASET = "digits"
 
 
 def load_dataset(text: str, *, folder: Path) -> Dataset:
-    """A dataset by name, by `npz:FILE`, or by `module:Class`.
+    """A dataset by name, by `npz:FILE`, by `folder:PATH`, or by `module:Class`.
 
     Raises:
         BenchError: Nothing has that name, it does not say what it is, or the file is not of the form that
@@ -44,6 +46,8 @@ def load_dataset(text: str, *, folder: Path) -> Dataset:
     """
     if text.startswith("npz:"):
         return NpzDataset(folder=folder, file=Path(text.removeprefix("npz:")).expanduser())
+    if text.startswith("folder:"):
+        return ClassFolders(folder=folder, place=text.removeprefix("folder:"))
     kind = DATASETS.get(text)
     with contained(f"dataset {text!r}: making it"):
         dataset = kind(folder=folder)
@@ -176,6 +180,33 @@ def load_task(
     return dataset, wanted if isinstance(wanted, Threat) else Threat.parse(wanted)
 
 
+def with_known_classes(
+    dataset: Dataset, model: object, load: Callable[[str | nn.Module], Classifier]
+) -> Dataset:
+    """The dataset with as many classes as its classifier, where its labels leave the number open.
+
+    Args:
+        dataset: The task.
+        model: A name, an ensemble, or a network; empty or None where none is named.
+        load: Loads a classifier for the dataset as it is.
+
+    Raises:
+        BenchError: The classifier cannot be loaded, or has fewer classes.
+    """
+    if not dataset.has_open_classes or not model:
+        return dataset
+    first = leaves_of(parse_model(model))[0] if isinstance(model, str) else model
+    if not isinstance(first, str | nn.Module):
+        return dataset
+    found = load(first)
+    if found.classes < dataset.classes:
+        raise BenchError(
+            f"classifier {found.name!r} gives {found.classes} logits; {dataset.name} needs {dataset.classes}"
+            f"{dataset.why_so_many_classes()}"
+        )
+    return dataset.with_classes(found.classes)
+
+
 def wrap_module(
     network: nn.Module,
     *,
@@ -196,7 +227,18 @@ def wrap_module(
     classifier = Classifier(
         copy.deepcopy(network),
         name=type(network).__name__,
-        classes=dataset.classes,
+        classes=_classes_of(network, dataset),
         sha256=digest.hexdigest(),
     )
     return classifier.to(device=device, dtype=dtype)
+
+
+def _classes_of(network: nn.Module, dataset: Dataset) -> int:
+    """The dataset's number of classes; where that is open, the network's."""
+    if not dataset.has_open_classes:
+        return dataset.classes
+    one = copy.deepcopy(network).eval()
+    kind = next((each for each in one.parameters()), torch.zeros(()))
+    with contained(f"classifier {type(network).__name__!r}"), torch.no_grad():
+        logits = one(torch.zeros(1, *dataset.shape).to(kind))
+    return logits.shape[-1] if isinstance(logits, Tensor) and logits.ndim else dataset.classes

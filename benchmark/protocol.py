@@ -7,7 +7,7 @@ import json
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -75,6 +75,15 @@ def _spelled(text: str) -> str:
         raise ValueError(str(error)) from error
 
 
+class FewClasses(_Model):
+    """What stands in where a task has too few classes for a row's own arguments, such as DLR's."""
+
+    below: Annotated[int, Field(ge=3)]
+    """On tasks with fewer classes than this."""
+    arguments: Annotated[dict[str, Any], Field(min_length=1)]
+    """They replace the row's own of the same names."""
+
+
 class SourceRow(_Model):
     """Images made for transfer: full length, every image, on undefended classifiers."""
 
@@ -85,6 +94,7 @@ class SourceRow(_Model):
     """`bare`, the defended classifier itself without its purifier; `surrogates`, the dataset's, one job each;
     or one ensemble, `mean(...)`, of classifiers by name and of these two words, `surrogates` being all of them
     as members."""
+    few_classes: FewClasses | None = None
 
     @property
     def sees_bare(self) -> bool:
@@ -111,8 +121,10 @@ class AttackRow(_Model):
     """Whether it enters the worst case always, or only on a deterministic victim."""
     sources: list[str] = []
     """Ids of the sources whose images it takes."""
+    few_classes: FewClasses | None = None
 
 
+R = TypeVar("R", SourceRow, AttackRow)
 Words = Annotated[str, Field(min_length=1)]
 ThreatText = Annotated[str, Field(pattern=r"^[a-z0-9-]+:[0-9./e-]+$")]
 
@@ -178,7 +190,7 @@ class Protocol(_Model):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Protocol:
-        ids = [row.id for row in self.sources] + [row.id for row in self.attacks]
+        ids = [row.id for row in self.rows]
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:
             raise ValueError(f"the id {twice[0]!r} occurs more than once")
@@ -216,6 +228,17 @@ class Protocol(_Model):
             )
         return self
 
+    @property
+    def rows(self) -> list[SourceRow | AttackRow]:
+        """All rows, sources first."""
+        return [*self.sources, *self.attacks]
+
+    def for_classes(self, classes: int) -> Protocol:
+        """The same for a task of so many classes: `few_classes` is put in place where it applies, or goes."""
+        sources = [_for_classes(row, classes) for row in self.sources]
+        attacks = [_for_classes(row, classes) for row in self.attacks]
+        return self.model_copy(update={"sources": sources, "attacks": attacks})
+
     def attacks_on(self, *, is_stochastic: bool) -> list[AttackRow]:
         """The rows that are meant for such a victim."""
         kind = "stochastic" if is_stochastic else "deterministic"
@@ -228,11 +251,21 @@ class Protocol(_Model):
     def sha256(self) -> str:
         """Of its content, hex: two protocols of one name and version that differ are told apart.
 
-        What is `UNRANKED` is left out, so that entries with a diagnosis are ranked with those from before.
+        What is `UNRANKED` is left out, so that entries with a diagnosis are ranked with those from before, and
+        what stands in for few classes counts only where it does (`for_classes`).
         """
-        ranked = self.model_dump(mode="json", exclude=set(UNRANKED))
+        left_out: dict[str, Any] = dict.fromkeys(UNRANKED, True)
+        left_out |= {key: {"__all__": {"few_classes"}} for key in ("sources", "attacks")}
+        ranked = self.model_dump(mode="json", exclude=left_out)
         content = json.dumps(ranked, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _for_classes(row: R, classes: int) -> R:
+    few = row.few_classes
+    if few is None or classes >= few.below:
+        return row.model_copy(update={"few_classes": None})
+    return row.model_copy(update={"arguments": row.arguments | few.arguments})
 
 
 def protocol_names() -> list[str]:

@@ -132,8 +132,10 @@ def _refuse_other_task(classifier: Classifier, dataset: Dataset) -> None:
             f"classifier {classifier.name!r} takes no images of shape {dataset.shape} as {dataset.name} "
             f"has them ({reason})"
         ) from error
-    if found != (1, dataset.classes):
+    if dataset.has_open_classes and found[:1] == (1,) and found[1:] > (dataset.classes,):
+        classifier.classes = found[1]
+    elif found != (1, dataset.classes):
         raise BenchError(
             f"classifier {classifier.name!r} gives logits of shape {found} for one image; {dataset.name} "
-            f"needs (1, {dataset.classes})"
+            f"needs (1, {dataset.classes}){dataset.why_so_many_classes()}"
         )

@@ -64,6 +64,7 @@ def list_datasets(*, as_json: bool) -> None:
     """Datasets, by the name that --dataset takes."""
     rows = _of(DATASETS)
     rows.append({"name": "npz:FILE", "what": "your own images and labels"})
+    rows.append({"name": "folder:PATH", "what": "your own images, one folder a class"})
     _show(rows, as_json=as_json)
 
 

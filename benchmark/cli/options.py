@@ -81,7 +81,8 @@ def task_options(function: F) -> F:
             click.option(
                 "--dataset",
                 metavar="NAME",
-                help="bench list datasets, module:Class, or npz:FILE. Default: the model's, else digits.",
+                help="bench list datasets, module:Class, npz:FILE, or folder:PATH. Default: the model's, "
+                "else digits.",
             ),
             data_option,
             offline_option,

@@ -36,7 +36,7 @@ class Request:
         defense_args: Arguments of its constructor; in a chain or an expression `name.argument`.
         model: A classifier's name, `file:PATH`, an ensemble (`mean(a, b)`), or a module from [0, 1] images to
             logits; None for the dataset's own, and with an expression.
-        dataset: A name, `npz:FILE`, or a dataset object; None for the model's, else `digits`.
+        dataset: A name, `npz:FILE`, `folder:PATH`, or a dataset object; None for the model's, else `digits`.
         data: Where datasets and downloaded classifiers are; None for `BENCH_DATA`, else a cache folder.
         threat: Such as `linf:8/255`; None for the model's, else the dataset's.
         protocol: A name, a YAML file, or a protocol.

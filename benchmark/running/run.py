@@ -286,7 +286,6 @@ def _seeds_sha256(ready: Prepared, n: int) -> str:
 
 
 def _subject(ready: Prepared) -> Subject:
-    labels = ready.dataset.labels("test")[torch.tensor(ready.order)].tolist()
     return Subject(
         label=ready.label,
         is_stochastic=ready.victim.stochastic,
@@ -296,6 +295,6 @@ def _subject(ready: Prepared) -> Subject:
         shape=ready.dataset.shape,
         split="test",
         indices=ready.order,
-        labels=tuple(labels),
+        labels=tuple(ready.dataset.labels("test")[torch.tensor(ready.order)].tolist()),
         training=tuple(stage.provenance for stage in ready.stages),
     )

@@ -71,6 +71,9 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
     classifier = load_classifier(
         model, dataset=dataset, folder=data_folder(request.data), device=setting.device
     )
+    if dataset.has_open_classes:
+        dataset = dataset.with_classes(classifier.classes)
+        setting = replace(setting, classes=dataset.classes)
     recipe = _recipe(defense, fit)
     companions = _companions(recipe, classifier, dataset, request, setting)
     classifiers = [classifier, *(companions[name] for name in fit.companions if name in companions)]
