@@ -13,8 +13,8 @@ _MOST_MARKS = 2000
 class Pace:
     """The pace of some work, over the later half of its time in this process, and ten minutes at the least.
 
-    The first mark is where counting begins. So what an earlier process did, what was found done and a slow first
-    step do not count; what takes long now and then, such as a validation, counts as often as it comes.
+    Counting begins at the first mark. So what an earlier process did, what was found done and a slow first step
+    do not count. What takes long now and then, such as a validation, counts as often as it comes.
     """
 
     def __init__(self) -> None:
@@ -24,6 +24,8 @@ class Pace:
     def mark(self, done: float) -> None:
         """Notes how much is done by now, at the start of the work and after each part of it."""
         now = time.monotonic()
+        if self._done and done < self._done[-1]:  # other work begins
+            self._times, self._done = [], []
         if len(self._done) == 1 and self._done[0] == done:
             self._times[0] = now  # nothing is done yet
             return
@@ -33,7 +35,7 @@ class Pace:
             self._times[1:-1], self._done[1:-1] = self._times[1:-1:2], self._done[1:-1:2]
 
     def seconds(self, left: float) -> float | None:
-        """How long the rest still takes; None while nothing is known.
+        """How long the rest still takes; None while nothing is known, or where it should have ended by now.
 
         Args:
             left: How much is left.
@@ -46,5 +48,5 @@ class Pace:
         done = self._done[-1] - self._done[first]
         if done <= 0:
             return None
-        expected = (now - self._times[first]) / done * left
-        return max(0.0, expected - (time.monotonic() - now))
+        expected = (now - self._times[first]) / done * left - (time.monotonic() - now)
+        return expected if expected >= 0 else None

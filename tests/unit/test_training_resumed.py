@@ -123,7 +123,7 @@ def test_the_checkpoint_of_another_run_is_refused(bars, tmp_path, change):
         "seed": "(seed was 0, now 1)",
         "argument": "(rate was 0.01, now 0.001)",
         "recipe": "now tests.small_training:Small)",
-        "threat": "(threat was linf:0.1, now linf:0.2)",
+        "threat": "(threat was linf:0.1, now linf:51/255)",
     }
     for part in (str(checkpoint), said[change], "--restart"):
         assert part in str(caught.value)
