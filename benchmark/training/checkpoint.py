@@ -89,7 +89,7 @@ def save_checkpoint(path: Path, recipe: Recipe, progress: Progress, identity: st
 
 
 def read_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """What a checkpoint holds; None where there is none.
+    """What a checkpoint holds; None where there is none, or another run's that had not made a step.
 
     Raises:
         BenchError: It is damaged, or belongs to another run; the line says in what that one differs.
@@ -105,6 +105,8 @@ def read_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
         raise BenchError(
             f"the training checkpoint {str(path)!r} is damaged, or none; {_ANEW}"
         ) from error
+    if found != identity and state.get("step") == 0:
+        return None  # nothing is lost
     if found != identity:
         raise BenchError(
             f"the training checkpoint {str(path)!r} belongs to another run ({_differences(found, identity)}); "
