@@ -18,6 +18,7 @@ from benchmark.errors import BenchError
 if TYPE_CHECKING:
     from benchmark.running.lacking import Lack
     from benchmark.running.request import Request
+    from benchmark.training.fitting import Fit, Fitted
 
 EPILOG = """\b
 Examples:
@@ -77,6 +78,11 @@ Examples:
     help="Train on the first N images of the dataset's class-balanced order. Default: all.",
 )
 @click.option(
+    "--restart",
+    is_flag=True,
+    help="Discard the checkpoint of an interrupted training and begin anew. Default: resume it.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1),
     metavar="N",
@@ -89,21 +95,44 @@ def train_command(**options: Any) -> int:
     With --model given again, the first classifier is the defended one, and the others are trained for too,
     where the defense's recipe can.
 
-    Seeded and resumable: interrupted, even by kill -9, the same command goes on to the very weights of an
-    unbroken run. A training record (curves, time, memory, command) is written beside the weights.
+    Seeded and resumable: after an interruption, even by kill -9, the same command resumes from the last
+    checkpoint (one every 30 seconds) and ends with the same weights as an uninterrupted run. With other
+    arguments it refuses to; --restart discards the checkpoint. A training record (curves, time, memory,
+    command) is written beside the weights.
     """
-    from benchmark.running.request import Request, parse_arguments
     from benchmark.training.fitting import (  # so that --help starts no torch
-        Fit,
         fit_classifier,
         fit_defense,
     )
 
     if bool(options["defense"]) == bool(options["classifier"]):
         raise BenchError("name either --defense or --classifier to train")
+    fit, use = _fit_of(options), ""
+    with RunProgress(f"train {options['defense'] or options['classifier']}") as progress:
+        if options["classifier"]:
+            path = fit_classifier(
+                options["classifier"],
+                fit,
+                is_adversarial=options["adversarial"],
+                report=progress.training,
+            )
+        else:
+            fitted = fit_defense(fit, progress.training)
+            path, use = fitted.path, f"Use it: {_use(options, fitted)}"
+    click.echo(f"Written: {path} and {path.with_suffix('.json')}")
+    if use:
+        click.echo(use, err=True)
+    return 0
+
+
+def _fit_of(options: Mapping[str, Any]) -> Fit:
+    """The training that was asked for."""
+    from benchmark.running.request import Request, parse_arguments
+    from benchmark.training.fitting import Fit  # so that --help starts no torch
+
     first, *others = options["models"] or (None,)
     names = ("dataset", "data", "threat", "seed", "device", "precision")
-    fit = Fit(
+    return Fit(
         request=Request(
             defense=options["defense"] or "none",
             defense_args=parse_arguments(options["defense_args"]),
@@ -117,33 +146,21 @@ def train_command(**options: Any) -> int:
         images=options["images"],
         command=shlex.join(["bench", *sys.argv[1:]]),
         threads=options["threads"],
+        restart=options["restart"],
     )
-    with RunProgress(f"train {options['defense'] or options['classifier']}") as progress:
-        if options["classifier"]:
-            path = fit_classifier(
-                options["classifier"],
-                fit,
-                is_adversarial=options["adversarial"],
-                report=progress.training,
-            )
-        else:
-            path = fit_defense(fit, progress.training)
-    click.echo(f"Written: {path} and {path.with_suffix('.json')}")
-    if options["defense"]:
-        click.echo(f"Use it: {_use(options, path)}", err=True)
-    return 0
 
 
-def _use(options: Mapping[str, Any], path: Path) -> str:
-    """The command that evaluates what was trained."""
+def _use(options: Mapping[str, Any], fitted: Fitted) -> str:
+    """The command that evaluates what was trained; it names the weights only where it has to."""
     models = options["models"]
     several = f"@{'&'.join(models)}" if len(models) > 1 else ""
-    words = ["bench", "run", "--defense", f"{options['defense']}{several}", "--weights", str(path)]
-    for name, value in (
-        ("--model", models[0] if models else None),
-        ("--dataset", options["dataset"]),
-    ):
-        words += [name, value] if value else []
+    words = ["bench", "run", "--defense", f"{options['defense']}{several}"]
+    for argument in options["defense_args"]:
+        words += ["--defense-arg", argument]
+    words += [] if fitted.is_found else ["--weights", str(fitted.path)]
+    words += ["--model", models[0]] if models else []
+    for name in ("dataset", "threat", "data"):
+        words += [f"--{name}", str(options[name])] if options[name] else []
     return shlex.join(words)
 
 
@@ -165,8 +182,8 @@ def train_lacks(request: Request, lacks: Iterable[Lack]) -> None:
             dataset=lack.dataset,
         )
         with RunProgress(f"train {lack.defense}") as progress:
-            path = fit_defense(
+            fitted = fit_defense(
                 Fit(request=wanted, companions=lack.models[1:], command=lack.command),
                 progress.training,
             )
-        click.echo(f"Written: {path}", err=True)
+        click.echo(f"Written: {fitted.path}", err=True)
