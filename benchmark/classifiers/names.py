@@ -23,6 +23,7 @@ CLASSIFIERS: Registry[ClassifierSource] = Registry(
     "classifier",
     base="benchmark.classifiers.source:ClassifierSource",
     group="purifybench.classifiers",
+    files=dict.fromkeys((".bin", ".ckpt", ".pt", ".pth", ".safetensors"), "file:{}@ARCHITECTURE"),
 )
 
 _DATASETS: dict[str, str] = {}

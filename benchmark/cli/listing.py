@@ -10,6 +10,7 @@ import click
 from tabulate import tabulate
 
 from benchmark.classifiers.names import classifier_names, classifier_note
+from benchmark.cli.types import Group
 from benchmark.errors import BenchError
 from benchmark.folders import data_folder, static_folder, weights_folder
 from benchmark.protocol import Column, Protocol, load_protocol, protocol_names
@@ -29,7 +30,7 @@ _SHORT = {
 }
 
 
-@click.group("list")
+@click.group("list", cls=Group)
 def list_group() -> None:
     """List defenses, attacks, models, datasets, protocols or folders."""
 

@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from benchmark.cli.types import Whole, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
     from benchmark.running.request import Request
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+MOST = 10**9
+"""Images, and rows of one pass."""
+MOST_PROCESSES = 4096
+"""Processes, and threads of one."""
 
 
 def model_option(*, multiple: bool) -> Callable[[F], F]:
@@ -93,7 +99,7 @@ def task_options(function: F) -> F:
             ),
             click.option(
                 "--seed",
-                type=click.IntRange(0),
+                type=Whole(0, 2**63 - 1),
                 default=0,
                 show_default=True,
                 help="Decides every draw.",
@@ -130,13 +136,13 @@ def evaluation_options(function: F) -> F:
             ),
             click.option(
                 "--samples",
-                type=click.IntRange(1),
+                type=Whole(1, MOST),
                 metavar="N",
                 help="The first N images of the test split. Default: the protocol's number.",
             ),
             click.option(
                 "--order",
-                type=click.Choice(["nested", "robustbench"]),
+                type=Word(["nested", "robustbench"]),
                 default="nested",
                 show_default=True,
                 help="In which order they are the first: one balanced over classes, or RobustBench's own.",
@@ -150,19 +156,19 @@ def evaluation_options(function: F) -> F:
             ),
             click.option(
                 "--batch-size",
-                type=click.IntRange(1),
+                type=Whole(1, MOST),
                 metavar="ROWS",
                 help="Rows in one forward pass at the most; changes memory and time only.",
             ),
             click.option(
                 "--workers",
-                type=click.IntRange(1),
+                type=Whole(1, MOST_PROCESSES),
                 metavar="N",
                 help="Worker processes, which take turns on all GPUs. Default: one a core, or one a GPU.",
             ),
             click.option(
                 "--precision",
-                type=click.Choice(["float32", "float64", "mixed"]),
+                type=Word(["float32", "float64", "mixed"]),
                 default="float32",
                 show_default=True,
                 help="mixed: bfloat16 searches, float32 judges, and attacks again what survived.",

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import device_option, model_option, task_options
+from benchmark.cli.options import (
+    MOST,
+    MOST_PROCESSES,
+    device_option,
+    model_option,
+    task_options,
+)
 from benchmark.cli.progress import RunProgress
+from benchmark.cli.types import Whole, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
@@ -55,7 +62,7 @@ Examples:
 @device_option
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "mixed"]),
+    type=Word(["float32", "mixed"]),
     default="float32",
     show_default=True,
     help="mixed: steps compute in bfloat16 where that is safe; weights stay float32.",
@@ -72,13 +79,13 @@ Examples:
 )
 @click.option(
     "--images",
-    type=click.IntRange(1),
+    type=Whole(1, MOST),
     metavar="N",
     help="Train on the first N images of the dataset's class-balanced order. Default: all.",
 )
 @click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=Whole(1, MOST_PROCESSES),
     metavar="N",
     help="Threads on the CPU; the same weights, bit for bit, come only from the same number. "
     "Default: torch's own.",
