@@ -19,9 +19,10 @@ def device_parts(text: str) -> tuple[str, int | None]:
     found = re.fullmatch(r"(auto|cpu|cuda)|cuda:([0-9]{1,4})", text)
     if found is None:
         kind, colon, number = text.partition(":")
-        hint = did_you_mean(name + (colon + number) * (name == "cuda") for name in near(kind, KINDS))
+        wanted = "cuda" if kind.lower() == "gpu" else kind
+        names = [name + (colon + number) * (name == "cuda") for name in near(wanted, KINDS)]
         raise BenchError(
             f"device {quoted(text)} is not understood: expected auto, cpu, cuda or cuda:0."
-            f"{hint if kind not in KINDS else ''}"
+            f"{did_you_mean(name for name in names if name != text)}"
         )
     return found[1] or "cuda", int(found[2]) if found[2] else None

@@ -263,7 +263,8 @@ class _Reader:
     def _refusal(self, expected: str) -> BenchError:
         rest = self.text[self.at : self.at + 12]
         came = f"came {rest!r}" if rest else "it ends there"
+        example = "the chain atop+jpeg, or mean(atop>a, jpeg>b)"
         return BenchError(
-            f"{self.kind} {quoted(self.text)}: expected {expected} at character {self.at + 1}, but {came}; such as "
-            f"{'mean(a, b)' if self.kind == 'classifier' else 'the chain atop+jpeg, or mean(atop>a, jpeg>b)'}"
+            f"{self.kind} {quoted(self.text)}: expected {expected} at character {self.at + 1}, but {came}; "
+            f"such as {'mean(a, b)' if self.kind == 'classifier' else example}"
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -12,6 +14,9 @@ from types import ModuleType
 ROOT = Path(__file__).parent.parent
 OWN = frozenset({"attacks", "benchmark", "defenses"})
 """Their names; somebody's own `attacks.py` or `defenses/` cannot be imported in the same process."""
+
+_SAFE_PATH, _OURS = "PYTHONSAFEPATH", "bench"
+"""Python's variable that keeps the current folder out of `sys.path`, and our value of it."""
 
 
 class _OwnFinder(MetaPathFinder):
@@ -38,6 +43,28 @@ def add_current_folder() -> None:
     for folder in (str(ROOT), str(Path.cwd())):
         if folder not in sys.path:
             sys.path.append(folder)
+
+
+@contextlib.contextmanager
+def current_folder_last() -> Iterator[None]:
+    """Starts no Python process in here that looks for modules in its current folder before anywhere else.
+
+    Each begins with `forget_order`, so that what it starts itself is as usual.
+    """
+    if os.environ.get(_SAFE_PATH):
+        yield
+        return
+    os.environ[_SAFE_PATH] = _OURS
+    try:
+        yield
+    finally:
+        forget_order()
+
+
+def forget_order() -> None:
+    """Takes back for other processes what `current_folder_last` asks of Python."""
+    if os.environ.get(_SAFE_PATH) == _OURS:
+        del os.environ[_SAFE_PATH]
 
 
 def hidden(name: str) -> str:

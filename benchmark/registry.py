@@ -71,6 +71,10 @@ class Registry(Generic[T]):
             found[point.name] = point.value
         return found
 
+    def own(self) -> list[str]:
+        """The names of this project's plugins, in the order of their registration."""
+        return list(self._own)
+
     def names(self) -> list[str]:
         """All names, sorted; imports no plugin."""
         return sorted(self.paths())

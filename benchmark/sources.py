@@ -9,7 +9,6 @@ import sys
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TypeGuard
 
 _DYNAMIC = re.compile(
     r"import\s*\*|__getattr__|globals\s*\(|locals\s*\(|vars\s*\(|exec\s*\(|setattr"
@@ -58,22 +57,41 @@ def arguments_in(module: str, name: str) -> tuple[str, ...] | None:
     Raises:
         SyntaxError: The module is not Python.
     """
-    kind = next((k for k in _classes(module) if k.name == name), None)
-    if kind is None:
-        return None
-    named = [node.name for node in kind.body if isinstance(node, ast.FunctionDef)]
-    if kind.decorator_list or kind.keywords or len(kind.bases) != 1 or "__new__" in named:
-        return None
-    if "__init__" in named:
-        return _arguments(next(node for node in kind.body if _is_constructor(node)))
-    base = kind.bases[0].id if isinstance(kind.bases[0], ast.Name) else name
-    if base in _WITHOUT_OWN:
-        return ()
-    return None if base == name else arguments_in(module, base)
+    family = _family(module, name)
+    for kind in family:
+        named = {node.name: node for node in kind.body if isinstance(node, ast.FunctionDef)}
+        if kind.decorator_list or kind.keywords or len(kind.bases) != 1 or "__new__" in named:
+            return None
+        if "__init__" in named:
+            return _arguments(named["__init__"])
+    last = family[-1].bases[0] if family else None
+    return () if isinstance(last, ast.Name) and last.id in _WITHOUT_OWN else None
 
 
-def _is_constructor(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
-    return isinstance(node, ast.FunctionDef) and node.name == "__init__"
+def constant_in(module: str, name: str, attribute: str) -> str | None:
+    """A text that a class's body gives an attribute, or the body of a base beside it; None where none does.
+
+    Raises:
+        SyntaxError: The module is not Python.
+    """
+    for kind in _family(module, name):
+        for node in kind.body:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=str(text))):
+                    if found == attribute:
+                        return text
+    return None
+
+
+def _family(module: str, name: str) -> list[ast.ClassDef]:
+    """A class and its first bases, as far as they stand in the same module."""
+    kinds = {kind.name: kind for kind in _classes(module)}
+    found: list[ast.ClassDef] = []
+    while name in kinds and kinds[name] not in found:
+        found.append(kinds[name])
+        base = kinds[name].bases[0] if kinds[name].bases else None
+        name = base.id if isinstance(base, ast.Name) else ""
+    return found
 
 
 def _arguments(function: ast.FunctionDef) -> tuple[str, ...] | None:
@@ -84,20 +102,27 @@ def _arguments(function: ast.FunctionDef) -> tuple[str, ...] | None:
     return tuple(names[1:])
 
 
-def _classes(module: str) -> list[ast.ClassDef]:
-    body = ast.parse(_text(module), filename=str(source_file(module))).body
-    return [node for node in body if isinstance(node, ast.ClassDef)]
+def _classes(module: str) -> tuple[ast.ClassDef, ...]:
+    file = _file(module)
+    return _parsed(file, file.stat().st_mtime_ns) if file else ()
 
 
 def _text(module: str) -> str:
+    file = _file(module)
+    return file.read_bytes().decode("utf-8", "replace") if file else ""
+
+
+def _file(module: str) -> Path | None:
     file = source_file(module)
-    return _read(file, file.stat().st_mtime_ns) if file and file.is_file() else ""
+    return file if file and file.is_file() else None
 
 
 @lru_cache(maxsize=64)
-def _read(file: Path, changed: int) -> str:
-    del changed  # part of what is remembered
-    return file.read_bytes().decode("utf-8", "replace")
+def _parsed(file: Path, changed: int) -> tuple[ast.ClassDef, ...]:
+    """The classes of a file as it is since a moment, which is part of what is remembered."""
+    del changed
+    body = ast.parse(file.read_bytes(), filename=str(file)).body
+    return tuple(node for node in body if isinstance(node, ast.ClassDef))
 
 
 def _place(module: str) -> tuple[str | None, bool]:

@@ -126,7 +126,7 @@ class Threat:
             eps = float(Fraction(over) / Fraction(under))
         except (ValueError, ZeroDivisionError, OverflowError) as error:
             raise BenchError(
-                f"threat {quoted(text)} has no number that is usable behind the colon: {form}"
+                f"threat {quoted(text)}: {quoted(amount)} is no number that can be used: {form}"
             ) from error
         if 0 < eps < SMALLEST:
             raise BenchError(f"threat {quoted(text)}: eps is at least {SMALLEST:g}; got {eps!r}")

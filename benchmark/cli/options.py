@@ -225,9 +225,11 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     """One request for each classifier and defense of a command line, and each threat of a paper's protocol.
 
     Raises:
-        BenchError: An argument belongs to none of several defenses, or weights of one are given for several.
+        BenchError: A name is nobody's, an argument belongs to none of several defenses, or weights of one are
+            given for several.
     """
-    from benchmark.protocol import load_protocol
+    from benchmark.protocol import load_protocol, protocol_names
+    from benchmark.running.named import refuse_protocol, refuse_unknown
     from benchmark.running.paper import Typed, defenses_of, tasks_of
     from benchmark.running.request import Request, arguments_by_defense, parse_arguments
     from benchmark.running.slices import Slice
@@ -241,7 +243,7 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     shared = ("data", "protocol", "samples", "seed", "device", "batch_size")
     more = ("workers", "precision", "runs", "weights", "order", "only_classes")
     part = options.get("part")
-    return [
+    requests = [
         Request(
             defense=task.defense,
             defense_args=given[task.defense],
@@ -253,3 +255,8 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
         )
         for task in tasks_of(protocol, typed)
     ]
+    if options["protocol"] not in protocol_names():
+        refuse_protocol(protocol)
+    for request in requests:
+        refuse_unknown(request)
+    return requests

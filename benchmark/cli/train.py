@@ -99,26 +99,19 @@ def train_command(**options: Any) -> int:
     Seeded and resumable: interrupted, even by kill -9, the same command goes on to the very weights of an
     unbroken run. A training record (curves, time, memory, command) is written beside the weights.
     """
-    from benchmark.running.request import Request, parse_arguments
-    from benchmark.training.fitting import (  # so that --help starts no torch
+    if bool(options["defense"]) == bool(options["classifier"]):
+        raise BenchError("name either --defense or --classifier to train")
+    request, recipe_args = _named(options)
+    from benchmark.training.fitting import (  # so that neither --help nor a wrong name starts torch
         Fit,
         fit_classifier,
         fit_defense,
     )
 
-    if bool(options["defense"]) == bool(options["classifier"]):
-        raise BenchError("name either --defense or --classifier to train")
-    first, *others = options["models"] or (None,)
-    names = ("dataset", "data", "threat", "seed", "device", "precision")
     fit = Fit(
-        request=Request(
-            defense=options["defense"] or "none",
-            defense_args=parse_arguments(options["defense_args"]),
-            model=first,
-            **{name: options[name] for name in names},
-        ),
-        companions=tuple(others),
-        recipe_args=parse_arguments(options["recipe_args"]),
+        request=request,
+        companions=options["models"][1:],
+        recipe_args=recipe_args,
         out=options["out"],
         is_half=options["is_half"],
         images=options["images"],
@@ -139,6 +132,26 @@ def train_command(**options: Any) -> int:
     if options["defense"]:
         click.echo(f"Use it: {_use(options, path)}", err=True)
     return 0
+
+
+def _named(options: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
+    """What is to be trained, and the arguments of its recipe; a name that nobody has is refused."""
+    from benchmark.expression import leaves_of, parse_model
+    from benchmark.running.named import refuse_models, refuse_training
+    from benchmark.running.request import Request, parse_arguments
+
+    names = ("dataset", "data", "threat", "seed", "device", "precision")
+    request = Request(
+        defense=options["defense"] or "none",
+        defense_args=parse_arguments(options["defense_args"]),
+        model=next(iter(options["models"]), None),
+        **{name: options[name] for name in names},
+    )
+    recipe_args = parse_arguments(options["recipe_args"])
+    refuse_training(request, recipe_args, options["classifier"])
+    leaves = [leaf for model in options["models"] for leaf in leaves_of(parse_model(model))]
+    refuse_models(leaves, options["dataset"])
+    return request, recipe_args
 
 
 def _use(options: Mapping[str, Any], path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Values of options: numbers within limits, words out of a list, and commands; a wrong one is told what is near."""
+"""Values of options (numbers within limits, words out of a list) and groups of commands, with suggestions."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from benchmark.interrupts import withheld_from_children
 from benchmark.job import Job
 from benchmark.memory import free_memory
 from benchmark.numerics import fix_numerics
+from benchmark.own_packages import current_folder_last, forget_order
 from benchmark.results import Result, Status
 from benchmark.running.crew import Crew, claim_number, unpacked
 from benchmark.shard import Bench, run_shard
@@ -189,7 +190,7 @@ class _Race:
                     if stopped:
                         self.finish(task, stopped)
                     else:
-                        with withheld_from_children():
+                        with withheld_from_children(), current_folder_last():
                             future = pool.submit(
                                 _perform_in_worker, str(self.blob), crew.workers, task, self.store
                             )
@@ -210,6 +211,7 @@ class _Race:
 
 def _begin_worker(threads: int, caller: int, folder: str) -> None:
     """Fixes a worker's numerics and its temporary folder; it ends with its caller however that one ends."""
+    forget_order()
     fix_numerics(threads)
     tempfile.tempdir = folder  # what its attacks leave there goes with it
 
