@@ -20,8 +20,9 @@ attacks:
 """
 THEIRS = """
 import torch
+from benchmark.defense import Defense
 
-class Mine:
+class Mine(Defense):
     def __init__(self, *, size=1): pass
 """
 MISTAKES = [
@@ -49,8 +50,8 @@ MISTAKES = [
     ("run --dataset images.npz", "write npz:images.npz"),
     ("run --protocol Quick", "Did you mean 'quick'?"),
     ("run --protocol mine", "Did you mean 'mine.yaml'?"),
-    ("run --protocol mien.yaml", "Did you mean 'mine.yaml'?"),
-    ("run --protocol mine.yaml", "no attack is called 'pdg'. Did you mean 'pgd'?"),
+    ("run --protocol mien.yaml", "Did you mean 'mine.yaml'"),
+    ("run --protocol mine.yaml", "no attack is called 'pdg'. Did you mean 'pgd'"),
     ("run --protocol argument.yaml", "attack 'pgd' takes no argument 'stpes'"),
     ("run --threat l2:1e400", "no number that can be used"),
     ("run --threat linff:8/255", "Did you mean 'linf:8/255'?"),
