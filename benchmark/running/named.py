@@ -52,9 +52,10 @@ def refuse_protocol(protocol: Protocol) -> None:
     Raises:
         BenchError: It is an attack, an argument of one, or a classifier that images for transfer are made on.
     """
-    for row in (*protocol.sources, *protocol.attacks):
+    for row in protocol.attacks:
         refuse_plugin(ATTACKS, row.attack, row.arguments)
     for source in protocol.sources:
+        refuse_plugin(ATTACKS, source.attack, source.arguments)
         for name in leaves_of(made_on(source.against)):
             if name not in (BARE, SURROGATES):
                 refuse_unknown_classifier(name, None)

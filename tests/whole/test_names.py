@@ -130,8 +130,7 @@ def test_a_wrong_name_or_number_is_one_line_before_torch_is_started(said, words,
 def test_a_whole_run_uses_its_own_attacks_beside_somebody_elses(tmp_path):
     for name in ("attacks", "defenses", "yaml", "cloudpickle", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(f'{__file__} was imported')")
-    more = "  - {id: aa, column: autoattack, knowledge: white-box, attack: autoattack, gradients: [best]}\n"
-    protocol = PROTOCOL.replace("ATTACK", "pgd").replace("ARGUMENT", "steps") + more
+    protocol = PROTOCOL.replace("ATTACK", "pgd").replace("ARGUMENT", "steps")
     (tmp_path / "mine.yaml").write_text(protocol)
     words = "run --defense jpeg --protocol mine.yaml --device cpu --workers 2 --json"
     done = subprocess.run(
