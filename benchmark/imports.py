@@ -145,8 +145,8 @@ def _no_module(path: str, *, what: str) -> BenchError:
     here = [one.name for one in pkgutil.iter_modules([str(Path.cwd())])]
     hint = did_you_mean(f"{name}{path[len(top) :]}" for name in near(top, here) if name != top)
     return BenchError(
-        f"{what} {path!r}: no module is called {module!r}; expected {FORM}, with the module installed or in "
-        f"the current folder.{hint}"
+        f"{what} {path!r} cannot be imported: no module is called {module!r}; expected {FORM}, with the "
+        f"module installed or in the current folder.{hint}"
     )
 
 
