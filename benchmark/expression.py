@@ -25,8 +25,6 @@ MOST = 16
 """Purifiers in a row, members of an ensemble, and classifiers that one purifier is trained for."""
 MOST_STAGES = 64
 """Purifiers of a whole expression."""
-LONGEST = 10_000
-"""Characters of an expression; a path in it may have 4,096."""
 
 T = TypeVar("T")
 
@@ -168,10 +166,6 @@ class _Reader:
     """A text and how far it has been read."""
 
     def __init__(self, kind: str, text: str) -> None:
-        if len(text) > LONGEST:
-            raise BenchError(
-                f"{kind} {quoted(text)}: expected at most {LONGEST} characters; got {len(text)}"
-            )
         self.kind = kind
         self.text = text
         self.at = 0

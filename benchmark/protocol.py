@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from benchmark.criterion import Criterion
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
-from benchmark.suggestions import did_you_mean, near, quoted, unknown
+from benchmark.suggestions import did_you_mean, near, unknown
 from benchmark.threat import Knowledge
 from benchmark.yaml_values import read_model
 
@@ -255,7 +255,7 @@ def load_protocol(text: str) -> Protocol:
         beside = [one.name for one in path.parent.glob("*.y*ml")]
         likely = [str(path.with_name(name)) for name in near(path.name, beside)]
         raise BenchError(
-            f"no protocol file at {quoted(text)}; expected a YAML file, or one of: {', '.join(names)}."
+            f"no protocol file at {text!r}; expected a YAML file, or one of: {', '.join(names)}."
             f"{did_you_mean(likely or near(path.stem, names))}"
         )
     return parse_protocol(path.read_bytes(), where=str(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.errors import BenchError
-from benchmark.suggestions import did_you_mean, near, quoted
+from benchmark.suggestions import did_you_mean, near
 
 FORM = "a path, https://...[#sha256=...] or hf:org/name[@revision][/file]"
 
@@ -30,4 +30,4 @@ def existing(text: str) -> Path:
         if path.name
         else ""
     )
-    raise BenchError(f"there is no weights file {quoted(str(path))}; give {FORM}.{hint}")
+    raise BenchError(f"there is no weights file {str(path)!r}; give {FORM}.{hint}")
