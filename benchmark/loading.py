@@ -16,6 +16,7 @@ from benchmark.classifiers.ensemble import build_model
 from benchmark.classifiers.file import file_name_of, load_file
 from benchmark.classifiers.names import (
     CLASSIFIERS,
+    for_another,
     home_of,
     preparation_of,
     threat_of,
@@ -88,10 +89,7 @@ def load_classifier(
         return load_zoo(found, folder=folder, device=device, dtype=dtype)
     source = make_source(name)
     if source.dataset != dataset.name:
-        raise BenchError(
-            f"classifier {name!r} is for {source.dataset}, not for {dataset.name}; "
-            f"bench list models --dataset {dataset.name} names those that fit"
-        )
+        raise for_another(name, source.dataset, dataset.name)
     with contained(f"classifier {name!r}: loading it"):
         return source.load(folder=folder, device=device, dtype=dtype)
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from benchmark.criterion import Criterion
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
-from benchmark.registry import unknown
+from benchmark.suggestions import did_you_mean, near, unknown
 from benchmark.threat import Knowledge
 from benchmark.yaml_values import read_model
 
@@ -279,12 +279,22 @@ def load_protocol(text: str) -> Protocol:
     Raises:
         BenchError: There is none of that name, or the file is missing, not YAML, or says what no protocol may.
     """
-    path = Path(text) if text.endswith((".yaml", ".yml")) else FOLDER / f"{text}.yaml"
-    if path.parent == FOLDER and text not in protocol_names():
-        raise unknown("protocol", text, protocol_names())
+    names = protocol_names()
+    if text in names:
+        path = FOLDER / f"{text}.yaml"
+    elif text.endswith((".yaml", ".yml")):
+        path = Path(text)
+    else:
+        beside = [
+            f"{text}{suffix}" for suffix in (".yaml", ".yml") if Path(f"{text}{suffix}").is_file()
+        ]
+        raise unknown("protocol", text, [*names, *beside])
     if not path.is_file():
+        beside = [one.name for one in path.parent.glob("*.y*ml")]
+        likely = [str(path.with_name(name)) for name in near(path.name, beside)]
         raise BenchError(
-            f"no protocol file at {path}; expected a YAML file, or one of: {', '.join(protocol_names())}"
+            f"no protocol file at {text!r}; expected a YAML file, or one of: {', '.join(names)}."
+            f"{did_you_mean(likely or near(path.stem, names))}"
         )
     return parse_protocol(path.read_bytes(), where=str(path))
 

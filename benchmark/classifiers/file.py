@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.names import CLASSIFIERS, file_parts, unknown_classifier
+from benchmark.classifiers.names import CLASSIFIERS, FILE_FORM, file_parts, unknown_classifier
 from benchmark.classifiers.state import fitted, load_state
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
@@ -18,11 +18,6 @@ from benchmark.errors import BenchError
 from benchmark.fetching.remote import local_file, pinned
 from benchmark.registry import imported
 from benchmark.weights import sha256_of
-
-FORM = (
-    "file:PATH@ARCHITECTURE (or a URL, or hf:org/name, in the place of PATH), where the architecture is a "
-    "classifier's name (digits-cnn, standard-r18, a RobustBench model) or module:callable"
-)
 
 
 def load_file(
@@ -44,7 +39,7 @@ def load_file(
     """
     path_text, architecture = file_parts(text)
     if not path_text:
-        raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
+        raise BenchError(f"classifier {text!r} is not understood: expected {FILE_FORM}")
     path = _found(path_text, architecture)
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
         network = _network(architecture, dataset, path)
@@ -84,10 +79,12 @@ def _network(architecture: str, dataset: Dataset, path: Path) -> nn.Module:
 def _brought(architecture: str) -> nn.Module:
     """What the user's `module:callable` makes."""
     make = imported(architecture, what="architecture")
-    with contained(f"architecture {architecture!r}; expected {FORM}; making it"):
+    with contained(f"architecture {architecture!r}; expected {FILE_FORM}; making it"):
         network = make()
     if not isinstance(network, nn.Module):
-        raise BenchError(f"architecture {architecture!r} made no torch.nn.Module; expected {FORM}")
+        raise BenchError(
+            f"architecture {architecture!r} made no torch.nn.Module; expected {FILE_FORM}"
+        )
     return network
 
 
@@ -105,7 +102,7 @@ def file_name_of(text: str) -> str:
     """
     path_text, architecture = file_parts(text)
     if not path_text:
-        raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
+        raise BenchError(f"classifier {text!r} is not understood: expected {FILE_FORM}")
     return _name(_found(path_text, architecture), architecture)
 
 

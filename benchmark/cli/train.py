@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import device_option, model_option, task_options
+from benchmark.cli.options import (
+    MOST,
+    MOST_PROCESSES,
+    device_option,
+    model_option,
+    task_options,
+)
 from benchmark.cli.progress import RunProgress
+from benchmark.cli.types import Whole, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
     from benchmark.running.lacking import Lack
     from benchmark.running.request import Request
-    from benchmark.training.fitting import Fit, Fitted
+    from benchmark.training.fitting import Fitted
 
 EPILOG = """\b
 Examples:
@@ -56,7 +63,7 @@ Examples:
 @device_option
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "mixed"]),
+    type=Word(["float32", "mixed"]),
     default="float32",
     show_default=True,
     help="mixed: steps compute in bfloat16 where that is safe; weights stay float32.",
@@ -73,7 +80,7 @@ Examples:
 )
 @click.option(
     "--images",
-    type=click.IntRange(1),
+    type=Whole(1, MOST),
     metavar="N",
     help="Train on the first N images of the dataset's class-balanced order. Default: all.",
 )
@@ -84,7 +91,7 @@ Examples:
 )
 @click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=Whole(1, MOST_PROCESSES),
     metavar="N",
     help="Threads on the CPU; the same weights, bit for bit, come only from the same number. "
     "Default: torch's own.",
@@ -100,14 +107,27 @@ def train_command(**options: Any) -> int:
     arguments it refuses to; --restart discards the checkpoint. A training record (curves, time, memory,
     command) is written beside the weights.
     """
-    from benchmark.training.fitting import (  # so that --help starts no torch
+    if bool(options["defense"]) == bool(options["classifier"]):
+        raise BenchError("name either --defense or --classifier to train")
+    request, recipe_args = _named(options)
+    from benchmark.training.fitting import (  # so that neither --help nor a wrong name starts torch
+        Fit,
         fit_classifier,
         fit_defense,
     )
 
-    if bool(options["defense"]) == bool(options["classifier"]):
-        raise BenchError("name either --defense or --classifier to train")
-    fit, use = _fit_of(options), ""
+    fit = Fit(
+        request=request,
+        companions=options["models"][1:],
+        recipe_args=recipe_args,
+        out=options["out"],
+        is_half=options["is_half"],
+        images=options["images"],
+        command=shlex.join(["bench", *sys.argv[1:]]),
+        threads=options["threads"],
+        restart=options["restart"],
+    )
+    use = ""
     with RunProgress(f"train {options['defense'] or options['classifier']}") as progress:
         if options["classifier"]:
             path = fit_classifier(
@@ -125,29 +145,24 @@ def train_command(**options: Any) -> int:
     return 0
 
 
-def _fit_of(options: Mapping[str, Any]) -> Fit:
-    """The training that was asked for."""
+def _named(options: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
+    """What is to be trained, and the arguments of its recipe; a name that nobody has is refused."""
+    from benchmark.expression import leaves_of, parse_model
+    from benchmark.running.named import refuse_models, refuse_training
     from benchmark.running.request import Request, parse_arguments
-    from benchmark.training.fitting import Fit  # so that --help starts no torch
 
-    first, *others = options["models"] or (None,)
     names = ("dataset", "data", "threat", "seed", "device", "precision")
-    return Fit(
-        request=Request(
-            defense=options["defense"] or "none",
-            defense_args=parse_arguments(options["defense_args"]),
-            model=first,
-            **{name: options[name] for name in names},
-        ),
-        companions=tuple(others),
-        recipe_args=parse_arguments(options["recipe_args"]),
-        out=options["out"],
-        is_half=options["is_half"],
-        images=options["images"],
-        command=shlex.join(["bench", *sys.argv[1:]]),
-        threads=options["threads"],
-        restart=options["restart"],
+    request = Request(
+        defense=options["defense"] or "none",
+        defense_args=parse_arguments(options["defense_args"]),
+        model=next(iter(options["models"]), None),
+        **{name: options[name] for name in names},
     )
+    recipe_args = parse_arguments(options["recipe_args"])
+    refuse_training(request, recipe_args, options["classifier"])
+    leaves = [leaf for model in options["models"] for leaf in leaves_of(parse_model(model))]
+    refuse_models(leaves, options["dataset"])
+    return request, recipe_args
 
 
 def _use(options: Mapping[str, Any], fitted: Fitted) -> str:

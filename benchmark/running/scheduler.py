@@ -24,6 +24,7 @@ from benchmark.dataset import pixels_sha256
 from benchmark.interrupts import withheld_from_children
 from benchmark.memory import free_memory
 from benchmark.numerics import fix_numerics
+from benchmark.own_packages import current_folder_last, forget_order
 from benchmark.results import Result, Status
 from benchmark.running.crew import Crew, claim_number, unpacked
 from benchmark.running.tasks import Place, Task, TaskQueue
@@ -199,13 +200,14 @@ class _Race:
                 self.finished.add(task, stopped)
                 queue.finish(queue.begin())
                 continue
-            with withheld_from_children():
+            with withheld_from_children(), current_folder_last():
                 future = pool.submit(_perform_in_worker, str(self.blob), workers, task, self.store)
             running[future] = queue.begin()
 
 
 def _begin_worker(threads: int, caller: int, folder: str) -> None:
     """Fixes a worker's numerics and its temporary folder; it ends with its caller however that one ends."""
+    forget_order()
     fix_numerics(threads)
     tempfile.tempdir = folder  # what its attacks leave there goes with it
 
