@@ -33,6 +33,7 @@ from benchmark.running.slices import Slice
 from benchmark.running.tasks import Task, tasks_of
 from benchmark.seeds import seed_images, seeds_sha256
 from benchmark.store import Store
+from benchmark.version import full_version
 
 log = logging.getLogger(__name__)
 
@@ -227,6 +228,7 @@ def _typed_model(ready: Prepared) -> dict[str, str]:
 def environment(device: torch.device) -> dict[str, str]:
     """Versions and hardware, by name."""
     found = {
+        "purifybench": full_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device.type,
@@ -234,7 +236,7 @@ def environment(device: torch.device) -> dict[str, str]:
     }
     if device.type == "cuda":
         found["cuda"] = str(torch.version.cuda)
-    for package in ("purifybench", "pyautoattack", "robustbench"):
+    for package in ("pyautoattack", "robustbench"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
