@@ -41,6 +41,7 @@ def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _validated(path: Path) -> dict[str, Any]:
+    from benchmark.publishing.boundary import failure_of
     from benchmark.publishing.entry_files import read_entry
     from benchmark.publishing.sheets import read_sheet
     from benchmark.publishing.validation import notes_of, problems_of
@@ -49,12 +50,17 @@ def _validated(path: Path) -> dict[str, Any]:
         entry = read_entry(path)
     except BenchError as error:
         return {"file": str(path), "problems": [str(error)], "notes": []}
-    problems = problems_of(entry)
+    problems: list[str] = []
+    notes: list[str] = []
+    why = failure_of(lambda: problems.extend(problems_of(entry)))
+    why = why or failure_of(lambda: notes.extend(notes_of(entry)))
+    if why:
+        problems.append(f"it cannot be checked to its end: {why}")
     try:
         read_sheet(path, entry)
     except BenchError as error:
         problems.append(str(error))
-    return {"file": str(path), "problems": problems, "notes": notes_of(entry)}
+    return {"file": str(path), "problems": problems, "notes": notes}
 
 
 def _show(found: dict[str, Any]) -> None:
