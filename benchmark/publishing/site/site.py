@@ -72,5 +72,5 @@ def publish_site(leaderboards: Path, out: Path) -> PublishedSite:
     site, lost = rendered(entries, made)
     replace_folder(out, site)
     n_pages = sum(path.endswith(".html") for path in site)
-    said = (*damaged.values(), *lost.values(), *unshown.values())
-    return PublishedSite(out / "index.html", n_pages, len(entries) - len(lost), said)
+    left_out = (*damaged.values(), *lost.values(), *unshown.values())
+    return PublishedSite(out / "index.html", n_pages, len(entries) - len(lost), left_out)
