@@ -20,6 +20,8 @@ from benchmark.yaml_values import read_model
 
 FOLDER = Path(__file__).parent / "protocols"
 
+SEED, PRECISION = 0, "float32"
+"""At which every protocol is ranked; entries at others stand on a board without a rank."""
 BARE, SURROGATES = "bare", "surrogates"
 """What images for transfer are made on, where no classifier is named."""
 

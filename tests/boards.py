@@ -8,12 +8,18 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from benchmark.publishing.entry import Entry
+from benchmark.publishing.ranking import boards
 from tests.records import Run, deterministic
 
 
 def toy(label: str, *, clean: str = "1111", pgd: str = "1100", **fields: Any) -> Entry:
     """An entry with two rows."""
     return Run(rows=deterministic(clean=clean, pgd=pgd), label=label, **fields).entry()
+
+
+def ranked(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries of all boards, each board's in its order."""
+    return [entry for board in boards(entries) for entry in board.entries]
 
 
 def labels(entries: Iterable[Entry]) -> list[str]:

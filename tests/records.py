@@ -13,6 +13,8 @@ from benchmark.missing import Missing
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.publishing.assembly import assemble
 from benchmark.publishing.entry import Entry
+from benchmark.publishing.names import short_hash
+from benchmark.publishing.ranking import UNDEFENDED
 from benchmark.results import Cost, Result, Status
 from benchmark.threat import Knowledge, Threat
 
@@ -63,6 +65,7 @@ class Run:
         failed: Shards that crashed, as (row, first image).
         missing: Shards that are not there, likewise.
         traces: Of a row, the same for each of its shards.
+        content: The classifier's sha256; empty for one that follows from its name.
     """
 
     rows: Mapping[str, Sequence[Cell]]
@@ -79,6 +82,9 @@ class Run:
     weights: str = ""
     arguments: str = '{"sigma": 0.25}'
     model: str = "net"
+    content: str = ""
+    precision: str = "float32"
+    seed: int = 0
     dataset: str = "digits"
     threat: str = "linf:8/255"
     protocol: str = "standard"
@@ -150,12 +156,13 @@ class Run:
         base, _, mode = name.partition(":")
         attack = base.partition("-")[0]
         column, knowledge = (None, Knowledge.OBLIVIOUS) if is_source else COLUMNS[attack]
-        defenses = (Plugin("toys:Toy", self.label, self.arguments, "s" * 64, self.weights),)
+        path = UNDEFENDED if self.label == "none" else "toys:Toy"
+        defenses = (Plugin(path, self.label, self.arguments, "s" * 64, self.weights),)
         asked = Criterion(4, 2, 2) if self.is_stochastic and not is_source else Criterion(1, 1, 1)
         job = Job(
             row=name,
             defenses=() if is_source else defenses,
-            classifier=Frozen(self.model, "c" * 64),
+            classifier=Frozen(self.model, self.content or short_hash(self.model) * 8),
             dataset=self.dataset,
             split="test",
             threat=Threat.parse(self.threat),
@@ -164,8 +171,8 @@ class Run:
             eot=1,
             is_source=is_source,
             criterion=asked,
-            precision="float32",
-            seed=0,
+            precision=self.precision,
+            seed=self.seed,
             engine="e",
         )
         counts = not is_source and not (self.is_stochastic and column is Column.AUTOATTACK)

@@ -173,4 +173,4 @@ def _entries(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
     entries, damaged = read_entries(
         path for folder in folders for path in sorted(folder.glob("*/*/*.json"))
     )
-    return entries, list(damaged.values())
+    return list(entries.values()), list(damaged.values())

@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import click
 
@@ -33,6 +32,7 @@ from benchmark.errors import BenchError
 from benchmark.interrupts import INTERRUPTED, MESSAGE
 from benchmark.own_packages import add_current_folder
 from benchmark.publishing.names import plain
+from benchmark.version import full_version
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +54,22 @@ bench compare: 1 it fell, 3 inconclusive.
 """
 
 
-def _version() -> str:
-    try:
-        return version("purifybench")
-    except PackageNotFoundError:
-        return "not installed"
+def _say_version(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:
+    """Prints the version where it is asked for, and ends; git is asked only then."""
+    if is_asked:
+        click.echo(f"bench, version {full_version()}")
+        context.exit()
 
 
 @click.group(cls=Group, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(_version(), prog_name="bench")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version, with the commit where it is known, and exit.",
+)
 @click.option(
     "-v",
     "--verbose",

@@ -48,7 +48,10 @@ def table_command(
 ) -> int:
     """Write entries (files, or all in folders) as one table, in the order of the leaderboard.
 
-    Accuracies are of single draws, on all images of each entry; the worst case stands with its 95 % interval.
+    Each defense before a classifier has one line, by its entry on the most images, and the undefended
+    classifier leads them, without a rank. Accuracies are of single draws, on all images of each entry; the
+    worst case stands with its 95 % interval, and beside it the difference to the undefended classifier
+    (gain), image by image.
     """
     from benchmark.publishing.entry_files import entry_paths, read_entry
     from benchmark.publishing.tables import COLUMNS, Form, to_table, usual
@@ -60,13 +63,16 @@ def table_command(
     entries = [read_entry(path) for path in entry_paths(paths)]
     if protocol is not None:
         entries = [entry for entry in entries if entry.protocol.name == protocol]
-    if label is not None:
-        entries = [entry for entry in entries if entry.defense.label == label]
-    if not entries:
+    if not any(label in (None, entry.defense.label) for entry in entries):
         raise BenchError(
             "no entry is left; name another --protocol or --defense, or leave them out"
         )
-    text = to_table(entries, names or usual(entries), Form(form))
+    text = to_table(
+        entries,
+        names or usual(entries),
+        Form(form),
+        is_shown=lambda entry: label in (None, entry.defense.label),
+    )
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmark.protocol import Column
-from benchmark.publishing.entry import Entry, Rate
+from benchmark.publishing.entry import Entry, Rate, Rates
+from benchmark.publishing.ranking import Gain
 
 NOT_APPLICABLE = "n/a"
 """Stands where no row of a column exists for such a task."""
@@ -11,31 +12,42 @@ CHALLENGED = "§"
 """Marks a worst case that images from outside lowered."""
 
 
-def numbers(entry: Entry, *, is_short: bool = False, has_black_box: bool = False) -> list[str]:
-    """The cells from `clean` to `seconds per image`, that of black-box attacks only where it is asked for."""
-    cost = entry.cost
-    passes = [_amount(cost.forwards_per_image), _amount(cost.backwards_per_image)]
-    worst = f"{bound(entry)}{with_interval(entry.worst.single)}" if entry.worst else "gap"
-    worst += CHALLENGED if entry.challenges else ""
-    return [
-        percent(entry.clean.single) if entry.clean else "gap",
-        _family(entry, Column.OBLIVIOUS),
-        _family(entry, Column.AUTOATTACK) + native(entry),
-        _family(entry, Column.ADAPTIVE),
-        _family(entry, Column.AUXILIARY),
-        _family(entry, Column.TRANSFER),
-        *([_family(entry, Column.BLACK_BOX)] if has_black_box else []),
-        worst,
-        "/".join(passes) if is_short else " / ".join(passes),
-        _amount(cost.seconds_per_image),
-    ]
+def percent_or_gap(rates: Rates | None) -> str:
+    """Accuracy of single draws."""
+    return percent(rates.single) if rates else "gap"
 
 
-def _family(entry: Entry, column: Column) -> str:
+def family_cell(entry: Entry, column: Column) -> str:
+    """Accuracy under an attack family."""
     family = entry.family(column)
     if family is None:
         return "–" if entry.is_applicable(column) else NOT_APPLICABLE
-    return percent(family.rates.single) if family.rates else "gap"
+    return percent_or_gap(family.rates)
+
+
+def worst_cell(entry: Entry) -> str:
+    """The worst case with its interval and marks."""
+    worst = f"{bound(entry)}{with_interval(entry.worst.single)}" if entry.worst else "gap"
+    return worst + (CHALLENGED if entry.challenges else "")
+
+
+def gain_cell(gain: Gain | None, n: int) -> str:
+    """The difference to the undefended classifier, in points; on how many images, where not on all n."""
+    if gain is None:
+        return "–"
+    return with_ends(gain)[:-1] + ("" if gain.n == n else f", n = {gain.n}") + ")"
+
+
+def with_ends(gain: Gain) -> str:
+    """A difference in points with its interval."""
+    value = _points(gain.value)
+    sign = "+" if float(value) > 0 else ""
+    return f"{sign}{value} ({_points(gain.low)} to {_points(gain.high)})"
+
+
+def _points(share: float) -> str:
+    """A difference in points; never `-0.0`."""
+    return f"{round(100 * share, 1) + 0.0:.1f}"
 
 
 def native(entry: Entry) -> str:
@@ -63,7 +75,7 @@ def with_interval(rate: Rate) -> str:
     return f"{percent(rate)} ({100 * rate.low:.1f}–{100 * rate.high:.1f})"
 
 
-def _amount(value: float) -> str:
+def amount(value: float) -> str:
     """About two digits: 12.3k, 410, 7.5, 0.012."""
     if value >= 1e6:
         return f"{value / 1e6:.1f}M"

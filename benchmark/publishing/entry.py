@@ -34,6 +34,7 @@ from benchmark.publishing.outcomes import Outcomes
 from benchmark.publishing.rates import Rate as Rate
 from benchmark.publishing.rates import Rates as Rates
 from benchmark.publishing.rates import refuse_other_mean
+from benchmark.publishing.references import refuse_dangling
 from benchmark.strict import Arguments, Strict, Words
 from benchmark.threat import Knowledge
 
@@ -176,7 +177,7 @@ class Entry(Strict):
     flags: tuple[Flag, ...]
     cost: Cost
     """Of all rows, sources included, the diagnosis not."""
-    attacks: tuple[AttackRecord, ...]
+    attacks: Annotated[tuple[AttackRecord, ...], Field(min_length=1)]
     sources: tuple[AttackRecord, ...]
     per_image: PerImage
     command: str
@@ -234,6 +235,7 @@ class Entry(Strict):
         budgets = [point.eps for point in self.eps_curve]
         if budgets != sorted(set(budgets)):
             raise ValueError("eps_curve: expected ascending budgets, each once")
+        refuse_dangling(self)
         return self
 
 

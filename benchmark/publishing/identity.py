@@ -20,7 +20,7 @@ class ProtocolIdentity(Strict):
     name: str
     version: int
     sha256: str
-    samples: int | None
+    samples: Annotated[int, Field(ge=1)] | None
     """Images that the protocol asks for; None for the whole split."""
 
 
@@ -42,7 +42,7 @@ class DefenseIdentity(Strict):
     """What was evaluated."""
 
     label: str
-    stages: tuple[Stage, ...]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     gradient: str
     """What it declares: exact, almost-everywhere or none."""
     stochastic: bool

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmark.protocol import PRECISION, SEED
 from benchmark.publishing.cells import CHALLENGED, native, percent
 from benchmark.publishing.diagnosis_table import is_diagnosed
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
+from benchmark.publishing.ranking import unlike_protocol
 from benchmark.trained import Difference, TrainedFor, other_arguments
 
 NATIVE = (
@@ -22,6 +24,8 @@ NO_DIAGNOSIS = (
     f"{UNDIAGNOSED}: without a diagnosis, as entries were before there was one; its flags say nothing of "
     f"longer attacks, other budgets, random points or what its purifiers declare"
 )
+OTHERWISE = "¶"
+"""Marks an entry at another seed or precision than protocols are ranked at."""
 ELSEWHERE = "‡"
 """Marks a defense that was trained for something else than what was evaluated."""
 
@@ -73,14 +77,31 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
         notes.append(NATIVE)
     if any(entry.status == "gaps" for entry in board):
         notes.append(BOUND)
+    notes += [line for entry in board for line in _otherwise_lines(entry)]
     notes += [line for entry in board for line in _training_lines(entry)]
     return notes + [line for entry in board for line in _challenge_lines(entry)]
 
 
-def elsewhere(entry: Entry) -> str:
-    """A mark behind a defense whose weights were trained for something else, or not as their recipe stands."""
+def name_marks(entry: Entry) -> str:
+    """The marks behind a defense's name.
+
+    They say that its weights were trained for something else or not as their recipe stands, and that it was
+    evaluated at another seed or precision than protocols are ranked at.
+    """
     trained = [stage.training for stage in entry.defense.stages if stage.training]
-    return "" if all(training.is_as_meant for training in trained) else ELSEWHERE
+    is_as_meant = all(training.is_as_meant for training in trained)
+    return ("" if is_as_meant else ELSEWHERE) + (OTHERWISE if unlike_protocol(entry) else "")
+
+
+def _otherwise_lines(entry: Entry) -> list[str]:
+    """How an entry was evaluated, where that is not how protocols are ranked."""
+    said = unlike_protocol(entry)
+    if not said:
+        return []
+    return [
+        f"{OTHERWISE} {entry.defense.label} on {entry.classifier.name}: {', '.join(said)}; ranks are given at "
+        f"seed {SEED} and precision {PRECISION} alone"
+    ]
 
 
 def _challenge_lines(entry: Entry) -> list[str]:

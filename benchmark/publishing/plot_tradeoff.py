@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchError
 from benchmark.publishing.entry import Entry, Rate
-from benchmark.publishing.leaderboard import boards
 from benchmark.publishing.names import shortened
 from benchmark.publishing.plots import NAME, SIZE, TITLE, colours, draw
+from benchmark.publishing.ranking import boards, is_undefended
 from benchmark.publishing.site.charts import spread
 
 if TYPE_CHECKING:
@@ -45,12 +45,14 @@ def plot_tradeoff(entries: Sequence[Entry], path: Path) -> None:
     """
     grouped = boards(entries)
     if len(grouped) > 1:
-        named = "; ".join(f"{_board(board[0])} ({len(board)})" for board in grouped)
+        named = "; ".join(
+            f"{_board(board.first)} ({len(board.entries) + len(board.others)})" for board in grouped
+        )
         raise BenchError(
             f"expected entries of one board, which may be compared; got {len(grouped)}: {named}. Name one "
             f"folder <dataset>/<threat>, and one --protocol"
         )
-    shown = [entry for board in grouped for entry in board if entry.clean and entry.worst]
+    shown = [entry for board in grouped for entry in board.entries if entry.clean and entry.worst]
     if not shown:
         raise BenchError("no entry has a clean accuracy and a worst case; there is nothing to plot")
     width, height = SIZE
@@ -126,7 +128,7 @@ def _legend(figure: Figure, axes: Axes, entries: Sequence[Entry]) -> None:
 def _mark(entry: Entry) -> str:
     if entry.status == "gaps":
         return "v"
-    return "D" if all(stage.label == "none" for stage in entry.defense.stages) else "o"
+    return "D" if is_undefended(entry) else "o"
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
+from benchmark.protocol import PRECISION, SEED
 from benchmark.publishing import baselines
 from benchmark.publishing.baselines import read_baselines
+from benchmark.publishing.boundary import rendered
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import read_entry
 from benchmark.publishing.leaderboard import to_markdown
 from benchmark.publishing.names import file_name, short_hash
+from benchmark.publishing.ranking import unlike_protocol
 
 PAGE = "README.md"
 UNREADABLE = "not an entry that this version can read"
@@ -65,6 +68,10 @@ def entry_stem(entry: Entry) -> str:
         parts.append(f"n{entry.dataset.n}")
     if entry.dataset.order != "nested":
         parts.append(entry.dataset.order)
+    if entry.seed != SEED:
+        parts.append(f"seed{entry.seed}")
+    if entry.precision != PRECISION:
+        parts.append(file_name(entry.precision))
     if entry.dataset.only_classes:
         parts.append(file_name(f"classes-{'-'.join(map(str, entry.dataset.only_classes))}"))
     return "--".join(parts)
@@ -89,12 +96,12 @@ def publish_folder(folder: Path) -> Published:
             return published
 
 
-def read_entries(paths: Iterable[Path]) -> tuple[list[Entry], dict[Path, str]]:
+def read_entries(paths: Iterable[Path]) -> tuple[dict[Path, Entry], dict[Path, str]]:
     """The entries in these files; of each that cannot be read, why."""
-    entries, damaged = [], {}
+    entries, damaged = {}, {}
     for path in paths:
         try:
-            entries.append(read_entry(path))
+            entries[path] = read_entry(path)
         except BenchError as error:
             damaged[path] = str(error)
     return entries, damaged
@@ -111,15 +118,21 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _publish_once(folder: Path) -> Published:
-    entries, damaged = read_entries(sorted(folder.glob("*.json")))
-    lines = [f"{path.name}: {UNREADABLE}" for path in damaged]
-    if not entries and not damaged:
+    read, damaged = read_entries(sorted(folder.glob("*.json")))
+    if not read and not damaged:
         raise BenchError(
             f"expected entries (*.json) in {folder}, found none; `bench run` writes them"
         )
     title = f"{folder.resolve().parent.name}, {folder.resolve().name}"
     page = folder / PAGE
-    text = to_markdown(entries, title, lines)
+    text, lost = rendered(
+        read,
+        lambda shown, lost: to_markdown(
+            shown, title, [f"{path.name}: {UNREADABLE}" for path in (*damaged, *lost)]
+        ),
+    )
+    damaged |= lost
+    entries = [entry for path, entry in read.items() if path not in lost]
     known = read_baselines(folder.resolve().parents[1] / baselines.FILE)
     reference = baselines.to_markdown(baselines.baselines_of(entries, known))
     write_whole(page, (f"{text}\n{reference}\n" if reference else text).encode())
@@ -149,11 +162,12 @@ def _is_others(path: Path, entry: Entry) -> bool:
 
 
 def _identity(entry: Entry) -> str:
-    """What makes two entries the same row, run again: not the weights, not the source, not the seed."""
+    """What makes two entries the same row, run again: not the weights, not the source."""
     stages = [(stage.plugin, stage.arguments) for stage in entry.defense.stages]
     images = [entry.dataset.name, entry.dataset.split, entry.dataset.n]
     order: list[object] = [entry.dataset.order] if entry.dataset.order != "nested" else []
     order += [list(entry.dataset.only_classes)] if entry.dataset.only_classes else []
+    order += unlike_protocol(entry)
     return json.dumps(
         [
             entry.defense.label,

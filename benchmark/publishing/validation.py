@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from benchmark.errors import BenchError
 from benchmark.protocol import Column, protocol_names
+from benchmark.publishing.boundary import failure_of
 from benchmark.publishing.entry import AttackRecord, Entry, Rate
 from benchmark.publishing.examples import problems_of_examples
 from benchmark.publishing.flags import flags_of
@@ -28,7 +29,9 @@ def problems_of(entry: Entry) -> list[str]:
     What reading an entry refuses (fields missing or unknown, rates that are not the mean of their outcomes,
     gaps that are not named) is not looked at again.
     """
-    return [problem for check in CHECKS for problem in check(entry)]
+    found: list[str] = []
+    why = failure_of(lambda: found.extend(said for check in CHECKS for said in check(entry)))
+    return [*found, f"it cannot be checked to its end: {why}"] if why else found
 
 
 def notes_of(entry: Entry) -> list[str]:

@@ -12,7 +12,7 @@ from benchmark.containment import contained
 from benchmark.errors import BenchError
 from benchmark.expression import Chain, Expression, Stage, model_of, parse_defense, stages_of
 from benchmark.job import MIXED
-from benchmark.protocol import Protocol
+from benchmark.protocol import PRECISION, SEED, Protocol
 from benchmark.running.slices import Slice
 from benchmark.shelf import DEFENSES
 from benchmark.suggestions import near
@@ -71,11 +71,11 @@ class Request:
     order: Order = "nested"
     only_classes: tuple[int, ...] = ()
     slice: Slice | None = None
-    seed: int = 0
+    seed: int = SEED
     device: str = "auto"
     batch_size: int | None = None
     workers: int | None = None
-    precision: str = "float32"
+    precision: str = PRECISION
     runs: Path = Path("runs")
     weights: Path | str | None = None
 

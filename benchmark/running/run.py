@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import platform
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -18,11 +16,12 @@ from benchmark.evaluated import Evaluated, Row, Subject
 from benchmark.expression import is_expression
 from benchmark.fetching.remote import pinned
 from benchmark.missing import Missing
-from benchmark.numerics import default_workers, devices_like, fix_numerics, hardware
+from benchmark.numerics import default_workers, devices_like, fix_numerics
 from benchmark.publishing.assembly import assemble
 from benchmark.publishing.entry import Entry
 from benchmark.results import Result
 from benchmark.running.crew import Crew
+from benchmark.running.environment import environment
 from benchmark.running.examination import examine_once
 from benchmark.running.plan import Subjects, make_plan, weakest_gradient
 from benchmark.running.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
@@ -222,24 +221,6 @@ def _typed_model(ready: Prepared) -> dict[str, str]:
         return {}
     is_file = isinstance(model, str) and model.startswith("file:")
     return {"model": pinned_model(str(model)) if is_file else ready.classifier.name}
-
-
-def environment(device: torch.device) -> dict[str, str]:
-    """Versions and hardware, by name."""
-    found = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": device.type,
-        "hardware": hardware(device),
-    }
-    if device.type == "cuda":
-        found["cuda"] = str(torch.version.cuda)
-    for package in ("purifybench", "pyautoattack", "robustbench"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def say_notices(ready: Prepared) -> None:

@@ -24,18 +24,28 @@ def open_page(browser, site: Path, page: str) -> None:
     browser.get((site / page).as_uri())
 
 
-def column(browser, title: str, table: int = 0) -> list[str]:
-    """What a column shows, from top to bottom; hidden rows left out."""
+def column(browser, title: str, table: int = 0, group: int | None = None) -> list[str]:
+    """What a column shows, from top to bottom; hidden rows and the classifiers' own lines left out.
+
+    Args:
+        browser: With the page open.
+        title: How the column's begins.
+        table: Which of those that can be sorted.
+        group: Of one classifier alone; None for all.
+    """
     return browser.execute_script(
         """
         const table = document.querySelectorAll("table[data-sortable]")[arguments[0]];
         const titles = [...table.tHead.rows[0].cells].map((cell) => cell.innerText.trim());
         const at = titles.findIndex((title) => title.startsWith(arguments[1]));
-        return [...table.tBodies[0].rows].filter((row) => !row.hidden)
+        const groups = [...table.tBodies].filter((body, i) => arguments[2] === null || i === arguments[2]);
+        return groups.filter((body) => !body.hidden).flatMap((body) => [...body.rows])
+          .filter((row) => !row.hidden && !("fixed" in row.dataset))
           .map((row) => row.cells[at].innerText.trim().split(/\\s/)[0]);
         """,
         table,
         title,
+        group,
     )
 
 
@@ -109,11 +119,26 @@ def test_another_column_starts_afresh_and_other_tables_stay_as_they_are(browser,
     assert column(browser, "defense", table=1) == second
 
 
+def test_a_classifiers_own_line_stays_above_the_defenses_before_it(browser, site):
+    open_page(browser, site, "mnist--linf-0.3/index.html")
+    lines = """
+        return [...document.querySelector("table[data-sortable]").tBodies]
+          .map((body) => [body.rows[0].innerText.trim().split(/\\s/)[0], "fixed" in body.rows[0].dataset]);
+    """
+    shown = browser.execute_script(lines)
+    assert shown == [["mnist-a", True], ["mnist-x", True]]
+    header(browser, "oblivious").click()
+    assert browser.execute_script(lines) == shown
+    for group in (0, 1):
+        numbers = [float(text) for text in column(browser, "oblivious", group=group)]
+        assert numbers == sorted(numbers, reverse=True)
+
+
 def test_what_is_missing_stands_last_whichever_way_a_column_is_sorted(browser, made):
     open_page(browser, made, MADE)
     for _ in range(2):
         header(browser, "clean").click()
-        assert column(browser, "clean")[-1] == "gap"
+        assert column(browser, "clean", group=0)[-1] == "gap"
 
 
 def test_the_keyboard_alone_sorts_and_filters(browser, site):
@@ -166,7 +191,7 @@ def test_without_javascript_a_board_is_a_table_in_rank_order_with_nothing_to_pre
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     open_page(browser, site, BOARD)
     table = browser.find_element(By.CSS_SELECTOR, "table")
-    rows = table.find_elements(By.CSS_SELECTOR, "tbody tr th a")
+    rows = table.find_elements(By.CSS_SELECTOR, "tbody tr:not([data-fixed]) th a")
     assert [row.text for row in rows] == ranked
     assert all(row.is_displayed() for row in rows)
     assert browser.find_elements(By.CSS_SELECTOR, "button") == []
@@ -207,7 +232,7 @@ def test_a_mark_leads_to_its_note_and_a_name_to_its_entry(browser, site):
     name = mark.get_attribute("aria-label").partition(": ")[2]
     mark.click()
     assert name in browser.find_element(By.CSS_SELECTOR, "li:target").text
-    browser.find_element(By.CSS_SELECTOR, "tbody th a").click()
+    browser.find_element(By.CSS_SELECTOR, "tbody tr:not([data-fixed]) th a").click()
     assert browser.find_element(By.TAG_NAME, "h1").text == "advae[digits]"
     browser.find_element(By.LINK_TEXT, "digits, linf:0.15").click()
     browser.find_element(By.CSS_SELECTOR, "svg a").click()

@@ -9,8 +9,9 @@ from benchmark.errors import BenchError
 from benchmark.job import Job
 from benchmark.loading import load_dataset
 from benchmark.publishing.entry import Entry, without_timing
-from benchmark.publishing.leaderboard import boards, to_markdown, to_text
+from benchmark.publishing.leaderboard import to_markdown, to_text
 from benchmark.publishing.publish import entry_path
+from benchmark.publishing.ranking import boards
 from benchmark.running.request import Request
 from benchmark.running.run import Listener, run
 from benchmark.store import Store
@@ -74,7 +75,9 @@ def test_order_and_preparation_give_a_shard_another_file(change, tmp_path):
 def test_rows_of_two_orders_are_never_ranked_together():
     nested = [toy("gaussian", pgd="1111"), toy("jpeg", pgd="0000")]
     listed = [of_order(entry, "robustbench") for entry in nested]
-    assert [[entry.dataset.order for entry in board] for board in boards([*nested, *listed])] == [
+    assert [
+        [entry.dataset.order for entry in board.entries] for board in boards([*nested, *listed])
+    ] == [
         ["nested", "nested"],
         ["robustbench", "robustbench"],
     ]

@@ -15,7 +15,7 @@ from benchmark.errors import BenchError
 from benchmark.expression import parse_defense, stages_of
 from benchmark.protocol import Column, load_protocol, parse_protocol, protocol_names
 from benchmark.protocol_costs import read_costs
-from benchmark.publishing.leaderboard import boards
+from benchmark.publishing.ranking import boards
 from benchmark.running.costs import costs_of
 from benchmark.running.run import run
 from benchmark.shelf import ATTACKS, DATASETS, DEFENSES

@@ -93,13 +93,13 @@ def test_the_data_beside_a_page_is_the_entry(entries, site):
 def test_a_board_is_a_plain_table_in_rank_order_with_captions_and_row_headers(entries, site):
     page = Page(site[BOARD])
     (shelf,) = [shelf for shelf in shelves(entries) if BOARD.startswith(shelf.folder)]
-    ranked = [placed.page for board in shelf.boards for placed in board]
+    ranked = [shelf.placed(entry).page for board in shelf.boards for entry in board.entries]
     linked = [link for link in page.links if "--net" in link]
     assert list(dict.fromkeys(linked)) == ranked
-    assert [p.entry.defense.label for board in shelf.boards for p in board][-1] == "first"
+    assert shelf.boards[-1].entries[-1].defense.label == "first"
     assert len(page.all("caption")) == len(page.all("table"))
     scopes = {of.get("scope") for of in page.all("th")}
-    assert scopes == {"col", "row"}
+    assert scopes == {"col", "row", "rowgroup"}
     controls = [of for _, of in page.elements if "data-controls" in of]
     assert len(controls) == len(shelf.boards)
     assert all("hidden" in of for of in controls), "without JavaScript there is nothing to press"
@@ -114,7 +114,7 @@ def test_a_board_names_flags_gaps_intervals_and_the_undefended_classifier(site):
         in text
     )
     assert "≤ 33.3 (9.7–70.0)" in text
-    assert "undefended" in text
+    assert "net undefended: not measured" in text
     assert "first preliminary" in text
     assert "Stochastic victims under each rule" in text
 
@@ -200,7 +200,7 @@ def test_a_curve_shows_the_lowest_so_far_and_is_thin_where_the_attack_counts_by_
 def test_two_entries_whose_files_would_share_a_name_get_two_pages():
     same = [toy("a"), toy("a", arguments='{"sigma": 0.5}'), toy("A")]
     (shelf,) = shelves(same)
-    stems = [placed.stem for board in shelf.boards for placed in board]
+    stems = [placed.stem for placed in shelf.places.values()]
     assert len({stem.casefold() for stem in stems}) == 3
     assert all(re.fullmatch(r"[aA]--net--[0-9a-f]{8}", stem) for stem in stems)
 

@@ -46,7 +46,7 @@ def test_robustbenchs_own_number_stands_below_the_rows_of_its_classifier_and_say
     entries = [toy("a", dataset="cifar10", model="Gowal2021"), toy("b", dataset="cifar10")]
     site = render(entries, beside=Beside(baselines=(THEIRS,)))
     text = Page(site[f"{BOARD}/index.html"]).text
-    assert "RobustBench’s own Gowal2021 87.50 – – – 63.38" in text
+    assert "Gowal2021, RobustBench’s own 87.50 – – – 10000 – 63.38" in text
     assert "NeurIPS <2021> (javascript:alert(1))" in text
     assert text.count("not measured here") == 1
     assert broken_links(site) == []

@@ -51,9 +51,9 @@ def test_hostile_names_are_text_in_every_form():
 
 
 def test_what_tells_boards_apart_stands_in_front():
-    assert usual([toy("a"), toy("b")])[0] == "defense"
-    assert usual([toy("a"), toy("b", threat="linf:4/255")])[:2] == ["threat", "defense"]
-    assert usual([toy("a"), toy("b", protocol="quick")])[:2] == ["protocol", "defense"]
+    assert usual([toy("a"), toy("b")])[:2] == ["rank", "defense"]
+    assert usual([toy("a"), toy("b", threat="linf:4/255")])[:2] == ["threat", "rank"]
+    assert usual([toy("a"), toy("b", protocol="quick")])[:2] == ["protocol", "rank"]
 
 
 def test_the_command_writes_a_file_and_narrows_what_is_in_it(tmp_path, capsys):

@@ -73,7 +73,6 @@ def test_published_entries_agree_with_themselves(path):
         (lift_rows, "column adaptive: "),
         (set_to("worst", "single", "low", value=0.0), "worst: the interval 0.0000 to"),
         (set_to("columns", "transfer", "rates", "single", value=ALL), "column transfer: "),
-        (set_to("columns", "transfer", "rows", value=["fgsm"]), "fgsm is no row of it"),
         (set_to("dataset", "indices_sha256", value="0" * 64), "is not that of per_image.indices"),
         (set_to("classifier", "sha256", value="none"), "classifier.sha256 is no sha256 in hex"),
         (

@@ -2,144 +2,151 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from benchmark.publishing.cells import numbers, percent
+from benchmark.publishing.columns import (
+    AUTOATTACK,
+    CLEAN,
+    GAIN,
+    IMAGES,
+    WORST,
+    BoardColumn,
+    columns_of,
+)
 from benchmark.publishing.diagnosis_table import HEADERS as HEADERS_OF_DIAGNOSIS
 from benchmark.publishing.diagnosis_table import TITLE, diagnosis_rows
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.flags import EXPLANATIONS
+from benchmark.publishing.gap_lines import gap_lines
 from benchmark.publishing.leaderboard import (
-    HEADERS,
-    boards,
-    gap_lines,
-    has_black_box,
-    headers_of,
+    RULES_HEADERS,
     heading,
-    numbered,
+    name_of,
+    place_of,
     remarks,
-    twin,
+    rules_cells,
+    undefended_lines,
 )
-from benchmark.publishing.marks import UNDIAGNOSED, elsewhere, flag_marks, footnotes, marks, raised
+from benchmark.publishing.marks import UNDIAGNOSED, flag_marks, footnotes, marks, name_marks, raised
 from benchmark.publishing.names import shortened
+from benchmark.publishing.ranking import Board, Group, Line, is_undefended
 from benchmark.publishing.site.beside import Beside
 from benchmark.publishing.site.panels import tradeoff
-from benchmark.publishing.site.places import Placed, Shelf
+from benchmark.publishing.site.places import Shelf
 from benchmark.publishing.site.views import (
     BoardView,
     Cell,
+    GroupView,
     Letter,
+    NamedCell,
     Note,
+    Other,
     Reference,
     Row,
     Summary,
     Table,
 )
 
-CLEAN, OBLIVIOUS, WORST = "clean", "oblivious", "worst case (95 %)"
-AUTOATTACK = "AutoAttack (native)"
 THEIRS = "RobustBench’s own"
 NAME_LENGTH = 48
 """Characters of a name in a table; the entry's own page says all of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What all rows of a board share.
+
+    Args:
+        shelf: Its page.
+        board: The board.
+        columns: As the page shows them.
+        found: A letter for each raised flag.
+        letters: Each letter with its note.
+        beside: Numbers of others.
+    """
+
+    shelf: Shelf
+    board: Board
+    columns: tuple[BoardColumn, ...]
+    found: dict[str, str]
+    letters: Mapping[str, Letter]
+    beside: Beside
+
+
 def board_views(shelf: Shelf, beside: Beside) -> list[BoardView]:
     """The boards of a page, ready for its template; no two have the same heading."""
-    found = [heading([placed.entry for placed in board]) for board in shelf.boards]
+    found = [heading(board) for board in shelf.boards]
     views = []
     for number, (board, said) in enumerate(zip(shelf.boards, found, strict=True), start=1):
-        view = _board_view(board, number, beside)
+        view = _board_view(shelf, board, number, beside)
         other = f"{said}, sha256 {view.protocol_sha256[:8]}, images {view.shape}"
         views.append(replace(view, heading=said if found.count(said) == 1 else other))
     return views
 
 
-def _board_view(board: Sequence[Placed], number: int, beside: Beside) -> BoardView:
-    entries = [placed.entry for placed in board]
+def _board_view(shelf: Shelf, board: Board, number: int, beside: Beside) -> BoardView:
+    entries = board.entries
     key = f"board-{number}"
     found = marks(entries)
     letters = {letter: Letter(letter, flag, f"{key}-{letter}") for flag, letter in found.items()}
     letters[UNDIAGNOSED] = Letter(UNDIAGNOSED, "without a diagnosis", f"{key}-undiagnosed")
-    rows = [
-        _row(
-            place,
-            placed,
-            texts(placed.entry, entries),
-            [letters[mark] for mark in flag_marks(placed.entry, entries, found)],
-        )
-        for (place, _), placed in zip(numbered(entries), board, strict=True)
-    ]
-    first = entries[0]
+    context = _Context(shelf, board, _ordered(columns_of(entries)), found, letters, beside)
     return BoardView(
         key=key,
-        heading=heading(entries),
-        protocol_sha256=first.protocol.sha256,
-        shape=" × ".join(map(str, first.threat.input_shape)),
-        columns=tuple(_reordered(texts(first, entries))),
-        worst=WORST,
-        rows=tuple(rows),
-        references=(*_undefended(entries), *_theirs(entries, beside)),
-        notes=(*_notes(entries, found, letters), *_sources(entries, beside)),
+        heading=heading(board),
+        protocol_sha256=board.first.protocol.sha256,
+        shape=" × ".join(map(str, board.first.threat.input_shape)),
+        columns=context.columns,
+        n_rows=sum(len(group.lines) for group in board.groups),
+        groups=tuple(_group_view(context, group) for group in board.groups),
+        notes=(*_notes(context), *_sources(entries, beside)),
+        others=tuple(_others(shelf, board)),
         tables=tuple(_tables(entries)),
-        chart=tradeoff(board, number),
+        chart=tradeoff(shelf, board, number),
     )
 
 
-def texts(entry: Entry, board: Sequence[Entry]) -> dict[str, str]:
-    """What `cells.numbers` says of an entry of a board, by the title of its column."""
-    titles = headers_of(board, HEADERS)
-    said = numbers(entry, has_black_box=has_black_box(board))
-    return dict(zip(titles[titles.index("clean") : titles.index("n")], said, strict=True))
+def _ordered(columns: Sequence[BoardColumn]) -> tuple[BoardColumn, ...]:
+    """The columns as a page shows them: what is ranked by and the difference beside it first."""
+    front = (CLEAN, WORST, GAIN, IMAGES)
+    return (*front, *(column for column in columns if column not in front))
 
 
-def _row(place: str, placed: Placed, said: dict[str, str], letters: Sequence[Letter]) -> Row:
-    entry = placed.entry
+def _group_view(context: _Context, group: Group) -> GroupView:
+    return GroupView(
+        classifier=shortened(group.classifier.name, NAME_LENGTH),
+        header=_row(context, group.header) if group.header else None,
+        rows=tuple(_row(context, line) for line in group.lines),
+        references=tuple(_theirs(group, context.beside)),
+    )
+
+
+def _row(context: _Context, line: Line) -> Row:
+    entry = line.entry
+    is_header = is_undefended(entry)
+    name = entry.classifier.name if is_header else entry.defense.label
+    flags = flag_marks(entry, context.board.entries, context.found)
     return Row(
-        place=place,
-        defense=shortened(entry.defense.label, NAME_LENGTH),
-        mark=elsewhere(entry),
+        place="" if is_header else place_of(line),
+        name=shortened(name, NAME_LENGTH),
+        mark=name_marks(entry),
         remarks=remarks(entry).strip(" ()"),
-        page=placed.page,
-        classifier=shortened(entry.classifier.name, NAME_LENGTH),
-        cells=tuple((title, Cell.of(said[title])) for title in _reordered(said)),
+        page=context.shelf.placed(entry).page,
+        cells=tuple(NamedCell(c.name, Cell.of(c.cell(line))) for c in context.columns),
         worst=entry.worst.single if entry.worst else None,
-        n=entry.dataset.n,
-        letters=tuple(letters),
+        letters=tuple(context.letters[mark] for mark in flags),
         is_flagged=bool(raised(entry)),
     )
 
 
-def _reordered(titles: Iterable[str]) -> list[str]:
-    """The columns as a page shows them: clean and worst case first."""
-    return [CLEAN, WORST, *(title for title in titles if title not in (CLEAN, WORST))]
-
-
-def _undefended(entries: Sequence[Entry]) -> Iterator[Reference]:
-    """Each bare classifier of a board, on the images of its rows."""
-    seen = set()
-    for entry in entries:
-        bare = entry.undefended
-        rates = {CLEAN: bare.clean, OBLIVIOUS: bare.oblivious}
-        known = (entry.classifier.name, entry.classifier.sha256, entry.dataset.n, str(rates))
-        if known in seen or not any(rates.values()):
-            continue
-        seen.add(known)
-        yield Reference(
-            name="undefended",
-            classifier=shortened(entry.classifier.name, NAME_LENGTH),
-            values={title: Cell.of(percent(rate)) for title, rate in rates.items() if rate},
-            n=entry.dataset.n,
-        )
-
-
-def _theirs(entries: Sequence[Entry], beside: Beside) -> Iterator[Reference]:
-    """RobustBench's own numbers of the classifiers of a board, undefended; not measured here."""
+def _theirs(group: Group, beside: Beside) -> Iterator[Reference]:
+    """RobustBench's own numbers of a group's classifier, undefended; not measured here."""
+    entries = [line.entry for line in group]
     for each, n in beside.references(entries):
-        values = {CLEAN: Cell.of(each.clean), AUTOATTACK: Cell.of(each.autoattack)}
-        yield Reference(
-            name=THEIRS, classifier=shortened(each.model, NAME_LENGTH), values=values, n=n
-        )
+        values = {CLEAN.name: each.clean, AUTOATTACK.name: each.autoattack, "n": str(n)}
+        cells = {name: Cell.of(text) for name, text in values.items()}
+        yield Reference(name=f"{shortened(each.model, NAME_LENGTH)}, {THEIRS}", values=cells)
 
 
 def _sources(entries: Sequence[Entry], beside: Beside) -> Iterator[Note]:
@@ -153,15 +160,20 @@ def _sources(entries: Sequence[Entry], beside: Beside) -> Iterator[Note]:
         )
 
 
-def _notes(
-    entries: Sequence[Entry], found: dict[str, str], letters: dict[str, Letter]
-) -> Iterator[Note]:
+def _notes(context: _Context) -> Iterator[Note]:
     """The footnotes and the gaps; a note that begins with a letter is where that letter leads."""
-    for text in footnotes(entries, found):
-        letter = letters.get(text.partition(":")[0])
+    entries = context.board.entries
+    for text in footnotes(entries, context.found):
+        letter = context.letters.get(text.partition(":")[0])
         yield Note(letter.anchor if letter else "", text)
-    for text in gap_lines(entries):
+    for text in (*gap_lines(entries), *undefended_lines(context.board)):
         yield Note("", text)
+
+
+def _others(shelf: Shelf, board: Board) -> Iterator[Other]:
+    for entry in board.others:
+        name = shortened(name_of(entry), 2 * NAME_LENGTH)
+        yield Other(f"{name}, n = {entry.dataset.n}", shelf.placed(entry).page)
 
 
 def _tables(entries: Sequence[Entry]) -> Iterator[Table]:
@@ -169,41 +181,40 @@ def _tables(entries: Sequence[Entry]) -> Iterator[Table]:
     diagnosed = diagnosis_rows(entries)
     if diagnosed:
         yield Table(TITLE, HEADERS_OF_DIAGNOSIS, tuple(map(tuple, diagnosed)))
-    random = [entry for entry in entries if entry.defense.stochastic]
+    random = [tuple(rules_cells(entry)) for entry in entries if entry.defense.stochastic]
     if random:
-        headers = ("defense", "classifier", "single draw", "vote of k", "any of n", "draws, k, n")
         caption = "Stochastic victims under each rule: clean, then worst case with its interval."
-        yield Table(caption, headers, tuple(map(_rules, random)))
-
-
-def _rules(entry: Entry) -> tuple[str, ...]:
-    asked = entry.criterion
-    return (
-        shortened(entry.defense.label, NAME_LENGTH),
-        shortened(entry.classifier.name, NAME_LENGTH),
-        *(twin(entry, rule) for rule in ("single", "vote", "any_of")),
-        f"{asked.draws}, {asked.vote}, {asked.any_of}",
-    )
+        shown = tuple((shortened(name, 2 * NAME_LENGTH), *cells) for name, *cells in random)
+        yield Table(caption, RULES_HEADERS, shown)
 
 
 def summaries(shelf: Shelf) -> Iterator[Summary]:
-    """A line of the index for each board of a page."""
+    """A line of the index for each classifier of each board of a page."""
     for i, board in enumerate(shelf.boards, start=1):
-        first = board[0].entry
-        is_ranked = first.status == "complete"
-        yield Summary(
-            dataset=shortened(first.dataset.name, NAME_LENGTH),
-            threat=shortened(first.threat.text, NAME_LENGTH),
-            protocol=f"{shortened(first.protocol.name, NAME_LENGTH)}, version {first.protocol.version}",
-            preliminary=all(placed.entry.preliminary for placed in board),
-            page=f"{shelf.page}#board-{i}",
-            n_entries=len(board),
-            best=shortened(first.defense.label, NAME_LENGTH) if is_ranked else "",
-            best_value=texts(first, [first])[WORST] if is_ranked else "",
-        )
+        for group in board.groups:
+            yield _summary(board, group, f"{shelf.page}#board-{i}")
 
 
-def explained(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+def _summary(board: Board, group: Group, page: str) -> Summary:
+    first = board.first
+    best = next((line for line in group.lines if line.place == 1), None)
+    return Summary(
+        dataset=shortened(first.dataset.name, NAME_LENGTH),
+        threat=shortened(first.threat.text, NAME_LENGTH),
+        protocol=f"{shortened(first.protocol.name, NAME_LENGTH)}, version {first.protocol.version}",
+        preliminary=all(line.entry.preliminary for line in group),
+        page=page,
+        classifier=shortened(group.classifier.name, NAME_LENGTH),
+        n_defenses=len(group.lines),
+        undefended=WORST.cell(group.header) if group.header else "",
+        best=shortened(best.entry.defense.label, NAME_LENGTH) if best else "",
+        worst=WORST.cell(best) if best else "",
+        gain=GAIN.cell(best) if best else "",
+    )
+
+
+def explained(shelves: Sequence[Shelf]) -> list[tuple[str, str]]:
     """Every flag that an entry of these has, raised or not, with what it means to be raised."""
-    found = {flag.id for board in boards(entries) for entry in board for flag in entry.flags}
+    shown = [placed.entry for shelf in shelves for placed in shelf.places.values()]
+    found = {flag.id for entry in shown for flag in entry.flags}
     return [(name, text) for name, text in EXPLANATIONS.items() if name in found]

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 
 from benchmark.publishing.cells import bound, percent, with_interval
 from benchmark.publishing.claims import Claim
+from benchmark.publishing.columns import ADAPTIVE, CLEAN, OBLIVIOUS, WORST, Span
 from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
 from benchmark.publishing.marks import footnotes
-from benchmark.publishing.site.board_page import WORST, texts
+from benchmark.publishing.ranking import Line
 from benchmark.publishing.site.panels import Panel, panels
 from benchmark.publishing.site.pictures import Gallery, gallery
 from benchmark.publishing.site.places import Placed
 from benchmark.publishing.site.views import Cell
 
-FIGURES = ("clean", "oblivious", "BPDA+EOT (adaptive)", WORST)
+FIGURES = (CLEAN, OBLIVIOUS, ADAPTIVE, WORST)
 """Columns that stand large on top of the page."""
 WORDS = {"autoattack": "AutoAttack", "auxiliary": "auxiliary-aware", "any_of": "any of n"}
 """Names of fields that are not said as they are written."""
@@ -162,17 +163,11 @@ def _claim(claim: Claim) -> tuple[str, ...]:
 
 
 def _figures(entry: Entry) -> Iterator[Figure]:
-    cells = texts(entry, [entry])
-    rates = {
-        "clean": entry.clean.single if entry.clean else None,
-        "oblivious": _single(entry.columns.oblivious),
-        "BPDA+EOT (adaptive)": _single(entry.columns.adaptive),
-        WORST: entry.worst.single if entry.worst else None,
-    }
-    for name in FIGURES:
-        rate = rates[name]
-        main = cells[name].partition(" (")[0]
-        yield Figure(name.partition(" (95")[0], main, _interval(rate))
+    line = Line(entry)
+    for column in FIGURES:
+        main = column.cell(line).partition(" (")[0]
+        name = column.title.partition(" (95")[0]
+        yield Figure(name, main, _interval(column.span(line) if column.span else None))
 
 
 def _undefended(entry: Entry) -> Iterator[Figure]:
@@ -182,12 +177,8 @@ def _undefended(entry: Entry) -> Iterator[Figure]:
             yield Figure(name, percent(rate), _interval(rate))
 
 
-def _interval(rate: Rate | None) -> str:
+def _interval(rate: Span | None) -> str:
     return f"{100 * rate.low:.1f}–{100 * rate.high:.1f}" if rate else ""
-
-
-def _single(family: Family | None) -> Rate | None:
-    return family.rates.single if family and family.rates else None
 
 
 def _families(entry: Entry) -> Iterator[FamilyRow]:

@@ -50,8 +50,8 @@ def render(
         "index.html",
         "",
         summaries=[line for shelf in placed for line in summaries(shelf)],
-        n_entries=sum(len(board) for shelf in placed for board in shelf.boards),
-        flags=explained(entries),
+        n_entries=sum(len(shelf.places) for shelf in placed),
+        flags=explained(placed),
         left_out=left_out,
     )
     for shelf in placed:
@@ -74,21 +74,20 @@ def _shelf(
             environment, "board.html", "../", boards=board_views(shelf, beside), **shared
         )
     }
-    claimed = beside.claimed([placed.entry for board in shelf.boards for placed in board])
-    for board in shelf.boards:
-        for placed in board:
-            path = f"{shelf.folder}/{placed.stem}"
-            sheet = sheets.of(placed.entry)
-            if sheet is not None:
-                made[f"{path}.png"] = sheet
-            made[f"{path}.html"] = _page(
-                environment,
-                "entry.html",
-                "../",
-                view=entry_view(placed, claimed.get(id(placed.entry), ()), sheet),
-                **shared,
-            )
-            made[f"{path}.json"] = entry_text(placed.entry).encode()
+    claimed = beside.claimed([placed.entry for placed in shelf.places.values()])
+    for placed in shelf.places.values():
+        path = f"{shelf.folder}/{placed.stem}"
+        sheet = sheets.of(placed.entry)
+        if sheet is not None:
+            made[f"{path}.png"] = sheet
+        made[f"{path}.html"] = _page(
+            environment,
+            "entry.html",
+            "../",
+            view=entry_view(placed, claimed.get(id(placed.entry), ()), sheet),
+            **shared,
+        )
+        made[f"{path}.json"] = entry_text(placed.entry).encode()
     return made
 
 

@@ -9,10 +9,10 @@ from itertools import accumulate
 
 from benchmark.protocol import Column
 from benchmark.publishing.entry import AttackRecord, Entry
-from benchmark.publishing.leaderboard import numbered
 from benchmark.publishing.names import shortened
+from benchmark.publishing.ranking import Board, Line, is_undefended
 from benchmark.publishing.site.charts import Axis, Chart, Point, Series, lines, scatter
-from benchmark.publishing.site.places import Placed
+from benchmark.publishing.site.places import Shelf
 
 NAME_LENGTH = 28
 """Characters of a name in a chart."""
@@ -45,22 +45,22 @@ class Panel:
     charts: tuple[Chart, ...]
 
 
-def tradeoff(board: Sequence[Placed], number: int) -> Chart | None:
+def tradeoff(shelf: Shelf, board: Board, number: int) -> Chart | None:
     """Clean against robust accuracy of a board; None where no entry of it has both.
 
     Args:
-        board: In rank order.
+        shelf: The board's page.
+        board: What is drawn.
         number: Of the board on its page.
     """
     points = []
-    for (place, entry), placed in zip(numbered([p.entry for p in board]), board, strict=True):
-        if entry.clean and entry.worst:
-            clean, worst = entry.clean.single, entry.worst.single
-            name = shortened(f"{place} {entry.defense.label}", NAME_LENGTH)
+    for line in board.lines:
+        if line.entry.clean and line.entry.worst:
+            clean, worst = line.entry.clean.single, line.entry.worst.single
             points.append(
                 Point(
-                    name=name,
-                    link=placed.page,
+                    name=shortened(_name(line, has_several=len(board.groups) > 1), NAME_LENGTH),
+                    link=shelf.placed(line.entry).page,
                     x=100 * clean.value,
                     y=100 * worst.value,
                     low=100 * worst.low,
@@ -73,6 +73,16 @@ def tradeoff(board: Sequence[Placed], number: int) -> Chart | None:
     x_axis = Axis("clean accuracy (%)", max(0.0, 10 * math.floor(least / 10)), 100)
     title = "Clean against robust accuracy with its 95 % interval; dashed: no attack did harm"
     return scatter(f"tradeoff-{number}", title, points, x_axis, ACCURACY)
+
+
+def _name(line: Line, *, has_several: bool) -> str:
+    """A line of a board; its classifier where the board has several."""
+    entry = line.entry
+    if is_undefended(entry):
+        return f"{entry.classifier.name}, undefended"
+    place = "–" if line.place is None else str(line.place)
+    of = f", {entry.classifier.name}" if has_several else ""
+    return f"{place} {entry.defense.label}{of}"
 
 
 def panels(entry: Entry) -> list[Panel]:

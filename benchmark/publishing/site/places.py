@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import quote
 
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import entry_text
-from benchmark.publishing.leaderboard import boards, rank
 from benchmark.publishing.names import short_hash
 from benchmark.publishing.publish import entry_stem, folder_names
+from benchmark.publishing.ranking import Board, boards
 
 LONGEST = 180
 """Characters of a name; with a hash and an ending it is below the 255 that file systems take."""
@@ -41,16 +41,22 @@ class Shelf:
 
     Args:
         folder: The folder of the page and of the pages of its entries.
-        boards: Its boards, each in rank order.
+        boards: Its boards.
+        places: Where each of their entries has its page, by the entry's `id`; those not shown on a board too.
     """
 
     folder: str
-    boards: tuple[tuple[Placed, ...], ...]
+    boards: tuple[Board, ...]
+    places: Mapping[int, Placed]
+
+    def placed(self, entry: Entry) -> Placed:
+        """An entry of its boards in its place."""
+        return self.places[id(entry)]
 
     @property
     def first(self) -> Entry:
         """An entry that stands for all, where they agree: dataset and threat."""
-        return self.boards[0][0].entry
+        return self.boards[0].first
 
     @property
     def page(self) -> str:
@@ -59,20 +65,20 @@ class Shelf:
 
 
 def shelves(entries: Sequence[Entry]) -> list[Shelf]:
-    """Every dataset and threat with its boards, in rank order; an entry that is there twice is shown once."""
+    """Every dataset and threat with its boards; an entry that is there twice is shown once."""
     once = {entry_text(entry): entry for entry in entries}
-    ranked = rank([once[text] for text in sorted(once)])
-    groups = [list(group) for _, group in groupby(ranked, key=_task)]
-    wanted = ["--".join(folder_names(group[0])) for group in groups]
-    folders = settled(wanted, [repr(_task(group[0])) for group in groups])
+    grouped = boards([once[text] for text in sorted(once)])
+    groups = [list(group) for _, group in groupby(grouped, key=lambda board: _task(board.first))]
+    wanted = ["--".join(folder_names(group[0].first)) for group in groups]
+    folders = settled(wanted, [repr(_task(group[0].first)) for group in groups])
     return [_shelf(folder, group) for folder, group in zip(folders, groups, strict=True)]
 
 
-def _shelf(folder: str, entries: Sequence[Entry]) -> Shelf:
-    grouped = boards(entries)
-    ordered = [entry for board in grouped for entry in board]
-    stems = iter(settled(list(map(entry_stem, ordered)), list(map(entry_text, ordered))))
-    return Shelf(folder, tuple(tuple(Placed(e, next(stems)) for e in board) for board in grouped))
+def _shelf(folder: str, grouped: Sequence[Board]) -> Shelf:
+    ordered = [entry for board in grouped for entry in (*board.entries, *board.others)]
+    stems = settled(list(map(entry_stem, ordered)), list(map(entry_text, ordered)))
+    places = {id(e): Placed(e, stem) for e, stem in zip(ordered, stems, strict=True)}
+    return Shelf(folder, tuple(grouped), places)
 
 
 def _task(entry: Entry) -> tuple[str, str, float]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import BenchError
+from benchmark.publishing.boundary import Lost, rendered
+from benchmark.publishing.entry import Entry
 from benchmark.publishing.publish import UNREADABLE, read_entries
 from benchmark.publishing.site.beside import read_beside
 from benchmark.publishing.site.folder import refuse_foreign, replace_folder
@@ -58,13 +61,16 @@ def publish_site(leaderboards: Path, out: Path) -> PublishedSite:
             f"`bench run` writes them"
         )
     beside, unread = read_beside(leaderboards)
-    read = [path for path in paths if path not in damaged]
-    sheets, lost = read_sheets(dict(zip(read, entries, strict=True)))
+    sheets, unshown = read_sheets(entries)
     damaged |= unread
-    names = [f"{path.relative_to(leaderboards)}: {UNREADABLE}" for path in damaged]
-    names += [f"{path.relative_to(leaderboards)}: {UNSHOWN}" for path in lost]
-    damaged |= lost
-    site = render(entries, names, beside, sheets)
+
+    def made(kept: Sequence[Entry], lost: Lost) -> dict[str, bytes]:
+        said = dict.fromkeys((*damaged, *lost), UNREADABLE) | dict.fromkeys(unshown, UNSHOWN)
+        lines = [f"{path.relative_to(leaderboards)}: {what}" for path, what in said.items()]
+        return render(kept, lines, beside, sheets)
+
+    site, lost = rendered(entries, made)
     replace_folder(out, site)
     n_pages = sum(path.endswith(".html") for path in site)
-    return PublishedSite(out / "index.html", n_pages, len(entries), tuple(damaged.values()))
+    left_out = (*damaged.values(), *lost.values(), *unshown.values())
+    return PublishedSite(out / "index.html", n_pages, len(entries) - len(lost), left_out)

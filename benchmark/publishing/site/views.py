@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from benchmark.publishing.columns import BoardColumn
 from benchmark.publishing.entry import Rate
 from benchmark.publishing.site.charts import Chart
 
-_NUMBER = re.compile(r"(?:≤ )?(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kM]?)")
+_NUMBER = re.compile(r"(?:≤ )?([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kM]?)")
 _SCALES = {"": 1.0, "k": 1e3, "M": 1e6}
 
 
@@ -38,38 +39,82 @@ class Letter:
     anchor: str
 
 
+@dataclass(frozen=True, slots=True)
+class NamedCell:
+    """A cell with its column.
+
+    Args:
+        name: The column's, as `bench table` takes it.
+        cell: What stands there.
+    """
+
+    name: str
+    cell: Cell
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One entry of a board."""
+    """One entry of a board.
+
+    Args:
+        place: Its rank; empty for the undefended classifier.
+        name: Of the defense, or of the classifier.
+        mark: Behind the name.
+        remarks: Smaller behind it.
+        page: The link to its page.
+        cells: In the order of the board's columns.
+        worst: Its worst case, which is drawn.
+        letters: Of its flags.
+        is_flagged: Whether a flag is raised.
+    """
 
     place: str
-    defense: str
+    name: str
     mark: str
     remarks: str
     page: str
-    classifier: str
-    cells: tuple[tuple[str, Cell], ...]
+    cells: tuple[NamedCell, ...]
     worst: Rate | None
-    n: int
     letters: tuple[Letter, ...]
     is_flagged: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A row that is no entry, shown below the others: a classifier with nothing before it.
+    """A row that is no entry, below the rows of its classifier: numbers of others.
 
     Args:
-        name: What it is.
-        classifier: Its name.
-        values: Its accuracies by the title of their column.
-        n: How many images.
+        name: Whose they are.
+        values: Accuracies by the name of their column; and how many images.
     """
 
     name: str
-    classifier: str
     values: dict[str, Cell]
-    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupView:
+    """The rows before one classifier.
+
+    Args:
+        classifier: Its name.
+        header: The classifier undefended; None where no entry measured it.
+        rows: The defenses before it, in rank order.
+        references: Numbers of others.
+    """
+
+    classifier: str
+    header: Row | None
+    rows: tuple[Row, ...]
+    references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """An entry that has a page and no row, since another one stands for it."""
+
+    name: str
+    page: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +142,36 @@ class BoardView:
     heading: str
     protocol_sha256: str
     shape: str
-    columns: tuple[str, ...]
-    worst: str
-    """The title among them that the board is ranked by."""
-    rows: tuple[Row, ...]
-    references: tuple[Reference, ...]
+    columns: tuple[BoardColumn, ...]
+    n_rows: int
+    """The undefended classifiers left out."""
+    groups: tuple[GroupView, ...]
     notes: tuple[Note, ...]
+    others: tuple[Other, ...]
     tables: tuple[Table, ...]
     chart: Chart | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """One board in the index."""
+    """The rows before one classifier on one board, as a line of the index.
+
+    Args:
+        n_defenses: How many rows.
+        undefended: The worst case of the classifier alone; empty where it was not measured.
+        best: The first row; empty where none is ranked.
+        worst: Its worst case.
+        gain: By how much that is ahead of the classifier alone.
+    """
 
     dataset: str
     threat: str
     protocol: str
     preliminary: bool
     page: str
-    n_entries: int
+    classifier: str
+    n_defenses: int
+    undefended: str
     best: str
-    """The first row; empty where every row has gaps."""
-    best_value: str
+    worst: str
+    gain: str

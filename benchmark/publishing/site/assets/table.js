@@ -30,9 +30,12 @@ function ariaOf(kind, state) {
   return (kind === "number") === (state === "second") ? "ascending" : "descending";
 }
 
+function isFixed(row) {
+  return "fixed" in row.dataset; // the classifier's own line, and numbers of others
+}
+
 function makeSortable(table) {
-  const body = table.tBodies[0];
-  const inRankOrder = [...body.rows];
+  const groups = [...table.tBodies].map((body) => ({ body, inRankOrder: [...body.rows] }));
   const headers = [...table.tHead.rows[0].cells];
   headers.forEach((header, column) => {
     const kind = header.dataset.sort;
@@ -49,7 +52,10 @@ function makeSortable(table) {
         if (other.dataset.sort) other.setAttribute("aria-sort", "none");
       });
       header.setAttribute("aria-sort", ariaOf(kind, state));
-      body.append(...sorted(inRankOrder, column, kind, state));
+      groups.forEach(({ body, inRankOrder }) => {
+        const moved = sorted(inRankOrder.filter((row) => !isFixed(row)), column, kind, state);
+        body.append(...inRankOrder.map((row) => (isFixed(row) ? row : moved.shift())));
+      });
     });
   });
 }
@@ -59,15 +65,18 @@ function makeFilterable(controls) {
   const words = controls.querySelector("[data-filter]");
   const unflagged = controls.querySelector("[data-unflagged]");
   const status = controls.querySelector("[data-status]");
-  const rows = [...table.tBodies[0].rows];
+  const rows = [...table.tBodies].flatMap((body) => [...body.rows]).filter((row) => !isFixed(row));
   function update() {
     const asked = words.value.trim().toLowerCase().split(/\s+/);
     let shown = 0;
     rows.forEach((row) => {
-      const text = [row.cells[1], row.cells[2]].map((cell) => cell.textContent.toLowerCase()).join(" ");
+      const text = `${row.cells[1].textContent} ${row.parentNode.dataset.of}`.toLowerCase();
       const fits = asked.every((word) => text.includes(word));
       row.hidden = !fits || (unflagged.checked && "flagged" in row.dataset);
       shown += row.hidden ? 0 : 1;
+    });
+    [...table.tBodies].forEach((body) => {
+      body.hidden = shown < rows.length && ![...body.rows].some((row) => !isFixed(row) && !row.hidden);
     });
     status.textContent = shown === rows.length ? "" : `${shown} of ${rows.length} rows`;
   }

@@ -1,0 +1,248 @@
+"""Ranking: entries become boards, groups of one classifier, and rows in rank order; pure, no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from benchmark.protocol import PRECISION, SEED
+from benchmark.publishing.entry import Entry
+from benchmark.publishing.identity import ClassifierIdentity
+from benchmark.publishing.outcomes import mean_rate
+from benchmark.publishing.paired import difference
+
+UNDEFENDED = "defenses.none:Identity"
+"""The plugin that leaves every image as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A worst-case accuracy minus that of the same classifier undefended, on the same images.
+
+    Args:
+        value: In [-1, 1].
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        n: Images that both were measured on.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An entry on its board.
+
+    Args:
+        entry: What was measured.
+        place: Its rank within its group, from 1; None where it has none.
+        gain: None where it is not known (`gain_of`).
+    """
+
+    entry: Entry
+    place: int | None = None
+    gain: Gain | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rows before one classifier.
+
+    Args:
+        classifier: The classifier; two names of one content are one classifier.
+        header: The classifier undefended; None where no entry measured it.
+        lines: The defenses before it, in rank order.
+    """
+
+    classifier: ClassifierIdentity
+    header: Line | None
+    lines: tuple[Line, ...]
+
+    def __iter__(self) -> Iterator[Line]:
+        """All lines, the header first."""
+        yield from (self.header,) if self.header else ()
+        yield from self.lines
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What may be compared: one dataset and order of its images, one threat, and one content of a protocol.
+
+    Args:
+        groups: By the classifiers' names.
+        others: Entries of the same rows that are not shown, such as those on fewer images.
+    """
+
+    groups: tuple[Group, ...]
+    others: tuple[Entry, ...]
+
+    @property
+    def lines(self) -> list[Line]:
+        """All lines, group by group, each group's header first."""
+        return [line for group in self.groups for line in group]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Their entries."""
+        return [line.entry for line in self.lines]
+
+    @property
+    def first(self) -> Entry:
+        """An entry that stands for all, where they agree."""
+        return self.entries[0]
+
+
+def boards(entries: Iterable[Entry]) -> list[Board]:
+    """The boards of some entries, the standard protocol's first.
+
+    A row stands for a defense before a classifier, by the classifier's content: the entry on the most images.
+    The undefended classifier is the header of its group. Within a group, rows that may be ranked come before
+    others, rows on all images that the protocol asks for before preliminary ones, then higher worst-case
+    accuracy (single draws), then higher clean accuracy. Groups are not ranked against each other: before a
+    robust classifier, any defense would be ahead of any before a natural one.
+    """
+    ordered = sorted(entries, key=lambda entry: (_board(entry), _weight(entry)))
+    return [_made(list(found)) for _, found in groupby(ordered, key=_board)]
+
+
+def is_undefended(entry: Entry) -> bool:
+    """Whether nothing stands before the classifier."""
+    return all(stage.plugin == UNDEFENDED for stage in entry.defense.stages)
+
+
+def unlike_protocol(entry: Entry) -> list[str]:
+    """How an entry was evaluated otherwise than protocols are ranked; empty where it was not."""
+    found = [] if entry.seed == SEED else [f"seed {entry.seed}"]
+    return found + ([] if entry.precision == PRECISION else [f"precision {entry.precision}"])
+
+
+def gain_of(entry: Entry, undefended: Entry) -> Gain | None:
+    """How far a defense is ahead of its classifier undefended, image by image on those that both met.
+
+    None where they share no image, where they met other images under the same index, were evaluated at another
+    seed or precision, and where an attack is missing from one of them: its worst case is then no more than a
+    bound. Attacks that no defense of the task could meet, for a listed reason, are missing from both alike.
+    """
+    if _is_bound(entry) or _is_bound(undefended) or _conditions(entry) != _conditions(undefended):
+        return None
+    ours, theirs = _by_image(entry), _by_image(undefended)
+    if ours.keys() == theirs.keys() and _pixels(entry) != _pixels(undefended):
+        return None
+    common = sorted(ours.keys() & theirs.keys())
+    if not common:
+        return None
+    pairs = [(mean_rate([theirs[image]]), mean_rate([ours[image]])) for image in common]
+    return Gain(*difference([x for x, _ in pairs], [y for _, y in pairs]), n=len(pairs))
+
+
+def _conditions(entry: Entry) -> tuple[Any, ...]:
+    """What two entries must have alike to be paired."""
+    unavailable = sorted((gap.row, gap.why.value) for gap in entry.gaps)
+    return entry.seed, entry.precision, entry.dataset.preparation, unavailable
+
+
+def _is_bound(entry: Entry) -> bool:
+    """Whether an attack that others could meet is missing."""
+    return any(not gap.why.is_unavailable for gap in entry.gaps)
+
+
+def _pixels(entry: Entry) -> str:
+    return entry.dataset.pixels_sha256
+
+
+def _by_image(entry: Entry) -> dict[tuple[int, int], str]:
+    """The outcomes in the worst case by an image's index and label; empty without a worst case."""
+    images = entry.per_image
+    if not images.worst:
+        return {}
+    return dict(zip(zip(images.indices, images.labels, strict=True), images.worst, strict=True))
+
+
+def _made(entries: Sequence[Entry]) -> Board:
+    """A board of entries in the order of `_weight`: of each row the first one stays."""
+    rows: dict[tuple[Any, ...], Entry] = {}
+    headers: dict[str, Entry] = {}
+    others: list[Entry] = []
+    for entry in entries:
+        if is_undefended(entry):
+            kept = headers.setdefault(entry.classifier.sha256, entry)
+        else:
+            kept = rows.setdefault(_row(entry), entry)
+        if kept != entry and entry not in others:
+            others.append(entry)
+    classifiers: dict[str, ClassifierIdentity] = {}
+    for entry in (*headers.values(), *rows.values()):
+        classifiers.setdefault(entry.classifier.sha256, entry.classifier)
+    ordered = sorted(classifiers.values(), key=lambda each: (each.name, each.sha256))
+    groups = [_group(each, headers.get(each.sha256), list(rows.values())) for each in ordered]
+    return Board(tuple(groups), tuple(others))
+
+
+def _group(classifier: ClassifierIdentity, header: Entry | None, rows: Sequence[Entry]) -> Group:
+    own = [entry for entry in rows if entry.classifier.sha256 == classifier.sha256]
+    lines = [
+        Line(
+            entry,
+            None if entry.gaps or unlike_protocol(entry) else place,
+            gain_of(entry, header) if header else None,
+        )
+        for place, entry in enumerate(sorted(own, key=_place), start=1)
+    ]
+    return Group(classifier, Line(header) if header else None, tuple(lines))
+
+
+def _board(entry: Entry) -> tuple[Any, ...]:
+    dataset, threat, protocol = entry.dataset, entry.threat, entry.protocol
+    return (
+        dataset.name,
+        dataset.split,
+        dataset.order,
+        dataset.only_classes,
+        threat.norm,
+        threat.eps,
+        threat.input_shape,
+        protocol.name != "standard",
+        protocol.name,
+        -protocol.version,
+        protocol.sha256,
+    )
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    """Names the row of an entry: not its weights, source and number of images."""
+    stages = [(stage.plugin, stage.arguments) for stage in entry.defense.stages]
+    defense = json.dumps([entry.defense.label, stages], sort_keys=True)
+    return defense, entry.classifier.sha256, entry.seed, entry.precision
+
+
+def _weight(entry: Entry) -> tuple[Any, ...]:
+    """Sorts entries of one row: what may be ranked, the most images, no gaps, the lowest number first."""
+    return (
+        bool(unlike_protocol(entry)),
+        -entry.dataset.n,
+        bool(entry.gaps),
+        entry.worst.single.value if entry.worst else 0.0,
+        *_names(entry),
+    )
+
+
+def _place(entry: Entry) -> tuple[Any, ...]:
+    return (
+        bool(entry.gaps or unlike_protocol(entry)),
+        entry.preliminary,
+        -entry.worst.single.value if entry.worst else 0.0,
+        -entry.clean.single.value if entry.clean else 0.0,
+        *_names(entry),
+    )
+
+
+def _names(entry: Entry) -> tuple[str, ...]:
+    """What settles a tie, so that the order of files decides nothing."""
+    key = entry.attacks[0].job_key if entry.attacks else ""
+    return entry.defense.label, entry.classifier.name, key, entry.command
