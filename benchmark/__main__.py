@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
-from benchmark.interrupts import hear_interrupts, ignore_interrupts
+from benchmark.interrupts import hear_interrupts
 
 
-def main() -> int:
-    """Runs the process's own command line and returns its exit status; hears interrupts before it imports."""
+def main() -> NoReturn:
+    """Runs the process's own command line and ends it; hears interrupts before it imports."""
     hear_interrupts()
     from benchmark.cli import main as bench
+    from benchmark.leaving import leave
 
-    status = bench()
-    ignore_interrupts()
-    return status
+    try:
+        status = bench()
+    except BaseException:  # noqa: BLE001 (our own fault: shown as Python does, which would wait for threads)
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    leave(status)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

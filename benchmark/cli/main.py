@@ -30,7 +30,7 @@ from benchmark.cli.train import train_command
 from benchmark.cli.validate import validate_command
 from benchmark.containment import exits_raised
 from benchmark.errors import BenchError
-from benchmark.interrupts import INTERRUPTED, MESSAGE
+from benchmark.interrupts import MESSAGE, interrupted_status, was_interrupted
 from benchmark.publishing.names import plain
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ First steps:
 
 Results go to results/ (JSON entries and a Markdown table), from where bench adopt takes them into
 leaderboards/; finished work is kept in runs/, so the same command resumes where it stopped. Exit status:
-0 done, 1 an attack failed, 2 usage error (in the command or the files it names), 130 interrupted;
-bench compare: 1 it fell, 3 inconclusive.
+0 done, 1 an attack failed, 2 usage error (in the command or the files it names), 130 interrupted (143 by
+SIGTERM, 129 by SIGHUP); bench compare: 1 it fell, 3 inconclusive.
 """
 
 
@@ -150,7 +150,9 @@ def _refuse_unreadable(argv: Sequence[str]) -> None:
 
 
 def _refused(reason: str) -> int:
-    click.echo(f"bench: {plain(reason)}", err=True)
+    if was_interrupted():  # the terminal that is gone is what went wrong
+        return _interrupted()
+    _say(f"bench: {plain(reason)}")
     return 2
 
 
@@ -160,5 +162,10 @@ def _close_stdout() -> None:
 
 
 def _interrupted() -> int:
-    click.echo(MESSAGE, err=True)
-    return INTERRUPTED
+    _say(MESSAGE)
+    return interrupted_status()
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        click.echo(line, err=True)

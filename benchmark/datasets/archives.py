@@ -8,7 +8,6 @@ import hashlib
 import os
 import shutil
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from filelock import FileLock
 
 from benchmark.errors import BenchError
 from benchmark.fetching.downloads import fetch_url, is_offline
+from benchmark.temporary import part_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,9 @@ def unpacked_folder(archive: Archive, name: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder / f".{name}.lock"):
             if not place.is_dir():  # else another process brought it meanwhile
-                with tempfile.TemporaryDirectory(
-                    dir=folder, prefix=f".{name}.", suffix=".part"
-                ) as aside:
-                    unpacked([archive], folder, Path(aside))
-                    (Path(aside) / name).replace(place)
+                with part_folder(place) as aside:
+                    unpacked([archive], folder, aside)
+                    (aside / name).replace(place)
     except OSError as error:
         raise BenchError(
             f"{str(place)!r} cannot be unpacked from {archive.place} ({error.strerror or error}); choose a "

@@ -30,6 +30,7 @@ from benchmark.results import Result, Status
 from benchmark.running.crew import Crew, claim_number, unpacked
 from benchmark.shard import Bench, run_shard
 from benchmark.store import Store
+from benchmark.temporary import clear_up, temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def run_tasks(
     Raises:
         BenchError: A finished shard cannot be written.
     """
+    clear_up(store.folder)
     done: dict[Task, Result] = {}
 
     @cache  # images are decoded once a shard, and only where there is a result to compare them with
@@ -114,8 +116,8 @@ def run_tasks(
             finish(task, _stopped_by_source(task, done) or perform(bench, task, store))
     else:
         crew = replace(crew, workers=min(crew.workers, len(todo)))
-        with tempfile.TemporaryDirectory(prefix="purifybench-") as folder:
-            blob = Path(folder) / "bench.pkl"
+        with temporary_folder() as folder:
+            blob = folder / "bench.pkl"
             blob.write_bytes(crew.packed(bench))
             free_memory()  # what this process's GPU has cached, a worker may need
             _Race(blob, store, crew, done, finish).run(todo)
