@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from benchmark.errors import BenchError
-from benchmark.temporary import clear_beside, hold, part_of
+from benchmark.temporary import clear_once, hold, part_of
 
 _TRIES = 10
 """How often a folder is made that another run, which had just made and tried it, takes away again."""
@@ -57,7 +57,7 @@ def refuse_unwritable(folder: Path) -> None:
 
 def _create(path: Path) -> int:
     """An open and locked handle on a new file, whose folder is made where need be."""
-    clear_beside(path)
+    clear_once(path.parent.absolute())
     for _ in range(_TRIES - 1):
         with contextlib.suppress(FileNotFoundError, FileExistsError):  # the latter of a folder
             return _create_once(path)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: heard from the first moment, one line, status 128 + number, nothing left behind."""
+"""Ctrl-C, SIGTERM and SIGHUP: heard from the first moment, one line, status 128 + number, nothing left."""
 
 from __future__ import annotations
 

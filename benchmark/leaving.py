@@ -1,4 +1,4 @@
-"""The end of a process: once its work is done nothing that a plugin left running keeps it, or its output, back."""
+"""The end of a process: once its work is done, nothing that a plugin left running holds it back."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _leave_later(status: int) -> None:
 
 
 def _flushed(stream: TextIO | None) -> bool:
-    """Writes what a stream still holds; False where it is lost, which is said unless nobody wants to read it."""
+    """Writes what a stream still holds; False, and a line that says so, where it is lost."""
     try:
         if stream is not None:
             stream.flush()

@@ -57,7 +57,7 @@ def temporary_folder() -> Iterator[Path]:
     """
     try:
         place = Path(tempfile.gettempdir()).absolute()
-        _clear_once(place)
+        clear_once(place)
         folder, handle = _made(lambda: place / f"{PREFIX}{_token()}", 0o700)
     except OSError as error:
         raise BenchError(
@@ -76,15 +76,26 @@ def part_folder(final: Path) -> Iterator[Path]:
         OSError: It cannot be made.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    _clear_once(final.parent.absolute())
+    clear_once(final.parent.absolute())
     folder, handle = _made(lambda: part_of(final), 0o777)
     with _removed(folder, handle):
         yield folder
 
 
-def clear_beside(path: Path) -> None:
-    """Removes, once for each folder, what killed processes left half-written beside a file."""
-    _clear_once(path.parent.absolute())
+def clear(folder: Path) -> None:
+    """Removes what killed processes left half-written in a folder, not below it; what is in use stays."""
+    with contextlib.suppress(OSError):
+        _clear_of(folder, [path.name for path in folder.iterdir()])
+
+
+@cache
+def clear_once(folder: Path) -> None:
+    """The same, the first time that this process is asked to.
+
+    Args:
+        folder: Absolute.
+    """
+    clear(folder)
 
 
 def clear_up(runs: Path) -> None:
@@ -96,7 +107,7 @@ def clear_up(runs: Path) -> None:
     with contextlib.suppress(
         FileNotFoundError
     ):  # no folder for temporary files: said where one is needed
-        _clear(Path(tempfile.gettempdir()))
+        clear(Path(tempfile.gettempdir()))
     for place, folders, files in os.walk(runs):
         _clear_of(Path(place), (*folders, *files))
 
@@ -144,17 +155,6 @@ def _removed(folder: Path, handle: int) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
         _held.discard(folder)
         os.close(handle)
-
-
-@cache
-def _clear_once(folder: Path) -> None:
-    _clear(folder)
-
-
-def _clear(folder: Path) -> None:
-    """Removes what is abandoned in a folder, not below it; what is in use or another user's stays."""
-    with contextlib.suppress(OSError):
-        _clear_of(folder, os.listdir(folder))
 
 
 def _clear_of(folder: Path, names: Iterable[str]) -> None:

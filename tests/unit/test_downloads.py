@@ -3,7 +3,6 @@
 import errno
 import gzip
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -15,8 +14,9 @@ import pytest
 from benchmark.errors import BenchError
 from benchmark.fetching import downloads, transfer
 from benchmark.fetching.downloads import fetch_url, is_offline, reported_to
+from benchmark.fetching.limits import Limits
 from tests.processes import hear_interrupts, within
-from tests.servers import body, closed_port, in_turn, serving, stalled, status
+from tests.servers import body, closed_port, in_turn, part, serving, stalled, status
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -112,14 +112,141 @@ def test_a_transfer_that_broke_off_goes_on_where_it_was(server, tmp_path):
     def rest(handler):
         start = int(handler.headers["Range"].removeprefix("bytes=").removesuffix("-"))
         assert handler.headers["If-Range"] == '"v1"'
-        body(CONTENT[start:], code=206)(handler)
+        part(CONTENT, start, ETag='"v1"')(handler)
 
     server.answers["/net.pt"] = in_turn(
         body(CONTENT[:600_000], of=len(CONTENT), ETag='"v1"'), status(503), rest
     )
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
+    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+    assert (tmp_path / "net.pt").read_bytes() == CONTENT
     ranges = [asked for _, asked in server.asked]
-    assert ranges == ["", "bytes=524288-", "bytes=524288-"]  # whole chunks of 256 KiB are kept
+    assert ranges == ["", "bytes=589824-", "bytes=589824-"]  # whole chunks of 64 KiB are kept
+
+
+OTHER = bytes(reversed(CONTENT))
+KEPT = 589_824
+"""Bytes of a broken transfer that are kept."""
+BROKEN_OFF = body(OTHER[:600_000], of=len(CONTENT), ETag='"v1"')
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        part(CONTENT, KEPT, ETag='"v2"'),
+        part(CONTENT, KEPT, ETag='W/"v1"'),
+        part(CONTENT, KEPT),
+        part(CONTENT, KEPT - 1, ETag='"v1"'),
+        part(CONTENT, 0, ETag='"v1"'),
+        part(CONTENT + b"x", KEPT, ETag='"v1"'),
+        part(CONTENT, KEPT, ETag='"v1"', Content_Encoding="gzip"),
+        body(CONTENT[KEPT:], code=206, ETag='"v1"'),
+        body(CONTENT[KEPT:], code=206, ETag='"v1"', Content_Range=f"bytes {KEPT}-{KEPT + 9}/*"),
+        status(416, ETag='"v1"', Content_Range="bytes */9"),
+        status(416),
+    ],
+)
+def test_a_part_of_another_file_is_never_joined_to_what_is_there(server, tmp_path, answer):
+    server.answers["/net.pt"] = in_turn(BROKEN_OFF, answer, body(CONTENT, ETag='"v2"'))
+    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+    assert (tmp_path / "net.pt").read_bytes() == CONTENT
+    assert [asked for _, asked in server.asked] == ["", f"bytes={KEPT}-", ""]
+
+
+MONDAY, LATER = "Mon, 02 Nov 2026 10:00:00 GMT", "Mon, 02 Nov 2026 10:00:30 GMT"
+TUESDAY = "Tue, 03 Nov 2026 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {},
+        {"ETag": 'W/"v1"'},
+        {"ETag": "v1"},
+        {"ETag": 'W/"v1"', "Last_Modified": MONDAY, "Date": TUESDAY},
+        {"Last_Modified": MONDAY},
+        {"Last_Modified": MONDAY, "Date": LATER},
+        {"Last_Modified": "yesterday", "Date": TUESDAY},
+        {"ETag": '"v1"', "Content_Encoding": "identity"},
+    ],
+)
+def test_without_a_sure_name_of_the_file_a_transfer_begins_anew(server, tmp_path, names):
+    server.answers["/net.pt"] = in_turn(
+        body(OTHER[:600_000], of=len(CONTENT), **names), body(CONTENT, **names)
+    )
+    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+    assert (tmp_path / "net.pt").read_bytes() == CONTENT
+    assert [asked for _, asked in server.asked] == ["", ""]
+
+
+@pytest.mark.parametrize("date", [MONDAY, TUESDAY])
+def test_a_date_of_change_long_past_names_a_file_as_well(server, tmp_path, date):
+    server.answers["/net.pt"] = in_turn(
+        body(CONTENT[:600_000], of=len(CONTENT), Last_Modified=MONDAY, Date=TUESDAY),
+        part(CONTENT, KEPT, Last_Modified=date, Date=TUESDAY),
+        body(CONTENT),
+    )
+    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+    assert (tmp_path / "net.pt").read_bytes() == CONTENT
+    assert len(server.asked) == (2 if date == MONDAY else 3)
+
+
+def test_a_part_that_nobody_asked_for_is_no_file(server, tmp_path):
+    server.answers["/net.pt"] = part(CONTENT, 0, ETag='"v1"')
+    assert "not asked for" in refused(f"{server.url}/net.pt", tmp_path / "net.pt")
+
+
+def dripping(head: bytes):
+    """A byte now and then, for ever."""
+
+    def answer(handler):
+        handler.wfile.write(head)
+        for _ in range(400):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    return answer
+
+
+LIMITS = Limits(size=500_000, seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (body(CONTENT), "larger than the limit of 0.0005 GB; BENCH_MAX_GB"),
+        (body(gzip.compress(bytes(10**7)), Content_Encoding="gzip"), "larger than the limit"),
+        (dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n"), "BENCH_MAX_HOURS"),
+        (dripping(b"HTTP/1.1 200 OK\r\nX: "), "longer than the limit"),
+    ],
+)
+def test_a_file_too_large_or_too_slow_is_given_up(server, tmp_path, answer, reason):
+    server.answers["/net.pt"] = answer
+    since = time.monotonic()
+    assert reason in refused(f"{server.url}/net.pt", tmp_path / "net.pt", limits=LIMITS)
+    assert time.monotonic() - since < 10
+    assert server.count("/net.pt") == 1
+
+
+def test_a_length_that_nobody_gave_does_not_lift_the_limit(server, tmp_path):
+    def endless(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        while True:
+            handler.wfile.write(CONTENT)
+
+    server.answers["/net.pt"] = endless
+    assert "larger than" in refused(f"{server.url}/net.pt", tmp_path / "net.pt", limits=LIMITS)
+
+
+def test_limits_are_the_users_to_set(server, tmp_path, monkeypatch):
+    server.answers["/net.pt"] = body(CONTENT)
+    monkeypatch.setenv("BENCH_MAX_GB", "0.0001")
+    assert "0.0001 GB" in refused(f"{server.url}/net.pt", tmp_path / "net.pt")
+    monkeypatch.setenv("BENCH_MAX_GB", "1")
+    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", limits=LIMITS)
+    monkeypatch.setenv("BENCH_MAX_HOURS", "-1")
+    with pytest.raises(BenchError, match="BENCH_MAX_HOURS is '-1'; give a number above 0"):
+        fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
 
 
 def test_a_file_that_changed_meanwhile_is_begun_anew(server, tmp_path):
@@ -187,17 +314,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(server, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_abandoned_parts_of_a_killed_download_are_cleared_away_and_others_kept(server, tmp_path):
-    server.answers["/net.pt"] = body(CONTENT)
-    parts = [tmp_path / f".{name}.part" for name in ("net.pt.old", "net.pt.new", "other.pt.old")]
-    for part in parts:
-        part.write_bytes(b"half")
-        if "old" in part.name:
-            os.utime(part, (0, 0))
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
-    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "net.pt", *parts[1:]])
-
-
 FETCH = """
 import sys
 from pathlib import Path
@@ -245,8 +361,9 @@ def test_a_download_that_is_killed_leaves_nothing_under_the_final_name(server, t
         child.kill()
         child.wait()
         over.set()
-    assert not (tmp_path / "net.pt").exists()
+    assert {path.suffix for path in tmp_path.iterdir()} == {".part", ".lock"}
     fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
+    assert list(tmp_path.iterdir()) == [tmp_path / "net.pt"]
 
 
 def test_processes_that_want_one_file_at_once_download_it_once(server, tmp_path):
