@@ -13,6 +13,8 @@ from torch import Tensor
 from benchmark.damage import DAMAGED
 from benchmark.dataset import Dataset, Split
 from benchmark.errors import BenchError
+from benchmark.fetching.expansion import refuse_bomb
+from benchmark.fetching.limits import DATASET
 from benchmark.threat import Threat
 
 _CHANNELS = (1, 3)
@@ -85,6 +87,7 @@ class NpzDataset(Dataset):
             raise self._wrong("does not exist; give npz:FILE with an existing file")
         if not zipfile.is_zipfile(self.file):
             raise self._wrong("is damaged or no .npz archive; write it with numpy.savez")
+        refuse_bomb(self.file, DATASET)
         try:
             with self.file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
