@@ -6,9 +6,8 @@ import atexit
 import contextlib
 import ctypes
 import os
+import signal
 import sys
-import threading
-import time
 from os import _exit as leave_at_once  # kept here: a plugin's os._exit is made to raise
 from typing import NoReturn, TextIO
 
@@ -30,7 +29,7 @@ def leave(status: int) -> NoReturn:
     ignore_interrupts()
     is_written = _flushed(sys.stdout)
     status = status or (0 if is_written else 2)
-    threading.Thread(target=_leave_later, args=(status,), daemon=True).start()
+    _leave_in_time(status)
     _kill_children()
     with contextlib.suppress(Exception, SystemExit):  # other people's code, after all is done
         atexit._run_exitfuncs()
@@ -42,9 +41,10 @@ def leave(status: int) -> NoReturn:
     leave_at_once(status)
 
 
-def _leave_later(status: int) -> None:
-    time.sleep(PATIENCE_SECONDS)
-    leave_at_once(status)
+def _leave_in_time(status: int) -> None:
+    """Ends this process a little later, whatever it does then; by a signal, for which no thread need start."""
+    signal.signal(signal.SIGALRM, lambda *_: leave_at_once(status))
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
 
 
 def _flushed(stream: TextIO | None) -> bool:
