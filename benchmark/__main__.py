@@ -5,21 +5,32 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
+from benchmark.address_space import refuse_cramped
+from benchmark.errors import BenchError
 from benchmark.interrupts import hear_interrupts
 
 
 def main() -> NoReturn:
     """Runs the process's own command line and ends it; hears interrupts before it imports."""
     hear_interrupts()
-    from benchmark.cli import main as bench
     from benchmark.leaving import leave
 
     try:
-        status = bench()
+        status = _run()
     except BaseException:  # noqa: BLE001 (our own fault: shown as Python does, which would wait for threads)
         sys.excepthook(*sys.exc_info())
         status = 1
     leave(status)
+
+
+def _run() -> int:
+    try:
+        refuse_cramped()
+        from benchmark.cli import main as bench
+    except BenchError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 2
+    return bench()
 
 
 if __name__ == "__main__":

@@ -109,10 +109,16 @@ class Result:
             values["cost"] = Cost(**values["cost"])
             values["trace"] = tuple(values["trace"])
             values["warnings"] = tuple(values["warnings"])
-            values["outcomes"] = {
-                Rule(rule): tuple(Outcome(**outcome) for outcome in outcomes)
-                for rule, outcomes in values["outcomes"].items()
-            }
+            values["outcomes"] = _outcomes(values["outcomes"])
             return cls(**values)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BenchError(f"{where}: not a record of schema {SCHEMA}: {error}") from error
+
+
+def _outcomes(record: Mapping[str, Any]) -> dict[Rule, tuple[Outcome, ...]]:
+    """Outcomes by rule; those of a victim without draws, the same under every rule, are made once."""
+    found: dict[Rule, tuple[Outcome, ...]] = {}
+    for rule, outcomes in record.items():
+        same = next((made for known, made in found.items() if record[known] == outcomes), None)
+        found[Rule(rule)] = same or tuple(Outcome(**outcome) for outcome in outcomes)
+    return found

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from benchmark.address_space import refuse_rationed
 from benchmark.cli.adopt import adopt_command
 from benchmark.cli.baselines import baselines_command
 from benchmark.cli.challenge import challenge_command
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except BenchError as error:
-        return _refused(str(error))
+        return _refused(_told(error))
     except BrokenPipeError:
         _close_stdout()  # who reads our output has seen enough of it
         return 0
@@ -134,6 +135,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refused(
             f"a plugin ended the program: sys.exit({error.code!r}) (bench -v shows where)"
         )
+    except Exception as error:
+        log.debug("", exc_info=True)
+        if (told := _told(error)) == str(error):
+            raise
+        return _refused(told)
+
+
+def _told(error: Exception) -> str:
+    """The line for an error; another one where a limit of memory is behind it."""
+    try:
+        refuse_rationed(error)
+    except BenchError as rationed:
+        return str(rationed)
+    return str(error)
 
 
 def _is_clicks(error: SystemExit) -> bool:

@@ -25,7 +25,7 @@ from benchmark.cli.streams import stdout_kept_clean
 if TYPE_CHECKING:
     from benchmark.results import Result
     from benchmark.running.run import Listener
-    from benchmark.running.scheduler import Task
+    from benchmark.running.tasks import Task
 
 
 LOGGED_EVERY = 60.0

@@ -1,0 +1,73 @@
+"""Memory that a shell or a cluster rations (`ulimit -v`): said in one line, instead of a hundred odd failures."""
+
+from __future__ import annotations
+
+import errno
+import resource
+
+from benchmark.errors import BenchError
+
+NEEDED = 4 * 10**9
+"""Bytes of addresses that libraries, threads and a small run take, most of them never touched."""
+_SIGNS = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "unable to allocate",
+    "can't start new thread",
+    "out of memory",
+    "bad_alloc",
+)
+"""How libraries say it that have no exception of their own for it."""
+
+
+def refuse_cramped() -> None:
+    """Refuses a limit under which libraries cannot even be loaded.
+
+    Raises:
+        BenchError: It is so low.
+    """
+    limit = _limit()
+    if limit is not None and limit < NEEDED:
+        raise BenchError(_line(limit))
+
+
+def refuse_rationed(error: BaseException) -> None:
+    """Ends all work where an error means that a limit is used up: each further piece would fail likewise.
+
+    Args:
+        error: Whatever was raised.
+
+    Raises:
+        BenchError: It means that.
+    """
+    limit = _limit()
+    if limit is not None and _means_memory(error):
+        raise BenchError(_line(limit)) from error
+
+
+def _limit() -> int | None:
+    """Bytes of addresses that this process may have; None without a limit."""
+    found = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if found == resource.RLIM_INFINITY else found
+
+
+def _line(limit: int) -> str:
+    return (
+        f"memory ran out: this shell or job allows {limit / 1e9:.2g} GB of addresses (ulimit -v), and a small run "
+        f"takes {NEEDED / 1e9:.2g} GB in each process; allow more (ulimit -v unlimited), or use fewer --workers or "
+        f"a smaller --batch-size; what was finished is kept"
+    )
+
+
+def _means_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, says that there is no more memory."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        text = str(error).lower()
+        is_full = isinstance(error, OSError) and error.errno == errno.ENOMEM
+        if isinstance(error, MemoryError) or is_full or any(sign in text for sign in _SIGNS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
