@@ -1,4 +1,4 @@
-"""Memory that a shell or a cluster rations (`ulimit -v`): said in one line, instead of a hundred odd failures."""
+"""Memory that a shell or a cluster rations (`ulimit -v`): said in one line, not in a hundred odd failures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from benchmark.errors import BenchError
 
 NEEDED = 4 * 10**9
 """Bytes of addresses that libraries, threads and a small run take, most of them never touched."""
+_PLENTY = 4 * NEEDED
 _SIGNS = (
     "failed to map segment",
     "cannot allocate memory",
@@ -47,16 +48,16 @@ def refuse_rationed(error: BaseException) -> None:
 
 
 def _limit() -> int | None:
-    """Bytes of addresses that this process may have; None without a limit."""
+    """Bytes of addresses that this process may have; None where they are no ration but plenty."""
     found = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return None if found == resource.RLIM_INFINITY else found
+    return None if found == resource.RLIM_INFINITY or found >= _PLENTY else found
 
 
 def _line(limit: int) -> str:
     return (
-        f"memory ran out: this shell or job allows {limit / 1e9:.2g} GB of addresses (ulimit -v), and a small run "
-        f"takes {NEEDED / 1e9:.2g} GB in each process; allow more (ulimit -v unlimited), or use fewer --workers or "
-        f"a smaller --batch-size; what was finished is kept"
+        f"memory ran out: this shell or job allows {limit / 1e9:.2g} GB of addresses (ulimit -v), and a small "
+        f"run takes {NEEDED / 1e9:.2g} GB in each process; allow more (ulimit -v unlimited), or use fewer "
+        f"--workers or a smaller --batch-size; what was finished is kept"
     )
 
 
@@ -65,7 +66,7 @@ def _means_memory(error: BaseException | None) -> bool:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        text = str(error).lower()
+        text = str(error).lower().replace("cuda out of memory", "")  # a GPU's is another
         is_full = isinstance(error, OSError) and error.errno == errno.ENOMEM
         if isinstance(error, MemoryError) or is_full or any(sign in text for sign in _SIGNS):
             return True

@@ -4,8 +4,8 @@
 
 kills the caller of a run, one of its workers, or all its processes in turn, and gives the same command again,
 until so many kills are done. Each run that comes to its end must make the entry of an undisturbed one. A caller
-is forked from a process that has imported everything, so that the moments are those of a run and not of imports;
-its workers start as ever.
+is forked from a process that has imported everything, so that the moments are those of a run and not of
+imports; its workers start as ever.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 _BEGUN = "begun-"
 _NO_WORKER = (
-    "worker processes end before they begin (killed, or out of memory); use fewer --workers, or allow more memory "
-    "(ulimit -v, the limit of the job); what was finished is kept"
+    "worker processes end before they begin (killed, or out of memory); use fewer --workers, or allow more "
+    "memory (ulimit -v, the limit of the job); what was finished is kept"
 )
 
 OnDone = Callable[[Task, Result, bool], None]
