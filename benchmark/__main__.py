@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from benchmark.address_space import refuse_cramped
+from benchmark.address_space import STARTING, refuse_cramped
 from benchmark.errors import BenchError
 from benchmark.interrupts import hear_interrupts
 
@@ -25,7 +25,7 @@ def main() -> NoReturn:
 
 def _run() -> int:
     try:
-        refuse_cramped()
+        refuse_cramped(STARTING)
         from benchmark.cli import main as bench
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")

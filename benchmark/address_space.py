@@ -8,7 +8,9 @@ import resource
 from benchmark.errors import BenchError
 
 NEEDED = 4 * 10**9
-"""Bytes of addresses that libraries, threads and a small run take, most of them never touched."""
+"""Bytes of addresses that torch, threads and a small run take, most of them never touched."""
+STARTING = 10**9
+"""What commands take that compute nothing."""
 _PLENTY = 4 * NEEDED
 _SIGNS = (
     "failed to map segment",
@@ -22,15 +24,18 @@ _SIGNS = (
 """How libraries say it that have no exception of their own for it."""
 
 
-def refuse_cramped() -> None:
+def refuse_cramped(needed: int = NEEDED) -> None:
     """Refuses a limit under which libraries cannot even be loaded.
+
+    Args:
+        needed: Bytes of addresses.
 
     Raises:
         BenchError: It is so low.
     """
     limit = _limit()
-    if limit is not None and limit < NEEDED:
-        raise BenchError(_line(limit))
+    if limit is not None and limit < needed:
+        raise BenchError(_line(limit, needed))
 
 
 def refuse_rationed(error: BaseException) -> None:
@@ -44,7 +49,7 @@ def refuse_rationed(error: BaseException) -> None:
     """
     limit = _limit()
     if limit is not None and _means_memory(error):
-        raise BenchError(_line(limit)) from error
+        raise BenchError(_line(limit, NEEDED)) from error
 
 
 def _limit() -> int | None:
@@ -53,11 +58,11 @@ def _limit() -> int | None:
     return None if found == resource.RLIM_INFINITY or found >= _PLENTY else found
 
 
-def _line(limit: int) -> str:
+def _line(limit: int, needed: int) -> str:
     return (
-        f"memory ran out: this shell or job allows {limit / 1e9:.2g} GB of addresses (ulimit -v), and a small "
-        f"run takes {NEEDED / 1e9:.2g} GB in each process; allow more (ulimit -v unlimited), or use fewer "
-        f"--workers or a smaller --batch-size; what was finished is kept"
+        f"memory ran out: this shell or job allows {limit / 1e9:.2g} GB of addresses (ulimit -v), and "
+        f"bench takes at least {needed / 1e9:.2g} GB in each process; allow more (ulimit -v unlimited), or use "
+        f"fewer --workers or a smaller --batch-size; what was finished is kept"
     )
 
 

@@ -172,7 +172,7 @@ def kill_repeatedly(folder: Path, kills: int, seed: int = 0) -> Report:
     whole = time.monotonic() - since
     expected = runs.entry()
     is_last = False
-    while not is_last:
+    while not is_last and not report.wrong:
         killed = report.kills.total()
         is_last = killed >= kills
         whom = WHOM[killed % len(WHOM)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.address_space import refuse_rationed
+from benchmark.address_space import refuse_cramped, refuse_rationed
 from benchmark.cli.adopt import adopt_command
 from benchmark.cli.baselines import baselines_command
 from benchmark.cli.challenge import challenge_command
@@ -54,6 +54,10 @@ SIGTERM, 129 by SIGHUP); bench compare: 1 it fell, 3 inconclusive.
 """
 
 
+_COMPUTES = frozenset({"run", "estimate", "train", "check", "selftest", "challenge", "baselines"})
+"""Commands that start torch."""
+
+
 def _version() -> str:
     try:
         return version("purifybench")
@@ -69,8 +73,11 @@ def _version() -> str:
     is_flag=True,
     help="Say more on standard error, tracebacks of crashed jobs included.",
 )
-def bench(*, verbose: bool) -> None:
+@click.pass_context
+def bench(context: click.Context, *, verbose: bool) -> None:
     """The group that all commands hang on."""
+    if context.invoked_subcommand in _COMPUTES:
+        refuse_cramped()
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING,
         format="%(levelname)s: %(message)s",
