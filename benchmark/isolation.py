@@ -19,7 +19,7 @@ import torch
 from benchmark.errors import BenchError
 from benchmark.leaving import leave
 from benchmark.memory import free_memory
-from benchmark.temporary import temporary_folder
+from benchmark.temporary import put, temporary_folder
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -81,7 +81,7 @@ def call_alone(function: Callable[[A], R], argument: A) -> R:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     with temporary_folder() as folder:
         call = (_Arithmetic.here(), cloudpickle.dumps((function, argument)))
-        (folder / _CALL).write_bytes(pickle.dumps(call))
+        put(folder / _CALL, pickle.dumps(call))
         with (folder / _COMPLAINT).open("wb") as complaint:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "benchmark.isolation", str(folder)],

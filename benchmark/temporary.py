@@ -68,6 +68,21 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
 
 
+def put(file: Path, content: bytes) -> None:
+    """Writes a file of a temporary folder.
+
+    Raises:
+        BenchError: It cannot be written.
+    """
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise BenchError(
+            f"the temporary file {str(file)!r} cannot be written: {error.strerror or error}; set TMPDIR to a "
+            f"folder that can be written, with room on its disk"
+        ) from error
+
+
 @contextlib.contextmanager
 def part_folder(final: Path) -> Iterator[Path]:
     """Makes a hidden folder beside the place of one that is to be there whole or not at all; goes likewise.

@@ -147,6 +147,9 @@ def kill_at_random(runs: Runs, report: Report, whom: str, most: float) -> bool:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         report.kills[f"{name} {stage}"] += 1
+        print(
+            f"{report.kills.total()}: {name} {stage}, {report.finished} runs finished", flush=True
+        )
     process.join()
     if not within(END_SECONDS, lambda: not session(caller)):
         report.wrong.append(f"processes left: {session(caller)}")

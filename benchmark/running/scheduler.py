@@ -31,7 +31,7 @@ from benchmark.running.crew import Crew, claim_number, unpacked
 from benchmark.running.tasks import Place, Task, TaskQueue
 from benchmark.shard import Bench, run_shard
 from benchmark.store import Store
-from benchmark.temporary import clear_up, temporary_folder
+from benchmark.temporary import clear_up, put, temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def run_tasks(
         crew = replace(crew, workers=min(crew.workers, len(todo)))
         with temporary_folder() as folder:
             blob = folder / "bench.pkl"
-            blob.write_bytes(crew.packed(bench))
+            put(blob, crew.packed(bench))
             free_memory()  # what this process's GPU has cached, a worker may need
             _Race(blob, store, crew, finished).run(todo)
     return finished.by_job(tasks)

@@ -1,5 +1,6 @@
 """Temporary files: gone with their owner however it ended, and never while it lives."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -181,3 +182,12 @@ def test_no_temporary_folder_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(BenchError, match="set TMPDIR to a folder that can be written") as caught:
         temporary_folder().__enter__()
     assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_one_line(place, monkeypatch):
+    def full(file, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with temporary_folder() as folder, pytest.raises(BenchError, match=r"No space left.*TMPDIR"):
+        temporary.put(folder / "bench.pkl", b"images")

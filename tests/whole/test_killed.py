@@ -1,4 +1,4 @@
-"""A real process tree with two workers, killed at random moments; `python -m tests.killed 100` kills more often."""
+"""A real process tree with two workers, killed at random moments (more often: `python -m tests.killed 100`)."""
 
 from __future__ import annotations
 
