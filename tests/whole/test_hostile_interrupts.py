@@ -1,4 +1,4 @@
-"""Ctrl-C at any time: one line, status 130, no process and no temporary folder left; it goes on from there."""
+"""Ctrl-C, SIGTERM, SIGHUP at any time: one line, a status of its own, nothing left; it goes on from there."""
 
 from __future__ import annotations
 
@@ -91,6 +91,11 @@ class Bench:
         return wrong
 
 
+SIGNALS = {
+    "first shard": signal.SIGINT,
+    "workers": signal.SIGTERM,
+    "AutoAttack": signal.SIGHUP,
+}
 STARTING = [
     "_ctypes.",
     "_pydantic_core.",
@@ -125,7 +130,7 @@ def test_interrupted_at_any_stage_of_a_run_it_goes_on_to_the_same_entry(
         workers = "2" if name == "workers" else "1"
         bench = Bench(tmp_path, [*RUN, "--workers", workers])
         assert within(120, lambda b=bench, r=reached: r(b)), name
-        assert bench.interrupt() == [], name
+        assert bench.interrupt(SIGNALS[name]) == [], name
         if name == "workers":
             bench = Bench(tmp_path, [*RUN, "--workers", "2"])
             assert within(120, bench.runs_autoattack), "AutoAttack in a worker"
