@@ -45,7 +45,7 @@ attacks:
      arguments: {steps: 10}}
 """
 WORDS = ["run", "--protocol", "mini.yaml", "--defense", "gaussian", "--dataset", "digits"]
-WORDS += ["--device", "cpu", "--workers", "2", "--runs", "runs", "--leaderboards", "boards"]
+WORDS += ["--device", "cpu", "--workers", "2", "--runs", "runs", "--results", "boards"]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["benchmark.cli", "benchmark.running.run", "sklearn.datasets"])
 WHOM = ("caller", "worker", "all")
