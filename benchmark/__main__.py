@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from benchmark.address_space import STARTING, refuse_cramped
-from benchmark.errors import BenchError
-from benchmark.interrupts import hear_interrupts
-
 
 def main() -> NoReturn:
     """Runs the process's own command line and ends it; hears interrupts before it imports."""
+    from benchmark.interrupts import hear_interrupts
+
     hear_interrupts()
     from benchmark.leaving import leave
 
@@ -24,12 +22,16 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    from benchmark.address_space import STARTING, refuse_cramped
+    from benchmark.errors import BenchError
+
     try:
         refuse_cramped(STARTING)
-        from benchmark.cli import main as bench
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 2
+    from benchmark.cli import main as bench
+
     return bench()
 
 

@@ -80,6 +80,7 @@ class Runs:
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.pids: list[int] = []
+        self.seconds = 0.0
         (folder / "mini.yaml").write_text(PROTOCOL)
 
     def start(self) -> BaseProcess:
@@ -138,7 +139,7 @@ def victims(caller: int, whom: str) -> list[int]:
 def kill_at_random(runs: Runs, report: Report, whom: str, most: float) -> bool:
     """Starts a run and kills within so many seconds; whether it came to its end all the same."""
     process = runs.start()
-    caller = runs.pids[-1]
+    caller, since = runs.pids[-1], time.monotonic()
     process.join(random.uniform(0, most))
     if process.is_alive():
         stage, killed = runs.stage(), victims(caller, whom)
@@ -151,6 +152,7 @@ def kill_at_random(runs: Runs, report: Report, whom: str, most: float) -> bool:
             f"{report.kills.total()}: {name} {stage}, {report.finished} runs finished", flush=True
         )
     process.join()
+    runs.seconds = time.monotonic() - since
     if not within(END_SECONDS, lambda: not session(caller)):
         report.wrong.append(f"processes left: {session(caller)}")
     if process.exitcode not in (0, -signal.SIGKILL):
@@ -169,11 +171,9 @@ def kill_repeatedly(folder: Path, kills: int, seed: int = 0) -> Report:
     """
     random.seed(seed)
     runs, report = Runs(folder), Report()
-    since = time.monotonic()
     if not kill_at_random(runs, report, "nobody", 1e6):
         return report
-    whole = time.monotonic() - since
-    expected = runs.entry()
+    expected, whole = runs.entry(), runs.seconds
     is_last = False
     while not is_last and not report.wrong:
         killed = report.kills.total()
@@ -182,6 +182,9 @@ def kill_repeatedly(folder: Path, kills: int, seed: int = 0) -> Report:
         if not kill_at_random(runs, report, whom, 1e6 if is_last else whole):
             continue
         report.finished += 1
+        whole = (
+            runs.seconds
+        )  # of the last part of a run that was killed, or of all of one that was not
         if runs.entry() != expected:
             report.wrong.append(f"another entry after {killed} kills")
         report.wrong += [f"left behind: {path}" for path in runs.left_behind()]
