@@ -136,11 +136,11 @@ def victims(caller: int, whom: str) -> list[int]:
     return [random.choice(workers) if whom == "worker" and workers else caller]
 
 
-def kill_at_random(runs: Runs, report: Report, whom: str, most: float) -> bool:
-    """Starts a run and kills within so many seconds; whether it came to its end all the same."""
+def kill_at_random(runs: Runs, report: Report, whom: str, most: float | None) -> bool:
+    """Starts a run and kills within so many seconds, or not; whether it came to its end all the same."""
     process = runs.start()
     caller, since = runs.pids[-1], time.monotonic()
-    process.join(random.uniform(0, most))
+    process.join(most and random.uniform(0, most))
     if process.is_alive():
         stage, killed = runs.stage(), victims(caller, whom)
         name = "all" if len(killed) > 1 else "caller" if killed == [caller] else "worker"
@@ -171,7 +171,7 @@ def kill_repeatedly(folder: Path, kills: int, seed: int = 0) -> Report:
     """
     random.seed(seed)
     runs, report = Runs(folder), Report()
-    if not kill_at_random(runs, report, "nobody", 1e6):
+    if not kill_at_random(runs, report, "nobody", None):
         return report
     expected, whole = runs.entry(), runs.seconds
     is_last = False
@@ -179,12 +179,10 @@ def kill_repeatedly(folder: Path, kills: int, seed: int = 0) -> Report:
         killed = report.kills.total()
         is_last = killed >= kills
         whom = WHOM[killed % len(WHOM)]
-        if not kill_at_random(runs, report, whom, 1e6 if is_last else whole):
+        if not kill_at_random(runs, report, whom, None if is_last else whole):
             continue
         report.finished += 1
-        whole = (
-            runs.seconds
-        )  # of the last part of a run that was killed, or of all of one that was not
+        whole = runs.seconds
         if runs.entry() != expected:
             report.wrong.append(f"another entry after {killed} kills")
         report.wrong += [f"left behind: {path}" for path in runs.left_behind()]
