@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from benchmark.address_space import refuse_rationed
 from benchmark.errors import BenchError
+from benchmark.isolation import call_alone
 from tests.processes import within
 
 LEAVE = """
@@ -63,6 +65,15 @@ def test_a_reader_that_has_seen_enough_is_no_failure():
     done, _ = left(stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def one_more(number: int) -> int:
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    return number + 1
+
+
+def test_nor_does_it_keep_a_call_in_a_process_of_its_own():
+    assert call_alone(one_more, 1) == 2
 
 
 HEAR = """
