@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 
-def main() -> int:
-    """Runs the process's own command line and returns its exit status; hears interrupts before it imports."""
-    from benchmark.interrupts import hear_interrupts, ignore_interrupts
+def main() -> NoReturn:
+    """Runs the process's own command line and ends it; hears interrupts before it imports."""
+    from benchmark.interrupts import hear_interrupts
 
     hear_interrupts()
+    from benchmark.leaving import leave
+
+    try:
+        status = _run()
+    except BaseException:  # noqa: BLE001 (our own fault: shown as Python does, which would wait for threads)
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    leave(status)
+
+
+def _run() -> int:
+    from benchmark.address_space import STARTING, refuse_cramped
+    from benchmark.errors import BenchError
+
+    try:
+        refuse_cramped(STARTING)
+    except BenchError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 2
     from benchmark.cli import main as bench
 
-    status = bench()
-    ignore_interrupts()
-    return status
+    return bench()
 
 
 if __name__ == "__main__":
     if not sys.flags.safe_path:
         del sys.path[0]  # the current folder, which comes last: a yaml.py in it hides no library
-    sys.exit(main())
+    main()

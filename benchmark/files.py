@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from pathlib import Path
 
 from benchmark.errors import BenchError
+from benchmark.temporary import clear_once, hold, part_of
 
 _TRIES = 10
 """How often a folder is made that another run, which had just made and tried it, takes away again."""
@@ -22,13 +22,13 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         BenchError: The folder cannot be made or written, or the disk is full; nothing half-written is left.
     """
-    part = path.with_name(f".{path.name[:40]}.{_token()}.part")
+    part = part_of(path)
     try:
         with os.fdopen(_create(part), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)  # noqa: PTH105 (a test plants a kill exactly here)
+            os.replace(part, path)  # noqa: PTH105 (a test plants a kill exactly here; its lock still held)
         _sync_folder(path.parent)
     except OSError as error:
         raise BenchError(
@@ -46,7 +46,7 @@ def refuse_unwritable(folder: Path) -> None:
     Raises:
         BenchError: It cannot.
     """
-    probe = folder / f".written-by-purifybench-{_token()}"
+    probe = part_of(folder / "probe")
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     write_whole(probe, b"")
     probe.unlink(missing_ok=True)
@@ -55,13 +55,9 @@ def refuse_unwritable(folder: Path) -> None:
             parent.rmdir()
 
 
-def _token() -> str:
-    """What no other process and no other call has in a name."""
-    return f"{os.getpid()}-{secrets.token_hex(4)}"
-
-
 def _create(path: Path) -> int:
-    """An open handle on a new file, whose folder is made where need be."""
+    """An open and locked handle on a new file, whose folder is made where need be."""
+    clear_once(path.parent.absolute())
     for _ in range(_TRIES - 1):
         with contextlib.suppress(FileNotFoundError, FileExistsError):  # the latter of a folder
             return _create_once(path)
@@ -70,7 +66,12 @@ def _create(path: Path) -> int:
 
 def _create_once(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    handle = os.open(path, flags, 0o666)
+    if not hold(handle, path):
+        os.close(handle)
+        raise FileNotFoundError(errno.ENOENT, "another process took it away", str(path))
+    return handle
 
 
 def _sync_folder(folder: Path) -> None:

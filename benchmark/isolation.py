@@ -7,7 +7,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ import cloudpickle
 import torch
 
 from benchmark.errors import BenchError
+from benchmark.leaving import leave
 from benchmark.memory import free_memory
+from benchmark.temporary import put, temporary_folder
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -78,13 +79,12 @@ def call_alone(function: Callable[[A], R], argument: A) -> R:
     free_memory()
     paths = [path or str(Path.cwd()) for path in sys.path]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    with tempfile.TemporaryDirectory(prefix="purifybench-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         call = (_Arithmetic.here(), cloudpickle.dumps((function, argument)))
-        (folder / _CALL).write_bytes(pickle.dumps(call))
+        put(folder / _CALL, pickle.dumps(call))
         with (folder / _COMPLAINT).open("wb") as complaint:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "benchmark.isolation", name],
+                [sys.executable, "-P", "-m", "benchmark.isolation", str(folder)],
                 env=environment,
                 stdin=subprocess.PIPE,  # never written to: when we are gone, the child reads its end
                 stdout=subprocess.DEVNULL,
@@ -141,5 +141,18 @@ def _answer(folder: Path) -> None:
     (folder / _ANSWER).write_bytes(cloudpickle.dumps(answer))
 
 
+def _main() -> None:
+    """Ends when the answer is written, whatever the function left running."""
+    status: object = 1
+    try:
+        _answer(Path(sys.argv[1]))
+        status = 0
+    except SystemExit as error:  # a plugin's; the caller says that there is no answer
+        status = error.code
+    except BaseException:  # noqa: BLE001 (the caller quotes it)
+        sys.excepthook(*sys.exc_info())
+    leave(status if isinstance(status, int) else int(status is not None))
+
+
 if __name__ == "__main__":
-    _answer(Path(sys.argv[1]))
+    _main()

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
+from benchmark.fetching.expansion import refuse_bomb
+from benchmark.fetching.limits import WEIGHTS
 from benchmark.fetching.manifest import plugin_weights, read_manifest, weights_beside
 from benchmark.fetching.remote import file_sha256, local_file
 from benchmark.fetching.transfer import is_web_page
@@ -126,7 +128,7 @@ def refuse_foreign(path: Path) -> bytes:
     """Refuses what cannot be weights of any kind, before anything parses it; gives the first bytes.
 
     Raises:
-        BenchError: The file is missing, empty, or a web page (what a failed download leaves).
+        BenchError: The file is missing, empty, a web page (what a failed download leaves), or expands too far.
     """
     if not path.is_file():
         raise BenchError(f"there is no weights file {str(path)!r}; give an existing file")
@@ -139,6 +141,8 @@ def refuse_foreign(path: Path) -> bytes:
             f"weights {str(path)!r} are a web page, as a failed download leaves it; delete it and "
             f"download the weights again"
         )
+    if first.startswith(b"PK"):
+        refuse_bomb(path, WEIGHTS)
     return first
 
 

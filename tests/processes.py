@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -28,6 +29,25 @@ def files_below(folder: Path, suffix: str) -> list[Path]:
     """Files of a folder into which other processes write; what comes and goes meanwhile is passed over."""
     found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
     return [path for path in found if path.name.endswith(suffix)]
+
+
+def session(leader: int) -> list[int]:
+    """Every process of a session, whoever started it and whatever became of its leader; zombies excepted."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, of = stat.read_text().rsplit(")", 1)[1].split()[:4]
+            if int(of) == leader and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def words_of(pid: int) -> str:
+    """The command line of a process; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def is_running(pid: int) -> bool:

@@ -68,7 +68,7 @@ def body(
     """These bytes; `of` says how many it claims to send."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(code)
+        handler.send_response_only(code)
         handler.send_header("Content-Type", kind)
         handler.send_header("Content-Length", str(len(content) if of is None else of))
         handler.send_header("Connection", "close")
@@ -79,6 +79,12 @@ def body(
             handler.wfile.write(content)
 
     return answer
+
+
+def part(content: bytes, start: int, **headers: str) -> Answer:
+    """The rest of these bytes, as an answer to a request for a range."""
+    about = f"bytes {start}-{len(content) - 1}/{len(content)}"
+    return body(content[start:], code=206, Content_Range=about, **headers)
 
 
 def status(code: int, **headers: str) -> Answer:

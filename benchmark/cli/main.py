@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from benchmark.address_space import refuse_cramped, refuse_rationed
 from benchmark.cli.adopt import adopt_command
 from benchmark.cli.baselines import baselines_command
 from benchmark.cli.challenge import challenge_command
@@ -29,7 +30,7 @@ from benchmark.cli.types import Group
 from benchmark.cli.validate import validate_command
 from benchmark.containment import exits_raised
 from benchmark.errors import BenchError
-from benchmark.interrupts import INTERRUPTED, MESSAGE
+from benchmark.interrupts import MESSAGE, interrupted_status, was_interrupted
 from benchmark.own_packages import add_current_folder
 from benchmark.publishing.names import plain
 from benchmark.version import full_version
@@ -49,9 +50,13 @@ First steps:
 
 Results go to results/ (JSON entries and a Markdown table), from where bench adopt takes them into
 leaderboards/; finished work is kept in runs/, so the same command resumes where it stopped. Exit status:
-0 done, 1 an attack failed, 2 usage error (in the command or the files it names), 130 interrupted;
-bench compare: 1 it fell, 3 inconclusive.
+0 done, 1 an attack failed, 2 usage error (in the command or the files it names), 130 interrupted (143 by
+SIGTERM, 129 by SIGHUP); bench compare: 1 it fell, 3 inconclusive.
 """
+
+
+_COMPUTES = frozenset({"run", "estimate", "train", "check", "selftest", "challenge", "baselines"})
+"""Commands that start torch."""
 
 
 def _say_version(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:
@@ -76,8 +81,11 @@ def _say_version(context: click.Context, _option: click.Parameter, is_asked: boo
     is_flag=True,
     help="Say more on standard error, tracebacks of crashed jobs included.",
 )
-def bench(*, verbose: bool) -> None:
+@click.pass_context
+def bench(context: click.Context, *, verbose: bool) -> None:
     """The group that all commands hang on."""
+    if context.invoked_subcommand in _COMPUTES:
+        refuse_cramped()
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING,
         format="%(levelname)s: %(message)s",
@@ -122,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _misused(error)
     except BenchError as error:
-        return _refused(str(error))
+        return _refused(_told(error))
     except BrokenPipeError:
         _close_stdout()  # who reads our output has seen enough of it
         return 0
@@ -139,6 +147,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refused(
             f"a plugin ended the program: sys.exit({error.code!r}) (bench -v shows where)"
         )
+    except Exception as error:
+        log.debug("", exc_info=True)
+        if (told := _told(error)) == str(error):
+            raise
+        return _refused(told)
+
+
+def _told(error: Exception) -> str:
+    """The line for an error; another one where a limit of memory is behind it."""
+    try:
+        refuse_rationed(error)
+    except BenchError as rationed:
+        return str(rationed)
+    return str(error)
 
 
 def _is_clicks(error: SystemExit) -> bool:
@@ -165,7 +187,9 @@ def _misused(error: click.ClickException) -> int:
 
 
 def _refused(reason: str) -> int:
-    click.echo(f"bench: {plain(reason)}", err=True)
+    if was_interrupted():  # the terminal that is gone is what went wrong
+        return _interrupted()
+    _say(f"bench: {plain(reason)}")
     return 2
 
 
@@ -175,5 +199,10 @@ def _close_stdout() -> None:
 
 
 def _interrupted() -> int:
-    click.echo(MESSAGE, err=True)
-    return INTERRUPTED
+    _say(MESSAGE)
+    return interrupted_status()
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        click.echo(line, err=True)

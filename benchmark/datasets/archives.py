@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
-import os
-import shutil
-import tarfile
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +11,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from benchmark.datasets.unpacking import unpack
 from benchmark.errors import BenchError
 from benchmark.fetching.downloads import fetch_url, is_offline
+from benchmark.fetching.limits import DATASET
+from benchmark.temporary import part_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,7 @@ def unpacked(archives: Sequence[Archive], folder: Path, aside: Path) -> None:
             _refuse_other(file, archive.md5)
         else:
             _fetch(archive, file)
-        _unpack(file, aside)
+        unpack(file, aside)
         if not was_there:
             file.unlink(missing_ok=True)
 
@@ -95,11 +91,9 @@ def unpacked_folder(archive: Archive, name: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder / f".{name}.lock"):
             if not place.is_dir():  # else another process brought it meanwhile
-                with tempfile.TemporaryDirectory(
-                    dir=folder, prefix=f".{name}.", suffix=".part"
-                ) as aside:
-                    unpacked([archive], folder, Path(aside))
-                    (Path(aside) / name).replace(place)
+                with part_folder(place) as aside:
+                    unpacked([archive], folder, aside)
+                    (aside / name).replace(place)
     except OSError as error:
         raise BenchError(
             f"{str(place)!r} cannot be unpacked from {archive.place} ({error.strerror or error}); choose a "
@@ -121,7 +115,11 @@ def _fetch(archive: Archive, file: Path) -> None:
     for url in archive.urls:
         try:
             return fetch_url(
-                url, file, what=file.name, accept=lambda part: _refuse_other(part, archive.md5)
+                url,
+                file,
+                what=file.name,
+                accept=lambda part: _refuse_other(part, archive.md5),
+                limits=DATASET,
             )
         except BenchError as error:
             first = first or error
@@ -138,26 +136,3 @@ def _refuse_other(file: Path, md5: str) -> None:
             f"{str(file)!r} is damaged or another archive: its MD5 is {found}, and should be {md5}; "
             f"delete it"
         )
-
-
-def _unpack(file: Path, aside: Path) -> None:
-    """A tar or zip archive, one file under gzip, or a file as it is, into a folder."""
-    aside.mkdir(parents=True, exist_ok=True)
-    try:
-        if tarfile.is_tarfile(file):
-            with tarfile.open(file) as tar:
-                tar.extractall(aside, filter="data")
-        elif zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
-                archive.extractall(aside)
-        elif file.suffix != ".gz":
-            shutil.copyfile(file, aside / file.name)
-        else:
-            with gzip.open(file) as packed, (aside / file.stem).open("wb") as plain:
-                shutil.copyfileobj(packed, plain)
-                plain.flush()
-                os.fsync(plain.fileno())
-    except (
-        tarfile.TarError, zipfile.BadZipFile, EOFError, gzip.BadGzipFile, zlib.error,
-    ) as error:  # fmt: skip
-        raise BenchError(f"{str(file)!r} cannot be unpacked ({error}); delete it") from error

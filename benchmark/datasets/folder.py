@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import struct
+import warnings
 import zlib
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,8 @@ from benchmark.errors import BenchError
 
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp", ".ppm"})
 """Ends of the names of image files, in lower case."""
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM")
+"""What is read; Pillow knows others, some of which run programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +114,13 @@ def read_image(path: Path, *, mode: str = "RGB") -> Image.Image:
         BenchError: It is missing, damaged, or no image.
     """
     try:
-        with path.open("rb") as file, Image.open(file) as image:
-            return image.convert(mode)
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=_FORMATS) as image:
+                return image.convert(mode)
     except (
         OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
-        Image.DecompressionBombError,
+        Image.DecompressionBombError, Image.DecompressionBombWarning,
     ) as error:  # fmt: skip
         reason = " ".join(str(error).replace(str(path), "it").split()) or type(error).__name__
         raise BenchError(

@@ -17,6 +17,8 @@ from benchmark.damage import DAMAGED
 from benchmark.dataset import Dataset, Split
 from benchmark.datasets.arrays import Array, refuse_labels, to_images, to_labels
 from benchmark.errors import BenchError
+from benchmark.fetching.expansion import refuse_bomb
+from benchmark.fetching.limits import DATASET
 from benchmark.threat import Threat
 
 _IMAGES = ("images", "image", "imgs", "x", "data", "arr_0")
@@ -107,6 +109,7 @@ class NpzDataset(Dataset):
             raise self._wrong("does not exist; give npz:FILE with an existing file")
         if not zipfile.is_zipfile(self.file):
             raise self._wrong("is damaged or no .npz archive; write it with numpy.savez")
+        refuse_bomb(self.file, DATASET)
         arrays: dict[str, Array] = {}
         name = ""
         try:

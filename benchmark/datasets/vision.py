@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from torchvision import datasets as sources
 from benchmark.dataset import Dataset, Split
 from benchmark.datasets.archives import archives_of, unpacked
 from benchmark.errors import BenchError
+from benchmark.temporary import part_folder
 
 _IDX = (
     "train-images-idx3-ubyte",
@@ -68,13 +67,13 @@ class VisionDataset(Dataset):
         missing = [name for name in self._wanted(split) if not (place / name).is_file()]
         if not missing:
             return
-        aside = self.folder / f"{type(self).__name__}.{os.getpid()}.part"
         try:
-            archives = archives_of(self.source, self.subfolder, train=split == "train")
-            unpacked(archives, self.folder, aside)
-            place.mkdir(parents=True, exist_ok=True)
-            for name in missing:
-                next(aside.rglob(name)).replace(place / name)
+            with part_folder(self.folder / type(self).__name__) as aside:
+                archives = archives_of(self.source, self.subfolder, train=split == "train")
+                unpacked(archives, self.folder, aside)
+                place.mkdir(parents=True, exist_ok=True)
+                for name in missing:
+                    next(aside.rglob(name)).replace(place / name)
         except BenchError as error:
             raise BenchError(
                 f"{self.name} lacks {', '.join(missing)} in {str(place)!r}: {error}, or name another folder "
@@ -86,8 +85,6 @@ class VisionDataset(Dataset):
                 f"{self.name} cannot be unpacked into {str(place)!r} ({reason}); put {', '.join(missing)} "
                 f"there, or name another folder with --data"
             ) from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
     def _loaded(self, split: Split) -> tuple[Tensor, Tensor]:
         place = self.folder / self.subfolder

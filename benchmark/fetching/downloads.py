@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from hashlib import file_digest
 from pathlib import Path
 from typing import BinaryIO
@@ -17,13 +16,13 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from benchmark.errors import BenchError
-from benchmark.fetching.transfer import HttpTransfer, TransferFailed, is_web_page, public
-from benchmark.fetching.transfer import Report as Counter
+from benchmark.fetching.limits import WEIGHTS, Limits, Sink, TransferFailed, Watch, watched
+from benchmark.fetching.transfer import HttpTransfer, is_web_page, public
+from benchmark.temporary import clear, hold, part_of
 
 PAUSES = (0.5, 2.0, 6.0)
 """Seconds before each further attempt."""
 _LONGEST_PAUSE = 30.0
-_DAY = 86_400.0
 _ON = frozenset({"1", "true", "yes", "on"})
 
 Report = Callable[[str, int, int | None], None]
@@ -40,12 +39,12 @@ class Origin:
 
     Args:
         hint: How a person gets it: `from https://...`.
-        transfer: One attempt to write its bytes into a file, which may hold some already; raises
+        transfer: One attempt to write its bytes into a sink, which may hold some already; raises
             `TransferFailed`.
     """
 
     hint: str
-    transfer: Callable[[BinaryIO, Counter], None]
+    transfer: Callable[[Sink], None]
 
 
 def is_offline() -> bool:
@@ -70,7 +69,13 @@ def listener() -> Report | None:
 
 
 def fetch_url(
-    url: str, target: Path, *, what: str, sha256: str = "", accept: Accept | None = None
+    url: str,
+    target: Path,
+    *,
+    what: str,
+    sha256: str = "",
+    accept: Accept | None = None,
+    limits: Limits = WEIGHTS,
 ) -> None:
     """Downloads one file, which is then whole under its final name; nothing is left where that fails.
 
@@ -80,16 +85,23 @@ def fetch_url(
         what: What it is, for messages and progress: `the images of 'svhn'`.
         sha256: What the file must have, hex; empty where nobody knows.
         accept: Looks at the whole file, under a temporary name, before it gets its own.
+        limits: What it may take, unless the user's environment says otherwise.
 
     Raises:
         BenchError: Offline mode is on, the file cannot be had, or it is not what was wanted.
     """
     origin = Origin(f"from {public(url)}", HttpTransfer(url))
-    deliver(origin, target, what=what, sha256=sha256, accept=accept)
+    deliver(origin, target, what=what, sha256=sha256, accept=accept, limits=limits)
 
 
 def deliver(
-    origin: Origin, target: Path, *, what: str, sha256: str = "", accept: Accept | None = None
+    origin: Origin,
+    target: Path,
+    *,
+    what: str,
+    sha256: str = "",
+    accept: Accept | None = None,
+    limits: Limits = WEIGHTS,
 ) -> None:
     """What `fetch_url` promises, for any origin.
 
@@ -103,12 +115,14 @@ def deliver(
             f"{what} is not here, and offline mode (--offline, BENCH_OFFLINE, HF_HUB_OFFLINE) allows no "
             f"download; get {target.name} {origin.hint} and put it into {str(target.parent)!r}"
         )
+    limits = limits.in_force()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        clear(target.parent)
         before = _stamp(target)
         with _alone(target):
             if _stamp(target) == before:  # else another process brought it meanwhile
-                _bring(origin, target, what, sha256, accept)
+                _bring(target, sha256, accept, partial(_attempt, origin, what, limits))
     except TransferFailed as error:
         raise BenchError(
             f"{what} could not be downloaded ({error}); get {target.name} by hand {origin.hint} and "
@@ -137,44 +151,37 @@ def _discard(file: Path) -> None:
         file.unlink()
 
 
-def _discard_abandoned(target: Path) -> None:
-    """Deletes what killed downloads of this file left behind a day ago or more."""
-    for part in target.parent.glob(f".{glob.escape(target.name[:40])}.*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > _DAY:
-                part.unlink()
-
-
-def _bring(origin: Origin, target: Path, what: str, sha256: str, accept: Accept | None) -> None:
+def _bring(
+    target: Path, sha256: str, accept: Accept | None, transfer: Callable[[BinaryIO], None]
+) -> None:
     """Downloads into a temporary file beside the target, which takes its name when all is well."""
-    _discard_abandoned(target)
-    handle, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part"
-    )
-    part = Path(name)
+    part = part_of(target)
     try:
-        with os.fdopen(handle, "w+b") as file:
-            _attempt(origin, file, what)
+        with part.open("x+b") as file:
+            hold(file.fileno(), part)
+            transfer(file)
             file.flush()
             os.fsync(file.fileno())
-        _refuse(part, target, sha256, accept)
-        part.chmod(0o644)
-        part.replace(target)
+            _refuse(part, target, sha256, accept)
+            part.chmod(0o644)
+            part.replace(target)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _attempt(origin: Origin, file: BinaryIO, what: str) -> None:
+def _attempt(origin: Origin, what: str, limits: Limits, file: BinaryIO) -> None:
     """Transfers, and again after a pause where what went wrong may pass."""
-    told = listener()
+    told, since = listener(), time.monotonic()
 
     def report(done: int, total: int | None) -> None:
         if told is not None:
             told(what, done, total)
 
     for pause in (*PAUSES, None):
+        sink = Sink(file, report, limits)
         try:
-            return origin.transfer(file, report)
+            with contextlib.closing(sink):
+                return watched(partial(origin.transfer, sink), Watch(sink, limits, since))
         except TransferFailed as error:
             if pause is None or not error.is_brief or error.pause > _LONGEST_PAUSE:
                 raise

@@ -7,7 +7,9 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,9 @@ from huggingface_hub.errors import (
 from tqdm.auto import tqdm
 
 from benchmark.errors import BenchError
-from benchmark.fetching.downloads import is_offline, listener
+from benchmark.fetching.downloads import Report, is_offline, listener
 from benchmark.fetching.hub_names import FORM, HubFile
+from benchmark.fetching.limits import WEIGHTS, Limits, TransferFailed, watched
 
 _HTTP_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
 """The base of what the library's HTTP client raises, whichever client this version of it uses."""
@@ -44,8 +47,13 @@ def fetch_hub(wanted: HubFile) -> tuple[Path, HubFile]:
     """
     try:
         with _quiet():
-            file = wanted.file or _only(wanted)
-            path = Path(_download(wanted, file))
+            limits, since = WEIGHTS.in_force(), time.monotonic()
+            work = partial(_found, wanted, limits, listener())
+            file, path = watched(work, partial(limits.refuse_time, since))
+    except TransferFailed as error:
+        raise BenchError(
+            f"{str(wanted)!r} was not downloaded ({error}), or name a file on this disk"
+        ) from error
     except (_HTTP_ERROR, OSError, ValueError, RuntimeError, EntryNotFoundError) as error:
         raise _refused(wanted, error) from error
     _refuse_damaged(path)
@@ -53,17 +61,18 @@ def fetch_hub(wanted: HubFile) -> tuple[Path, HubFile]:
     return path, HubFile(wanted.repo, commit, file)
 
 
-def _download(wanted: HubFile, file: str) -> str:
-    return str(
-        hf_hub_download(
-            wanted.repo,
-            file,
-            revision=wanted.revision or None,
-            endpoint=_endpoint(),
-            local_files_only=is_offline(),
-            tqdm_class=_bar(f"{wanted.repo}/{file}"),
-        )
+def _found(wanted: HubFile, limits: Limits, told: Report | None) -> tuple[str, Path]:
+    """The file's path in its repository, and where it lies here."""
+    file = wanted.file or _only(wanted)
+    found = hf_hub_download(
+        wanted.repo,
+        file,
+        revision=wanted.revision or None,
+        endpoint=_endpoint(),
+        local_files_only=is_offline(),
+        tqdm_class=_bar(f"{wanted.repo}/{file}", limits, told),
     )
+    return file, Path(found)
 
 
 def _endpoint() -> str:
@@ -156,9 +165,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _bar(what: str) -> Any:
-    """A progress bar that prints nothing and tells the listener instead."""
-    told: Callable[[str, int, int | None], None] | None = listener()
+def _bar(what: str, limits: Limits, told: Report | None) -> Any:
+    """A progress bar that prints nothing, tells the listener instead, and ends a download that is too large."""
 
     class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -166,9 +174,11 @@ def _bar(what: str) -> Any:
             super().__init__(*args, **options | {"disable": True})
             self.n = options.get("initial") or 0
             self.total = options.get("total")
+            limits.refuse_size(int(self.total or 0))
 
         def update(self, n: float | None = 1) -> bool | None:
             self.n += n or 0
+            limits.refuse_size(int(self.n))
             if told is not None:
                 told(what, int(self.n), self.total and int(self.total))
             return None

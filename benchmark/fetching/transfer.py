@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import BinaryIO
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+
+from benchmark.fetching.limits import Sink, TransferFailed
 
 CONNECT_SECONDS = 10.0
 STALL_SECONDS = 30.0
 """How long a connection may take to be made, and how long it may then stay silent."""
 
-_CHUNK = 1 << 18
-_BRIEF = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that may be others a moment later."""
+_CHUNK = 1 << 16
+_BRIEF = frozenset({408, 416, 425, 429, 500, 502, 503, 504})
+"""Statuses that may be others a moment later; 416 of a file that has become shorter."""
+_STEADY = timedelta(minutes=1)
+"""How long a file must have stood unchanged for its date to name it (a date counts in seconds)."""
 
-Report = Callable[[int, int | None], None]
-"""Bytes so far, and bytes in all (None where nobody says)."""
 
-
-class TransferFailed(Exception):
-    """A transfer that came to nothing.
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """Which of the files that a URL may have named an answer is of.
 
     Args:
-        reason: In a few words, on one line.
-        is_brief: Whether another attempt may do better.
-        pause: How many seconds the other side asks to wait first.
+        name: A strong ETag, or a date of change; empty where there is neither, so that nothing goes on there.
+        total: Bytes of the whole file; None where nobody says.
     """
 
-    def __init__(self, reason: str, *, is_brief: bool = False, pause: float = 0.0) -> None:
-        super().__init__(" ".join(reason.split()))
-        self.is_brief = is_brief
-        self.pause = pause
+    name: str = ""
+    total: int | None = None
 
 
 class HttpTransfer:
-    """A URL; called with an open file it writes the bytes that the file lacks.
+    """A URL; called with a sink it writes the bytes that the file lacks.
+
+    The rest of a file is taken only where the server says that it is the rest of the very same one: of the
+    same strong ETag or date, beginning where the file ends, and of the same length in all. What is anything
+    else is begun anew.
 
     Args:
         url: `https://...` or `http://...`.
@@ -45,18 +49,19 @@ class HttpTransfer:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._tag = ""
+        self._begun = _Version()
 
-    def __call__(self, file: BinaryIO, report: Report) -> None:
+    def __call__(self, sink: Sink) -> None:
         """Makes one attempt.
 
         Raises:
             TransferFailed: It broke off, the server refuses, or a web page came.
         """
-        start = file.seek(0, 2) if self._tag else 0
+        begun = self._begun
+        start = sink.done if begun.name else 0
         headers = {"Accept-Encoding": "identity"}  # so that Content-Length counts what arrives
         if start:
-            headers |= {"Range": f"bytes={start}-", "If-Range": self._tag}
+            headers |= {"Range": f"bytes={start}-", "If-Range": begun.name}
         try:
             with requests.get(
                 self.url,
@@ -64,14 +69,17 @@ class HttpTransfer:
                 stream=True,
                 timeout=(CONNECT_SECONDS, STALL_SECONDS),
             ) as response:
+                if response.status_code in (206, 416):
+                    self._begun = _Version()  # unless it proves to be the same
                 _refuse(response, self.url)
-                if start and response.status_code != 206:
+                if response.status_code == 206:
+                    _refuse_another(response, begun, start)
+                else:
                     start = 0
-                file.seek(start)
-                file.truncate()
-                tag = response.headers.get("ETag", "")
-                self._tag = "" if tag.startswith("W/") else tag
-                _copy(response, file, report, start)
+                version = _version(response)
+                sink.begin(start, version.total)
+                self._begun = version
+                _copy(response, sink, version.total)
         except (requests.RequestException, ValueError) as error:
             raise _named(error, self.url) from error
 
@@ -90,19 +98,47 @@ def is_web_page(head: bytes) -> bool:
     return head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head"))
 
 
-def _copy(response: requests.Response, file: BinaryIO, report: Report, start: int) -> None:
-    is_packed = "Content-Encoding" in response.headers  # although it was asked not to
-    length = "" if is_packed else response.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdecimal() else None
-    done = start
-    report(done, total)
+def _version(response: requests.Response) -> _Version:
+    if "Content-Encoding" in response.headers:  # although it was asked not to
+        return _Version()
+    if response.status_code == 206:
+        total = response.headers["Content-Range"].rpartition("/")[2]
+    else:
+        total = response.headers.get("Content-Length", "")
+    return _Version(_version_name(response), int(total) if total.isdecimal() else None)
+
+
+def _version_name(response: requests.Response) -> str:
+    tag = response.headers.get("ETag")
+    if tag is not None:
+        return tag if re.fullmatch(r'"[^"]*"', tag) else ""  # a weak one names files that are alike
+    changed, now = response.headers.get("Last-Modified", ""), response.headers.get("Date", "")
+    try:
+        is_steady = parsedate_to_datetime(now) - parsedate_to_datetime(changed) >= _STEADY
+    except (TypeError, ValueError, OverflowError):
+        return ""
+    return changed if is_steady else ""
+
+
+def _refuse_another(response: requests.Response, begun: _Version, start: int) -> None:
+    """Refuses a part that is not the rest of the file that was begun."""
+    part = re.fullmatch(
+        r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", "").strip()
+    )
+    if start and part and "Content-Encoding" not in response.headers:
+        first, last, total = map(int, part.groups())
+        is_rest = first == start and last + 1 == total and begun.total in (None, total)
+        if is_rest and _version_name(response) == begun.name:
+            return
+    raise TransferFailed("a part of another file came, or one not asked for", is_brief=True)
+
+
+def _copy(response: requests.Response, sink: Sink, total: int | None) -> None:
     for chunk in response.iter_content(_CHUNK):
-        file.write(chunk)
-        done += len(chunk)
-        report(done, total)
-    if total is not None and done != total:
-        raise TransferFailed(f"truncated: {done} of {total} bytes came", is_brief=True)
-    if not done:
+        sink.write(chunk)
+    if total is not None and sink.done != total:
+        raise TransferFailed(f"truncated: {sink.done} of {total} bytes came", is_brief=True)
+    if not sink.done:
         raise TransferFailed("an empty file came", is_brief=True)
 
 

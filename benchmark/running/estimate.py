@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -27,6 +25,7 @@ from benchmark.running.run import crew_of, say_notices, subjects_of
 from benchmark.running.speeds import Setup, Stopwatch
 from benchmark.shard import Bench, attack_of
 from benchmark.store import Store
+from benchmark.temporary import temporary_folder
 from benchmark.verdict import ROWS
 from benchmark.victim import GradientMode
 
@@ -223,10 +222,10 @@ class _Reckoner:
             trace=(2 / 3,) * looks,
             pixels_sha256="0" * 64,
         )
-        with tempfile.TemporaryDirectory(prefix="purifybench-") as folder:
-            store = Store(Path(folder))
+        with temporary_folder() as folder:
+            store = Store(folder)
             store.save(job, record, torch.zeros(0, dtype=self.bench.dtype))
-            written = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+            written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         kept = passes.candidates if passes and job.is_source else 1
         pixels = math.prod(self.ready.dataset.shape) * self.bench.dtype.itemsize
         return written / (stop - start) + kept * pixels

@@ -17,10 +17,12 @@ from pathlib import Path
 
 import torch
 from loky import ProcessPoolExecutor
-from loky.process_executor import TerminatedWorkerError
+from loky.process_executor import BrokenProcessPool
 
+from benchmark.address_space import refuse_rationed
 from benchmark.containment import as_if_fresh, described
 from benchmark.dataset import pixels_sha256
+from benchmark.errors import BenchError
 from benchmark.interrupts import withheld_from_children
 from benchmark.memory import free_memory
 from benchmark.numerics import fix_numerics
@@ -30,8 +32,15 @@ from benchmark.running.crew import Crew, claim_number, unpacked
 from benchmark.running.tasks import Place, Task, TaskQueue
 from benchmark.shard import Bench, run_shard
 from benchmark.store import Store
+from benchmark.temporary import clear_up, put, temporary_folder
 
 log = logging.getLogger(__name__)
+
+_BEGUN = "begun-"
+_NO_WORKER = (
+    "worker processes end before they begin (killed, or out of memory); use fewer --workers, or allow more "
+    "memory (ulimit -v, the limit of the job); what was finished is kept"
+)
 
 OnDone = Callable[[Task, Result, bool], None]
 """Called for each finished task: the task, its result, and whether it had been done before."""
@@ -54,6 +63,7 @@ def run_tasks(
     Raises:
         BenchError: A finished shard cannot be written.
     """
+    clear_up(store.folder)
     finished = _Finished(on_done)
 
     @cache  # images are decoded once a shard, and only where there is a result to compare them with
@@ -72,9 +82,9 @@ def run_tasks(
             finished.add(task, finished.stopped(task) or perform(bench, task, store))
     else:
         crew = replace(crew, workers=min(crew.workers, len(todo)))
-        with tempfile.TemporaryDirectory(prefix="purifybench-") as folder:
-            blob = Path(folder) / "bench.pkl"
-            blob.write_bytes(crew.packed(bench))
+        with temporary_folder() as folder:
+            blob = folder / "bench.pkl"
+            put(blob, crew.packed(bench))
             free_memory()  # what this process's GPU has cached, a worker may need
             _Race(blob, store, crew, finished).run(todo)
     return finished.by_job(tasks)
@@ -97,6 +107,7 @@ def perform(bench: Bench, task: Task, store: Store) -> Result:
                 sources=torch.cat(sources, dim=1) if sources else None,
             )
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a crash is a named gap, and is tried again)
+        refuse_rationed(error)
         log.debug("%s failed:\n%s", task.row.id, traceback.format_exc())
         return _failed(task, described(error))
     store.save(task.job, result, images)
@@ -167,7 +178,7 @@ class _Race:
         """Runs tasks; where a worker died, returns those that were running then, and those not begun."""
         queue = TaskQueue(todo)
         running: dict[Future[Result], Task] = {}
-        crew = replace(self.crew, workers=workers)
+        crew, before = replace(self.crew, workers=workers), self._begun()
         pool = ProcessPoolExecutor(
             max_workers=workers,
             initializer=_begin_worker,
@@ -179,12 +190,18 @@ class _Race:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     self.finished.add(running[future], future.result())
                     queue.finish(running.pop(future))
-        except TerminatedWorkerError:
+        except BrokenProcessPool as error:
+            if workers == 1 and self._begun() == before:  # no task's fault, nor a single kill's
+                raise BenchError(_NO_WORKER) from error
             left = queue.left()
             return (list(running.values()), left) if running else (left[:1], left[1:])
         finally:
             pool.shutdown(wait=True, kill_workers=True)
         return [], []
+
+    def _begun(self) -> set[Path]:
+        """A file for each worker that has ever begun."""
+        return set(self.blob.parent.glob(f"{_BEGUN}*"))
 
     def _begin(
         self,
@@ -218,6 +235,7 @@ def _begin_worker(threads: int, caller: int, folder: str) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    Path(folder, f"{_BEGUN}{os.getpid()}").touch()
 
 
 def _perform_in_worker(blob: str, workers: int, task: Task, store: Store) -> Result:

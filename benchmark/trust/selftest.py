@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmark.numerics import choose_device, fix_numerics
+from benchmark.temporary import temporary_folder
 from benchmark.trust.checks import CheckOutcome, outcome_of
 from benchmark.trust.expectations import Cage, canaries
 from benchmark.trust.holds import held
@@ -47,8 +47,8 @@ def selftest(device: str = "auto", witness: Witness | None = None) -> list[Check
     threads = torch.get_num_threads()
     fix_numerics(threads=1)  # networks this small lose time to every other thread
     try:
-        with tempfile.TemporaryDirectory(prefix="purifybench-selftest-") as folder:
-            for title, prove in proofs(device, Path(folder)):
+        with temporary_folder() as folder:
+            for title, prove in proofs(device, folder):
                 witness.on_begin(title)
                 outcomes.append(outcome_of(title, prove))
                 witness.on_outcome(outcomes[-1])

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from benchmark.errors import BenchError
-from benchmark.fetching import downloads, drive
+from benchmark.fetching import downloads, limits
 from benchmark.fetching.downloads import reported_to
 from benchmark.fetching.drive import fetch_drive
 from tests.servers import body, in_turn, serving, stalled, status
@@ -93,7 +93,7 @@ def test_a_connection_that_fails_is_tried_again_from_the_beginning(server, tmp_p
 
 
 def test_a_drive_that_falls_silent_is_left(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(drive, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "SILENCE_SECONDS", 0.2)
     monkeypatch.setattr(downloads, "PAUSES", ())
     over = threading.Event()
     server.answers["/uc"] = stalled(b"", of=10, until=over)

@@ -1,4 +1,4 @@
-"""Ctrl-C at any time: one line, status 130, no process and no temporary folder left; it goes on from there."""
+"""Ctrl-C, SIGTERM, SIGHUP at any time: one line, a status of its own, nothing left; it goes on from there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmark.interrupts import MESSAGE
 from benchmark.publishing.entry import without_timing
 from benchmark.running.run import run
 from tests.hostile import PROTOCOL
-from tests.processes import files_below, hear_interrupts, within
+from tests.processes import files_below, hear_interrupts, session, within, words_of
 from tests.tiny import request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,35 +60,25 @@ class Bench:
 
     def family(self) -> list[int]:
         """Every process of this one's session and, started by it, of any other; zombies excepted."""
-        found = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                state, _, _, session = stat.read_text().rsplit(")", 1)[1].split()[:4]
-                if int(session) == self.process.pid and state != "Z":
-                    found.append(int(stat.parent.name))
-        return found
+        return session(self.process.pid)
 
     def runs_autoattack(self) -> bool:
-        words = b""
-        for pid in self.family():
-            with contextlib.suppress(OSError):
-                words += Path(f"/proc/{pid}/cmdline").read_bytes()
-        return b"benchmark.isolation" in words
+        return any("benchmark.isolation" in words_of(pid) for pid in self.family())
 
     def leftovers(self) -> list[Path]:
         """What lies in the temporary folder, torch's own lasting cache excepted."""
         found = self.temporary.iterdir()
         return [path for path in found if not path.name.startswith("torchinductor_")]
 
-    def interrupt(self) -> list[str]:
-        """What is wrong after Ctrl-C; empty where all is as it should be."""
+    def interrupt(self, number: int = signal.SIGINT) -> list[str]:
+        """What is wrong after Ctrl-C, or another signal; empty where all is as it should be."""
         for pid in self.family():
             with contextlib.suppress(ProcessLookupError):
                 if os.getpgid(pid) == self.process.pid:
-                    os.kill(pid, signal.SIGINT)
+                    os.kill(pid, number)
         out, err = self.process.communicate(timeout=60)
         wrong = []
-        if self.process.returncode != 130:
+        if self.process.returncode != 128 + number:
             wrong.append(f"status {self.process.returncode}")
         if [line for line in err.splitlines() if line.strip()] != [MESSAGE] or out:
             wrong.append(f"said {out + err}")
@@ -101,6 +91,11 @@ class Bench:
         return wrong
 
 
+SIGNALS = {
+    "first shard": signal.SIGINT,
+    "workers": signal.SIGTERM,
+    "AutoAttack": signal.SIGHUP,
+}
 STARTING = [
     "_ctypes.",
     "_pydantic_core.",
@@ -135,7 +130,7 @@ def test_interrupted_at_any_stage_of_a_run_it_goes_on_to_the_same_entry(
         workers = "2" if name == "workers" else "1"
         bench = Bench(tmp_path, [*RUN, "--workers", workers])
         assert within(120, lambda b=bench, r=reached: r(b)), name
-        assert bench.interrupt() == [], name
+        assert bench.interrupt(SIGNALS[name]) == [], name
         if name == "workers":
             bench = Bench(tmp_path, [*RUN, "--workers", "2"])
             assert within(120, bench.runs_autoattack), "AutoAttack in a worker"

@@ -7,13 +7,13 @@ import ctypes
 import errno
 import json
 import os
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.publishing.site.pages import MANIFEST
+from benchmark.temporary import part_folder
 
 _HERE = -100
 """AT_FDCWD: paths are meant as they stand."""
@@ -41,17 +41,21 @@ def replace_folder(out: Path, site: Mapping[str, bytes]) -> None:
     """
     out = out.resolve()
     refuse_foreign(out)
-    part = out.with_name(f".{out.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        for path, content in site.items():
-            write_whole(part / path, content)
-        _take_place(part, out)
+        with part_folder(out) as part:
+            try:
+                for path, content in site.items():
+                    write_whole(part / path, content)
+                refuse_foreign(
+                    out
+                )  # once more: what was put there meanwhile would go with the old site
+                _take_place(part, out)
+            finally:
+                _remove(part, site)
     except OSError as error:
         raise BenchError(
             f"cannot write {out}: {error.strerror or error}; choose a folder that can be written"
         ) from error
-    finally:
-        _remove(part, site)
 
 
 def refuse_foreign(out: Path) -> None:
