@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
+from benchmark.classifiers.acceptance import refuse_misfit
 from benchmark.classifiers.ensemble import build_model
 from benchmark.classifiers.file import file_name_of, load_file
 from benchmark.classifiers.names import (
@@ -89,7 +90,9 @@ def load_classifier(
             f"bench list models --dataset {dataset.name} names those that fit"
         )
     with contained(f"classifier {name!r}: loading it"):
-        return source.load(folder=folder, device=device, dtype=dtype)
+        classifier = source.load(folder=folder, device=device, dtype=dtype)
+    refuse_misfit(classifier, dataset)
+    return classifier
 
 
 def published_name(model: Model, dataset: str) -> str:
@@ -189,14 +192,18 @@ def wrap_module(
     """
     if isinstance(network, Classifier):
         return network.to(device=device, dtype=dtype)
+    kind = type(network).__name__
+    with contained(f"classifier {kind!r}: copying it"):
+        classifier = Classifier(
+            copy.deepcopy(network), name=kind, classes=dataset.classes, sha256=_sha256_of(network)
+        ).to(device=device, dtype=dtype)
+    refuse_misfit(classifier, dataset)
+    return classifier
+
+
+def _sha256_of(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.detach().cpu().double().numpy().tobytes())
-    classifier = Classifier(
-        copy.deepcopy(network),
-        name=type(network).__name__,
-        classes=dataset.classes,
-        sha256=digest.hexdigest(),
-    )
-    return classifier.to(device=device, dtype=dtype)
+    return digest.hexdigest()

@@ -17,6 +17,7 @@ from benchmark.fetching.remote import file_sha256, local_file
 from benchmark.fetching.transfer import is_web_page
 from benchmark.files import write_whole
 from benchmark.folders import weights_folder
+from benchmark.formats import other_format
 
 _LONGEST = 64
 
@@ -110,7 +111,8 @@ def refuse_foreign(path: Path) -> bytes:
     """Refuses what cannot be weights of any kind, before anything parses it; gives the first bytes.
 
     Raises:
-        BenchError: The file is missing, empty, or a web page (what a failed download leaves).
+        BenchError: The file is missing, empty, a web page (what a failed download leaves), or of another format
+            that is no plain weights.
     """
     if not path.is_file():
         raise BenchError(f"there is no weights file {str(path)!r}; give an existing file")
@@ -123,6 +125,9 @@ def refuse_foreign(path: Path) -> bytes:
             f"weights {str(path)!r} are a web page, as a failed download leaves it; delete it and "
             f"download the weights again"
         )
+    other = other_format(path, first)
+    if other is not None:
+        raise BenchError(f"weights {str(path)!r} are no state dict, but {other[0]}; {other[1]}")
     return first
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from benchmark.classifier import Classifier
+from benchmark.classifiers.acceptance import accept
 from benchmark.configuration import parameters_of, refuse_arguments
 from benchmark.containment import contained
-from benchmark.dataset import Dataset
+from benchmark.dataset import Dataset, images_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.expression import stages_of
@@ -71,6 +72,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
     classifier = load_classifier(
         model, dataset=dataset, folder=data_folder(request.data), device=setting.device
     )
+    _accept(classifier, dataset, setting)
     recipe = _recipe(defense, fit)
     companions = _companions(recipe, classifier, dataset, request, setting)
     classifiers = [classifier, *(companions[name] for name in fit.companions if name in companions)]
@@ -89,6 +91,11 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
             options=replace(_options(fit), trained_for=said),
             progress=report,
         )
+
+
+def _accept(classifier: Classifier, dataset: Dataset, setting: Setting) -> None:
+    images = images_of(dataset, "train", torch.arange(2))
+    accept(classifier, images.to(setting.device, setting.dtype), dataset)
 
 
 def _statement(
