@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 BOOKKEEPING = frozenset({"num_batches_tracked", "n_averaged", "total_ops", "total_params"})
@@ -47,27 +47,36 @@ def align(wanted: Collection[str], given: Collection[str]) -> Alignment:
         wanted: The network's names.
         given: The checkpoint's.
     """
-    plain = _by_prefix({name: name for name in wanted}, {name: name for name in given})
-    if plain.is_whole:
-        return plain
-    words = {word for name in wanted for word in name.split(".")}
-    others = {word for name in given for word in name.split(".")}
-    without = _by_prefix(_reduced(wanted, others), _reduced(given, words))
-    return without if _is_nearer(without, plain) else plain
+    whole_wanted, whole_given = {n: n for n in wanted}, {n: n for n in given}
+    best = _by_prefix(whole_wanted, whole_given)
+    if best.is_whole:
+        return best
+    # on one side at a time, since else `conv` and `linear` would both go, and be the same
+    inside, under = best.inside, best.under
+    others = (
+        _by_prefix(whole_wanted, _reduced(given, under, _words(wanted, inside))),
+        _by_prefix(_reduced(wanted, inside, _words(given, under)), whole_given),
+    )
+    best = min((best, *others), key=lambda each: (not each.is_whole, len(each.missing)))
+    if not best.is_whole and 2 * len(best.names) < len(wanted):  # so little may agree by chance
+        return Alignment(names={}, missing=_left(wanted), surplus=_left(given))
+    return best
 
 
-def _is_nearer(one: Alignment, other: Alignment) -> bool:
-    return one.is_whole or len(one.missing) < len(other.missing)
+def _words(names: Collection[str], prefix: str) -> set[str]:
+    return {word for name in names for word in name.removeprefix(prefix).split(".")}
 
 
-def _reduced(names: Collection[str], known: Collection[str]) -> dict[str, str]:
-    """Names by what is left of them without the words that only their side has; those that clash stay whole."""
+def _reduced(names: Collection[str], prefix: str, known: Collection[str]) -> dict[str, str]:
+    """Names by what is left of them without a prefix and the words that only their side has.
+
+    Those that would clash stay whole.
+    """
     found: dict[str, list[str]] = {}
     for name in names:
-        *path, last = name.split(".")
-        found.setdefault(".".join([*(word for word in path if word in known), last]), []).append(
-            name
-        )
+        *path, last = name.removeprefix(prefix).split(".")
+        short = ".".join([*(word for word in path if word in known), last])
+        found.setdefault(short, []).append(name)
     return {
         short if len(alike) == 1 else name: name for short, alike in found.items() for name in alike
     }
@@ -127,5 +136,5 @@ def _beginnings(name: str) -> Iterator[str]:
         at = name.find(".", at + 1)
 
 
-def _left(names: Iterator[str]) -> tuple[str, ...]:
+def _left(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.rpartition(".")[2] not in BOOKKEEPING))
