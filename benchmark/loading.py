@@ -193,6 +193,11 @@ def wrap_module(
     if isinstance(network, Classifier):
         return network.to(device=device, dtype=dtype)
     kind = type(network).__name__
+    if isinstance(network, torch.jit.ScriptModule):
+        raise BenchError(
+            f"classifier {kind!r} is a TorchScript program, which cannot be sent to worker processes; give "
+            f"the network that it was made from"
+        )
     with contained(f"classifier {kind!r}: copying it"):
         classifier = Classifier(
             copy.deepcopy(network), name=kind, classes=dataset.classes, sha256=_sha256_of(network)
@@ -204,6 +209,11 @@ def wrap_module(
 def _sha256_of(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
+        if not isinstance(tensor, torch.Tensor):
+            raise BenchError(
+                f"classifier {type(network).__name__!r} keeps a {type(tensor).__name__} as {name} among its "
+                f"weights, as quantised networks do; give it with tensors alone, in floating point"
+            )
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.detach().cpu().double().numpy().tobytes())
     return digest.hexdigest()

@@ -70,7 +70,7 @@ def accept(classifier: Classifier, x: Tensor, dataset: Dataset) -> None:
     Raises:
         BenchError: It is not what a classifier has to be.
     """
-    pair = torch.cat((x, 1 - x))[:2]
+    pair = 0.1 + 0.6 * torch.cat((x, 1 - x))[:2]  # so that others can be darker and brighter
     for each in _leaves(classifier):
         what = f"classifier {each.name!r}"
         with shown(what, pair, dataset):
@@ -97,7 +97,7 @@ class _Examined:
         first = self._asked(self.pair, seed=1)
         if not bool(first.isfinite().all()):
             self._refuse(
-                "returned logits that are not finite for clean images",
+                "returned logits that are not finite",
                 "let them be finite numbers (-1e4 instead of -inf), and look for divisions by 0",
             )
         self.range = float(first.max() - first.min())
@@ -129,9 +129,9 @@ class _Examined:
         )
 
     def _looks_at_one(self, first: Tensor) -> None:
-        pair = self.pair
-        beside = self._asked(torch.cat((pair[:1], 1 - pair[1:])))
-        alone = self._asked(pair[:1])
+        one, other = self.pair[:1], torch.zeros_like(self.pair[:1])
+        other[..., other.shape[-1] // 2 :] = 1  # half black, half white
+        beside, alone = self._asked(torch.cat((one, other))), self._asked(one)
         if self._apart(beside[:1], first[:1]) > EXACT or self._apart(alone, first[:1]) > ROUNDED:
             self._refuse(
                 "does not look at each image alone: an image's logits change with what else is in the batch",

@@ -24,8 +24,8 @@ from benchmark.weights import sha256_of
 
 FORM = (
     "file:PATH@ARCHITECTURE (or a URL, or hf:org/name, in the place of PATH; PATH#KEY for one state of "
-    "several), where the architecture is a classifier's name (digits-cnn, standard-r18, a RobustBench model) or "
-    "module:callable"
+    "several), where the architecture is module:callable, or a classifier's name (digits-cnn, standard-r18, "
+    "a RobustBench model)"
 )
 
 
