@@ -29,7 +29,7 @@ class Net(nn.Module):
         self.asked = 0
 
     def hidden(self, x):
-        return self.norm(self.first(x)).relu().flatten(1)
+        return self.norm(self.first(x)).tanh().flatten(1)
 
     def forward(self, x):
         return self.last(self.hidden(x))
