@@ -80,8 +80,7 @@ def load_classifier(
         return build_model(model, load)
     if name.startswith("file:"):
         return load_file(name, dataset=dataset, device=device, dtype=dtype)
-    found = _zoo_model(name, dataset.name)
-    if found is not None:
+    if (found := _zoo_model(name, dataset.name)) is not None:
         return load_zoo(found, folder=folder, device=device, dtype=dtype)
     source = make_source(name)
     if source.dataset != dataset.name:

@@ -132,7 +132,10 @@ class _Examined:
         one, other = self.pair[:1], torch.zeros_like(self.pair[:1])
         other[..., other.shape[-1] // 2 :] = 1  # half black, half white
         beside, alone = self._asked(torch.cat((one, other))), self._asked(one)
-        if self._apart(beside[:1], first[:1]) > EXACT or self._apart(alone, first[:1]) > ROUNDED:
+        if not (
+            self._apart(beside[:1], first[:1]) <= EXACT
+            and self._apart(alone, first[:1]) <= ROUNDED  # written so that NaN fails too
+        ):
             self._refuse(
                 "does not look at each image alone: an image's logits change with what else is in the batch",
                 "let batch norm use its running statistics, and take no mean, maximum or scale over the batch",
@@ -142,12 +145,15 @@ class _Examined:
         x = self.pair.clone().requires_grad_()
         with torch.enable_grad():
             logits = self.classifier(x)
-        if not logits.requires_grad:
+        gradient = None
+        if logits.requires_grad:
+            (gradient,) = torch.autograd.grad(logits.sum(), x, allow_unused=True)
+        if gradient is None:
             self._refuse(
                 "returned logits from which no gradient leads to the images, so that no attack could follow it",
                 "leave out no_grad, inference_mode, detach and argmax",
             )
-        if self._apart(logits.detach(), first) > ROUNDED:
+        if not self._apart(logits.detach(), first) <= ROUNDED:
             self._refuse(
                 "gives other logits where gradients are wanted than where they are not",
                 "let it not ask for the gradient mode, nor change its input in place",
