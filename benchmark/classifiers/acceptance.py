@@ -35,8 +35,8 @@ def refuse_misfit(classifier: Classifier, dataset: Dataset, what: str = "") -> N
     Raises:
         BenchError: It does not fit.
     """
-    like = next((each for each in classifier.parameters() if each.is_floating_point()), None)
-    like = torch.zeros(()) if like is None else like
+    weights = (each for each in classifier.parameters() if each.is_floating_point())
+    like: Tensor = next(weights, torch.zeros(()))
     x = torch.zeros(1, *dataset.shape, device=like.device, dtype=like.dtype)
     with shown(what or f"classifier {classifier.name!r}", x, dataset), torch.no_grad():
         try:

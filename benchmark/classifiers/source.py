@@ -89,7 +89,7 @@ class ClassifierSource(ABC):
         Raises:
             BenchError: The weights cannot be had, or do not fit the network.
         """
-        path = self.weights(folder)
+        path = Path(self.weights(folder))
         with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
             network = self.network()
         found = fitted(network, self.state(path), path)
