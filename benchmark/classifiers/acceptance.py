@@ -42,7 +42,9 @@ def refuse_misfit(classifier: Classifier, dataset: Dataset, what: str = "") -> N
         try:
             classifier(x)
         except ContractBroken as error:
-            raise (ContractBroken(f"{what}: {error}") if what else error) from error
+            if not what:
+                raise
+            raise ContractBroken(f"{what}: {error}") from error
 
 
 def shown(what: str, x: Tensor, dataset: Dataset) -> AbstractContextManager[None]:
