@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
-from benchmark.losses import LOSSES, refuse_loss, targeted_dlr
+from benchmark.losses import LOSSES, classes_for, refuse_loss, targeted_dlr
 from benchmark.randomness import Draws
 from benchmark.search import Search, success_value
 from benchmark.target import Ascent, Target
@@ -109,6 +109,11 @@ class APGD(Attack):
                 if is_random:
                     candidates.append(best)
         return torch.stack(candidates, dim=1) if is_random else search.best.unsqueeze(1)
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those that its loss is defined with."""
+        del stochastic
+        return classes_for(self.loss)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

@@ -26,7 +26,7 @@ from benchmark.target import Target
 from benchmark.threat import Threat
 
 _CLASSES_NEEDED = {"standard": 4, "plus": 4, "rand": 3}
-"""Targeted DLR needs 4, DLR 3."""
+"""By version."""
 _STEPS, _QUERIES, _EOT, _RESTARTS = 100, 5000, 20, 5
 """Upstream's: steps of APGD and FAB, queries of Square, draws of `rand`, restarts of `plus`."""
 _OURS = "does not have a deterministic implementation"
@@ -49,7 +49,6 @@ class AutoAttack(Attack):
     """
 
     name = "autoattack"
-    min_classes = 3
     per_image = False
     mixes = False
     summary = "pyautoattack, unchanged, in its own process (Croce and Hein 2020)"
@@ -63,18 +62,13 @@ class AutoAttack(Attack):
         """One image for each, `(b, c, h, w)`.
 
         Raises:
-            BenchError: There is no such version, it needs more classes, or the victim broke its contract.
+            BenchError: There is no such version, or the victim broke its contract.
             RuntimeError: Its process died.
         """
         version = self._version(stochastic=target.victim.stochastic)
         if version not in _CLASSES_NEEDED:
             raise BenchError(
                 f"attack {self.name!r} has the versions auto, {', '.join(_CLASSES_NEEDED)}; got {version!r}"
-            )
-        if target.classes < _CLASSES_NEEDED[version]:
-            raise BenchError(
-                f"attack {self.name!r}, version {version!r}, needs at least "
-                f"{_CLASSES_NEEDED[version]} classes; this task has {target.classes}: leave it out"
             )
         order = _Order(
             victim=target.victim,
@@ -96,6 +90,10 @@ class AutoAttack(Attack):
         target.warnings.extend(report.warnings)
         target.mark(report.correct)
         return report.x_adv
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those of its version: targeted DLR needs 4, the DLR of `rand` 3."""
+        return _CLASSES_NEEDED.get(self._version(stochastic=stochastic), 2)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

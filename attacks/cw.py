@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
-from benchmark.goals import aim_of, refuse_aim
+from benchmark.goals import aim_of, classes_for_aim, refuse_aim
 from benchmark.losses import margin
 from benchmark.minimum_norm import passes_of_looks
 from benchmark.randomness import Draws
@@ -81,6 +81,11 @@ class CW(Attack):
             is_fooled = self._descend(found, c, draws.at("eot", number))
             c = _next_constant(c, bounds, is_fooled)
         return found.images()
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those among which its target class is."""
+        del stochastic
+        return classes_for_aim(self.target_class)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

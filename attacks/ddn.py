@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
-from benchmark.goals import aim_of, refuse_aim
+from benchmark.goals import aim_of, classes_for_aim, refuse_aim
 from benchmark.minimum_norm import passes_of_looks
 from benchmark.randomness import Draws
 from benchmark.search import untargeted
@@ -86,6 +86,11 @@ class DDN(Attack):
             moved = δ[at] + _step_length(step, self.steps) * uphill
             δ[at] = self._shortened(x[at], moved, length[at])
         return smallest.images()
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those among which its target class is."""
+        del stochastic
+        return classes_for_aim(self.target_class)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

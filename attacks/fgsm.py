@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from benchmark.attack import Attack, Passes
-from benchmark.losses import LOSSES, refuse_loss
+from benchmark.losses import LOSSES, classes_for, refuse_loss
 from benchmark.randomness import Draws
 from benchmark.search import Search, untargeted
 from benchmark.target import Target
@@ -40,6 +40,11 @@ class FGSM(Attack):
         ascent = search.look(x_adv, untargeted(target, y, LOSSES[self.loss]), 0, 0, 0)
         search.offer(x_adv, ascent.logits, ascent.loss)
         return threat.project(x, x_adv + threat.eps * threat.direction(ascent.gradient))
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those that its loss is defined with."""
+        del stochastic
+        return classes_for(self.loss)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
-from benchmark.goals import aim_of, passes_of_aim, refuse_aim
+from benchmark.goals import aim_of, classes_for_aim, passes_of_aim, refuse_aim
 from benchmark.randomness import Draws
 from benchmark.search import Search, untargeted
 from benchmark.target import Target
@@ -60,6 +60,11 @@ class IFGSM(Attack):
             search.offer(x_adv, ascent.logits, ascent.loss)
             x_adv = threat.project(x, x_adv + size * threat.direction(ascent.gradient))
         return x_adv
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those among which its target class is."""
+        del stochastic
+        return classes_for_aim(self.target_class)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
-from benchmark.goals import Aim, aim_of, passes_of_aim, refuse_aim
+from benchmark.goals import Aim, aim_of, classes_for_aim, passes_of_aim, refuse_aim
 from benchmark.randomness import Draws
 from benchmark.search import Search, success_value, untargeted
 from benchmark.target import Target
@@ -72,6 +72,11 @@ class MIM(Attack):
             return last.unsqueeze(1)
         candidates = [last, search.best] if is_random else [search.best]
         return torch.stack(candidates, dim=1)
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those among which its target class is."""
+        del stochastic
+        return classes_for_aim(self.target_class)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from benchmark.attack import Attack, Passes
 from benchmark.errors import BenchError
-from benchmark.goals import Aim, aim_of, passes_of_aim, refuse_aim
-from benchmark.losses import LOSSES, Loss, capped_margin, margin, refuse_loss
+from benchmark.goals import Aim, aim_of, classes_for_aim, passes_of_aim, refuse_aim
+from benchmark.losses import LOSSES, Loss, capped_margin, classes_for, margin, refuse_loss
 from benchmark.randomness import Draws
 from benchmark.search import Search, success_value, untargeted
 from benchmark.target import Target
@@ -101,6 +101,11 @@ class PGD(Attack):
         if self.keep != "last" and not is_random:
             candidates.append(search.best)
         return torch.stack(candidates, dim=1)  # (b, m, c, h, w)
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those that its loss is defined with, its target class among them."""
+        del stochastic
+        return max(classes_for(self.loss), classes_for_aim(self.target_class))
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

@@ -11,7 +11,8 @@ from torch import Tensor
 from benchmark.attack import Attack, Passes
 from benchmark.changes import warped
 from benchmark.errors import BenchError
-from benchmark.losses import LOSSES, cross_entropy, refuse_loss
+from benchmark.goals import classes_for_aim
+from benchmark.losses import LOSSES, classes_for, cross_entropy, refuse_loss
 from benchmark.randomness import Draws
 from benchmark.search import Search, success_value
 from benchmark.target import Ascent, Target
@@ -98,6 +99,11 @@ class RP2(Attack):
             last = self._paint(search, sides, restart)
             candidates += [search.best, last] if is_random else [search.best]
         return torch.stack(candidates, dim=1)
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those that its loss is defined with, its target class among them."""
+        del stochastic
+        return max(classes_for(self.loss), classes_for_aim(self.target_class))
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

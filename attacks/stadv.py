@@ -10,6 +10,7 @@ from torch import Tensor
 from benchmark.attack import LP, Attack, Passes
 from benchmark.changes import Change, Flow, warped
 from benchmark.errors import BenchError
+from benchmark.goals import classes_for_aim
 from benchmark.losses import margin
 from benchmark.randomness import Draws
 from benchmark.search import Search, success_value, untargeted
@@ -87,6 +88,11 @@ class StAdv(Attack):
                 adam = adam.climbed(gradient, self.step_size * bound, bound)
         found = torch.stack([search.best, made] if is_random else [search.best], dim=1)
         return found if threat.is_read_off else Flow(found)
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those among which its target class is."""
+        del stochastic
+        return classes_for_aim(self.target_class)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmark.attack import Attack, Passes
 from benchmark.changes import Change, Transport, transported, unfolded, ways
 from benchmark.errors import BenchError
-from benchmark.losses import LOSSES, refuse_loss
+from benchmark.losses import LOSSES, classes_for, refuse_loss
 from benchmark.randomness import Draws
 from benchmark.search import Search, success_value, untargeted
 from benchmark.target import Ascent, Target
@@ -78,6 +78,11 @@ class Wasserstein(Attack):
                 plan = plan + 2 / (step + 2) * (best - plan)
         found = [search.best, settled] if is_random else [search.best]
         return Transport(torch.stack(found, dim=1))
+
+    def least_classes(self, *, stochastic: bool) -> int:
+        """Those that its loss is defined with."""
+        del stochastic
+        return classes_for(self.loss)
 
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from benchmark.own_packages import put_first
+
 if TYPE_CHECKING:
     from benchmark.running.evaluation import evaluate
     from benchmark.running.request import Request
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["Request", "evaluate"]
 
 _HOMES = {"Request": "benchmark.running.request", "evaluate": "benchmark.running.evaluation"}
+
+put_first()
 
 
 def __getattr__(name: str) -> Any:

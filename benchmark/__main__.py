@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from benchmark.interrupts import hear_interrupts, ignore_interrupts
-
 
 def main() -> int:
     """Runs the process's own command line and returns its exit status; hears interrupts before it imports."""
+    from benchmark.interrupts import hear_interrupts, ignore_interrupts
+
     hear_interrupts()
     from benchmark.cli import main as bench
 
@@ -18,4 +18,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the current folder, which comes last: a yaml.py in it hides no library
     sys.exit(main())

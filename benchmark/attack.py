@@ -53,7 +53,7 @@ class Attack(ABC):
 
     name: ClassVar[str]
     min_classes: ClassVar[int] = 2
-    """The fewest classes with which its loss makes sense (3 for DLR, 4 for targeted DLR)."""
+    """The fewest classes with which it exists, whatever its arguments are."""
     per_image: ClassVar[bool] = True
     """Whether an image's result is the same in any batch; where not, the batch size is part of the key."""
     mixes: ClassVar[bool] = True
@@ -89,6 +89,17 @@ class Attack(ABC):
             are the clean ones or the target's sources.
         """
 
+    def least_classes(self, *, stochastic: bool) -> int:
+        """The fewest classes with which it exists as it was made (3 for DLR, 4 for targeted DLR).
+
+        With fewer it is refused, and a protocol's row of it is not applicable.
+
+        Args:
+            stochastic: Whether the victim is random.
+        """
+        del stochastic
+        return self.min_classes
+
     def passes(
         self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
     ) -> Passes | None:
@@ -120,11 +131,7 @@ class Attack(ABC):
             BenchError: There are too few classes for its loss.
             ContractBroken: It returned a wrong shape, NaN, or left the budget or [0, 1].
         """
-        if target.classes < self.min_classes:
-            raise BenchError(
-                f"attack {self.name!r} needs at least {self.min_classes} classes; this task has "
-                f"{target.classes}"
-            )
+        self.refuse_classes(target.classes, stochastic=target.victim.stochastic)
         self.refuse_threat(threat)
         version, sources = x._version, target.sources
         with torch.no_grad():
@@ -150,6 +157,20 @@ class Attack(ABC):
         is_lp = threat.norm in LP  # what is counted in pixels knows no rounding
         inside = threat.project(clean, flat) if is_lp else flat.clamp(0.0, 1.0)
         return inside.view_as(x_adv)
+
+    @final
+    def refuse_classes(self, classes: int, *, stochastic: bool) -> None:
+        """Refuses a task with too few classes for the attack.
+
+        Raises:
+            BenchError: There are fewer than `least_classes`.
+        """
+        least = self.least_classes(stochastic=stochastic)
+        if classes < least:
+            raise BenchError(
+                f"attack {self.name!r} needs at least {least} classes, as it is asked for here; this task "
+                f"has {classes}"
+            )
 
     @final
     def refuse_threat(self, threat: Threat) -> None:

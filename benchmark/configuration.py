@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmark.errors import BenchError
+from benchmark.suggestions import did_you_mean, near, quoted
 
 
 def parameters_of(kind: type) -> dict[str, Any]:
@@ -15,9 +16,35 @@ def parameters_of(kind: type) -> dict[str, Any]:
     return {name: p.default for name, p in inspect.signature(kind).parameters.items()}
 
 
+def is_needed(kind: type, name: str) -> bool:
+    """Whether a class cannot be made without an argument."""
+    parameter = inspect.signature(kind).parameters[name]
+    is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return not is_open and parameter.default is parameter.empty
+
+
 def arguments_of(instance: object) -> dict[str, object]:
     """The arguments that an object was made with, which it stores under their own names."""
     return {name: getattr(instance, name) for name in parameters_of(type(instance))}
+
+
+def refuse_names(given: Iterable[str], known: Sequence[str], *, what: str) -> None:
+    """Refuses names of arguments that a constructor does not take.
+
+    Args:
+        given: What was given.
+        known: What is taken.
+        what: What a message calls the class ("defense 'gaussian'").
+
+    Raises:
+        BenchError: There is one; the message says what is taken, and what is near.
+    """
+    for name in given:
+        if name not in known:
+            raise BenchError(
+                f"{what} takes no argument {quoted(name)}.{did_you_mean(near(name, known))} It takes: "
+                f"{', '.join(known) or 'none'}"
+            )
 
 
 def refuse_arguments(given: Mapping[str, Any], kind: type, *, what: str) -> None:
@@ -29,14 +56,11 @@ def refuse_arguments(given: Mapping[str, Any], kind: type, *, what: str) -> None
         what: What a message calls it ("defense 'gaussian'").
 
     Raises:
-        BenchError: There is one; the message says what is taken.
+        BenchError: There is one, or one is missing that has no default; the message says what is taken.
     """
     known = parameters_of(kind)
+    refuse_names(given, list(known), what=what)
     for name, value in given.items():
-        if name not in known:
-            raise BenchError(
-                f"{what} takes no argument {name!r}; it takes: {', '.join(known) or 'none'}"
-            )
         if not _is_finite(value):
             raise BenchError(f"{what}: {name} must be finite; got {value!r}")
         default = known[name]
@@ -48,6 +72,9 @@ def refuse_arguments(given: Mapping[str, Any], kind: type, *, what: str) -> None
                 f"{what}: {name} is of the kind {type(default).__name__} (default {default!r}); got "
                 f"{value!r}"
             )
+    missing = [name for name in known if name not in given and is_needed(kind, name)]
+    if missing:
+        raise BenchError(f"{what} needs the argument {missing[0]!r}: give {missing[0]}=VALUE")
 
 
 def _is_finite(value: object) -> bool:

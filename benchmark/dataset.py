@@ -43,6 +43,8 @@ class Dataset(ABC):
     """Classifiers of the same task from which transfer attacks are made, and defenses trained."""
     strangers: tuple[str, ...] = ()
     """Further ones for transfer, on which no defense is trained."""
+    has_open_classes: bool = False
+    """Whether `classes` is only what labels say, the least that there can be: a classifier may have more."""
     preparation: str = ""
     """The way from stored files to images, as `prepared_for` takes it; empty where there is but one."""
 
@@ -80,6 +82,20 @@ class Dataset(ABC):
                 f"dataset {self.name!r} has no preparation {preparation!r}: its images are taken as they are"
             )
         return self
+
+    def with_classes(self, classes: int) -> Self:
+        """The same dataset with so many classes, where it leaves them open.
+
+        Raises:
+            BenchError: It knows how many it has.
+        """
+        raise BenchError(f"dataset {self.name!r} has {self.classes} classes; got {classes}")
+
+    def why_so_many_classes(self) -> str:
+        """The end of a line that asks for that many classes, where labels alone said how many; else nothing."""
+        if not self.has_open_classes:
+            return ""
+        return f", for its labels reach {self.classes - 1}: do they count from 1?"
 
     def order(self, split: Split = "test") -> Tensor:
         """Indices of a split `(n,)` in the one order of which every subset is the first n.

@@ -10,16 +10,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from typing import TypeVar
 
 from benchmark.errors import BenchError
+from benchmark.suggestions import quoted
 
 MEAN = "mean"
 """The one word that makes an ensemble: its members' logits are averaged."""
 DEEPEST = 8
 """Ensembles within ensembles."""
+MOST = 16
+"""Purifiers in a row, members of an ensemble, and classifiers that one purifier is trained for."""
+MOST_STAGES = 64
+"""Purifiers of a whole expression."""
 
 T = TypeVar("T")
 
@@ -119,6 +124,11 @@ def parse_defense(text: str) -> Expression:
     reader = _Reader("defense", text)
     found = reader.victim(is_member=False)
     reader.end("+, > or the end")
+    stages = len(stages_of(found))
+    if stages > MOST_STAGES:
+        raise BenchError(
+            f"defense {quoted(text)}: expected at most {MOST_STAGES} purifiers in all; got {stages}"
+        )
     return found
 
 
@@ -166,6 +176,7 @@ class _Reader:
             return Mean(self._members(lambda: self.victim(is_member=True)))
         stages = [self._stage()]
         while self._takes("+"):
+            self._refuse_more(stages, "purifiers in a row")
             stages.append(self._stage())
         if self._takes(">"):
             return Chain(tuple(stages), self.classifier(",()>"))
@@ -189,6 +200,7 @@ class _Reader:
         if self._takes("@"):
             trained.append(self.classifier(",()>+&"))
             while self._takes("&"):
+                self._refuse_more(trained, "classifiers that a purifier is trained for")
                 trained.append(self.classifier(",()>+&"))
         return Stage(name, tuple(trained))
 
@@ -200,6 +212,7 @@ class _Reader:
         self.at = self.text.index("(", self.at) + 1
         members = [read()]
         while self._takes(","):
+            self._refuse_more(members, "members of an ensemble")
             members.append(read())
         if len(members) < 2:
             raise self._refusal("a comma and another member: an ensemble has at least two")
@@ -207,6 +220,10 @@ class _Reader:
             raise self._refusal("a comma or a closing bracket")
         self.depth -= 1
         return tuple(members)
+
+    def _refuse_more(self, found: Sized, what: str) -> None:
+        if len(found) >= MOST:
+            raise self._refusal(f"at most {MOST} {what}")
 
     def _is_mean(self) -> bool:
         self._skip()
@@ -240,8 +257,8 @@ class _Reader:
     def _refusal(self, expected: str) -> BenchError:
         rest = self.text[self.at : self.at + 12]
         came = f"came {rest!r}" if rest else "it ends there"
-        text = self.text if len(self.text) <= 80 else f"{self.text[:79]}…"
+        example = "the chain atop+jpeg, or mean(atop>a, jpeg>b)"
         return BenchError(
-            f"{self.kind} {text!r}: expected {expected} at character {self.at + 1}, but {came}; such as "
-            f"{'mean(a, b)' if self.kind == 'classifier' else 'the chain atop+jpeg, or mean(atop>a, jpeg>b)'}"
+            f"{self.kind} {quoted(self.text)}: expected {expected} at character {self.at + 1}, but {came}; "
+            f"such as {'mean(a, b)' if self.kind == 'classifier' else example}"
         )

@@ -75,6 +75,12 @@ def passes_of_aim(target_class: int | str | None, *, labels: str = "true", eot: 
     return eot if needs_clean else 0
 
 
+def classes_for_aim(target_class: object) -> int:
+    """The fewest classes of a task that has such a target class."""
+    is_class = isinstance(target_class, int) and not isinstance(target_class, bool)
+    return max(2, int(str(target_class)) + 1) if is_class else 2
+
+
 def refuse_aim(attack: str, target_class: object, *, labels: object = "true", classes: int) -> None:
     """Refuses a target class or a kind of label that there is not.
 

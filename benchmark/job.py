@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ class Frozen:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: the key is kept in the instance's dict
 class Job:
     """One attack on one victim; a shard of it is some of its images.
 
@@ -174,9 +174,9 @@ class Job:
     composition: str = ""
     key_version: int = KEY_VERSION
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """sha256 of all that decides the result, hex."""
+        """sha256 of all that decides the result, hex; computed once."""
         identity = {
             f.name: getattr(self, f.name) for f in fields(self) if f.name in IDENTITY_FIELDS
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from benchmark.classifiers.ensemble import build_model
 from benchmark.classifiers.file import file_name_of, load_file
 from benchmark.classifiers.names import (
     CLASSIFIERS,
+    for_another,
     home_of,
     preparation_of,
     threat_of,
@@ -26,6 +28,7 @@ from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import ZooModel, resolve
 from benchmark.containment import contained
 from benchmark.dataset import Dataset, refuse_undeclared
+from benchmark.datasets.class_folders import ClassFolders
 from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
@@ -37,7 +40,7 @@ DEFAULT_DATASET = "digits"
 
 
 def load_dataset(text: str, *, folder: Path) -> Dataset:
-    """A dataset by name, by `npz:FILE`, or by `module:Class`.
+    """A dataset by name, by `npz:FILE`, by `folder:PATH`, or by `module:Class`.
 
     Raises:
         BenchError: Nothing has that name, it does not say what it is, or the file is not of the form that
@@ -45,6 +48,8 @@ def load_dataset(text: str, *, folder: Path) -> Dataset:
     """
     if text.startswith("npz:"):
         return NpzDataset(folder=folder, file=Path(text.removeprefix("npz:")).expanduser())
+    if text.startswith("folder:"):
+        return ClassFolders(folder=folder, place=text.removeprefix("folder:"))
     kind = DATASETS.get(text)
     with contained(f"dataset {text!r}: making it"):
         dataset = kind(folder=folder)
@@ -84,10 +89,7 @@ def load_classifier(
         return load_zoo(found, folder=folder, device=device, dtype=dtype)
     source = make_source(name)
     if source.dataset != dataset.name:
-        raise BenchError(
-            f"classifier {name!r} is for {source.dataset}, not for {dataset.name}; "
-            f"bench list models --dataset {dataset.name} names those that fit"
-        )
+        raise for_another(name, source.dataset, dataset.name)
     with contained(f"classifier {name!r}: loading it"):
         classifier = source.load(folder=folder, device=device, dtype=dtype)
     refuse_misfit(classifier, dataset)
@@ -176,6 +178,33 @@ def load_task(
     threats = {threat_of(name, dataset.name) for name in names}
     wanted = threat or (threats.pop() if len(threats) == 1 else "") or dataset.threat
     return dataset, wanted if isinstance(wanted, Threat) else Threat.parse(wanted)
+
+
+def with_known_classes(
+    dataset: Dataset, model: object, load: Callable[[str | nn.Module], Classifier]
+) -> Dataset:
+    """The dataset with as many classes as its classifier, where its labels leave the number open.
+
+    Args:
+        dataset: The task.
+        model: A name, an ensemble, or a network; empty or None where none is named.
+        load: Loads a classifier for the dataset as it is.
+
+    Raises:
+        BenchError: The classifier cannot be loaded, or has fewer classes.
+    """
+    if not dataset.has_open_classes or not model:
+        return dataset
+    first = leaves_of(parse_model(model))[0] if isinstance(model, str) else model
+    if not isinstance(first, str | nn.Module):
+        return dataset
+    found = load(first)
+    if found.classes < dataset.classes:
+        raise BenchError(
+            f"classifier {found.name!r} gives {found.classes} logits; {dataset.name} needs {dataset.classes}"
+            f"{dataset.why_so_many_classes()}"
+        )
+    return dataset.with_classes(found.classes)
 
 
 def wrap_module(

@@ -67,6 +67,11 @@ CLASSES_NEEDED: Mapping[str, int] = MappingProxyType(
 """The fewest classes with which each loss is defined."""
 
 
+def classes_for(loss: str) -> int:
+    """The fewest classes with which a loss is defined; 2 for one that nobody knows, which is refused later."""
+    return CLASSES_NEEDED.get(loss, 2)
+
+
 def refuse_loss(attack: str, loss: str, *, known: tuple[str, ...], classes: int) -> None:
     """Refuses a loss that an attack does not know, or that needs more classes than there are.
 
@@ -80,5 +85,5 @@ def refuse_loss(attack: str, loss: str, *, known: tuple[str, ...], classes: int)
     if classes < CLASSES_NEEDED[loss]:
         raise BenchError(
             f"loss {loss!r} of attack {attack!r} needs at least {CLASSES_NEEDED[loss]} classes; this "
-            f"task has {classes}: choose loss 'ce'"
+            f"task has {classes}: choose loss 'margin' or 'ce'"
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from loky import cpu_count
 
+from benchmark.device_names import device_parts
 from benchmark.errors import BenchError
 
 
@@ -40,19 +41,17 @@ def choose_device(text: str) -> torch.device:
     Raises:
         BenchError: It is not one of these, or not there.
     """
-    if text == "auto":
+    kind, number = device_parts(text)
+    if kind == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = text.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
-        raise BenchError(f"device {text!r} is not understood: expected auto, cpu, cuda or cuda:0")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(index or 0) >= count:
+        if (number or 0) >= count:
             raise BenchError(
                 f"device {text!r} is not there: torch sees {count} CUDA device(s); use --device cpu"
             )
     device = torch.device(text)
-    if index:
+    if number is not None:
         torch.cuda.set_device(device)
     return device
 

@@ -7,14 +7,14 @@ import json
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from benchmark.criterion import Criterion
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
-from benchmark.registry import unknown
+from benchmark.suggestions import did_you_mean, near, unknown
 from benchmark.threat import Knowledge
 from benchmark.yaml_values import read_model
 
@@ -75,6 +75,15 @@ def _spelled(text: str) -> str:
         raise ValueError(str(error)) from error
 
 
+class FewClasses(_Model):
+    """What stands in where a task has too few classes for a row's own arguments, such as DLR's."""
+
+    below: Annotated[int, Field(ge=3)]
+    """On tasks with fewer classes than this."""
+    arguments: Annotated[dict[str, Any], Field(min_length=1)]
+    """They replace the row's own of the same names."""
+
+
 class SourceRow(_Model):
     """Images made for transfer: full length, every image, on undefended classifiers."""
 
@@ -85,6 +94,7 @@ class SourceRow(_Model):
     """`bare`, the defended classifier itself without its purifier; `surrogates`, the dataset's, one job each;
     or one ensemble, `mean(...)`, of classifiers by name and of these two words, `surrogates` being all of them
     as members."""
+    few_classes: FewClasses | None = None
 
     @property
     def sees_bare(self) -> bool:
@@ -111,8 +121,10 @@ class AttackRow(_Model):
     """Whether it enters the worst case always, or only on a deterministic victim."""
     sources: list[str] = []
     """Ids of the sources whose images it takes."""
+    few_classes: FewClasses | None = None
 
 
+R = TypeVar("R", SourceRow, AttackRow)
 Words = Annotated[str, Field(min_length=1)]
 ThreatText = Annotated[str, Field(pattern=r"^[a-z0-9-]+:[0-9./e-]+$")]
 
@@ -178,7 +190,7 @@ class Protocol(_Model):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Protocol:
-        ids = [row.id for row in self.sources] + [row.id for row in self.attacks]
+        ids = [row.id for row in self.rows]
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:
             raise ValueError(f"the id {twice[0]!r} occurs more than once")
@@ -216,6 +228,17 @@ class Protocol(_Model):
             )
         return self
 
+    @property
+    def rows(self) -> list[SourceRow | AttackRow]:
+        """All rows, sources first."""
+        return [*self.sources, *self.attacks]
+
+    def for_classes(self, classes: int) -> Protocol:
+        """The same for a task of so many classes: `few_classes` is put in place where it applies, or goes."""
+        sources = [_for_classes(row, classes) for row in self.sources]
+        attacks = [_for_classes(row, classes) for row in self.attacks]
+        return self.model_copy(update={"sources": sources, "attacks": attacks})
+
     def attacks_on(self, *, is_stochastic: bool) -> list[AttackRow]:
         """The rows that are meant for such a victim."""
         kind = "stochastic" if is_stochastic else "deterministic"
@@ -228,11 +251,21 @@ class Protocol(_Model):
     def sha256(self) -> str:
         """Of its content, hex: two protocols of one name and version that differ are told apart.
 
-        What is `UNRANKED` is left out, so that entries with a diagnosis are ranked with those from before.
+        What is `UNRANKED` is left out, so that entries with a diagnosis are ranked with those from before, and
+        what stands in for few classes counts only where it does (`for_classes`).
         """
-        ranked = self.model_dump(mode="json", exclude=set(UNRANKED))
+        left_out: dict[str, Any] = dict.fromkeys(UNRANKED, True)
+        left_out |= {key: {"__all__": {"few_classes"}} for key in ("sources", "attacks")}
+        ranked = self.model_dump(mode="json", exclude=left_out)
         content = json.dumps(ranked, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _for_classes(row: R, classes: int) -> R:
+    few = row.few_classes
+    if few is None or classes >= few.below:
+        return row.model_copy(update={"few_classes": None})
+    return row.model_copy(update={"arguments": row.arguments | few.arguments})
 
 
 def protocol_names() -> list[str]:
@@ -246,12 +279,22 @@ def load_protocol(text: str) -> Protocol:
     Raises:
         BenchError: There is none of that name, or the file is missing, not YAML, or says what no protocol may.
     """
-    path = Path(text) if text.endswith((".yaml", ".yml")) else FOLDER / f"{text}.yaml"
-    if path.parent == FOLDER and text not in protocol_names():
-        raise unknown("protocol", text, protocol_names())
+    names = protocol_names()
+    if text in names:
+        path = FOLDER / f"{text}.yaml"
+    elif text.endswith((".yaml", ".yml")):
+        path = Path(text)
+    else:
+        beside = [
+            f"{text}{suffix}" for suffix in (".yaml", ".yml") if Path(f"{text}{suffix}").is_file()
+        ]
+        raise unknown("protocol", text, [*names, *beside])
     if not path.is_file():
+        beside = [one.name for one in path.parent.glob("*.y*ml")]
+        likely = [str(path.with_name(name)) for name in near(path.name, beside)]
         raise BenchError(
-            f"no protocol file at {path}; expected a YAML file, or one of: {', '.join(protocol_names())}"
+            f"no protocol file at {text!r}; expected a YAML file, or one of: {', '.join(names)}."
+            f"{did_you_mean(likely or near(path.stem, names))}"
         )
     return parse_protocol(path.read_bytes(), where=str(path))
 

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import importlib
-import logging
-import threading
-from collections.abc import Iterable, Iterator
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import Generic, TypeVar
 
-from benchmark.containment import contained
 from benchmark.errors import BenchError
+from benchmark.imports import FORM, imported, meant, refuse_absent
+from benchmark.suggestions import did_you_mean, near, quoted, unknown
 
-log = logging.getLogger(__name__)
+__all__ = ["Registry", "imported", "unknown"]
 
 T = TypeVar("T")
-
-SLOW_SECONDS = 10.0
-"""After so long an import of somebody else's plugin is mentioned."""
-_OURS = frozenset({"attacks", "benchmark", "defenses"})
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
-    """The error for a name that nobody has, with what is near and what there is."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
-    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return BenchError(f"no {kind} is called {name!r}.{hint} Known: {', '.join(names)}")
 
 
 class Registry(Generic[T]):
@@ -39,12 +26,21 @@ class Registry(Generic[T]):
         base: The class that every plugin of this kind must be a subclass of; `"module:Class"`, so that
             making a registry imports nothing.
         group: The entry-point group through which other packages add theirs.
+        files: How a file is named in the place of a plugin, by the end of its name: `{".npz": "npz:{}"}`.
     """
 
-    def __init__(self, kind: str, *, base: str, group: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        base: str,
+        group: str,
+        files: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.kind = kind
         self.base = base
         self.group = group
+        self.files = files
         self._own: dict[str, str] = {}
         self._notes: dict[str, str] = {}
 
@@ -75,6 +71,10 @@ class Registry(Generic[T]):
             found[point.name] = point.value
         return found
 
+    def own(self) -> list[str]:
+        """The names of this project's plugins, in the order of their registration."""
+        return list(self._own)
+
     def names(self) -> list[str]:
         """All names, sorted; imports no plugin."""
         return sorted(self.paths())
@@ -83,64 +83,72 @@ class Registry(Generic[T]):
         """One line about a plugin, for a listing; empty where none was given."""
         return self._notes.get(name, "")
 
+    def path_of(self, name: str) -> str:
+        """The `"module:Class"` behind a name, or behind a direct one; imports nothing.
+
+        Raises:
+            BenchError: Nothing has that name, or what is named directly is not there, as far as that is
+                sure without an import.
+        """
+        if ":" in name:
+            self._refuse_other_form(name)
+            refuse_absent(name, what=self.kind)
+            return name
+        paths = self.paths()
+        if name not in paths:
+            raise self.unknown(name, paths)
+        return paths[name]
+
     def get(self, name: str) -> type[T]:
         """The class behind a name, or behind a direct `module:Class`.
 
         Raises:
             BenchError: Nothing has that name, it cannot be imported, or it is not of this kind.
         """
-        path = name if ":" in name else self.paths().get(name)
-        if path is None:
-            raise unknown(self.kind, name, self.paths())
-        found = self._load(path)
-        base = self._load(self.base)
+        path = self.path_of(name)
+        found, base = self._load(path), self._load(self.base)
         if not (isinstance(found, type) and issubclass(found, base)):
-            raise BenchError(f"{path} is no {self.kind}: it must be a subclass of {self.base}")
+            raise self._other_kind(path, found, base)
         return found
+
+    def unknown(self, name: str, known: Iterable[str]) -> BenchError:
+        """The error for a name that nothing has, with what was probably meant."""
+        hint = self.meant(name)
+        if hint:
+            return BenchError(f"no {self.kind} is called {quoted(name)}{hint}")
+        return unknown(self.kind, name, known)
+
+    def meant(self, name: str) -> str:
+        """What somebody may have meant who named a file or a module; empty for other text."""
+        for suffix, form in self.files.items():
+            if name.endswith(suffix):
+                return f"; for a file write {form.format(name)}"
+        return meant(name)
+
+    def _refuse_other_form(self, name: str) -> None:
+        """Refuses `NPZ:FILE` and the like, before it is taken for a module."""
+        typed, _, rest = name.partition(":")
+        forms = {form.partition(":")[0]: form for form in self.files.values()}
+        for prefix in near(typed, forms):
+            raise BenchError(
+                f"{self.kind} {quoted(name)} is not understood: expected {FORM} or "
+                f"{forms[prefix].format('FILE')}.{did_you_mean([f'{prefix}:{rest}'])}"
+            )
+
+    def _other_kind(self, path: str, found: object, base: type) -> BenchError:
+        """The error for what is no plugin of this kind, with those that stand beside it."""
+        module = path.partition(":")[0]
+        beside = inspect.getmembers(sys.modules.get(module), inspect.isclass)
+        names = [
+            f"{module}:{name}"
+            for name, kind in beside
+            if issubclass(kind, base) and kind is not base and not inspect.isabstract(kind)
+        ]
+        is_object = "an object, not a class, and " if isinstance(found, base) else ""
+        return BenchError(
+            f"{path} is {is_object}no {self.kind}: it must be a subclass of {self.base}."
+            f"{did_you_mean(names[:3])}"
+        )
 
     def _load(self, path: str) -> type[T]:
         return imported(path, what=self.kind)  # type: ignore[no-any-return]
-
-
-def imported(path: str, *, what: str) -> Any:
-    """What `module:attribute` names; whatever happens while the module is imported is one line.
-
-    Args:
-        path: `module:attribute`.
-        what: What a message calls it ("defense").
-
-    Raises:
-        BenchError: It is not of that form, is not there, or its module cannot be imported.
-    """
-    module, colon, attribute = path.partition(":")
-    names = [*module.split("."), attribute]
-    if not colon or not all(name.isidentifier() for name in names):
-        raise BenchError(f"{what} {path!r} is not understood: expected module:Class")
-    seconds = SLOW_SECONDS if names[0] not in _OURS else threading.TIMEOUT_MAX
-    with contained(f"importing {what} {path!r}"), _said_after(seconds, f"{what} {path!r}"):
-        try:
-            found = importlib.import_module(module)
-        except ImportError as error:
-            raise BenchError(
-                f"{what} {path!r} cannot be imported: {error}; expected module:Class, with the "
-                f"module installed or in the current folder"
-            ) from error
-        except SyntaxError as error:
-            raise BenchError(
-                f"{what} {path!r} cannot be imported: {error.msg}, {error.filename}, line {error.lineno}"
-            ) from error
-        if not hasattr(found, attribute):
-            raise BenchError(f"module {module!r} has no {attribute!r}; expected module:Class")
-        return getattr(found, attribute)
-
-
-@contextlib.contextmanager
-def _said_after(seconds: float, what: str) -> Iterator[None]:
-    """Says what is being imported where that takes long, so that nobody thinks that nothing happens."""
-    timer = threading.Timer(seconds, log.warning, ["still importing %s", what])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

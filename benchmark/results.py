@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +12,8 @@ from benchmark.errors import BenchError
 
 SCHEMA = 1
 """Raised whenever a stored record changes its meaning or its fields."""
+
+_OUTCOME = tuple(each.name for each in fields(Outcome))
 
 
 class Status(StrEnum):
@@ -88,7 +90,13 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values, with its schema number."""
-        return {"schema": SCHEMA, **asdict(self)}
+        record = {each.name: getattr(self, each.name) for each in fields(self)}
+        record["cost"] = asdict(self.cost)
+        record["outcomes"] = {  # not by asdict, which copies each value with care
+            rule: [{name: getattr(outcome, name) for name in _OUTCOME} for outcome in outcomes]
+            for rule, outcomes in self.outcomes.items()
+        }
+        return {"schema": SCHEMA, **record}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any], *, where: str) -> Result:
@@ -109,10 +117,16 @@ class Result:
             values["cost"] = Cost(**values["cost"])
             values["trace"] = tuple(values["trace"])
             values["warnings"] = tuple(values["warnings"])
-            values["outcomes"] = {
-                Rule(rule): tuple(Outcome(**outcome) for outcome in outcomes)
-                for rule, outcomes in values["outcomes"].items()
-            }
+            values["outcomes"] = _outcomes(values["outcomes"])
             return cls(**values)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BenchError(f"{where}: not a record of schema {SCHEMA}: {error}") from error
+
+
+def _outcomes(record: Mapping[str, Any]) -> dict[Rule, tuple[Outcome, ...]]:
+    """Outcomes by rule; those of a victim without draws, the same under every rule, are made once."""
+    found: dict[Rule, tuple[Outcome, ...]] = {}
+    for rule, outcomes in record.items():
+        same = next((made for known, made in found.items() if record[known] == outcomes), None)
+        found[Rule(rule)] = same or tuple(Outcome(**outcome) for outcome in outcomes)
+    return found

@@ -162,7 +162,10 @@ RECIPES: Registry[Recipe] = Registry(
 )
 
 DATASETS: Registry[Dataset] = Registry(
-    "dataset", base="benchmark.dataset:Dataset", group="purifybench.datasets"
+    "dataset",
+    base="benchmark.dataset:Dataset",
+    group="purifybench.datasets",
+    files={".npz": "npz:{}"},
 )
 DATASETS.add(
     "digits", "benchmark.datasets.digits:Digits", "8x8 grey, 10 classes, ships with scikit-learn"

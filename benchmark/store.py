@@ -7,8 +7,10 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
+from pydantic_core import from_json
 from torch import Tensor
 
 from benchmark.damage import DAMAGED
@@ -35,7 +37,7 @@ class Store:
 
     def path(self, job: Job, start: int, stop: int) -> Path:
         """Where a shard's file is."""
-        return self.folder / job.key[:2] / job.key / f"{start:06d}-{stop:06d}.shard"
+        return self.folder / f"{job.key[:2]}/{job.key}/{start:06d}-{stop:06d}.shard"
 
     def save(self, job: Job, result: Result, images: Tensor) -> None:
         """Writes a finished shard, whole or not at all.
@@ -125,10 +127,23 @@ def _unpacked(payload: bytes, *, where: str) -> tuple[Result, Tensor]:
     """
     try:
         size = int.from_bytes(payload[:8], "little")
-        record = json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["result"])
+        record = _parsed(_parsed(payload[8 : 8 + size])["__metadata__"]["result"])
         images = safetensors.torch.load(payload)["images"]
     except DAMAGED as error:
         raise BenchError(f"{where} is no shard of purifybench ({type(error).__name__})") from error
     if not isinstance(record, dict):
         raise BenchError(f"{where} is no shard of purifybench (its record is no mapping)")
     return Result.from_json(record, where=where), images
+
+
+def _parsed(text: bytes | str) -> Any:
+    """JSON read, several times as fast as by Python's own reader.
+
+    Raises:
+        ValueError: It is none.
+        RecursionError: It is too deep.
+    """
+    try:
+        return from_json(text)
+    except ValueError:  # a lone surrogate too, which may stand in a plugin's warning
+        return json.loads(text)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchError
+from benchmark.suggestions import did_you_mean, near, quoted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,19 +55,20 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
     }
 )
 """A threat of every kind, as the command line takes it."""
-_INF = float("inf")
-_RANGES: Mapping[str, tuple[float, float, str]] = MappingProxyType(
+SMALLEST = 1e-6
+"""The least eps that is read; less changes no float32 pixel beyond rounding."""
+_RANGES: Mapping[str, tuple[float, str]] = MappingProxyType(
     {
-        Norm.LINF: (0, 1, "above 0 and at most 1 in pixel units of [0, 1]"),
-        Norm.L2: (0, _INF, "above 0 in pixel units of [0, 1]"),
-        NamedSet.STADV: (0, 2, "above 0 and at most 2, the width of the image"),
-        NamedSet.SPATIAL: (0, 6, "above 0 and at most 6, which is half a turn"),
-        NamedSet.WASSERSTEIN: (0, _INF, "above 0, in pixels"),
-        NamedSet.PIXELS: (0, _INF, "a whole number of pixels from 1 up"),
-        NamedSet.STICKER: (0, 1, "above 0 and at most 1, the whole image"),
+        Norm.LINF: (1, "at most 1, in pixel units of [0, 1]"),
+        Norm.L2: (1e4, "at most 10000, in pixel units of [0, 1]"),
+        NamedSet.STADV: (2, "at most 2, the width of the image"),
+        NamedSet.SPATIAL: (6, "at most 6, which is half a turn"),
+        NamedSet.WASSERSTEIN: (1e4, "at most 10000, in pixels"),
+        NamedSet.PIXELS: (1e8, "at most 100000000, a whole number of pixels"),
+        NamedSet.STICKER: (1, "at most 1, the whole image"),
     }
 )
-"""What eps lies above, what it is at most, and how that is said."""
+"""What eps is at most, and how that is said; no image that fits a computer's memory needs more."""
 
 
 class Knowledge(StrEnum):
@@ -97,12 +99,12 @@ class Threat:
     eps: float
 
     def __post_init__(self) -> None:
-        above, top, said = _RANGES[self.norm]
-        is_fraction = self.norm is NamedSet.PIXELS and self.eps != self.eps // 1
-        if not above < self.eps <= top or is_fraction:
-            mend = " (write 8/255, not 8)" if isinstance(self.norm, Norm) else ""
+        top, said = _RANGES[self.norm]
+        is_in_range = 0 < self.eps <= top  # written so that NaN fails too
+        if not is_in_range or (self.norm is NamedSet.PIXELS and self.eps != self.eps // 1):
+            mend = " (write 8/255, not 8)" if self.norm is Norm.LINF and self.eps > 1 else ""
             raise BenchError(
-                f"{_article(self.norm)} threat's eps is {said}; got {self.eps!r}{mend}"
+                f"{_article(self.norm)} threat's eps is above 0 and {said}; got {self.eps!r}{mend}"
             )
 
     @classmethod
@@ -115,14 +117,19 @@ class Threat:
         form = f"expected NORM:EPS such as {', '.join(EXAMPLES.values())}"
         name, colon, amount = text.strip().lower().partition(":")
         if name not in EXAMPLES or not colon:
-            raise BenchError(f"threat {text!r} is not understood: {form}")
-        if not re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?(/\d*\.?\d+)?", amount):
-            raise BenchError(f"threat {text!r} has no number behind the colon: {form}")
-        over, _, under = amount.partition("/")
+            hint = did_you_mean(f"{known}:{amount or '...'}" for known in near(name, EXAMPLES))
+            raise BenchError(f"threat {quoted(text)} is not understood: {form}.{hint}")
+        number = r"[+-]?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:e[+-]?[0-9]{1,3})?"
+        found = re.fullmatch(rf"({number})(?:/({number}))?", amount)
         try:
-            eps = float(Fraction(over) / Fraction(under or "1"))
-        except (ValueError, ZeroDivisionError) as error:
-            raise BenchError(f"threat {text!r} has no number behind the colon: {form}") from error
+            over, under = found.groups("1") if found else ("", "")
+            eps = float(Fraction(over) / Fraction(under))
+        except (ValueError, ZeroDivisionError, OverflowError) as error:
+            raise BenchError(
+                f"threat {quoted(text)}: {quoted(amount)} is no number that can be used: {form}"
+            ) from error
+        if 0 < eps < SMALLEST:
+            raise BenchError(f"threat {quoted(text)}: eps is at least {SMALLEST:g}; got {eps!r}")
         return cls(Norm(name) if name in tuple(Norm) else NamedSet(name), eps)
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
-from benchmark.fetching.manifest import plugin_weights, weights_beside
+from benchmark.fetching.manifest import plugin_weights, read_manifest, weights_beside
 from benchmark.fetching.remote import file_sha256, local_file
 from benchmark.fetching.transfer import is_web_page
 from benchmark.files import write_whole
@@ -78,6 +78,22 @@ def find_weights(
     beside = weights_beside(defense_class)
     places = [beside / name] if beside else []
     return next((place for place in [*places, weights_folder() / name] if place.is_file()), None)
+
+
+def finds_unnamed(
+    path: Path, defense_class: type, *, label: str, classifier: str, dataset: str
+) -> bool:
+    """Whether `find_weights` comes to this file where nobody names one; fetches nothing."""
+    name = file_name(label=label, classifier=classifier, dataset=dataset)
+    places = [weights_folder() / name]
+    beside = weights_beside(defense_class)
+    if beside is not None:
+        manifest = read_manifest(beside)
+        if manifest.find("defense", label=label, classifier=classifier, dataset=dataset):
+            return False  # what it lists comes first
+        places.insert(0, beside / name)
+    first = next((place for place in places if place.is_file()), None)
+    return first is not None and first.samefile(path)
 
 
 def load_safetensors(

@@ -15,6 +15,7 @@ from benchmark.classifier import Classifier
 from benchmark.containment import contained, misfit
 from benchmark.dataset import Dataset
 from benchmark.errors import ContractBroken
+from benchmark.logits import logits_in
 
 EXACT = 1e-6
 """How far logits may lie apart, relative to their range, where an image is asked about again in the same place
@@ -26,6 +27,8 @@ network rounds."""
 
 def refuse_misfit(classifier: Classifier, dataset: Dataset, what: str = "") -> None:
     """Refuses a classifier that does not take a dataset's images, or gives other logits than one a class.
+
+    Where the dataset leaves open how many classes there are, the network has the last word.
 
     Args:
         classifier: On its device, with its dtype.
@@ -39,12 +42,14 @@ def refuse_misfit(classifier: Classifier, dataset: Dataset, what: str = "") -> N
     like: Tensor = next(weights, torch.zeros(()))
     x = torch.zeros(1, *dataset.shape, device=like.device, dtype=like.dtype)
     with shown(what or f"classifier {classifier.name!r}", x, dataset), torch.no_grad():
+        if dataset.has_open_classes:
+            logits = logits_in(classifier.network(x.clone()))
+            classifier.classes = max(dataset.classes, 0 if logits is None else logits.numel())
         try:
             classifier(x)
         except ContractBroken as error:
-            if not what:
-                raise
-            raise ContractBroken(f"{what}: {error}") from error
+            begun = f"{what}: " if what else ""
+            raise ContractBroken(f"{begun}{error}{dataset.why_so_many_classes()}") from error
 
 
 def shown(what: str, x: Tensor, dataset: Dataset) -> AbstractContextManager[None]:

@@ -11,22 +11,22 @@ from torch import nn
 from benchmark.classifier import Classifier
 from benchmark.classifiers.acceptance import refuse_misfit
 from benchmark.classifiers.fitting import Fitted, SeveralFit, fitted
-from benchmark.classifiers.names import CLASSIFIERS, file_parts, unknown_classifier
+from benchmark.classifiers.names import (
+    CLASSIFIERS,
+    FILE_FORM,
+    file_parts,
+    key_parts,
+    unknown_classifier,
+)
 from benchmark.classifiers.state import load_state
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.containment import contained
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
-from benchmark.fetching.remote import is_remote, local_file, pinned
+from benchmark.fetching.remote import local_file, pinned
 from benchmark.registry import imported
 from benchmark.weights import sha256_of
-
-FORM = (
-    "file:PATH@ARCHITECTURE (or a URL, or hf:org/name, in the place of PATH; PATH#KEY for one state of "
-    "several), where the architecture is module:callable, or a classifier's name (digits-cnn, standard-r18, "
-    "a RobustBench model)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,8 @@ class _Typed:
     def parse(cls, text: str) -> _Typed:
         path, architecture = file_parts(text)
         if not path:
-            raise BenchError(f"classifier {text!r} is not understood: expected {FORM}")
-        before, _, key = path.rpartition("#")
-        if not before or "=" in key or (not is_remote(path) and Path(path).expanduser().is_file()):
-            return cls(path, "", architecture)  # `#sha256=...`, or a `#` in a file's own name
-        return cls(before, key, architecture)
+            raise BenchError(f"classifier {text!r} is not understood: expected {FILE_FORM}")
+        return cls(*key_parts(path), architecture)
 
     def file(self) -> Path:
         """The file, downloaded where need be."""
@@ -120,10 +117,12 @@ def _network(typed: _Typed, dataset: Dataset, path: Path) -> Fitted:
 def _brought(architecture: str) -> nn.Module:
     """What the user's `module:callable` makes."""
     make = imported(architecture, what="architecture")
-    with contained(f"architecture {architecture!r}; expected {FORM}; making it"):
+    with contained(f"architecture {architecture!r}; expected {FILE_FORM}; making it"):
         network = make()
     if not isinstance(network, nn.Module):
-        raise BenchError(f"architecture {architecture!r} made no torch.nn.Module; expected {FORM}")
+        raise BenchError(
+            f"architecture {architecture!r} made no torch.nn.Module; expected {FILE_FORM}"
+        )
     return network
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.classifiers.zoo_names import (
+    ALIASES,
     CLASSES,
     ZooModel,
     has_model,
@@ -14,7 +15,10 @@ from benchmark.classifiers.zoo_names import (
     zoo_models,
 )
 from benchmark.errors import BenchError
+from benchmark.fetching.paths import existing, is_remote
+from benchmark.imports import refuse_absent
 from benchmark.registry import Registry
+from benchmark.suggestions import did_you_mean, near, quoted
 
 if TYPE_CHECKING:
     from benchmark.classifiers.source import ClassifierSource
@@ -23,6 +27,13 @@ CLASSIFIERS: Registry[ClassifierSource] = Registry(
     "classifier",
     base="benchmark.classifiers.source:ClassifierSource",
     group="purifybench.classifiers",
+    files=dict.fromkeys((".bin", ".ckpt", ".pt", ".pth", ".safetensors"), "file:{}@ARCHITECTURE"),
+)
+
+FILE_FORM = (
+    "file:PATH@ARCHITECTURE (or a URL, or hf:org/name, in the place of PATH; PATH#KEY for one state of "
+    "several), where the architecture is a classifier's name (digits-cnn, standard-r18, a RobustBench model) "
+    "or module:callable"
 )
 
 _DATASETS: dict[str, str] = {}
@@ -94,15 +105,82 @@ def classifier_note(name: str, dataset: str = "") -> str:
     return found.note(_THREATS.get((dataset, found.norm), ""))
 
 
-def unknown_classifier(name: str, dataset: str) -> BenchError:
-    """The error for a name that no classifier of a dataset has, with what is near."""
-    names = {known.lower(): known for known in classifier_names(dataset)}
-    near = [names[n] for n in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)]
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+def unknown_classifier(name: str, dataset: str | None) -> BenchError:
+    """The error for a name that no classifier of a dataset has, with what is near, there or elsewhere.
+
+    Args:
+        name: What was typed.
+        dataset: None where it may be any.
+    """
+    whose = "no classifier" if dataset is None else f"no classifier for {dataset}"
+    meant = CLASSIFIERS.meant(name)
+    if meant:
+        return BenchError(f"{whose} is called {quoted(name)}{meant}")
+    here = near(name, _known_names(dataset)) if dataset else []
+    others = [one for one in dict.fromkeys((*_DATASETS.values(), *CLASSES)) if one != dataset]
+    homes = {known: of for of in others for known in (() if here else _known_names(of))}
+    there = near(name, homes)
+    hint = did_you_mean(here or there)
+    if there:
+        hint = f"{hint[:-1]} (for {', '.join(dict.fromkeys(homes[one] for one in there))})?"
+    which = f" --dataset {dataset}" if dataset else ""
     return BenchError(
-        f"no classifier for {dataset} is called {name!r}.{hint} "
-        f"bench list models --dataset {dataset} names them all"
+        f"{whose} is called {quoted(name)}.{hint} bench list models{which} names them all"
     )
+
+
+def refuse_unknown_classifier(name: str, dataset: str | None) -> None:
+    """Refuses a name that no classifier has; imports nothing of a plugin, and loads no file.
+
+    Args:
+        name: As `--model` takes one.
+        dataset: The dataset's name; None where that is not known.
+
+    Raises:
+        BenchError: It is nobody's, or that of another dataset's classifier; a file or its architecture is not
+            there.
+    """
+    if name.startswith("file:"):
+        _refuse_unknown_file(name, dataset)
+    elif ":" in name:
+        CLASSIFIERS.path_of(name)
+    elif name in _DATASETS:
+        if dataset not in (None, _DATASETS[name]):
+            raise for_another(name, _DATASETS[name], str(dataset))
+    elif name not in CLASSIFIERS.paths() and not _is_in_zoo(name, dataset):
+        raise unknown_classifier(name, dataset)
+
+
+def for_another(name: str, own: str, dataset: str) -> BenchError:
+    """The error for a classifier of one dataset on another."""
+    return BenchError(
+        f"classifier {name!r} is for {own}, not for {dataset}; "
+        f"bench list models --dataset {dataset} names those that fit"
+    )
+
+
+def _refuse_unknown_file(text: str, dataset: str | None) -> None:
+    path, architecture = file_parts(text)
+    if not path:
+        raise BenchError(f"classifier {quoted(text)} is not understood: expected {FILE_FORM}")
+    path, _ = key_parts(path)
+    if not is_remote(path):
+        existing(path)
+    if ":" in architecture:
+        refuse_absent(architecture, what="architecture")
+    elif architecture not in CLASSIFIERS.paths() and not _is_in_zoo(architecture, dataset):
+        raise unknown_classifier(architecture, dataset)
+
+
+def _is_in_zoo(name: str, dataset: str | None) -> bool:
+    datasets = CLASSES if dataset is None else (dataset,)
+    return any(resolve(name, one) is not None for one in datasets)
+
+
+def _known_names(dataset: str) -> list[str]:
+    """All names of a dataset's classifiers, the zoo's short ones too."""
+    short = [alias for of, alias in ALIASES if of == dataset]
+    return [*classifier_names(dataset), *short]
 
 
 def home_of(name: str) -> str | None:
@@ -148,6 +226,17 @@ def file_parts(text: str) -> tuple[str, str]:
     if before and is_norm(architecture):
         path, architecture = before, f"{model}@{architecture}"
     return (path, architecture) if path and architecture else ("", "")
+
+
+def key_parts(path: str) -> tuple[str, str]:
+    """Path and key out of `PATH#KEY`; the key is empty where none is given.
+
+    `#sha256=...` at the end of a URL is none, nor is a `#` in an existing file's own name.
+    """
+    before, _, key = path.rpartition("#")
+    if not before or "=" in key or (not is_remote(path) and Path(path).expanduser().is_file()):
+        return path, ""
+    return before, key
 
 
 def _zoo_model(name: str, dataset: str) -> ZooModel | None:

@@ -10,6 +10,7 @@ import click
 
 from benchmark.cli.options import data_option, device_option, offline_option, weights_option
 from benchmark.cli.progress import RunProgress
+from benchmark.device_names import device_parts
 
 if TYPE_CHECKING:
     from benchmark.publishing.rates import Rate
@@ -43,14 +44,14 @@ def challenge_command(**options: Any) -> int:
     than what the entry counts, entry and page are written anew, with credit; else nothing changes. What cannot
     be verified is refused: exit status 2.
     """
-    from benchmark.publishing.challenge_files import (
-        write_challenged,
-    )  # so that --help starts no torch
-    from benchmark.publishing.entry_files import read_entry
-    from benchmark.running.challenge import challenge
+    from benchmark.publishing.entry_files import read_entry  # so that --help starts quickly
+
+    device_parts(options["device"])
+    before = read_entry(options["entry"])
+    from benchmark.publishing.challenge_files import write_challenged
+    from benchmark.running.challenge import challenge  # so that a wrong name starts no torch
     from benchmark.running.remade import Where
 
-    before = read_entry(options["entry"])
     where = Where(**{name: options[name] for name in ("data", "weights", "device")})
     with RunProgress(f"challenge {options['entry'].name}"):
         verdict = challenge(before, options["x_adv"], credit=options["credit"], where=where)

@@ -12,6 +12,7 @@ import click
 
 from benchmark.cli.options import device_option, model_option, task_options, weights_option
 from benchmark.cli.progress import RunProgress
+from benchmark.device_names import device_parts
 
 if TYPE_CHECKING:
     from benchmark.trust.checks import CheckOutcome
@@ -38,8 +39,8 @@ def check_command(**options: Any) -> int:
     output, gradients against finite differences, and an image's output the same in any batch. Exit status 1
     where a check fails.
     """
+    from benchmark.running.named import refuse_unknown
     from benchmark.running.request import Request, parse_arguments
-    from benchmark.trust.contract import check_request  # here so that --help starts no torch
 
     names = ("model", "dataset", "data", "threat", "seed", "device", "weights")
     request = Request(
@@ -47,6 +48,9 @@ def check_command(**options: Any) -> int:
         defense_args=parse_arguments(options["defense_args"]),
         **{name: options[name] for name in names},
     )
+    refuse_unknown(request)
+    from benchmark.trust.contract import check_request  # here so that a wrong name starts no torch
+
     with RunProgress(f"check {options['defense']}"):
         outcomes = check_request(request)
     if options["as_json"]:
@@ -68,6 +72,7 @@ def selftest_command(*, device: str, as_json: bool) -> int:
     classifier reaches, or raise the flag that names what is wrong. It takes about half a minute of one core.
     Exit status 1 where something fails: such an installation is not to be trusted.
     """
+    device_parts(device)
     from benchmark.trust.selftest import Witness, selftest  # here so that --help starts no torch
 
     def on_outcome(outcome: CheckOutcome) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchmark.cli.types import Share, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ Exit status:
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 100),
+    type=Share(100),
     default=5.0,
     show_default=True,
     metavar="POINTS",
@@ -48,7 +49,7 @@ Exit status:
     "--gate",
     "gates",
     multiple=True,
-    type=click.Choice(["worst", "clean"]),
+    type=Word(["worst", "clean"]),
     default=("worst",),
     show_default=True,
     help="What decides: worst-case accuracy, clean accuracy. May be given again.",

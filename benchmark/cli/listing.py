@@ -10,12 +10,13 @@ import click
 from tabulate import tabulate
 
 from benchmark.classifiers.names import classifier_names, classifier_note
-from benchmark.errors import BenchError
+from benchmark.cli.types import Group
 from benchmark.folders import data_folder, static_folder, weights_folder
 from benchmark.protocol import Column, Protocol, load_protocol, protocol_names
 from benchmark.protocol_costs import ProtocolCost, Spent, read_costs
 from benchmark.registry import Registry
 from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
+from benchmark.suggestions import unknown
 from benchmark.threat import Knowledge
 
 PASSES = """fixed, random: passes forward/backward for one image at the most, of a deterministic and of a
@@ -29,7 +30,7 @@ _SHORT = {
 }
 
 
-@click.group("list")
+@click.group("list", cls=Group)
 def list_group() -> None:
     """List defenses, attacks, models, datasets, protocols or folders."""
 
@@ -64,6 +65,7 @@ def list_datasets(*, as_json: bool) -> None:
     """Datasets, by the name that --dataset takes."""
     rows = _of(DATASETS)
     rows.append({"name": "npz:FILE", "what": "your own images and labels"})
+    rows.append({"name": "folder:PATH", "what": "your own images, one folder a class"})
     _show(rows, as_json=as_json)
 
 
@@ -154,9 +156,7 @@ def list_models(*, dataset: str | None, as_json: bool) -> None:
         for name in classifier_names(of)
     ]
     if not rows:
-        raise BenchError(
-            f"no classifier is known for dataset {dataset!r}; known: {', '.join(DATASETS.names())}"
-        )
+        raise unknown("dataset with classifiers", str(dataset), DATASETS.names())
     _show(rows, as_json=as_json)
 
 

@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import click
 
@@ -27,10 +26,12 @@ from benchmark.cli.publish import publish_command
 from benchmark.cli.run import run_command
 from benchmark.cli.table import table_command
 from benchmark.cli.train import train_command
+from benchmark.cli.types import Group
 from benchmark.cli.validate import validate_command
 from benchmark.containment import exits_raised
 from benchmark.errors import BenchError
 from benchmark.interrupts import INTERRUPTED, MESSAGE
+from benchmark.own_packages import add_current_folder
 from benchmark.publishing.names import plain
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def _version() -> str:
         return "not installed"
 
 
-@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_version(), prog_name="bench")
 @click.option(
     "-v",
@@ -103,10 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None for those of the process.
     """
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # so that module:Class finds a file of the current folder
     try:
+        add_current_folder()
         _refuse_unreadable(sys.argv[1:] if argv is None else argv)
         with exits_raised():
             status = bench.main(args=argv, prog_name="bench", standalone_mode=False)
@@ -114,8 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _interrupted()
     except click.ClickException as error:
-        error.show()
-        return 2
+        return _misused(error)
     except BenchError as error:
         return _refused(str(error))
     except BrokenPipeError:
@@ -147,6 +145,16 @@ def _refuse_unreadable(argv: Sequence[str]) -> None:
     for word in argv:
         if "\0" in word or any("\ud800" <= c <= "\udfff" for c in word):
             raise BenchError(f"{word!r} is no text (UTF-8); give the file another name")
+
+
+def _misused(error: click.ClickException) -> int:
+    """One line about an option, an argument or a command; a group without a command shows its help instead."""
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return 2
+    see = f" (see {context.command_path} --help)" if context else ""
+    return _refused(f"{error.format_message()}{see}")
 
 
 def _refused(reason: str) -> int:

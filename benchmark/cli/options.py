@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from benchmark.cli.types import Whole, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
     from benchmark.running.request import Request
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+MOST = 10**9
+"""Images, and rows of one pass."""
+MOST_PROCESSES = 4096
+"""Processes, and threads of one."""
 
 
 def model_option(*, multiple: bool) -> Callable[[F], F]:
@@ -81,7 +87,8 @@ def task_options(function: F) -> F:
             click.option(
                 "--dataset",
                 metavar="NAME",
-                help="bench list datasets, module:Class, or npz:FILE. Default: the model's, else digits.",
+                help="bench list datasets, module:Class, npz:FILE, or folder:PATH. Default: the model's, "
+                "else digits.",
             ),
             data_option,
             offline_option,
@@ -93,7 +100,7 @@ def task_options(function: F) -> F:
             ),
             click.option(
                 "--seed",
-                type=click.IntRange(0),
+                type=Whole(0, 2**63 - 1),
                 default=0,
                 show_default=True,
                 help="Decides every draw.",
@@ -130,13 +137,13 @@ def evaluation_options(function: F) -> F:
             ),
             click.option(
                 "--samples",
-                type=click.IntRange(1),
+                type=Whole(1, MOST),
                 metavar="N",
                 help="The first N images of the test split. Default: the protocol's number.",
             ),
             click.option(
                 "--order",
-                type=click.Choice(["nested", "robustbench"]),
+                type=Word(["nested", "robustbench"]),
                 default="nested",
                 show_default=True,
                 help="In which order they are the first: one balanced over classes, or RobustBench's own.",
@@ -150,19 +157,19 @@ def evaluation_options(function: F) -> F:
             ),
             click.option(
                 "--batch-size",
-                type=click.IntRange(1),
+                type=Whole(1, MOST),
                 metavar="ROWS",
                 help="Rows in one forward pass at the most; changes memory and time only.",
             ),
             click.option(
                 "--workers",
-                type=click.IntRange(1),
+                type=Whole(1, MOST_PROCESSES),
                 metavar="N",
                 help="Worker processes, which take turns on all GPUs. Default: one a core, or one a GPU.",
             ),
             click.option(
                 "--precision",
-                type=click.Choice(["float32", "float64", "mixed"]),
+                type=Word(["float32", "float64", "mixed"]),
                 default="float32",
                 show_default=True,
                 help="mixed: bfloat16 searches, float32 judges, and attacks again what survived.",
@@ -219,9 +226,11 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     """One request for each classifier and defense of a command line, and each threat of a paper's protocol.
 
     Raises:
-        BenchError: An argument belongs to none of several defenses, or weights of one are given for several.
+        BenchError: A name is nobody's, an argument belongs to none of several defenses, or weights of one are
+            given for several.
     """
-    from benchmark.protocol import load_protocol
+    from benchmark.protocol import load_protocol, protocol_names
+    from benchmark.running.named import refuse_protocol, refuse_unknown
     from benchmark.running.paper import Typed, defenses_of, tasks_of
     from benchmark.running.request import Request, arguments_by_defense, parse_arguments
     from benchmark.running.slices import Slice
@@ -235,7 +244,7 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     shared = ("data", "protocol", "samples", "seed", "device", "batch_size")
     more = ("workers", "precision", "runs", "weights", "order", "only_classes")
     part = options.get("part")
-    return [
+    requests = [
         Request(
             defense=task.defense,
             defense_args=given[task.defense],
@@ -247,3 +256,8 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
         )
         for task in tasks_of(protocol, typed)
     ]
+    if options["protocol"] not in protocol_names():
+        refuse_protocol(protocol)
+    for request in requests:
+        refuse_unknown(request)
+    return requests

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from benchmark.cli.types import Group
+
 entry_argument = click.argument("entry", type=click.Path(path_type=Path))
 output_option = click.option(
     "-o",
@@ -17,7 +19,7 @@ output_option = click.option(
 )
 
 
-@click.group("plot")
+@click.group("plot", cls=Group)
 def plot_group() -> None:
     """Draw entries: how attacks converged, what other budgets leave, clean against robust accuracy."""
 

@@ -14,24 +14,35 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.progress import Task as ShownTask
+from rich.text import Text
 
+from benchmark.cli.pace import Pace
 from benchmark.cli.streams import stdout_kept_clean
 
 if TYPE_CHECKING:
     from benchmark.results import Result
     from benchmark.running.run import Listener
-    from benchmark.running.scheduler import Task
+    from benchmark.running.tasks import Task
 
 
 LOGGED_EVERY = 60.0
 """Seconds between two lines in a log file."""
-_SPEED_OVER = 600.0
-"""Seconds over which what is left is estimated: a step may take minutes."""
+
+
+class _TimeLeft(ProgressColumn):
+    """The time left by a task's own pace."""
+
+    max_refresh = 0.5
+
+    def render(self, task: ShownTask) -> Text:
+        """Shows it."""
+        return Text(_clock(_left(task)), style="progress.remaining")
 
 
 class RunProgress:
@@ -52,16 +63,16 @@ class RunProgress:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            _TimeLeft(),
             TextColumn("{task.fields[note]}", markup=False),
             console=self._console,
             disable=not self._console.is_terminal,
             transient=True,
-            speed_estimate_period=_SPEED_OVER,
         )
         self._downloads: dict[str, TaskID] = {}
         self._static: TaskID | None = None
-        self._task = self._bar.add_task(title, total=None, note="loading")
+        self._computed = 0
+        self._task = self._add(title, total=None, note="loading")
 
     def __enter__(self) -> Self:
         from benchmark.fetching.downloads import reported_to  # here so that --help starts quickly
@@ -86,7 +97,7 @@ class RunProgress:
     def download(self, what: str, done: int, total: int | None) -> None:
         """Shows how much of a file has come, in megabytes, until all of it has."""
         if what not in self._downloads:
-            self._downloads[what] = self._bar.add_task(f"download {what}", note="MB")
+            self._downloads[what] = self._add(f"download {what}", note="MB")
         self._update(
             self._downloads[what],
             completed=done >> 20,
@@ -98,7 +109,7 @@ class RunProgress:
         """Shows a training step and its losses; None: a file of a static set, made before the first step."""
         if losses is None:
             if self._static is None:
-                self._static = self._bar.add_task("static sets", note="")
+                self._static = self._add("static sets", note="")
             self._update(self._static, completed=done, total=total, visible=done != total)
             return
         note = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
@@ -110,17 +121,29 @@ class RunProgress:
 
         def on_plan(tasks: Sequence[Task]) -> None:
             self._bar.update(self._task, total=len(tasks), note="")
+            self._mark(self._task, 0)
 
         def on_done(task: Task, result: Result, cached: bool) -> None:
             note = "kept from before" if cached else f"{result.cost.seconds:.1f} s"
-            self._update(self._task, advance=1, note=f"{task.row.id} {note}")
+            self._computed += (
+                not cached
+            )  # what was found done says nothing of how long the rest takes
+            self._update(self._task, done=self._computed, advance=1, note=f"{task.row.id} {note}")
             if result.error:
                 self.failures.append(f"{self._title}, {task.row.id}: {result.error}")
 
         return Listener(on_plan, on_done)
 
-    def _update(self, task: TaskID, **changes: Any) -> None:
+    def _add(self, title: str, **fields: Any) -> TaskID:
+        return self._bar.add_task(title, pace=Pace(), **fields)
+
+    def _mark(self, task: TaskID, done: float) -> None:
+        self._bar.tasks[task].fields["pace"].mark(done)
+
+    def _update(self, task: TaskID, *, done: float | None = None, **changes: Any) -> None:
+        """Shows how far a task has come, of which this process has done so much; None: all of it."""
         self._bar.update(task, **changes)
+        self._mark(task, self._bar.tasks[task].completed if done is None else done)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._logged >= LOGGED_EVERY:
             self._logged = now
@@ -130,8 +153,20 @@ class RunProgress:
         """How far a task has come, as a line of a log."""
         shown = self._bar.tasks[task]
         passed = timedelta(seconds=int(shown.elapsed or 0))
-        left = shown.time_remaining
-        parts = [f"{shown.completed:.0f}/{shown.total or 0:.0f}", f"{passed} passed"]
-        parts += [] if left is None else [f"{timedelta(seconds=int(left))} left"]
+        left = _left(shown)
+        parts = [f"{shown.completed:.0f}/{shown.total or 0:.0f}", f"{passed} elapsed"]
+        parts += [] if left is None else [f"{_clock(left)} left"]
         parts += [note] if (note := shown.fields["note"]) else []
         return f"{shown.description}: {', '.join(parts)}"
+
+
+def _left(task: ShownTask) -> float | None:
+    """Seconds that a task still takes; None where nobody can say."""
+    if task.total is None or task.remaining is None:
+        return None
+    pace: Pace = task.fields["pace"]
+    return 0.0 if task.finished else pace.seconds(task.remaining)
+
+
+def _clock(seconds: float | None) -> str:
+    return "-:--:--" if seconds is None else str(timedelta(seconds=int(seconds)))

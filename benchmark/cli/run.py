@@ -71,15 +71,15 @@ def run_command(**options: Any) -> int:
     and BPDA, with EOT), auxiliary-aware and transfer. The worst case is taken image by image. Finished shards
     are kept, so an interrupted run goes on where it stopped when the same command is given again.
     """
-    # imported here so that --help starts no torch
+    if options["part"] is not None:
+        return _run_slice(options)
+    requests = requests_of(options)
+    # imported here so that neither --help nor a wrong name starts torch
     from benchmark.files import refuse_unwritable
     from benchmark.publishing.leaderboard import to_text
     from benchmark.publishing.rows import write_row
     from benchmark.running.run import run_shown
 
-    if options["part"] is not None:
-        return _run_slice(options)
-    requests = requests_of(options)
     for folder in (options["results"], options["runs"]):
         refuse_unwritable(folder)
     see_to_weights(requests, train_first=options["train_first"])
@@ -101,12 +101,12 @@ def run_command(**options: Any) -> int:
 
 
 def _run_slice(options: dict[str, Any]) -> int:
-    from benchmark.files import refuse_unwritable
-    from benchmark.running.run import run_slice
-
     if options["as_json"]:
         raise BenchError("--json prints entries, and a slice makes none; leave one of the two out")
     requests = requests_of(options)
+    from benchmark.files import refuse_unwritable
+    from benchmark.running.run import run_slice
+
     refuse_unwritable(options["runs"])
     see_to_weights(requests, train_first=options["train_first"])
     done = []

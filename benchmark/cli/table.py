@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from benchmark.cli.types import Word
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.registry import unknown
@@ -23,7 +24,7 @@ Examples:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["markdown", "latex", "csv"]),
+    type=Word(["markdown", "latex", "csv"]),
     default="markdown",
     show_default=True,
     help="latex: a tabular for the package booktabs. csv: shares in [0, 1] with both ends of their intervals.",

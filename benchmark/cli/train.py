@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import device_option, model_option, task_options
+from benchmark.cli.options import (
+    MOST,
+    MOST_PROCESSES,
+    device_option,
+    model_option,
+    task_options,
+)
 from benchmark.cli.progress import RunProgress
+from benchmark.cli.types import Whole, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
     from benchmark.running.lacking import Lack
     from benchmark.running.request import Request
+    from benchmark.training.fitting import Fitted
 
 EPILOG = """\b
 Examples:
@@ -55,7 +63,7 @@ Examples:
 @device_option
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "mixed"]),
+    type=Word(["float32", "mixed"]),
     default="float32",
     show_default=True,
     help="mixed: steps compute in bfloat16 where that is safe; weights stay float32.",
@@ -72,13 +80,18 @@ Examples:
 )
 @click.option(
     "--images",
-    type=click.IntRange(1),
+    type=Whole(1, MOST),
     metavar="N",
     help="Train on the first N images of the dataset's class-balanced order. Default: all.",
 )
 @click.option(
+    "--restart",
+    is_flag=True,
+    help="Discard the checkpoint of an interrupted training and begin anew. Default: resume it.",
+)
+@click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=Whole(1, MOST_PROCESSES),
     metavar="N",
     help="Threads on the CPU; the same weights, bit for bit, come only from the same number. "
     "Default: torch's own.",
@@ -89,35 +102,32 @@ def train_command(**options: Any) -> int:
     With --model given again, the first classifier is the defended one, and the others are trained for too,
     where the defense's recipe can.
 
-    Seeded and resumable: interrupted, even by kill -9, the same command goes on to the very weights of an
-    unbroken run. A training record (curves, time, memory, command) is written beside the weights.
+    Seeded and resumable: after an interruption, even by kill -9, the same command resumes from the last
+    checkpoint (one every 30 seconds) and ends with the same weights as an uninterrupted run. With other
+    arguments it refuses to; --restart discards the checkpoint. A training record (curves, time, memory,
+    command) is written beside the weights.
     """
-    from benchmark.running.request import Request, parse_arguments
-    from benchmark.training.fitting import (  # so that --help starts no torch
+    if bool(options["defense"]) == bool(options["classifier"]):
+        raise BenchError("name either --defense or --classifier to train")
+    request, recipe_args = _named(options)
+    from benchmark.training.fitting import (  # so that neither --help nor a wrong name starts torch
         Fit,
         fit_classifier,
         fit_defense,
     )
 
-    if bool(options["defense"]) == bool(options["classifier"]):
-        raise BenchError("name either --defense or --classifier to train")
-    first, *others = options["models"] or (None,)
-    names = ("dataset", "data", "threat", "seed", "device", "precision")
     fit = Fit(
-        request=Request(
-            defense=options["defense"] or "none",
-            defense_args=parse_arguments(options["defense_args"]),
-            model=first,
-            **{name: options[name] for name in names},
-        ),
-        companions=tuple(others),
-        recipe_args=parse_arguments(options["recipe_args"]),
+        request=request,
+        companions=options["models"][1:],
+        recipe_args=recipe_args,
         out=options["out"],
         is_half=options["is_half"],
         images=options["images"],
         command=shlex.join(["bench", *sys.argv[1:]]),
         threads=options["threads"],
+        restart=options["restart"],
     )
+    use = ""
     with RunProgress(f"train {options['defense'] or options['classifier']}") as progress:
         if options["classifier"]:
             path = fit_classifier(
@@ -127,23 +137,45 @@ def train_command(**options: Any) -> int:
                 report=progress.training,
             )
         else:
-            path = fit_defense(fit, progress.training)
+            fitted = fit_defense(fit, progress.training)
+            path, use = fitted.path, f"Use it: {_use(options, fitted)}"
     click.echo(f"Written: {path} and {path.with_suffix('.json')}")
-    if options["defense"]:
-        click.echo(f"Use it: {_use(options, path)}", err=True)
+    if use:
+        click.echo(use, err=True)
     return 0
 
 
-def _use(options: Mapping[str, Any], path: Path) -> str:
-    """The command that evaluates what was trained."""
+def _named(options: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
+    """What is to be trained, and the arguments of its recipe; a name that nobody has is refused."""
+    from benchmark.expression import leaves_of, parse_model
+    from benchmark.running.named import refuse_models, refuse_training
+    from benchmark.running.request import Request, parse_arguments
+
+    names = ("dataset", "data", "threat", "seed", "device", "precision")
+    request = Request(
+        defense=options["defense"] or "none",
+        defense_args=parse_arguments(options["defense_args"]),
+        model=next(iter(options["models"]), None),
+        **{name: options[name] for name in names},
+    )
+    recipe_args = parse_arguments(options["recipe_args"])
+    refuse_training(request, recipe_args, options["classifier"])
+    leaves = [leaf for model in options["models"] for leaf in leaves_of(parse_model(model))]
+    refuse_models(leaves, options["dataset"])
+    return request, recipe_args
+
+
+def _use(options: Mapping[str, Any], fitted: Fitted) -> str:
+    """The command that evaluates what was trained; it names the weights only where it has to."""
     models = options["models"]
     several = f"@{'&'.join(models)}" if len(models) > 1 else ""
-    words = ["bench", "run", "--defense", f"{options['defense']}{several}", "--weights", str(path)]
-    for name, value in (
-        ("--model", models[0] if models else None),
-        ("--dataset", options["dataset"]),
-    ):
-        words += [name, value] if value else []
+    words = ["bench", "run", "--defense", f"{options['defense']}{several}"]
+    for argument in options["defense_args"]:
+        words += ["--defense-arg", argument]
+    words += [] if fitted.is_found else ["--weights", str(fitted.path)]
+    words += ["--model", models[0]] if models else []
+    for name in ("dataset", "threat", "data"):
+        words += [f"--{name}", str(options[name])] if options[name] else []
     return shlex.join(words)
 
 
@@ -165,8 +197,8 @@ def train_lacks(request: Request, lacks: Iterable[Lack]) -> None:
             dataset=lack.dataset,
         )
         with RunProgress(f"train {lack.defense}") as progress:
-            path = fit_defense(
+            fitted = fit_defense(
                 Fit(request=wanted, companions=lack.models[1:], command=lack.command),
                 progress.training,
             )
-        click.echo(f"Written: {path}", err=True)
+        click.echo(f"Written: {fitted.path}", err=True)

@@ -104,15 +104,15 @@ class FolderDataset(Dataset):
         return self._listings[split]
 
 
-def read_image(path: Path) -> Image.Image:
-    """A photograph in RGB, whatever its mode; as in torchvision, no turn that EXIF data ask for is made.
+def read_image(path: Path, *, mode: str = "RGB") -> Image.Image:
+    """A photograph in RGB, or another mode, whatever its own; no turn that EXIF data ask for is made.
 
     Raises:
         BenchError: It is missing, damaged, or no image.
     """
     try:
         with path.open("rb") as file, Image.open(file) as image:
-            return image.convert("RGB")
+            return image.convert(mode)
     except (
         OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
         Image.DecompressionBombError,

@@ -11,17 +11,12 @@ from urllib.parse import unquote, urlsplit
 from benchmark.errors import BenchError
 from benchmark.fetching.downloads import Accept, fetch_url
 from benchmark.fetching.hub_names import HubFile
+from benchmark.fetching.paths import FORM, existing, is_remote
 from benchmark.fetching.recorded import hold_to_record, record, recorded_sha256
 from benchmark.fetching.transfer import public
 from benchmark.folders import weights_folder
 
-FORM = "a path, https://...[#sha256=...] or hf:org/name[@revision][/file]"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
-
-
-def is_remote(text: str) -> bool:
-    """Whether a text names something that is not a path: a URL, or a file of the Hub."""
-    return text.startswith("hf:") or "://" in text
 
 
 def local_file(text: str | Path, *, what: str, accept: Accept | None = None) -> Path:
@@ -41,10 +36,7 @@ def local_file(text: str | Path, *, what: str, accept: Accept | None = None) -> 
         return hub_file(text)[0]
     if is_remote(text):
         return _url(text, what, accept)
-    path = Path(text).expanduser()
-    if not path.is_file():
-        raise BenchError(f"there is no weights file {str(path)!r}; give {FORM}")
-    return path
+    return existing(text)
 
 
 def pinned(text: str | Path) -> str:

@@ -51,6 +51,7 @@ def _unflagged(evaluated: Evaluated, made: Gathered) -> Entry:
         status="gaps" if made.gaps else "complete",
         gaps=made.gaps,
         not_applicable=made.not_applicable,
+        stand_ins=made.stand_ins,
         preliminary=_is_preliminary(evaluated),
         protocol=_protocol(evaluated),
         defense=_defense(evaluated, made.job),
@@ -144,6 +145,7 @@ def _dataset(evaluated: Evaluated, made: Gathered) -> DatasetIdentity:
         pixels_sha256=_sha256(pixels) if pixels else "",
         order="robustbench" if made.job.order == "robustbench" else "nested",
         preparation=made.job.preparation,
+        classes=evaluated.subject.classes,
         only_classes=made.job.only_classes,
     )
 

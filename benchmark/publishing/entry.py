@@ -27,6 +27,7 @@ from benchmark.publishing.identity import (
     ThreatIdentity,
 )
 from benchmark.publishing.missing_records import Gap as Gap
+from benchmark.publishing.missing_records import StandIn as StandIn
 from benchmark.publishing.missing_records import refuse_misplaced
 from benchmark.publishing.outcomes import Cost as Cost
 from benchmark.publishing.outcomes import Outcomes
@@ -154,6 +155,8 @@ class Entry(Strict):
     gaps: tuple[Gap, ...]
     not_applicable: tuple[Gap, ...] = ()
     """Rows that cannot be had of such a task, whoever defends it: no gaps, and said on the board."""
+    stand_ins: tuple[StandIn, ...] = ()
+    """Rows whose arguments the protocol replaces where classes are few, such as DLR's by the margin loss."""
     preliminary: bool
     """Whether the protocol is a first look, or fewer images were taken than it asks for."""
     protocol: ProtocolIdentity

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated
 from benchmark.protocol import AttackRow
-from benchmark.publishing.entry import Gap
+from benchmark.publishing.entry import Gap, StandIn
 from benchmark.publishing.measured import Measured
 
 
@@ -43,6 +43,15 @@ def missing_rows(evaluated: Evaluated, gathered: Sequence[Measured]) -> Iterator
     for measured in gathered:
         if measured.gap:
             yield Gap(row=measured.row.id, column=measured.row.column, reason=measured.gap)
+
+
+def stand_ins_of(evaluated: Evaluated, gathered: Sequence[Measured]) -> Iterator[StandIn]:
+    """The rows of a run that had other arguments than their own, because its task has few classes."""
+    protocol, planned = evaluated.protocol, {_base(measured.row.id) for measured in gathered}
+    for row in protocol.rows:
+        if row.few_classes is not None and row.id in planned:
+            few = row.few_classes
+            yield StandIn(row=row.id, arguments=few.arguments, below=few.below)
 
 
 def refuse_other_pixels(gathered: Sequence[Measured]) -> None:

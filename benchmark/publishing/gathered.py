@@ -11,8 +11,16 @@ from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated
 from benchmark.job import Job
 from benchmark.protocol import Column
-from benchmark.publishing.entry import AttackRecord, Columns, Family, Gap, Rate, Undefended
-from benchmark.publishing.gaps import asked_rows, missing_rows, refuse_other_pixels
+from benchmark.publishing.entry import (
+    AttackRecord,
+    Columns,
+    Family,
+    Gap,
+    Rate,
+    StandIn,
+    Undefended,
+)
+from benchmark.publishing.gaps import asked_rows, missing_rows, refuse_other_pixels, stand_ins_of
 from benchmark.publishing.measured import Chosen, Measured, choose, cut, gather, rates
 from benchmark.publishing.outcomes import Cost
 
@@ -27,6 +35,7 @@ class Gathered:
         diagnosis: Rows that test the evaluation, on the first images; they are nobody's gap.
         gaps: What is missing, named.
         not_applicable: Rows that cannot be had of such a task, likewise.
+        stand_ins: Rows that ran with other arguments, because the task has few classes.
         columns_asked: Columns of which the protocol has a row for such a victim and task.
     """
 
@@ -35,6 +44,7 @@ class Gathered:
     diagnosis: tuple[Measured, ...]
     gaps: tuple[Gap, ...]
     not_applicable: tuple[Gap, ...]
+    stand_ins: tuple[StandIn, ...]
     columns_asked: frozenset[Column]
 
     @classmethod
@@ -68,6 +78,7 @@ class Gathered:
             diagnosis=tuple(diagnosis),
             gaps=tuple(gap for gap in missing if gap.row not in excused),
             not_applicable=tuple(gap for gap in missing if gap.row in excused),
+            stand_ins=tuple(stand_ins_of(evaluated, gathered)),
             columns_asked=frozenset(
                 row.column for row in asked_rows(evaluated) if row.id not in excused
             ),

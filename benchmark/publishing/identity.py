@@ -70,6 +70,8 @@ class DatasetIdentity(Strict):
     """Of which order they are the first n: the balanced one of this project, or RobustBench's."""
     preparation: str = ""
     """How stored files became images, where the dataset knows several ways (`Res256Crop224`)."""
+    classes: Annotated[int, Field(ge=2)] | None = None
+    """Of the task; None in entries from before it was kept."""
     only_classes: tuple[Count, ...] = ()
     """The classes whose images were taken, classified among all the same; none for all."""
 

@@ -13,7 +13,8 @@ from benchmark.publishing.cells import bound, numbers, percent, with_interval
 from benchmark.publishing.diagnosis_table import HEADERS as DIAGNOSIS_HEADERS
 from benchmark.publishing.diagnosis_table import TITLE as DIAGNOSIS_TITLE
 from benchmark.publishing.diagnosis_table import diagnosis_rows
-from benchmark.publishing.entry import Entry, Gap
+from benchmark.publishing.entry import Entry
+from benchmark.publishing.gap_lines import gap_lines as gap_lines
 from benchmark.publishing.marks import elsewhere, flag_marks, footnotes, marks
 from benchmark.publishing.names import markdown, plain, shortened
 
@@ -250,27 +251,6 @@ def heading(board: Sequence[Entry]) -> str:
 def _about(entry: Entry) -> str:
     c, h, w = entry.threat.input_shape
     return f"Protocol sha256 {markdown(entry.protocol.sha256[:16])}; images {c} x {h} x {w}."
-
-
-def gap_lines(board: Sequence[Entry]) -> list[str]:
-    """One line for each gap on a board, and for each row of the protocol that is not applicable to its task."""
-    lines = [f"gap: {_name(entry)}: {_missing(gap)}" for entry in board for gap in entry.gaps]
-    excused: dict[str, list[str]] = {}
-    for entry in board:
-        for gap in entry.not_applicable:
-            excused.setdefault(_missing(gap), []).append(_name(entry))
-    for said, names in excused.items():
-        whose = "every row" if len(names) == len(board) else ", ".join(names)
-        lines.append(f"not applicable ({whose}): {said}")
-    return lines
-
-
-def _name(entry: Entry) -> str:
-    return f"{entry.defense.label} on {entry.classifier.name}"
-
-
-def _missing(gap: Gap) -> str:
-    return f"{gap.row}{f' ({gap.column})' if gap.column else ''}: {gap.reason}"
 
 
 def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Records of missing rows: what an entry says of a row that has no numbers."""
+"""Records of rows that are not as asked: what an entry says of one without numbers, or with a stand-in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from benchmark.missing import Why
 from benchmark.protocol import Column
-from benchmark.strict import Strict
+from benchmark.strict import Arguments, Strict
 
 _OLD_REASONS: Final = {
     "no surrogate classifiers are known for ": Why.NO_SURROGATES,
@@ -37,6 +37,16 @@ class Gap(Strict):
         reason = str(values.get("reason", ""))
         said = [why for text, why in _OLD_REASONS.items() if text in reason]
         return values | {"why": said[0]} if said else values
+
+
+class StandIn(Strict):
+    """A row that ran with other arguments than its own, as the protocol says it must where classes are few."""
+
+    row: str
+    arguments: Arguments
+    """Those that replaced the row's own of the same names."""
+    below: Annotated[int, Field(ge=3)]
+    """The task has fewer classes than this."""
 
 
 def refuse_misplaced(gaps: Sequence[Gap], not_applicable: Sequence[Gap]) -> None:

@@ -9,15 +9,14 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmark.errors import BenchError
-from benchmark.protocol import Column, Protocol, load_protocol, protocol_names
+from benchmark.protocol import Column, protocol_names
 from benchmark.publishing.entry import AttackRecord, Entry, Rate
 from benchmark.publishing.examples import problems_of_examples
 from benchmark.publishing.flags import flags_of
+from benchmark.publishing.rows_asked import as_shipped, problems_of_rows
 from benchmark.publishing.statistics import interval
 from benchmark.threat import Threat
 
-MOST_CLASSES_NEEDED = 4
-"""The most that an attack of a protocol that ships asks for (targeted DLR, and AutoAttack by it)."""
 ROUNDING = 1e-6
 """How far numbers that were computed on another machine may lie apart."""
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -40,44 +39,13 @@ def notes_of(entry: Entry) -> list[str]:
         notes.append(f"made before these flags: {', '.join(younger)}; run its command again")
     if protocol.name not in protocol_names():
         return [*notes, f"protocol {protocol.name!r} does not ship with the project"]
-    shipped = load_protocol(protocol.name)
+    shipped = as_shipped(entry)
     if (protocol.version, protocol.sha256) != (shipped.version, shipped.sha256()):
         notes.append(
             f"protocol {protocol.name!r} has changed since (version {protocol.version} here, "
             f"{shipped.version} now): the entry is not ranked with new ones"
         )
     return notes
-
-
-def _shipped(entry: Entry) -> Protocol | None:
-    """The entry's protocol, where it ships with the project as it was then."""
-    protocol = entry.protocol
-    if protocol.name not in protocol_names():
-        return None
-    shipped = load_protocol(protocol.name)
-    return shipped if shipped.sha256() == protocol.sha256 else None
-
-
-def _rows(entry: Entry) -> Iterator[str]:
-    """Every row that a shipped protocol asks for is measured, a gap, or not applicable; and no other is."""
-    protocol = _shipped(entry)
-    if protocol is None:
-        return
-    columns = {row.id: row.column for row in protocol.attacks}
-    known = columns | dict.fromkeys((row.id for row in protocol.sources), None)
-    missing = (*entry.gaps, *entry.not_applicable)
-    accounted = [row.id for row in entry.attacks] + [gap.row for gap in missing]
-    for row in protocol.attacks_on(is_stochastic=entry.defense.stochastic):
-        if row.id not in {name.partition(":")[0] for name in accounted}:
-            yield f"row {row.id} of protocol {protocol.name!r} is neither measured nor said to be missing"
-    for gap in entry.not_applicable:
-        if gap.row not in known:
-            yield f"{gap.row} is not applicable, and no row of protocol {protocol.name!r}"
-        elif known[gap.row] is not gap.column:
-            yield f"{gap.row} is of column {known[gap.row]}, and said to be of {gap.column}"
-    classes = 1 + max(entry.per_image.labels, default=0)
-    if entry.not_applicable and classes >= MOST_CLASSES_NEEDED:
-        yield f"{entry.not_applicable[0].row} is applicable: its images are of {classes} classes"
 
 
 def _hashes(entry: Entry) -> Iterator[str]:
@@ -243,7 +211,7 @@ def _is_close(one: float | None, other: float | None) -> bool:
 
 
 CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
-    _rows,
+    problems_of_rows,
     _hashes,
     _threat,
     _command,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 from torch import Tensor, nn
 
 from benchmark.dataset import Dataset, Split
+from benchmark.datasets.arrays import ROUNDING
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.publishing.entry import Entry
@@ -36,15 +39,21 @@ class Given(Dataset):
                 f"expected images (n, c, h, w) with n labels; got {tuple(images.shape)} and "
                 f"{tuple(labels.shape)}"
             )
-        if not (images.min() >= 0 and images.max() <= 1):
+        if not (images.min() >= -ROUNDING and images.max() <= 1 + ROUNDING):
             raise BenchError("expected images in [0, 1]; divide by 255 if they are bytes")
         if not (labels.min() >= 0 and labels.max() < classes):
             raise BenchError(f"expected labels from 0 to {classes - 1}")
         self.name = title
         self.shape = (images.shape[1], images.shape[2], images.shape[3])
         self.classes = classes
-        self._images = images.detach().cpu()
+        self._images = images.detach().cpu().clamp(0.0, 1.0)
         self._labels = labels.detach().cpu().long()
+
+    def with_classes(self, classes: int) -> Self:
+        """The same of so many classes."""
+        twin = copy.copy(self)
+        twin.classes, twin.has_open_classes = classes, False
+        return twin
 
     def labels(self, split: Split) -> Tensor:
         """All labels, `(n,)` int64."""
@@ -94,6 +103,7 @@ def evaluate(
         images, labels = dataset
         classes = int(labels.max()) + 1 if len(labels) else 0
         dataset = Given(images=images, labels=labels, classes=max(2, classes), title="given")
+        dataset.has_open_classes = True
     request = replace(
         options or Request(defense=defense),
         defense=defense,

@@ -153,11 +153,6 @@ class _Planner:
         if row.sources and not needs:
             self.skipped[row.id] = self._without_sources(row)
             return
-        try:
-            self._seeds(attack)
-        except BenchError as error:
-            self.skipped[row.id] = Missing(Why.NO_SEED_IMAGES, str(error))
-            return
         modes = self._modes(row)
         for mode in modes:
             job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
@@ -170,19 +165,21 @@ class _Planner:
             )
 
     def _fits(self, row: SourceRow | AttackRow, attack: Attack) -> bool:
-        """Whether the attack exists for so many classes and works under the threat; else the reason is kept."""
-        least, classes = attack.min_classes, self.subjects.classes
-        if classes < least:
-            reason = (
-                f"attack {attack.name!r} needs at least {least} classes; this task has {classes}"
-            )
-            self.skipped[row.id] = Missing(Why.TOO_FEW_CLASSES, reason)
-            return False
-        try:
-            attack.refuse_threat(self.subjects.threat)
-        except BenchError as error:
-            self.skipped[row.id] = Missing(Why.THREAT_UNSUPPORTED, str(error))
-            return False
+        """Whether the attack exists for the task's classes, threat and images; else the reason is kept."""
+        s, is_source = self.subjects, isinstance(row, SourceRow)
+        checks: dict[Why, Callable[[], object]] = {
+            Why.TOO_FEW_CLASSES: lambda: attack.refuse_classes(
+                s.classes, stochastic=s.is_stochastic and not is_source
+            ),
+            Why.THREAT_UNSUPPORTED: lambda: attack.refuse_threat(s.threat),
+            Why.NO_SEED_IMAGES: lambda: self._seeds(attack),
+        }
+        for why, check in checks.items():
+            try:
+                check()
+            except BenchError as error:
+                self.skipped[row.id] = Missing(why, str(error))
+                return False
         return True
 
     def _without_sources(self, row: AttackRow) -> Missing:

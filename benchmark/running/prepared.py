@@ -13,7 +13,13 @@ from benchmark.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.job import Plugin
-from benchmark.loading import data_folder, load_classifier, load_task, wrap_module
+from benchmark.loading import (
+    data_folder,
+    load_classifier,
+    load_task,
+    with_known_classes,
+    wrap_module,
+)
 from benchmark.memory import Room
 from benchmark.numerics import choose_device
 from benchmark.protocol import Protocol, load_protocol
@@ -92,8 +98,11 @@ def prepare(request: Request) -> Prepared:
     )
     defenses = make_defenses(request)
     refuse_lacks(lacks_of(request))  # before anything is downloaded
-    order = order_of(dataset, request, protocol)
     load = _Loader(request, dataset, device)
+    dataset = with_known_classes(dataset, model or dataset.model, load.classifier)
+    load = replace(load, dataset=dataset)
+    protocol = protocol.for_classes(dataset.classes)
+    order = order_of(dataset, request, protocol)
     setting = Setting(
         dataset=dataset.name,
         shape=dataset.shape,

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from benchmark.configuration import refuse_arguments
 from benchmark.containment import contained
-from benchmark.dataset import Dataset, Order
-from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.expression import Chain, Expression, Stage, model_of, parse_defense, stages_of
 from benchmark.job import MIXED
 from benchmark.protocol import Protocol
 from benchmark.running.slices import Slice
 from benchmark.shelf import DEFENSES
+from benchmark.suggestions import near
 from benchmark.threat import Threat
 from benchmark.yaml_values import read_yaml
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmark.dataset import Dataset, Order
+    from benchmark.defense import Defense
 
 PRECISIONS = ("float32", "float64", MIXED)
 
@@ -36,7 +39,7 @@ class Request:
         defense_args: Arguments of its constructor; in a chain or an expression `name.argument`.
         model: A classifier's name, `file:PATH`, an ensemble (`mean(a, b)`), or a module from [0, 1] images to
             logits; None for the dataset's own, and with an expression.
-        dataset: A name, `npz:FILE`, or a dataset object; None for the model's, else `digits`.
+        dataset: A name, `npz:FILE`, `folder:PATH`, or a dataset object; None for the model's, else `digits`.
         data: Where datasets and downloaded classifiers are; None for `BENCH_DATA`, else a cache folder.
         threat: Such as `linf:8/255`; None for the model's, else the dataset's.
         protocol: A name, a YAML file, or a protocol.
@@ -97,7 +100,7 @@ def expression_of(request: Request) -> Expression:
     Raises:
         BenchError: It cannot be read, or fixes the classifiers and comes with another.
     """
-    if isinstance(request.defense, Defense):
+    if not isinstance(request.defense, str):
         return Chain((Stage(request.defense.name),))
     found = parse_defense(request.defense)
     if request.model is not None and model_of(found) is not None:
@@ -123,7 +126,7 @@ def make_defenses(request: Request) -> list[Defense]:
     Raises:
         BenchError: A name, or an argument, that there is not.
     """
-    if isinstance(request.defense, Defense):
+    if not isinstance(request.defense, str):
         if request.defense_args:
             raise BenchError(
                 "a defense object already has its arguments; give defense_args with a name"
@@ -171,6 +174,7 @@ def arguments_by_defense(
     if len(defenses) == 1:
         return {defenses[0]: dict(arguments)}
     stages = {defense: stages_of(parse_defense(defense)) for defense in defenses}
+    every = [stage for found in stages.values() for stage in found]
     given: dict[str, dict[str, Any]] = {defense: {} for defense in defenses}
     for key, value in sorted(arguments.items(), key=lambda item: "@" in item[0]):
         name, _, argument = key.rpartition(".")
@@ -178,7 +182,7 @@ def arguments_by_defense(
         if not meant:
             raise BenchError(
                 f"defense argument {key!r}: with several defenses write NAME.ARGUMENT, such as "
-                f"{stages[defenses[-1]][0]}.{argument}; the defenses are {', '.join(given)}"
+                f"{_likely(name, every)}.{argument}; the defenses are {', '.join(given)}"
             )
         for defense in meant:
             given[defense][argument if len(stages[defense]) == 1 else key] = value
@@ -204,11 +208,17 @@ def arguments_by_stage(
         if not meant:
             raise BenchError(
                 f"defense argument {key!r}: in a chain or an expression write STAGE.ARGUMENT, such as "
-                f"{stages[0]}.{argument}; the stages are {', '.join(dict.fromkeys(map(str, stages)))}"
+                f"{_likely(stage, stages)}.{argument}; the stages are "
+                f"{', '.join(dict.fromkeys(map(str, stages)))}"
             )
         for i in meant:
             given[i][argument] = arguments[key]
     return given
+
+
+def _likely(name: str, stages: Sequence[Stage]) -> str:
+    """The stage whose name is nearest, else the last one."""
+    return next(iter(near(name, map(str, stages))), str(stages[-1]))
 
 
 def _make(kind: type[Defense], arguments: Mapping[str, Any]) -> Defense:

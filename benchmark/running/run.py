@@ -27,9 +27,10 @@ from benchmark.running.examination import examine_once
 from benchmark.running.plan import Subjects, make_plan, weakest_gradient
 from benchmark.running.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
 from benchmark.running.request import Request
-from benchmark.running.scheduler import Task, run_tasks, tasks_of
+from benchmark.running.scheduler import run_tasks
 from benchmark.running.shown import Finished, with_examples
 from benchmark.running.slices import Slice
+from benchmark.running.tasks import Task, tasks_of
 from benchmark.seeds import seed_images, seeds_sha256
 from benchmark.store import Store
 
@@ -148,7 +149,7 @@ def run_slice(request: Request, listener: Listener | None = None) -> Sliced:
         shards=len(mine),
         total=len(planned.tasks),
         left=len(left),
-        waiting=tuple(part for part in request.slice.siblings() if part.own(starts) & set(left)),
+        waiting=tuple(request.slice.siblings_of(starts, left)),
     )
 
 
@@ -286,7 +287,6 @@ def _seeds_sha256(ready: Prepared, n: int) -> str:
 
 
 def _subject(ready: Prepared) -> Subject:
-    labels = ready.dataset.labels("test")[torch.tensor(ready.order)].tolist()
     return Subject(
         label=ready.label,
         is_stochastic=ready.victim.stochastic,
@@ -296,6 +296,6 @@ def _subject(ready: Prepared) -> Subject:
         shape=ready.dataset.shape,
         split="test",
         indices=ready.order,
-        labels=tuple(labels),
+        labels=tuple(ready.dataset.labels("test")[torch.tensor(ready.order)].tolist()),
         training=tuple(stage.provenance for stage in ready.stages),
     )

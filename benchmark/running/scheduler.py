@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -21,58 +21,20 @@ from loky.process_executor import TerminatedWorkerError
 
 from benchmark.containment import as_if_fresh, described
 from benchmark.dataset import pixels_sha256
-from benchmark.evaluated import Row
 from benchmark.interrupts import withheld_from_children
-from benchmark.job import Job
 from benchmark.memory import free_memory
 from benchmark.numerics import fix_numerics
+from benchmark.own_packages import current_folder_last, forget_order
 from benchmark.results import Result, Status
 from benchmark.running.crew import Crew, claim_number, unpacked
+from benchmark.running.tasks import Place, Task, TaskQueue
 from benchmark.shard import Bench, run_shard
 from benchmark.store import Store
 
 log = logging.getLogger(__name__)
 
-OnDone = Callable[["Task", Result, bool], None]
+OnDone = Callable[[Task, Result, bool], None]
 """Called for each finished task: the task, its result, and whether it had been done before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One shard of one job.
-
-    Args:
-        row: The job in its place in the protocol.
-        start: First position in the order of images.
-        stop: One past the last.
-        needs: The jobs whose images of the same shard it takes.
-    """
-
-    row: Row
-    start: int
-    stop: int
-    needs: tuple[Job, ...]
-
-    @property
-    def job(self) -> Job:
-        """The job."""
-        return self.row.job
-
-
-def tasks_of(rows: Sequence[Row], n: int, shard_size: int) -> list[Task]:
-    """Every shard of every job, jobs that others need before those, at boundaries fixed by `shard_size`.
-
-    A job that stands in several rows is done once, in the first of them.
-    """
-    first: dict[str, Row] = {}
-    for row in rows:
-        first.setdefault(row.job.key, row)
-    return [
-        Task(row, start, stop, tuple(first[key].job for key in row.job.needs))
-        for row in sorted(first.values(), key=lambda row: bool(row.job.needs))
-        for start in range(0, row.images(n), shard_size)
-        for stop in [min(start + shard_size, row.images(n))]
-    ]
 
 
 def run_tasks(
@@ -92,35 +54,30 @@ def run_tasks(
     Raises:
         BenchError: A finished shard cannot be written.
     """
-    done: dict[Task, Result] = {}
+    finished = _Finished(on_done)
 
     @cache  # images are decoded once a shard, and only where there is a result to compare them with
     def pixels(start: int, stop: int) -> str:
         return _pixels(bench, start, stop)
 
+    todo = []
     for task in tasks:
         found = store.load(task.job, task.start, task.stop)
         if found and found.pixels_sha256 == pixels(task.start, task.stop):
-            done[task] = found
-            on_done(task, found, True)
-    todo = [task for task in tasks if task not in done]
-
-    def finish(task: Task, result: Result) -> None:
-        done[task] = result
-        on_done(task, result, False)
-
+            finished.add(task, found, was_done=True)
+        else:
+            todo.append(task)
     if crew.workers == 1 or len(todo) <= 1:
         for task in todo:
-            finish(task, _stopped_by_source(task, done) or perform(bench, task, store))
+            finished.add(task, finished.stopped(task) or perform(bench, task, store))
     else:
         crew = replace(crew, workers=min(crew.workers, len(todo)))
         with tempfile.TemporaryDirectory(prefix="purifybench-") as folder:
             blob = Path(folder) / "bench.pkl"
             blob.write_bytes(crew.packed(bench))
             free_memory()  # what this process's GPU has cached, a worker may need
-            _Race(blob, store, crew, done, finish).run(todo)
-    keys = dict.fromkeys(task.job.key for task in tasks)
-    return {key: tuple(done[task] for task in tasks if task.job.key == key) for key in keys}
+            _Race(blob, store, crew, finished).run(todo)
+    return finished.by_job(tasks)
 
 
 def perform(bench: Bench, task: Task, store: Store) -> Result:
@@ -146,6 +103,41 @@ def perform(bench: Bench, task: Task, store: Store) -> Result:
     return result
 
 
+class _Finished:
+    """What became of the tasks of a run so far.
+
+    Args:
+        on_done: Told of each finished task.
+    """
+
+    def __init__(self, on_done: OnDone) -> None:
+        self._on_done = on_done
+        self._results: dict[Place, Result] = {}
+        self._failed: dict[Place, str] = {}
+
+    def add(self, task: Task, result: Result, *, was_done: bool = False) -> None:
+        """Takes up a task's result."""
+        self._results[task.place] = result
+        if result.status is Status.FAILED:
+            self._failed[task.place] = task.row.id
+        self._on_done(task, result, was_done)
+
+    def stopped(self, task: Task) -> Result | None:
+        """The failure of a task one of whose sources failed; None where none did."""
+        for source in task.sources:
+            if source in self._failed:
+                name = self._failed[source]
+                return _failed(task, f"the images of {name} are missing: that job failed")
+        return None
+
+    def by_job(self, tasks: Iterable[Task]) -> dict[str, tuple[Result, ...]]:
+        """The results of tasks by their job's key, in the tasks' order."""
+        found: dict[str, list[Result]] = {}
+        for task in tasks:
+            found.setdefault(task.job.key, []).append(self._results[task.place])
+        return {key: tuple(results) for key, results in found.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class _Race:
     """Tasks in worker processes: each begins as soon as its sources are finished and a worker is free."""
@@ -153,8 +145,7 @@ class _Race:
     blob: Path
     store: Store
     crew: Crew
-    done: dict[Task, Result]
-    finish: Callable[[Task, Result], None]
+    finished: _Finished
 
     def run(self, todo: Sequence[Task]) -> None:
         """Finishes all tasks.
@@ -168,13 +159,13 @@ class _Race:
             for task in suspects:
                 if any(self._until_a_death([task], 1)):
                     reason = "its worker process died (killed, or out of memory)"
-                    self.finish(task, _failed(task, reason))
+                    self.finished.add(task, _failed(task, reason))
 
     def _until_a_death(
         self, todo: Sequence[Task], workers: int
     ) -> tuple[Sequence[Task], list[Task]]:
         """Runs tasks; where a worker died, returns those that were running then, and those not begun."""
-        waiting = list(todo)
+        queue = TaskQueue(todo)
         running: dict[Future[Result], Task] = {}
         crew = replace(self.crew, workers=workers)
         pool = ProcessPoolExecutor(
@@ -183,33 +174,40 @@ class _Race:
             initargs=(crew.threads, os.getpid(), str(self.blob.parent)),
         )
         try:
-            while waiting or running:
-                for task in [task for task in waiting if _is_ready(task, waiting, running)]:
-                    stopped = _stopped_by_source(task, self.done)
-                    if stopped:
-                        self.finish(task, stopped)
-                    else:
-                        with withheld_from_children():
-                            future = pool.submit(
-                                _perform_in_worker, str(self.blob), crew.workers, task, self.store
-                            )
-                        running[future] = task
-                    waiting.remove(task)
-                if not running:
-                    continue
+            while queue or running:
+                self._begin(queue, running, pool, workers)
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    self.finish(running[future], future.result())
-                    del running[future]
+                    self.finished.add(running[future], future.result())
+                    queue.finish(running.pop(future))
         except TerminatedWorkerError:
-            suspects = list(running.values()) or waiting[:1]
-            return suspects, [task for task in waiting if task not in suspects]
+            left = queue.left()
+            return (list(running.values()), left) if running else (left[:1], left[1:])
         finally:
             pool.shutdown(wait=True, kill_workers=True)
         return [], []
 
+    def _begin(
+        self,
+        queue: TaskQueue,
+        running: dict[Future[Result], Task],
+        pool: ProcessPoolExecutor,
+        workers: int,
+    ) -> None:
+        """Gives each free worker a task: no more than that, so that what is running is known."""
+        while len(running) < workers and (task := queue.first()):
+            stopped = self.finished.stopped(task)
+            if stopped:
+                self.finished.add(task, stopped)
+                queue.finish(queue.begin())
+                continue
+            with withheld_from_children(), current_folder_last():
+                future = pool.submit(_perform_in_worker, str(self.blob), workers, task, self.store)
+            running[future] = queue.begin()
+
 
 def _begin_worker(threads: int, caller: int, folder: str) -> None:
     """Fixes a worker's numerics and its temporary folder; it ends with its caller however that one ends."""
+    forget_order()
     fix_numerics(threads)
     tempfile.tempdir = folder  # what its attacks leave there goes with it
 
@@ -220,12 +218,6 @@ def _begin_worker(threads: int, caller: int, folder: str) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _is_ready(task: Task, waiting: list[Task], running: dict[Future[Result], Task]) -> bool:
-    """Whether every source of a task is finished: none is still waiting or running."""
-    unfinished = {(t.job.key, t.start) for t in (*waiting, *running.values())}
-    return not any((job.key, task.start) in unfinished for job in task.needs)
 
 
 def _perform_in_worker(blob: str, workers: int, task: Task, store: Store) -> Result:
@@ -241,15 +233,6 @@ def _bench_from(blob: str, workers: int) -> Bench:
 def _pixels(bench: Bench, start: int, stop: int) -> str:
     x, y, _ = bench.images(start, stop)
     return pixels_sha256(x, y.tolist())
-
-
-def _stopped_by_source(task: Task, done: dict[Task, Result]) -> Result | None:
-    failed = {(t.job.key, t.start): t.row.id for t, r in done.items() if r.status is Status.FAILED}
-    for job in task.needs:
-        name = failed.get((job.key, task.start))
-        if name:
-            return _failed(task, f"the images of {name} are missing: that job failed")
-    return None
 
 
 def _failed(task: Task, error: str) -> Result:

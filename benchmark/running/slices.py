@@ -49,9 +49,16 @@ class Slice:
         first, last = (len(places) * k // self.n for k in (self.k - 1, self.k))
         return frozenset(places[first:last])
 
-    def siblings(self) -> list[Slice]:
-        """All slices of the same cut, in order, this one among them."""
-        return [Slice(k, self.n) for k in range(1, self.n + 1)]
+    def siblings_of(self, starts: Iterable[int], wanted: Iterable[int]) -> list[Slice]:
+        """The slices of the same cut, in order, to which any of the wanted shards belongs.
+
+        Args:
+            starts: The first positions of all shards.
+            wanted: Some of them.
+        """
+        places = {start: place for place, start in enumerate(sorted(set(starts)))}
+        found = {-(-(places[start] + 1) * self.n // len(places)) for start in wanted}
+        return [Slice(k, self.n) for k in sorted(found)]
 
     def __str__(self) -> str:
         return f"{self.k}/{self.n}"

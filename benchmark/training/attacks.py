@@ -15,9 +15,13 @@ from benchmark.randomness import Draws
 from benchmark.recipe import TrainingAttack
 from benchmark.setting import Setting
 from benchmark.shelf import ATTACKS
+from benchmark.suggestions import quoted
 from benchmark.target import Target
 from benchmark.threat import Threat
 from benchmark.victim import GradientMode, Victim
+
+_LONGEST = 500
+"""Characters of an attack with its arguments."""
 
 
 class ModuleVictim(Victim):
@@ -104,8 +108,10 @@ def made_attack(text: str) -> Attack:
         BenchError: No attack has that name, or it does not take these arguments.
     """
     match = re.fullmatch(r"([^()]+)(?:\((.*)\))?", text.strip())
-    if match is None:
-        raise BenchError(f"training attack {text!r} is not understood; write pgd or pgd(steps=10)")
+    if match is None or len(text) > _LONGEST:
+        raise BenchError(
+            f"training attack {quoted(text)} is not understood; write pgd or pgd(steps=10)"
+        )
     name, inside = match.group(1), match.group(2) or ""
     attack_class = ATTACKS.get(name)
     try:

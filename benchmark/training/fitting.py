@@ -26,7 +26,7 @@ from benchmark.shelf import RECIPES
 from benchmark.trained import LENGTH, Behind, TrainedFor
 from benchmark.training.loop import Report, train
 from benchmark.training.record import TrainingOptions, plain_arguments
-from benchmark.weights import default_weights_path
+from benchmark.weights import default_weights_path, finds_unnamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,7 @@ class Fit:
         images: How many training images are used, the first of the dataset's order; None for all.
         command: The command line, for the training record.
         threads: Of torch's loops on the CPU; the same bits come only from the same number. None: torch's own.
+        restart: Whether an interrupted training is begun anew; else it is resumed.
     """
 
     request: Request
@@ -52,10 +53,24 @@ class Fit:
     images: int | None = None
     command: str = ""
     threads: int | None = None
+    restart: bool = False
 
 
-def fit_defense(fit: Fit, report: Report | None = None) -> Path:
-    """Trains a defense for one classifier on one dataset; returns its weights file.
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The weights of a trained defense.
+
+    Args:
+        path: The file.
+        is_found: Whether an evaluation that names no weights finds it.
+    """
+
+    path: Path
+    is_found: bool
+
+
+def fit_defense(fit: Fit, report: Report | None = None) -> Fitted:
+    """Trains a defense for one classifier on one dataset.
 
     Raises:
         BenchError: It is not trained, or the request cannot be met.
@@ -72,6 +87,9 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
     classifier = load_classifier(
         model, dataset=dataset, folder=data_folder(request.data), device=setting.device
     )
+    if dataset.has_open_classes:
+        dataset = dataset.with_classes(classifier.classes)
+        setting = replace(setting, classes=dataset.classes)
     _accept(classifier, dataset, setting)
     recipe = _recipe(defense, fit)
     companions = _companions(recipe, classifier, dataset, request, setting)
@@ -79,11 +97,10 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
     if len({each.name for each in classifiers}) <= len(fit.companions):
         raise BenchError("a classifier is named twice with --model; name each once")
     said = _statement(defense, recipe, classifiers, setting, fit)
-    out = fit.out or default_weights_path(
-        label=said.defense, classifier="&".join(said.names), dataset=dataset.name
-    )
+    names = {"label": said.defense, "classifier": "&".join(said.names), "dataset": dataset.name}
+    out = fit.out or default_weights_path(**names)
     with contained(f"training {defense.name!r}"):
-        return train(
+        train(
             recipe,
             replace(setting, classifier=classifier, companions=companions),
             dataset,
@@ -91,6 +108,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Path:
             options=replace(_options(fit), trained_for=said),
             progress=report,
         )
+    return Fitted(out, is_found=finds_unnamed(out, type(defense), **names))
 
 
 def _accept(classifier: Classifier, dataset: Dataset, setting: Setting) -> None:
@@ -158,6 +176,7 @@ def _options(fit: Fit) -> TrainingOptions:
         precision=fit.request.precision,
         is_half=fit.is_half,
         images=fit.images,
+        restart=fit.restart,
     )
 
 

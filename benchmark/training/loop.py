@@ -30,7 +30,8 @@ from benchmark.training.checkpoint import (
     Curves,
     Progress,
     checkpoint_path,
-    load_checkpoint,
+    read_checkpoint,
+    resume,
     save_checkpoint,
 )
 from benchmark.training.crafting import craft
@@ -86,6 +87,9 @@ def train(
     described = description_of(recipe, setting, options, length)
     identity = json.dumps(identity_of(described, type(recipe), labels), sort_keys=True)
     so_far = Progress(Curves(length.steps))
+    if options.restart:
+        checkpoint_path(out).unlink(missing_ok=True)
+    checkpoint = read_checkpoint(checkpoint_path(out), identity)  # refused now, not hours later
     with _reproducible(setting.device):
         crafted = craft(
             recipe, setting, dataset, chosen=wanted, seed=options.seed, progress=progress
@@ -94,7 +98,9 @@ def train(
             recipe.receive(crafted)
         torch.manual_seed(_derived_seed(options.seed, "build", 0))
         recipe.build(setting, training_attacks(recipe.attacks_for(setting), setting))
-        load_checkpoint(checkpoint_path(out), recipe, so_far, identity)
+        if checkpoint is not None:
+            resume(checkpoint, recipe, so_far)
+            del checkpoint
         save_checkpoint(
             checkpoint_path(out), recipe, so_far, identity
         )  # fails now, not hours later

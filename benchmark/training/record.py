@@ -42,6 +42,7 @@ class TrainingOptions:
         is_half: Whether the weights are stored as float16, half the bytes; whoever loads them casts them back.
         images: How many of the training images that the recipe wants are used, the first ones of the dataset's
             order; None for all.
+        restart: Whether a checkpoint that an interrupted run left is thrown away; else the run is resumed.
     """
 
     seed: int = 0
@@ -51,6 +52,7 @@ class TrainingOptions:
     trained_for: TrainedFor | None = None
     is_half: bool = False
     images: int | None = None
+    restart: bool = False
 
     def __post_init__(self) -> None:
         if self.images is not None and self.images < 1:

@@ -61,7 +61,7 @@ class LinearTask:
         pinned: int = 0,
         seed: int = 0,
     ) -> LinearTask:
-        """A task of `n` points with `pinned` pixels at a bound, and at least 4 `classes`, drawn by `seed`."""
+        """A task of `n` points with `pinned` pixels at a bound, and at least 2 `classes`, drawn by `seed`."""
         one = Draws.of(seed, torch.zeros(1, dtype=torch.int64), "linear task")
         size, sign = one.at("size").uniform(shape, dtype=torch.float64)[0] + 0.5, one.at("sign")
         slope = size * (1 - 2 * sign.integers(2, shape)[0])  # no entry near 0: the sign is stable

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from benchmark.numerics import fix_numerics
-from tests.speed import runs, searches
+from tests.speed import bookkeeping, runs, searches
 from tests.speed.timing import TINY, Comparison, Sizes, cpu_seconds
 
 BENCHMARKS: Mapping[str, Callable[[Sizes], Iterator[Comparison]]] = {
@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, Callable[[Sizes], Iterator[Comparison]]] = {
     "autoattack": searches.autoattack,
     "eot": runs.eot,
     "workers": runs.workers,
+    "bookkeeping": bookkeeping.bookkeeping,
     "startup": runs.startup,
 }
 
@@ -28,6 +29,7 @@ def parsed(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.speed", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
     parser.add_argument("--images", type=int, help="in one batch")
+    parser.add_argument("--shards", type=int, help="of the run whose bookkeeping is timed")
     parser.add_argument("--repeats", type=int, help="of each variant")
     parser.add_argument("--threads", type=int, default=1, help="of torch; default 1")
     parser.add_argument("--dataset", choices=("digits", "cifar10"), default="digits")
@@ -43,7 +45,7 @@ def parsed(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Runs the benchmarks that are named, or all of them."""
     given = parsed(argv)
-    changes = {k: v for k, v in (("images", given.images), ("repeats", given.repeats)) if v}
+    changes = {k: v for k in ("images", "repeats", "shards") if (v := getattr(given, k))}
     clock = cpu_seconds if given.cpu else time.perf_counter
     sizes = replace(TINY if given.tiny else Sizes(), **changes, dataset=given.dataset, clock=clock)
     fix_numerics(given.threads)

@@ -27,6 +27,7 @@ class Sizes:
         steps: Of attacks.
         queries: Of Square.
         eot: Draws of each gradient.
+        shards: Of a run whose bookkeeping is timed.
         training: Steps of adversarial training; None for the whole recipe.
         dataset: `digits`, or `cifar10` for the real ResNet-18.
         clock: Of seconds.
@@ -37,12 +38,13 @@ class Sizes:
     steps: int = 100
     queries: int = 5000
     eot: int = 10
+    shards: int = 10_000
     training: int | None = None
     dataset: str = "digits"
     clock: Clock = time.perf_counter
 
 
-TINY = Sizes(images=4, repeats=1, steps=3, queries=5, eot=2, training=3)
+TINY = Sizes(images=4, repeats=1, steps=3, queries=5, eot=2, shards=100, training=3)
 
 
 @dataclass

@@ -268,7 +268,7 @@ def test_of_several_rows_the_worst_decides_and_one_that_cannot_be_compared_is_st
         (["{base}", "{folder}"], "two entries or two folders"),
         (["{base}", "{missing}"], "cannot read"),
         (["{base}", "{base}", "--json", "--markdown"], "give one of them"),
-        (["{base}", "{base}", "--tolerance", "-1"], "not in the range"),
+        (["{base}", "{base}", "--tolerance", "-1"], "expected a number from 0 to 100"),
         (["{base}", "{damaged}"], "is no JSON"),
     ],
 )

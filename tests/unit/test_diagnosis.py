@@ -16,7 +16,7 @@ from benchmark.running.diagnosis import curve_of
 from benchmark.running.plan import make_plan
 from benchmark.running.prepared import prepare
 from benchmark.running.run import subjects_of
-from benchmark.running.scheduler import tasks_of
+from benchmark.running.tasks import tasks_of
 from benchmark.threat import Threat
 from tests import tiny
 

@@ -85,7 +85,7 @@ def test_what_does_not_apply_is_no_gap_and_is_said_on_the_board():
         ("autoattack", "autoattack", Why.TOO_FEW_CLASSES)
     ]
     assert entry.columns.autoattack is None
-    line = f"not applicable (every row): autoattack (autoattack): {FEW}"
+    line = f"not applicable: autoattack (autoattack) (every row): {FEW}"
     for text in (to_markdown([entry], "x"), to_text([entry])):
         assert line in text
         assert " n/a " in text
@@ -93,11 +93,12 @@ def test_what_does_not_apply_is_no_gap_and_is_said_on_the_board():
 
 
 def test_a_board_names_those_to_whom_alone_a_row_does_not_apply():
-    entries = [
-        Run(rows=WHOLE, skipped={"autoattack": FEW}, label="fixed").entry(),
-        Run(rows=WHOLE, label="random").entry(),
-    ]
-    assert "not applicable (fixed on net): autoattack" in to_text(entries)
+    few = Run(rows=WHOLE, skipped={"autoattack": FEW}, label="fixed").entry()
+    other = Missing(Why.TOO_FEW_CLASSES, "it needs 3")
+    entries = [few, Run(rows=WHOLE, label="random").entry()]
+    assert "not applicable: autoattack (autoattack) (fixed on net): AutoAttack" in to_text(entries)
+    entries[1] = Run(rows=WHOLE, label="random", skipped={"autoattack": other}).entry()
+    assert f"autoattack (autoattack) (every row): {FEW}; it needs 3" in to_text(entries)
 
 
 def test_a_column_is_measured_by_those_of_its_rows_that_do_apply():

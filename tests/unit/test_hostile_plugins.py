@@ -145,7 +145,7 @@ def test_listing_imports_no_plugin_however_slow_or_hostile(tmp_path, monkeypatch
 def test_a_slow_import_is_said(tmp_path, monkeypatch, caplog):
     (tmp_path / "slow_one.py").write_text("import time; time.sleep(0.5); Mine = int")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("benchmark.registry.SLOW_SECONDS", 0.05)
+    monkeypatch.setattr("benchmark.imports.SLOW_SECONDS", 0.05)
     imported("slow_one:Mine", what="defense")
     assert "still importing defense 'slow_one:Mine'" in caplog.text
 

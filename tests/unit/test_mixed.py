@@ -16,7 +16,7 @@ from benchmark.running.estimate import estimate
 from benchmark.running.plan import make_plan
 from benchmark.running.prepared import bench_of, prepare
 from benchmark.running.run import command_of, run, subjects_of
-from benchmark.running.scheduler import tasks_of
+from benchmark.running.tasks import tasks_of
 from benchmark.shard import run_shard
 from benchmark.store import Store
 from tests.tiny import PROTOCOL, Noise, dataset, request

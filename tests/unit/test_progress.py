@@ -28,7 +28,7 @@ def test_a_log_file_gets_a_line_a_minute_and_a_short_run_none(capfd, monkeypatch
             progress.training(step, 200, {"bce": 0.5})
     lines = capfd.readouterr().err.splitlines()
     assert [re.split(r",|:", line)[1] for line in lines] == [" 60/200", " 120/200", " 180/200"]
-    assert all(line.endswith("bce 0.500") and "passed" in line for line in lines)
+    assert all(line.endswith("bce 0.500") and "elapsed" in line for line in lines)
     with RunProgress("train aid") as progress:
         progress.training(1, 2, {"bce": 0.5})
     assert capfd.readouterr().err == ""

@@ -75,5 +75,5 @@ def test_a_yaml_bomb_and_a_huge_file_are_refused():
 def test_a_name_nobody_has_gets_a_suggestion_and_a_missing_file_is_named():
     with pytest.raises(BenchError, match="Did you mean 'quick'"):
         load_protocol("quik")
-    with pytest.raises(BenchError, match=r"no protocol file at nowhere\.yaml"):
+    with pytest.raises(BenchError, match=r"no protocol file at 'nowhere\.yaml'"):
         load_protocol("nowhere.yaml")

@@ -7,7 +7,7 @@ import torch
 
 from benchmark.errors import BenchError
 from benchmark.results import Result, Status
-from benchmark.running.scheduler import tasks_of
+from benchmark.running.tasks import tasks_of
 from benchmark.store import Store
 from tests.tiny import finished_shard
 

@@ -73,7 +73,7 @@ def test_the_command_writes_a_file_and_narrows_what_is_in_it(tmp_path, capsys):
     [
         (["--columns", "worts"], "Did you mean 'worst'"),
         (["--defense", "nobody"], "no entry is left"),
-        (["--format", "html"], "is not one of"),
+        (["--format", "html"], "expected markdown or latex or csv"),
     ],
 )
 def test_a_mistake_is_said_and_status_2(tmp_path, capsys, words, reason):

@@ -13,7 +13,13 @@ import torch
 from benchmark.errors import BenchError
 from benchmark.setting import Setting
 from benchmark.threat import Threat
-from benchmark.training.checkpoint import checkpoint_path
+from benchmark.training.checkpoint import (
+    Curves,
+    Progress,
+    checkpoint_path,
+    read_checkpoint,
+    save_checkpoint,
+)
 from benchmark.training.loop import train
 from benchmark.weights import sha256_of
 from tests.small_training import SETTING, Bars, Small, eager
@@ -110,10 +116,68 @@ def test_the_checkpoint_of_another_run_is_refused(bars, tmp_path, change):
             threat=Threat.parse("linf:0.2"),
             device=torch.device("cpu"),
         )
+    before = checkpoint.read_bytes()
     with pytest.raises(BenchError, match="another run") as caught:
         train(recipe, setting, bars, out=out, options=eager(seed=int(change == "seed")))
-    assert str(checkpoint) in str(caught.value)
-    assert checkpoint.exists()
+    said = {
+        "seed": "(seed was 0, now 1)",
+        "argument": "(rate was 0.01, now 0.001)",
+        "recipe": "now tests.small_training:Small)",
+        "threat": "(threat was linf:0.1, now linf:51/255)",
+    }
+    for part in (str(checkpoint), said[change], "--restart"):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [None, b"not a checkpoint"])
+def test_restart_begins_anew_and_ends_with_the_weights_of_a_run_that_never_stopped(
+    bars, tmp_path, damage
+):
+    whole = train(Small(rate=1e-3), SETTING, bars, out=tmp_path / "whole.safetensors")
+    out = tmp_path / "w.safetensors"
+    checkpoint = interrupted(bars, out)
+    if damage:
+        checkpoint.write_bytes(damage)
+    seen = []
+    train(
+        Small(rate=1e-3),
+        SETTING,
+        bars,
+        out=out,
+        options=eager(restart=True),
+        progress=lambda done, *_: seen.append(done),
+    )
+    assert seen == list(range(1, 41))
+    assert sha256_of(out) == sha256_of(whole)
+    assert not checkpoint.exists()
+
+
+def test_another_runs_checkpoint_is_refused_before_anything_is_built(bars, tmp_path):
+    out = tmp_path / "w.safetensors"
+    interrupted(bars, out)
+
+    class Unbuilt(Small):
+        def build(self, setting, attacks):
+            raise AssertionError
+
+    with pytest.raises(BenchError, match="another run"):
+        train(Unbuilt(), SETTING, bars, out=out)
+
+
+def test_a_changed_source_and_another_version_are_named(bars, tmp_path):
+    recipe, progress = Small(), Progress(Curves(40), step=1)
+    recipe.build(SETTING, {})
+    path = tmp_path / "c"
+    save_checkpoint(path, recipe, progress, '{"seed": 0, "source_sha256": "a", "torch": "2.1"}')
+    with pytest.raises(BenchError, match=r"\(different source, torch was 2\.1, now 2\.2\)"):
+        read_checkpoint(path, '{"seed": 0, "source_sha256": "b", "torch": "2.2"}')
+    save_checkpoint(path, recipe, Progress(Curves(40)), '{"seed": 1}')
+    assert read_checkpoint(path, '{"seed": 0}') is None, "no step of it is lost"
+    save_checkpoint(path, recipe, progress, "of old")
+    with pytest.raises(BenchError, match=r"\(of another version of purifybench\)"):
+        read_checkpoint(path, '{"seed": 0}')
 
 
 class Bomb:
@@ -134,6 +198,6 @@ def test_a_damaged_or_malicious_checkpoint_is_refused_and_runs_nothing(
         torch.save({"identity": Bomb()}, checkpoint)
     else:
         checkpoint.write_text("not a checkpoint")
-    with pytest.raises(BenchError, match="damaged"):
+    with pytest.raises(BenchError, match=r"damaged.*--restart"):
         train(Stopping(), SETTING, bars, out=out, options=eager())
     assert not (tmp_path / "exploded").exists()

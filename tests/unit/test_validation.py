@@ -135,7 +135,7 @@ FEW = {"why": "too-few-classes", "reason": "it needs more classes"}
     ("change", "problem"),
     [
         (left_out("transfer"), "row transfer of protocol 'standard' is neither measured nor said"),
-        (left_out("transfer", said=FEW), "transfer is applicable: its images are of 10 classes"),
+        (left_out("transfer", said=FEW), "transfer is applicable: the task has 10 classes"),
         (
             left_out("transfer", said=FEW | {"row": "other"}),
             "other is not applicable, and no row of protocol 'standard'",

@@ -1,5 +1,6 @@
 """Weights files: found in the stated order, refused in one line, written whole."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -11,10 +12,12 @@ from safetensors.torch import save_file
 
 from benchmark.classifiers.state import load_state
 from benchmark.errors import BenchError
+from benchmark.fetching.manifest import NAME
 from benchmark.weights import (
     default_weights_path,
     file_name,
     find_weights,
+    finds_unnamed,
     load_safetensors,
     save_safetensors,
     sha256_of,
@@ -50,6 +53,36 @@ def test_weights_are_the_named_file_else_the_shipped_else_the_users(defense_clas
     assert find_weights(defense_class, **NAMES, explicit=named) == named
     with pytest.raises(BenchError, match="no weights file"):
         find_weights(defense_class, **NAMES, explicit=tmp_path / "missing.safetensors")
+
+
+def test_weights_need_no_naming_where_they_are_the_ones_that_are_found(defense_class, tmp_path):
+    own = default_weights_path(**NAMES)
+    assert not finds_unnamed(own, defense_class, **NAMES)
+    put(own)
+    elsewhere = put(tmp_path / "named.safetensors")
+    assert finds_unnamed(own, defense_class, **NAMES)
+    assert not finds_unnamed(elsewhere, defense_class, **NAMES)
+    shipped = put(tmp_path / "plugin" / "weights" / FILE)
+    assert not finds_unnamed(own, defense_class, **NAMES)
+    assert finds_unnamed(shipped, defense_class, **NAMES)
+
+
+def test_weights_of_a_listed_name_are_named_and_nothing_is_fetched(defense_class, tmp_path):
+    own = put(default_weights_path(**NAMES))
+    entry = {
+        "kind": "defense",
+        **NAMES,
+        "file": "w.safetensors",
+        "urls": ["https://example.invalid/w.safetensors"],
+        "sha256": "0" * 64,
+        "bytes": 8,
+        "licence": "MIT",
+        "source": "nobody",
+    }
+    manifest = tmp_path / "plugin" / "weights" / NAME
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"schema_version": 1, "weights": [entry]}))
+    assert not finds_unnamed(own, defense_class, **NAMES)
 
 
 def test_without_a_chosen_folder_weights_go_to_the_platforms_cache(monkeypatch):

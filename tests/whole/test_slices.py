@@ -107,9 +107,16 @@ def test_a_crashed_shard_is_still_left(tmp_path):
 
 @given(st.sets(st.integers(0, 10_000), max_size=60), st.integers(1, 80))
 def test_slices_part_the_shards_in_order_and_evenly(starts, n):
-    parts = [sorted(part.own(starts)) for part in Slice(1, n).siblings()]
+    slices = [Slice(k, n) for k in range(1, n + 1)]
+    parts = [sorted(part.own(starts)) for part in slices]
     assert [start for part in parts for start in part] == sorted(starts)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert slices[0].siblings_of(starts, starts) == [
+        part for part, own in zip(slices, parts, strict=True) if own
+    ]
+    for start in starts:
+        (holder,) = slices[-1].siblings_of(starts, [start])
+        assert start in holder.own(starts)
 
 
 @pytest.mark.parametrize(

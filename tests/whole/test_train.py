@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 
 import pytest
 
@@ -67,6 +68,7 @@ class ShrinkRecipe(Recipe):
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     (tmp_path / "their_plugin.py").write_text(PLUGIN)
+    monkeypatch.delitem(sys.modules, "their_plugin", raising=False)  # weights may lie beside it
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "weights"))
@@ -95,6 +97,14 @@ def test_recipe_arguments_are_taken_and_checked(plugin, tmp_path, capfd):
     assert "--weights w.safetensors" in capfd.readouterr().err
     assert json.loads((tmp_path / "w.json").read_text())["steps"] == 3
     assert main(["run", "--defense", plugin, "--weights", "w.safetensors", "--samples", "1"]) == 0
+
+
+def test_the_hint_names_weights_only_where_they_are_not_found_without(plugin, tmp_path, capfd):
+    words = ["train", "--defense", plugin, "--recipe-arg", "steps=3", "--device", "cpu"]
+    assert main([*words, "--threat", "linf:0.1"]) == 0
+    shown = capfd.readouterr().err
+    assert f"Use it: bench run --defense {plugin} --threat linf:0.1\n" in shown
+    assert main(["run", "--defense", plugin, "--threat", "linf:0.1", "--samples", "1"]) == 0
 
 
 def test_an_argument_that_names_the_weights_is_refused_as_one_of_the_recipe_alone(tmp_path, capfd):

@@ -1,0 +1,92 @@
+"""Values of options (numbers within limits, words out of a list) and groups of commands, with suggestions."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import click
+
+from benchmark.suggestions import did_you_mean, near, quoted
+
+
+class Whole(click.ParamType[int]):
+    """A whole number in ASCII digits.
+
+    Args:
+        low: The least one.
+        high: The greatest one.
+    """
+
+    name = "integer"
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low = low
+        self.high = high
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number that was typed."""
+        text = str(value)
+        length = len(str(self.high))
+        if (
+            not re.fullmatch(rf"[0-9]{{1,{length}}}", text)
+            or not self.low <= int(text) <= self.high
+        ):
+            self.fail(
+                f"expected a whole number from {self.low} to {self.high}; got {quoted(text)}",
+                param,
+                ctx,
+            )
+        return int(text)
+
+
+class Share(click.ParamType[float]):
+    """A finite number from 0 to a greatest one.
+
+    Args:
+        high: The greatest one.
+    """
+
+    name = "number"
+
+    def __init__(self, high: float) -> None:
+        self.high = high
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number that was typed."""
+        text = str(value)
+        is_number = re.fullmatch(
+            r"(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:e-?[0-9]{1,2})?", text
+        )
+        found = float(text) if is_number else math.nan
+        if not 0 <= found <= self.high:  # written so that NaN fails too
+            self.fail(f"expected a number from 0 to {self.high:g}; got {quoted(text)}", param, ctx)
+        return found
+
+
+class Word(click.Choice[str]):
+    """One of a few words."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """What is expected, and what is near."""
+        del ctx
+        words = [str(word) for word in self.choices]
+        hint = did_you_mean(near(str(value), words))
+        return f"expected {' or '.join(words)}; got {quoted(str(value))}.{hint}"
+
+
+class Group(click.Group):
+    """Commands, of which a wrong name is told what is near."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names."""
+        if args[0][:1] != "-" and self.get_command(ctx, args[0]) is None:
+            known = [name for name in self.list_commands(ctx) if not self.commands[name].hidden]
+            hint = did_you_mean(near(args[0], known))
+            ctx.fail(f"no command is called {quoted(args[0])}.{hint} Known: {', '.join(known)}")
+        return super().resolve_command(ctx, args)

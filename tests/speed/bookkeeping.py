@@ -1,0 +1,120 @@
+"""The bookkeeping of a big run: what it does for its shards besides computing them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from benchmark.criterion import Outcome, Rule
+from benchmark.protocol import load_protocol
+from benchmark.results import Cost, Result, Status
+from benchmark.running import scheduler
+from benchmark.running.crew import Crew
+from benchmark.running.plan import make_plan
+from benchmark.running.prepared import bench_of, prepare
+from benchmark.running.run import subjects_of
+from benchmark.running.scheduler import run_tasks
+from benchmark.running.tasks import Task, tasks_of
+from benchmark.store import Store
+from tests import tiny
+from tests.speed.timing import Comparison, Sizes, compare
+
+SHARD = 64
+OUTCOMES = tuple(Outcome(1.0, i / 7, "1") for i in range(SHARD))
+
+
+def bookkeeping(sizes: Sizes) -> Iterator[Comparison]:
+    """(g) a run of n shards against one of a tenth, with nothing computed: begun anew, and found finished."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [_Run(Path(folder) / str(n), n) for n in (sizes.shards // 10, sizes.shards)]
+        anew = {f"{len(run.tasks())} shards": run.schedule for run in runs}
+        title = f"shards of {SHARD} images, no victim: planned, looked for, scheduled on 2 workers"
+        yield compare(title, anew, sizes)
+        for run in runs:
+            run.fill()
+        found = {f"{len(run.tasks())} shards": run.find for run in runs}
+        yield compare(f"shards of {SHARD} images: planned, found in a full store", found, sizes)
+
+
+class _Run:
+    """The protocol `standard` on a tiny task, in about so many shards.
+
+    Args:
+        folder: Where its shards would be.
+        shards: How many they are.
+    """
+
+    def __init__(self, folder: Path, shards: int) -> None:
+        whole = load_protocol("standard")
+        protocol = whole.model_copy(
+            update={"diagnosis": None, "samples": None, "shard_size": SHARD}
+        )
+        request = tiny.request(folder, defense="none", protocol=protocol)
+        rows, _ = make_plan(protocol, subjects_of(prepare(request)))
+        images = SHARD * max(1, shards // len(rows))
+        self.ready = prepare(
+            tiny.request(folder, dataset=tiny.dataset(images), defense="none", protocol=protocol)
+        )
+        self.bench = bench_of(self.ready)
+
+    def tasks(self) -> list[Task]:
+        """All of its shards, planned anew."""
+        rows, _ = make_plan(self.ready.protocol, subjects_of(self.ready))
+        return tasks_of(rows, len(self.ready.order), SHARD)
+
+    def schedule(self, folder: str = "none") -> None:
+        """What it does where no shard is there."""
+        with patch.object(scheduler, "ProcessPoolExecutor", _Pool):
+            self._run(Store(self.ready.request.runs / folder))
+
+    def find(self) -> None:
+        """What it does where every shard is there."""
+        self._run(Store(self.ready.request.runs))
+
+    def fill(self) -> None:
+        """Puts every shard into its store."""
+        store = Store(self.ready.request.runs)
+        pixels = {}
+        with patch("os.fsync"):
+            for task in self.tasks():
+                at = (task.start, task.stop)
+                pixels[at] = pixels.get(at) or scheduler._pixels(self.bench, *at)
+                store.save(task.job, _result(task, pixels[at]), torch.zeros(SHARD, 1, *tiny.SHAPE))
+
+    def _run(self, store: Store) -> None:
+        crew = Crew(workers=2)
+        run_tasks(self.bench, self.tasks(), store, crew=crew, on_done=lambda *_: None)
+
+
+class _Pool:
+    """Workers that find every task done."""
+
+    def __init__(self, **options: object) -> None: ...
+
+    def submit(
+        self, perform: object, blob: str, workers: int, task: Task, store: Store
+    ) -> Future[Result]:
+        done: Future[Result] = Future()
+        done.set_result(_result(task, ""))
+        return done
+
+    def shutdown(self, **options: object) -> None: ...
+
+
+def _result(task: Task, pixels: str) -> Result:
+    """A finished shard's."""
+    return Result(
+        job=task.job.key,
+        start=task.start,
+        stop=task.stop,
+        status=Status.OK,
+        outcomes=dict.fromkeys(Rule, OUTCOMES[: task.stop - task.start]),
+        cost=Cost(forwards=1, seconds=0.5),
+        trace=(0.5,) * 100,
+        pixels_sha256=pixels,
+    )
