@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.errors import BenchError
+from benchmark.logits import as_logits, logits_in
 from benchmark.taps import INPUT, Position, positions
 
 
@@ -39,9 +40,15 @@ class Classifier(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits `(b, k)` of images `(b, c, h, w)` in [0, 1]."""
-        logits: Tensor = self.network(x)
-        return logits
+        """Logits `(b, k)` of images `(b, c, h, w)` in [0, 1], of their dtype.
+
+        The network is given a copy: many normalise in place.
+
+        Raises:
+            ContractBroken: The network returns no logits, or not one for each class.
+        """
+        what = f"classifier {self.name!r}"
+        return as_logits(self.network(x.clone()), x, classes=self.classes, what=what)
 
     def tap_names(self) -> list[str]:
         """The names of all submodules that `features` can tap, in the order in which they are defined."""
@@ -94,7 +101,7 @@ class Classifier(nn.Module):
                 take(inputs[0] if inputs else None)
 
             def after(_module: nn.Module, _inputs: object, output: object) -> None:
-                take(output)
+                take(logits_in(output) if module is self.network else output)
 
             handle: torch.utils.hooks.RemovableHandle = (
                 module.register_forward_pre_hook(before)

@@ -7,14 +7,24 @@ import hashlib
 import logging
 import os
 import random
+import re
 import sys
+import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmark.errors import BenchError
 
 log = logging.getLogger(__name__)
+
+_SHAPES = re.compile(
+    r"shape|size of tensor|sizes of|size mismatch|channels|dimension|-D input|Kernel size|output size|"
+    r"too small|invalid for input of size|normalized_shape"
+)
+_PRECISION = re.compile(r"dtype|scalar type|[Ii]nput type|same type|not implemented for '\w+'")
+"""What torch says where a network does not take images of a shape, or of a precision."""
 
 
 def described(error: BaseException) -> str:
@@ -25,14 +35,73 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def cause_of(error: BaseException) -> str:
+    """What was raised, and the line of the plugin's own code in which it was, as one line."""
+    at = _innermost(error)
+    return f"{described(error)} (at {at})" if at else described(error)
+
+
+def failure(what: str, error: BaseException) -> BenchError:
+    """The error for a plugin that failed."""
+    return BenchError(f"{what} failed: {cause_of(error)}; bench -v shows the traceback")
+
+
+def misfit(
+    what: str, error: BaseException, *, shape: tuple[int, ...], dtype: str, dataset: str = ""
+) -> BenchError:
+    """The error for a network or purifier that failed on images: for their shape, their precision, or neither.
+
+    Args:
+        what: What the message calls it.
+        error: What it raised.
+        shape: `(c, h, w)` of an image.
+        dtype: Of the images, and of the run.
+        dataset: Where they come from.
+    """
+    of = f" of {dataset!r}" if dataset else ""
+    text, cause = str(error), cause_of(error)
+    if isinstance(error, RuntimeError) and _PRECISION.search(text):
+        return BenchError(
+            f"{what} does not compute in {dtype.removeprefix('torch.')}, the precision of this run: {cause}; "
+            f"give its weights and its input one dtype (no .half() or .double() on one of them alone)"
+        )
+    if isinstance(error, RuntimeError) and _SHAPES.search(text):
+        return BenchError(f"{what} does not take images of shape {shape}{of}: {cause}")
+    return BenchError(
+        f"{what} failed on images of shape {shape}{of}: {cause}; bench -v shows the traceback"
+    )
+
+
+def _innermost(error: BaseException) -> str:
+    """`file.py:12` of the innermost frame that is neither the harness's nor a library's; else empty."""
+    harness = Path(__file__).parent
+    standard = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    own, installed = [], []
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if frame.filename.startswith("<") or harness in path.parents:
+            continue
+        if {"site-packages", "dist-packages"} & set(path.parts):
+            installed += [] if "torch" in path.parts else [frame]  # a plugin may be installed, too
+        elif not standard & set(path.parents):
+            own.append(frame)
+    last = next(iter((own or installed)[-1:]), None)
+    return f"{Path(last.filename).name}:{last.lineno}" if last else ""
+
+
+Told = Callable[[str, BaseException], BenchError]
+"""Makes the error that is raised for what a plugin raised, from what the message calls it."""
+
+
 @contextlib.contextmanager
-def contained(what: str) -> Iterator[None]:
+def contained(what: str, told: Told = failure) -> Iterator[None]:
     """Runs a plugin's code so that whatever it raises, `sys.exit` too, is one line that names it.
 
     torch's settings and the global generators are afterwards what they were.
 
     Args:
         what: What the message calls it ("defense 'my_pkg:Mine'").
+        told: Makes the error.
 
     Raises:
         BenchError: The plugin raised it, or anything else; -v shows the traceback.
@@ -44,7 +113,7 @@ def contained(what: str) -> Iterator[None]:
             raise
         except (Exception, SystemExit) as error:  # (the boundary to other people's code)
             log.debug("%s failed:\n%s", what, traceback.format_exc())
-            raise BenchError(f"{what} failed: {described(error)} (bench -v shows where)") from error
+            raise told(what, error) from error
 
 
 @contextlib.contextmanager

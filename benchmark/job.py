@@ -60,6 +60,7 @@ _ENGINE = (
     "foreign",
     "goals",
     "isolation",
+    "logits",
     "losses",
     "memory",
     "mixed",

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.classifier import Classifier
+from benchmark.classifiers.acceptance import refuse_misfit
 from benchmark.classifiers.ensemble import build_model
 from benchmark.classifiers.file import file_name_of, load_file
 from benchmark.classifiers.names import (
@@ -84,14 +85,15 @@ def load_classifier(
         return build_model(model, load)
     if name.startswith("file:"):
         return load_file(name, dataset=dataset, device=device, dtype=dtype)
-    found = _zoo_model(name, dataset.name)
-    if found is not None:
+    if (found := _zoo_model(name, dataset.name)) is not None:
         return load_zoo(found, folder=folder, device=device, dtype=dtype)
     source = make_source(name)
     if source.dataset != dataset.name:
         raise for_another(name, source.dataset, dataset.name)
     with contained(f"classifier {name!r}: loading it"):
-        return source.load(folder=folder, device=device, dtype=dtype)
+        classifier = source.load(folder=folder, device=device, dtype=dtype)
+    refuse_misfit(classifier, dataset)
+    return classifier
 
 
 def published_name(model: Model, dataset: str) -> str:
@@ -218,25 +220,28 @@ def wrap_module(
     """
     if isinstance(network, Classifier):
         return network.to(device=device, dtype=dtype)
+    kind = type(network).__name__
+    if isinstance(network, torch.jit.ScriptModule):
+        raise BenchError(
+            f"classifier {kind!r} is a TorchScript program, which cannot be sent to worker processes; give "
+            f"the network that it was made from"
+        )
+    with contained(f"classifier {kind!r}: copying it"):
+        classifier = Classifier(
+            copy.deepcopy(network), name=kind, classes=dataset.classes, sha256=_sha256_of(network)
+        ).to(device=device, dtype=dtype)
+    refuse_misfit(classifier, dataset)
+    return classifier
+
+
+def _sha256_of(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
+        if not isinstance(tensor, torch.Tensor):
+            raise BenchError(
+                f"classifier {type(network).__name__!r} keeps a {type(tensor).__name__} as {name} among its "
+                f"weights, as quantised networks do; give it with tensors alone, in floating point"
+            )
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.detach().cpu().double().numpy().tobytes())
-    classifier = Classifier(
-        copy.deepcopy(network),
-        name=type(network).__name__,
-        classes=_classes_of(network, dataset),
-        sha256=digest.hexdigest(),
-    )
-    return classifier.to(device=device, dtype=dtype)
-
-
-def _classes_of(network: nn.Module, dataset: Dataset) -> int:
-    """The dataset's number of classes; where that is open, the network's."""
-    if not dataset.has_open_classes:
-        return dataset.classes
-    one = copy.deepcopy(network).eval()
-    kind = next((each for each in one.parameters()), torch.zeros(()))
-    with contained(f"classifier {type(network).__name__!r}"), torch.no_grad():
-        logits = one(torch.zeros(1, *dataset.shape).to(kind))
-    return logits.shape[-1] if isinstance(logits, Tensor) and logits.ndim else dataset.classes
+    return digest.hexdigest()

@@ -6,12 +6,15 @@ import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from benchmark.containment import contained, misfit
 from benchmark.errors import BenchError
+from benchmark.logits import logits_in
 
 POSITIONS = ("stem", "1/3", "2/3", "3/3", "map", "pooled", "logits")
 """In the order in which an image passes them; each depends on the one before, or is the same."""
@@ -117,6 +120,7 @@ def _trace(network: nn.Module, shape: tuple[int, int, int]) -> list[_Call]:
 
     def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def hook(_module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+            output = output if name else logits_in(output)
             calls.append(_Call(name, module, _shape(inputs[0] if inputs else None), _shape(output)))
 
         handle: torch.utils.hooks.RemovableHandle = module.register_forward_hook(hook)
@@ -125,14 +129,9 @@ def _trace(network: nn.Module, shape: tuple[int, int, int]) -> list[_Call]:
     with contextlib.ExitStack() as stack, torch.no_grad():
         for name, module in network.named_modules():
             stack.callback(watch(name, module).remove)
-        try:
+        what = f"a classifier of type {type(network).__name__}"
+        with contained(what, partial(misfit, shape=shape, dtype=str(x.dtype))):
             network(x)
-        except RuntimeError as error:
-            reason = str(error).strip().split("\n")[0]
-            raise BenchError(
-                f"a classifier of type {type(network).__name__} takes no images of shape {shape} "
-                f"({reason}); name the dataset that it was made for"
-            ) from error
     return calls
 
 

@@ -19,6 +19,7 @@ from benchmark.fetching.remote import file_sha256, local_file
 from benchmark.fetching.transfer import is_web_page
 from benchmark.files import write_whole
 from benchmark.folders import weights_folder
+from benchmark.formats import other_format
 
 _LONGEST = 64
 
@@ -128,7 +129,8 @@ def refuse_foreign(path: Path) -> bytes:
     """Refuses what cannot be weights of any kind, before anything parses it; gives the first bytes.
 
     Raises:
-        BenchError: The file is missing, empty, a web page (what a failed download leaves), or expands too far.
+        BenchError: The file is missing, empty, a web page (what a failed download leaves), of another format that is
+            no plain weights, or expands too far.
     """
     if not path.is_file():
         raise BenchError(f"there is no weights file {str(path)!r}; give an existing file")
@@ -143,6 +145,9 @@ def refuse_foreign(path: Path) -> bytes:
         )
     if first.startswith(b"PK"):
         refuse_bomb(path, WEIGHTS)
+    other = other_format(path, first)
+    if other is not None:
+        raise BenchError(f"weights {str(path)!r} are no state dict, but {other[0]}; {other[1]}")
     return first
 
 

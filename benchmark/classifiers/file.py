@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.names import CLASSIFIERS, FILE_FORM, file_parts, unknown_classifier
-from benchmark.classifiers.state import fitted, load_state
+from benchmark.classifiers.acceptance import refuse_misfit
+from benchmark.classifiers.fitting import Fitted, SeveralFit, fitted
+from benchmark.classifiers.names import (
+    CLASSIFIERS,
+    FILE_FORM,
+    file_parts,
+    key_parts,
+    unknown_classifier,
+)
+from benchmark.classifiers.state import load_state
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.containment import contained
@@ -20,6 +29,41 @@ from benchmark.registry import imported
 from benchmark.weights import sha256_of
 
 
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """`file:PATH#KEY@ARCHITECTURE` in its parts; `key` is empty where none is given.
+
+    Raises:
+        BenchError: The form is wrong.
+    """
+
+    path: str
+    key: str
+    architecture: str
+
+    @classmethod
+    def parse(cls, text: str) -> _Typed:
+        path, architecture = file_parts(text)
+        if not path:
+            raise BenchError(f"classifier {text!r} is not understood: expected {FILE_FORM}")
+        return cls(*key_parts(path), architecture)
+
+    def file(self) -> Path:
+        """The file, downloaded where need be."""
+        what = f"the weights of a {self.architecture}"
+        return local_file(self.path, what=what, accept=_refuse_unreadable)
+
+    def name(self, path: Path) -> str:
+        """What an entry calls the classifier."""
+        key = f".{self.key}" if self.key else ""
+        return f"{path.stem}{key}@{self.architecture.replace(':', '.')}"
+
+    def pinned(self) -> str:
+        """The same text, so that it names the same weights for ever."""
+        key = f"#{self.key}" if self.key else ""
+        return f"file:{pinned(self.path)}{key}@{self.architecture}"
+
+
 def load_file(
     text: str, *, dataset: Dataset, device: torch.device | str, dtype: torch.dtype
 ) -> Classifier:
@@ -28,7 +72,7 @@ def load_file(
     Args:
         text: `file:PATH@ARCHITECTURE`: a path, a URL or `hf:org/name...`, and the name of a classifier whose
             network it has, or `module:callable` of a callable that makes the network without arguments (images
-            in [0, 1] to logits).
+            in [0, 1] to logits). `PATH#KEY` names one of several states in the file.
         dataset: The task, whose shape and classes the network must have.
         device: Where it is put.
         dtype: Of its weights.
@@ -37,41 +81,35 @@ def load_file(
         BenchError: The form is wrong, the file is missing or damaged or would run code, or the network is
             another one.
     """
-    path_text, architecture = file_parts(text)
-    if not path_text:
-        raise BenchError(f"classifier {text!r} is not understood: expected {FILE_FORM}")
-    path = _found(path_text, architecture)
+    typed = _Typed.parse(text)
+    path = typed.file()
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
-        network = _network(architecture, dataset, path)
+        found = _network(typed, dataset, path)
     classifier = Classifier(
-        network,
-        name=_name(path, architecture),
-        classes=dataset.classes,
-        sha256=sha256_of(path),
-    )
-    _refuse_other_task(classifier, dataset)
-    return classifier.to(device=device, dtype=dtype)
+        found.network, name=typed.name(path), classes=dataset.classes, sha256=found.sha256
+    ).to(device=device, dtype=dtype)
+    refuse_misfit(classifier, dataset)
+    return classifier
 
 
-def _network(architecture: str, dataset: Dataset, path: Path) -> nn.Module:
+def _network(typed: _Typed, dataset: Dataset, path: Path) -> Fitted:
     """The network with the file's weights."""
-    state = load_state(path)
+    content, architecture = load_state(path), typed.architecture
     if architecture in CLASSIFIERS.paths():
-        return fitted(CLASSIFIERS.get(architecture)().network(), state, path)
+        return fitted(CLASSIFIERS.get(architecture)().network(), content, path, key=typed.key)
     if ":" in architecture:
-        return fitted(_brought(architecture), state, path)
+        return fitted(_brought(architecture), content, path, key=typed.key)
     found = resolve(architecture, dataset.name)
     if found is None:
         raise unknown_classifier(architecture, dataset.name)
     try:
-        return fitted(zoo_network(found), state, path)
-    except (
-        BenchError
-    ) as error:  # not its own state dict, but perhaps a checkpoint as RobustBench keeps it
-        if found.is_ensemble:
+        return fitted(zoo_network(found), content, path, key=typed.key)
+    except BenchError as error:
+        # not its own state dict, but perhaps a checkpoint as RobustBench keeps it
+        if found.is_ensemble or typed.key or isinstance(error, SeveralFit):
             raise
         try:
-            return zoo_network_of(found, [path])
+            return Fitted(zoo_network_of(found, [path]), sha256_of(path))
         except BenchError:
             raise error from None
 
@@ -90,8 +128,7 @@ def _brought(architecture: str) -> nn.Module:
 
 def pinned_model(text: str) -> str:
     """The same `file:PATH@ARCHITECTURE`, so that it names the same weights for ever."""
-    path_text, architecture = file_parts(text)
-    return f"file:{pinned(path_text)}@{architecture}"
+    return _Typed.parse(text).pinned()
 
 
 def file_name_of(text: str) -> str:
@@ -100,39 +137,9 @@ def file_name_of(text: str) -> str:
     Raises:
         BenchError: The form is wrong, or the file is missing or cannot be had.
     """
-    path_text, architecture = file_parts(text)
-    if not path_text:
-        raise BenchError(f"classifier {text!r} is not understood: expected {FILE_FORM}")
-    return _name(_found(path_text, architecture), architecture)
-
-
-def _found(path_text: str, architecture: str) -> Path:
-    what = f"the weights of a {architecture}"
-    return local_file(path_text, what=what, accept=_refuse_unreadable)
-
-
-def _name(path: Path, architecture: str) -> str:
-    return f"{path.stem}@{architecture.replace(':', '.')}"
+    typed = _Typed.parse(text)
+    return typed.name(typed.file())
 
 
 def _refuse_unreadable(path: Path) -> None:
     load_state(path)
-
-
-def _refuse_other_task(classifier: Classifier, dataset: Dataset) -> None:
-    try:
-        with torch.no_grad():
-            found = tuple(classifier(torch.zeros(1, *dataset.shape)).shape)
-    except RuntimeError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise BenchError(
-            f"classifier {classifier.name!r} takes no images of shape {dataset.shape} as {dataset.name} "
-            f"has them ({reason})"
-        ) from error
-    if dataset.has_open_classes and found[:1] == (1,) and found[1:] > (dataset.classes,):
-        classifier.classes = found[1]
-    elif found != (1, dataset.classes):
-        raise BenchError(
-            f"classifier {classifier.name!r} gives logits of shape {found} for one image; {dataset.name} "
-            f"needs (1, {dataset.classes}){dataset.why_so_many_classes()}"
-        )

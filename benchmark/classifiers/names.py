@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.classifiers.zoo_names import (
@@ -30,8 +31,9 @@ CLASSIFIERS: Registry[ClassifierSource] = Registry(
 )
 
 FILE_FORM = (
-    "file:PATH@ARCHITECTURE (or a URL, or hf:org/name, in the place of PATH), where the architecture is a "
-    "classifier's name (digits-cnn, standard-r18, a RobustBench model) or module:callable"
+    "file:PATH@ARCHITECTURE (or a URL, or hf:org/name, in the place of PATH; PATH#KEY for one state of "
+    "several), where the architecture is a classifier's name (digits-cnn, standard-r18, a RobustBench model) "
+    "or module:callable"
 )
 
 _DATASETS: dict[str, str] = {}
@@ -161,6 +163,7 @@ def _refuse_unknown_file(text: str, dataset: str | None) -> None:
     path, architecture = file_parts(text)
     if not path:
         raise BenchError(f"classifier {quoted(text)} is not understood: expected {FILE_FORM}")
+    path, _ = key_parts(path)
     if not is_remote(path):
         existing(path)
     if ":" in architecture:
@@ -223,6 +226,17 @@ def file_parts(text: str) -> tuple[str, str]:
     if before and is_norm(architecture):
         path, architecture = before, f"{model}@{architecture}"
     return (path, architecture) if path and architecture else ("", "")
+
+
+def key_parts(path: str) -> tuple[str, str]:
+    """Path and key out of `PATH#KEY`; the key is empty where none is given.
+
+    `#sha256=...` at the end of a URL is none, nor is a `#` in an existing file's own name.
+    """
+    before, _, key = path.rpartition("#")
+    if not before or "=" in key or (not is_remote(path) and Path(path).expanduser().is_file()):
+        return path, ""
+    return before, key
 
 
 def _zoo_model(name: str, dataset: str) -> ZooModel | None:

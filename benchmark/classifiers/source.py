@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.state import fitted, load_state
+from benchmark.classifiers.fitting import fitted
+from benchmark.classifiers.state import load_state
 from benchmark.errors import BenchError
 from benchmark.folders import weights_folder
 from benchmark.recipe import Recipe
-from benchmark.weights import sha256_of
 
 
 class ClassifierSource(ABC):
@@ -68,8 +68,8 @@ class ClassifierSource(ABC):
         """The user's own file, which `bench train` writes where no weights ship; None where they do."""
         return None if self.ships else weights_folder() / f"{self.name}.safetensors"
 
-    def state(self, path: Path) -> dict[str, Tensor]:
-        """The network's state out of its weights file; safetensors, or a pickle read as data alone.
+    def state(self, path: Path) -> Any:
+        """The network's state, or a checkpoint that holds it, out of its weights file, read as data alone.
 
         Raises:
             BenchError: The file is damaged or of another kind.
@@ -89,11 +89,11 @@ class ClassifierSource(ABC):
         Raises:
             BenchError: The weights cannot be had, or do not fit the network.
         """
-        path = self.weights(folder)
+        path = Path(self.weights(folder))
         with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
             network = self.network()
-        network = fitted(network, self.state(path), path)
+        found = fitted(network, self.state(path), path)
         classifier = Classifier(
-            network, name=self.name, classes=self.classes, sha256=sha256_of(path)
+            found.network, name=self.name, classes=self.classes, sha256=found.sha256
         )
         return classifier.to(device=device, dtype=dtype)

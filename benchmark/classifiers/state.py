@@ -1,4 +1,4 @@
-"""States of networks out of weights files that nobody has reason to trust."""
+"""Weights files that nobody has reason to trust: what they hold, read as data alone."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
 
 from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
 from benchmark.weights import is_pickle, load_safetensors, refuse_foreign
 
-_WRAPPINGS = ("state_dict", "model_state_dict", "model", "net")
-_PREFIXES = ("module.", "model.", "_orig_mod.", "network.")
+_DEEPEST = 6
+"""Levels of a checkpoint that are searched for a state dict."""
+_MOST = 1000
+"""Containers that are searched."""
 
 
 class _Ignored:
@@ -41,6 +43,12 @@ _BESIDES: list[Any] = [
     _stand_in(path)
     for path in (
         "argparse.Namespace",
+        "pathlib.Path",
+        "pathlib.PosixPath",
+        "pathlib.PurePosixPath",
+        "pathlib.WindowsPath",
+        "types.SimpleNamespace",
+        "datetime.datetime",
         "numpy.core.multiarray.scalar",
         "numpy._core.multiarray.scalar",
         "numpy.core.multiarray._reconstruct",
@@ -52,11 +60,11 @@ _BESIDES: list[Any] = [
 """What training scripts keep beside the weights: their options and accuracies. It is skipped, not made."""
 
 
-def load_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file: safetensors, or what `torch.save` wrote, read as data alone.
+def load_state(path: Path) -> Any:
+    """What a weights file holds: a state dict, or a checkpoint with one somewhere in it.
 
-    A pickle that would run code is refused, and none of it runs. A state dict may lie inside a checkpoint under
-    `state_dict`, `model_state_dict`, `model` or `net`.
+    Safetensors, or what `torch.save` wrote, read as data alone: a pickle that would run code is refused, and
+    none of it runs. `benchmark.classifiers.fitting` finds the state that is a network's.
 
     Raises:
         BenchError: The file is missing, truncated, no weights at all, or would run code.
@@ -64,15 +72,37 @@ def load_state(path: Path) -> dict[str, Tensor]:
     if not is_pickle(refuse_foreign(path)):
         return load_safetensors(path)
     found = load_checkpoint(path)
-    for wrapping in _WRAPPINGS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapping), Mapping):
-            found = found[wrapping]
-    if not isinstance(found, Mapping) or not found:
+    if not states_in(found):
         raise BenchError(
             f"{str(path)!r} holds no state dict but a {type(found).__name__}; save "
             f"network.state_dict(), best as safetensors"
         )
-    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    return found
+
+
+def states_in(content: Any) -> dict[str, dict[str, Tensor]]:
+    """All that may be a network's state, by the key under which it lies (`model.ema`); of the whole, by "".
+
+    Args:
+        content: What a weights file holds: containers, tensors, and whatever else training scripts keep.
+    """
+    found: dict[str, dict[str, Tensor]] = {}
+    todo: list[tuple[str, Any, int]] = [("", content, 0)]
+    for n, (key, value, depth) in enumerate(todo):  # grows while it is walked
+        if isinstance(value, Mapping):
+            parts = [(name, part) for name, part in value.items() if isinstance(name, str)]
+        else:
+            parts = [(str(i), part) for i, part in enumerate(value)]
+        tensors = {name: part for name, part in parts if isinstance(part, Tensor)}
+        if tensors and isinstance(value, Mapping):
+            found[key] = tensors
+        if depth < _DEEPEST and n < _MOST:  # a pickle may hold itself
+            todo += [
+                (f"{key}.{name}" if key else name, part, depth + 1)
+                for name, part in parts[:_MOST]
+                if isinstance(part, Mapping | list | tuple)
+            ]
+    return found
 
 
 def load_checkpoint(path: Path) -> Any:
@@ -92,8 +122,8 @@ def load_checkpoint(path: Path) -> Any:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise BenchError(
             f"weights {str(path)!r} are refused: the pickle holds more than tensors and plain data"
-            f"{f' ({asked[1]})' if asked else ''} and could run code, or it is damaged; save the plain state "
-            f"dict as safetensors"
+            f"{f' (an object of {asked[1]})' if asked else ''} and could run code, or it is damaged; of a "
+            f"whole network, save network.state_dict(), best as safetensors"
         ) from error
     except DAMAGED as error:
         raise BenchError(
@@ -112,43 +142,5 @@ def _skipping() -> Iterator[None]:
         add_safe_globals(before)
 
 
-def fitted(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> nn.Module:
-    """The network with a state loaded; prefixes that wrappers leave (`module.`) are taken off where need be.
-
-    Raises:
-        BenchError: Keys or shapes are not the network's.
-    """
-    wanted = set(network.state_dict())
-    fitting = dict(state)
-    for prefix in _PREFIXES:
-        if not wanted & set(fitting):
-            fitting = {name.removeprefix(prefix): value for name, value in fitting.items()}
-    missing, surplus = sorted(wanted - set(fitting)), sorted(set(fitting) - wanted)
-    if missing or surplus:
-        raise BenchError(
-            f"weights {str(path)!r} are not of this architecture ({type(network).__name__}): it needs "
-            f"{_few(missing)} and has no place for {_few(surplus)}; name the right architecture"
-        )
-    try:
-        network.load_state_dict(fitting)
-    except RuntimeError as error:
-        raise BenchError(
-            f"weights {str(path)!r} are not of this architecture ({type(network).__name__}): "
-            f"{_last_line(error)}; name the right architecture"
-        ) from error
-    return network
-
-
-def _few(names: list[str]) -> str:
-    if not names:
-        return "nothing more"
-    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + rest
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).split("\n")[0]
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[-1].strip().rstrip(".")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.state import load_checkpoint, load_state
+from benchmark.classifiers.state import load_checkpoint, load_state, states_in
 from benchmark.classifiers.zoo_names import CLASSES, ZooModel
 from benchmark.classifiers.zoo_robustbench import (
     built,
@@ -28,6 +28,7 @@ from benchmark.weights import is_pickle, refuse_foreign, sha256_of
 
 _SAME_NETWORK = {"Standard_R50": ("Salman2020Do_R50", "Linf")}
 """Rows whose constructor downloads weights, with a row of the same architecture whose does not."""
+_KEYS = ("state_dict", "model_state_dict", "model", "net", "")
 
 
 def load_zoo(
@@ -79,9 +80,9 @@ def zoo_network_of(model: ZooModel, files: list[Path]) -> nn.Module:
     try:
         with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
             if model.timm:
-                return _registered(model, load_state(files[0])).eval()
+                return _registered(model, _state_of(files[0])).eval()
             if model.is_torchvision:
-                return _of_torchvision(model, load_state(files[0])).eval()
+                return _of_torchvision(model, _state_of(files[0])).eval()
             return loaded(
                 model.model,
                 dataset=model.dataset,
@@ -125,6 +126,15 @@ def _of_torchvision(model: ZooModel, state: Mapping[str, Tensor]) -> nn.Module:
     refuse_missing(network, prefixed)
     network.load_state_dict({**network.state_dict(), **prefixed})
     return network
+
+
+def _state_of(file: Path) -> Mapping[str, Tensor]:
+    """The state in a checkpoint of RobustBench's, whose files keep it under one of these names or none."""
+    states = states_in(load_state(file))
+    found = next((states[key] for key in _KEYS if key in states), None)
+    if found is None:
+        raise BenchError(f"it holds no state under any of {', '.join(filter(None, _KEYS))}")
+    return found
 
 
 def _checkpoint(file: Path) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from benchmark.classifier import Classifier
-from benchmark.containment import contained
+from benchmark.classifiers.acceptance import accept, shown
 from benchmark.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken
@@ -199,7 +199,7 @@ class _Loader:
 
 
 def probe(ready: Prepared) -> None:
-    """Shows the victim a few clean images, so that a broken plugin is refused before anything is attacked.
+    """Shows victim and classifiers a few clean images, so that a broken one is refused before an attack.
 
     Raises:
         BenchError: A plugin breaks its contract, or images and classifier do not fit each other.
@@ -207,27 +207,24 @@ def probe(ready: Prepared) -> None:
     indices = torch.tensor(ready.order[:PROBED])
     x = images_of(ready.dataset, "test", indices).to(ready.device, dtype_of(ready.request))
     draws = Draws.of(ready.request.seed, indices.to(ready.device), "probe")
+    for classifier in bare_classifiers(ready):
+        accept(classifier, x, ready.dataset)
 
     def one_pass(part: torch.Tensor) -> torch.Tensor:
         return ready.victim.logits(x[part], draws=draws.take(part), mode=GradientMode.EXACT)
 
-    with contained(f"defense {ready.label!r}"), torch.no_grad():
-        try:
-            passes = Room(PROBED).passes(len(x), one_pass, x.device)
-            logits = torch.cat([found for _, found in passes])
-        except RuntimeError as error:
-            raise BenchError(
-                f"defense {ready.label!r} with classifier {ready.classifier.name!r} does not take images of "
-                f"shape {ready.dataset.shape} of {ready.dataset.name!r}: {' '.join(str(error).split())[:200]}"
-            ) from error
+    what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
+    with shown(what, x, ready.dataset), torch.no_grad():
+        passes = Room(PROBED).passes(len(x), one_pass, x.device)
+        logits = torch.cat([found for _, found in passes])
     expected = (len(x), ready.dataset.classes)
     if tuple(logits.shape) != expected:
         raise ContractBroken(
-            f"classifier {ready.classifier.name!r} returned logits of shape {tuple(logits.shape)}; expected "
-            f"{expected} for {len(x)} images of {ready.dataset.name!r}"
+            f"{what} returned logits of shape {tuple(logits.shape)}; expected {expected} for {len(x)} images "
+            f"of {ready.dataset.name!r}"
         )
     if not bool(logits.isfinite().all()):
-        raise ContractBroken(f"defense {ready.label!r}: the logits of clean images are not finite")
+        raise ContractBroken(f"{what}: the logits of clean images are not finite")
 
 
 def dtype_of(request: Request) -> torch.dtype:

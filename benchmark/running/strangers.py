@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from benchmark.classifier import Classifier
+from benchmark.classifiers.acceptance import refuse_misfit
 from benchmark.classifiers.ensemble import ensemble
 from benchmark.classifiers.names import preparation_of
-from benchmark.containment import contained
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
@@ -86,7 +84,7 @@ class Strangers:
                 f"surrogates beside {SURROGATES!r}"
             )
         for one in members:
-            self._refuse_misfit(text, one)
+            refuse_misfit(one, self.dataset, f"{self._where(text)}: member {one.name!r}")
         return members
 
     def _named(self, text: str, name: str) -> Classifier:
@@ -103,25 +101,6 @@ class Strangers:
                 f"{BARE!r} where it is meant, or take another"
             )
         return found
-
-    def _refuse_misfit(self, text: str, member: Classifier) -> None:
-        """Refuses a member that does not take the images, or gives other logits than one for each class."""
-        parameter = next(member.parameters(), torch.zeros(()))
-        x = torch.zeros(1, *self.dataset.shape, device=parameter.device, dtype=parameter.dtype)
-        what = f"{self._where(text)}: member {member.name!r}"
-        with contained(what), torch.no_grad():
-            try:
-                found = tuple(member(x).shape)
-            except RuntimeError as error:
-                raise BenchError(
-                    f"{what} does not take images of shape {self.dataset.shape} of {self.dataset.name!r}: "
-                    f"{' '.join(str(error).split())[:200]}"
-                ) from error
-        if found != (1, self.dataset.classes):
-            raise BenchError(
-                f"{what} returned logits of shape {found}; expected {(1, self.dataset.classes)} for an image "
-                f"of {self.dataset.name!r}"
-            )
 
     def _where(self, text: str) -> str:
         return f"protocol {self.protocol.name!r}: the ensemble {text!r}"

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from benchmark.classifier import Classifier
+from benchmark.classifiers.acceptance import accept
 from benchmark.configuration import parameters_of, refuse_arguments
 from benchmark.containment import contained
-from benchmark.dataset import Dataset
+from benchmark.dataset import Dataset, images_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.expression import stages_of
@@ -89,6 +90,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Fitted:
     if dataset.has_open_classes:
         dataset = dataset.with_classes(classifier.classes)
         setting = replace(setting, classes=dataset.classes)
+    _accept(classifier, dataset, setting)
     recipe = _recipe(defense, fit)
     companions = _companions(recipe, classifier, dataset, request, setting)
     classifiers = [classifier, *(companions[name] for name in fit.companions if name in companions)]
@@ -107,6 +109,11 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Fitted:
             progress=report,
         )
     return Fitted(out, is_found=finds_unnamed(out, type(defense), **names))
+
+
+def _accept(classifier: Classifier, dataset: Dataset, setting: Setting) -> None:
+    images = images_of(dataset, "train", torch.arange(2))
+    accept(classifier, images.to(setting.device, setting.dtype), dataset)
 
 
 def _statement(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from benchmark.classifiers.acceptance import accept
 from benchmark.errors import BenchError
 from benchmark.numerics import fix_numerics
 from benchmark.running.prepared import dtype_of, prepare
@@ -25,4 +26,5 @@ def check_request(request: Request) -> list[CheckOutcome]:
         raise BenchError(f"{ready.label!r} is put together of several: check its stages one by one")
     indices = torch.tensor(ready.order[:IMAGES])
     images = ready.dataset.images("test", indices).to(ready.device, dtype_of(request))
+    accept(ready.classifier, images, ready.dataset)
     return run_checks(ready.defenses[0], ready.settings[0], images, seed=request.seed)

@@ -169,7 +169,7 @@ def test_a_wrong_architecture_is_one_clear_line(
 def test_a_network_for_other_images_is_refused(tmp_path, digits):
     path = tmp_path / "net.safetensors"
     path.write_bytes((WEIGHTS / "mnist-mlp.safetensors").read_bytes())
-    with pytest.raises(BenchError, match=r"takes no images of shape \(1, 8, 8\)"):
+    with pytest.raises(BenchError, match=r"does not take images of shape \(1, 8, 8\)"):
         load_classifier(f"file:{path}@mnist-mlp", dataset=digits, folder=tmp_path)
 
 

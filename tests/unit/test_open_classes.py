@@ -51,7 +51,7 @@ def test_a_classifier_may_have_more_classes_than_there_are_labels(asked, model):
 
 
 def test_what_the_file_says_is_not_changed_by_a_classifier(asked):
-    with pytest.raises(BenchError, match=r"gives logits of shape \(1, 12\).*needs \(1, 9\)"):
+    with pytest.raises(BenchError, match=r"logits of shape \(1, 12\); expected \(1, 9\)"):
         prepare(asked(classes=9))
     assert prepare(asked(classes=CLASSES)).dataset.classes == CLASSES
 
@@ -61,7 +61,9 @@ def test_a_classifier_with_fewer_classes_than_labels_is_refused(asked, tmp_path,
     request = asked(model)
     np.savez(tmp_path / "few.npz", images=np.full((1, 4, 4), 0.5), labels=np.array([40]))
     assert load_dataset(request.dataset, folder=tmp_path).classes == 41
-    with pytest.raises(BenchError, match=r"needs .*41.* its labels reach 40: do they count from 1"):
+    with pytest.raises(
+        BenchError, match=r"expected .*41.* its labels reach 40: do they count from 1"
+    ):
         prepare(request)
 
 

@@ -102,7 +102,7 @@ def test_nothing_stays_registered_after_a_forward_pass_that_failed():
     classifier = classifier_of(nn.Sequential(Normalise(), LeNet()))
     with pytest.raises(RuntimeError):
         classifier.features(torch.rand(1, 3, 28, 28), ["1.conv1", "1.fc2:input"])
-    with pytest.raises(BenchError, match=r"takes no images of shape \(3, 28, 28\)"):
+    with pytest.raises(BenchError, match=r"does not take images of shape \(3, 28, 28\)"):
         classifier.positions((3, 28, 28))
     assert hooks(classifier) == 0
 
