@@ -129,8 +129,8 @@ def refuse_foreign(path: Path) -> bytes:
     """Refuses what cannot be weights of any kind, before anything parses it; gives the first bytes.
 
     Raises:
-        BenchError: The file is missing, empty, a web page (what a failed download leaves), of another format that is
-            no plain weights, or expands too far.
+        BenchError: The file is missing, empty, a web page (what a failed download leaves), of another format
+            that is no plain weights, or expands too far.
     """
     if not path.is_file():
         raise BenchError(f"there is no weights file {str(path)!r}; give an existing file")
