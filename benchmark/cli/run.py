@@ -69,7 +69,7 @@ def run_command(**options: Any) -> int:
 
     Every attack family of the protocol is run on every image: oblivious, AutoAttack, adaptive (exact gradients
     and BPDA, with EOT), auxiliary-aware and transfer. The worst case is taken image by image. Finished shards
-    are kept, so an interrupted run goes on where it stopped when the same command is given again.
+    are kept, so the same command resumes an interrupted run where it stopped.
     """
     if options["part"] is not None:
         return _run_slice(options)
@@ -77,24 +77,24 @@ def run_command(**options: Any) -> int:
     # imported here so that neither --help nor a wrong name starts torch
     from benchmark.files import refuse_unwritable
     from benchmark.publishing.leaderboard import to_text
-    from benchmark.publishing.rows import write_row
+    from benchmark.publishing.rows import undefended_beside, write_row
     from benchmark.running.run import run_shown
 
     for folder in (options["results"], options["runs"]):
         refuse_unwritable(folder)
     see_to_weights(requests, train_first=options["train_first"])
-    entries = []
+    rows = []
     failures: list[str] = []
     for request in requests:
         (entry, sheet), failed = _evaluate(run_shown, request)
         failures += failed
-        row = write_row(entry, sheet, options["results"])
-        show_written([row])
-        entries.append(row.entry)
+        rows.append(write_row(entry, sheet, options["results"]))
+        show_written(rows[-1:])
+    entries = [row.entry for row in rows]
     if options["as_json"]:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
     else:
-        click.echo(to_text(entries), nl=False)
+        click.echo(to_text([*entries, *undefended_beside(rows)]), nl=False)
     for failure in failures:
         click.echo(f"bench: a gap: {failure}", err=True)
     return 1 if failures else 0

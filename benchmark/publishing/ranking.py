@@ -116,6 +116,11 @@ def is_undefended(entry: Entry) -> bool:
     return all(stage.plugin == UNDEFENDED for stage in entry.defense.stages)
 
 
+def shares_group(entry: Entry, other: Entry) -> bool:
+    """Whether two entries stand in one group of one board."""
+    return _board(entry) == _board(other) and entry.classifier.sha256 == other.classifier.sha256
+
+
 def unlike_protocol(entry: Entry) -> list[str]:
     """How an entry was evaluated otherwise than protocols are ranked; empty where it was not."""
     found = [] if entry.seed == SEED else [f"seed {entry.seed}"]

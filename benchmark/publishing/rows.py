@@ -10,7 +10,8 @@ from benchmark.errors import BenchError
 from benchmark.publishing.challenge_files import with_challenges
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import read_entry, write_schema
-from benchmark.publishing.publish import Published, entry_path, publish_folder
+from benchmark.publishing.publish import Published, entry_path, publish_folder, read_entries
+from benchmark.publishing.ranking import is_undefended, shares_group
 from benchmark.publishing.sheets import read_sheet, write_shown
 from benchmark.publishing.validation import problems_of
 
@@ -46,6 +47,20 @@ def write_row(entry: Entry, sheet: bytes | None, folder: Path) -> WrittenRow:
     write_shown(kept, sheet, path)
     write_schema(folder)
     return WrittenRow(kept, path, lost)
+
+
+def undefended_beside(rows: Sequence[WrittenRow]) -> list[Entry]:
+    """The undefended classifiers of rows whose entries an earlier run wrote into the same folders."""
+    folders = dict.fromkeys(row.path.parent for row in rows)
+    known, _ = read_entries(path for folder in folders for path in sorted(folder.glob("*.json")))
+    own = {row.path for row in rows}
+    return [
+        entry
+        for path, entry in known.items()
+        if path not in own
+        and is_undefended(entry)
+        and any(shares_group(entry, row.entry) for row in rows)
+    ]
 
 
 def read_valid(path: Path) -> tuple[Entry, bytes | None]:

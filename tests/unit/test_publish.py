@@ -10,6 +10,7 @@ from benchmark.errors import BenchError
 from benchmark.publishing.entry_files import write_entry
 from benchmark.publishing.names import file_name
 from benchmark.publishing.publish import entry_path, publish, publish_folder
+from benchmark.publishing.rows import undefended_beside, write_row
 from tests.boards import cells, labels, toy
 from tests.records import Run, deterministic
 
@@ -143,3 +144,11 @@ def test_a_page_says_no_time_and_no_path(leaderboards):
     page = publish(leaderboards)[0].page.read_text()
     assert str(leaderboards) not in page
     assert not re.search(r"\d{4}-\d\d-\d\d|\d\d:\d\d", page)
+
+
+def test_a_row_is_shown_with_its_undefended_classifier_where_an_earlier_run_measured_that(tmp_path):
+    undefended = toy("none", pgd="0000")
+    for entry in (undefended, toy("none", model="other"), toy("none", protocol="quick"), toy("b")):
+        write_row(entry, None, tmp_path)
+    assert undefended_beside([write_row(toy("a"), None, tmp_path)]) == [undefended]
+    assert undefended_beside([write_row(undefended, None, tmp_path)]) == []
