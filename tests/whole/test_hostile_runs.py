@@ -18,12 +18,12 @@ import pytest
 
 from benchmark import files
 from benchmark.cli import main
-from benchmark.cli.run import _publish
 from benchmark.errors import BenchError
 from benchmark.files import refuse_unwritable, write_whole
 from benchmark.publishing.entry import without_timing
 from benchmark.publishing.entry_files import read_entry
 from benchmark.publishing.publish import publish_folder
+from benchmark.publishing.rows import publish_rows, write_row
 from benchmark.running.run import run
 from tests.boards import cells, toy
 from tests.hostile import mini, one_line
@@ -127,13 +127,13 @@ def test_a_disk_that_is_full_while_publishing_leaves_whole_files_or_none(tmp_pat
             folder = tmp_path / f"{operation}{k}"
             monkeypatch.setattr(files, "os", FullOs(operation, k))
             with contextlib.suppress(BenchError):
-                _publish(toy("a"), folder)
+                publish_rows([write_row(toy("a"), None, folder)])
             monkeypatch.undo()
             for path in everything(folder):
                 assert path.suffix in (".json", ".md")
                 if path.name.startswith("a--"):
                     assert read_entry(path) == toy("a")
-            _publish(toy("a"), folder)
+            publish_rows([write_row(toy("a"), None, folder)])
             assert len(everything(folder)) == 3
 
 
@@ -254,7 +254,7 @@ def evaluate_and_publish(folder, defense, seed, barrier):
     barrier.wait(60)
     for _ in range(2):
         entry = run(request(folder / "runs", defense=defense, seed=seed))
-        _publish(entry, folder / "boards")
+        publish_rows([write_row(entry, None, folder / "boards")])
     os._exit(0)
 
 
