@@ -12,6 +12,8 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.browser.conftest import HOSTILE, look
 
+pytestmark = pytest.mark.slow
+
 BOARD = "digits--linf-0.15/index.html"
 ENTRY = "digits--linf-0.15/atop[digits]--digits-cnn--n40.html"
 GAPS = "cifar10--linf-8-255/gaussian--standard-r18--quick--n32.html"

@@ -1,10 +1,12 @@
 """What the discriminator that ships with AID-Purifier has learnt."""
 
+import pytest
 import torch
 
 from tests.shipped import images, oblivious, victim
 
 
+@pytest.mark.slow
 def test_the_auxiliary_loss_grows_with_how_far_an_image_is_from_clean_and_falls_by_purification():
     few = torch.arange(200)
     x, _, draws = images()

@@ -36,6 +36,8 @@ from benchmark.running.prepared import bench_of, bench_on, portable, prepare
 from benchmark.running.run import run
 from tests.tiny import Noise, request
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 
@@ -228,7 +230,6 @@ class Deadly(Noise):
         return super().purify(x, draws=draws)
 
 
-@pytest.mark.slow
 def test_a_worker_that_dies_is_a_named_gap_and_the_others_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark.running.run, "devices_like", lambda device, count: (CPU, CPU))
     asked = {"protocol": parse_protocol(SHORT, where="short"), "samples": 8}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_the_package_offers_evaluate_and_request_again_and_again_and_imports_torch_only_then():
     code = """
 import sys, benchmark

@@ -18,6 +18,8 @@ from benchmark.trust.truths import LinearTask, fooled_by_any, linear_failures
 from benchmark.victim import GradientMode
 from tests.toys import Noise, Quantised, Same, image_draws, linear_target, nonlinear_target
 
+pytestmark = pytest.mark.slow
+
 TASK = LinearTask.make(n=3, classes=4, shape=(1, 6, 6))
 SHORT = FastAutoAttack(steps=30, queries=200)
 

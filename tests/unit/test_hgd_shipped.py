@@ -16,7 +16,7 @@ def test_its_static_set_was_made_on_three_networks():
 def test_it_falls_to_an_attack_through_it():
     """As Athalye and Carlini found in 2018."""
     x, y, draws = images()
-    pgd = ATTACKS.get("pgd")(steps=40, step_size=0.1, loss="margin", keep="max_margin")
+    pgd = ATTACKS.get("pgd")(steps=20, step_size=0.2, loss="margin", keep="max_margin")
     defended = victim("hgd")
     target = Target(defended, classes=10)
     threat = plain_setting().threat

@@ -46,6 +46,7 @@ def test_a_plugin_that_fails_when_imported_is_one_line_that_names_it(
     assert said in line
 
 
+@pytest.mark.slow
 def test_with_v_its_traceback_is_shown(tmp_path, monkeypatch):
     plugin(tmp_path, monkeypatch, at_import="raise RuntimeError('no luck')")
     done = subprocess.run(
@@ -93,6 +94,7 @@ def test_a_plugin_that_fails_before_anything_ran_is_one_line_and_status_2(
         ("os._exit(0)", "2"),
     ],
 )
+@pytest.mark.slow
 def test_a_plugin_that_ends_its_process_during_an_attack_is_a_gap_and_status_1(
     tmp_path, monkeypatch, capfd, code, workers
 ):
@@ -114,6 +116,7 @@ def test_sys_exit_in_an_outside_attacks_own_process_is_no_answer():
         call_alone(sys.exit, 0)
 
 
+@pytest.mark.slow
 def test_what_a_plugin_prints_goes_to_standard_error(tmp_path, monkeypatch, capfd):
     noise = "print('NOISE'); os.write(1, b'NOISE'); os.system('echo NOISE')"
     name = plugin(tmp_path, monkeypatch, at_import=noise, in_prepare=noise, in_purify=noise)

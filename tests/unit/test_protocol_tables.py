@@ -207,6 +207,7 @@ def test_a_papers_rows_are_preliminary_and_never_ranked_with_others(tmp_path):
     assert entries[0].columns.adaptive is None
 
 
+@pytest.mark.slow
 def test_the_costs_that_are_listed_are_those_that_the_attacks_say():
     costs = read_costs()
     assert set(costs) == set(PROTOCOLS)

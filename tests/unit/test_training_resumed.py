@@ -69,6 +69,7 @@ def unstopped():
     return recipe
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(bars, tmp_path):
     recipe = {"pause": 0.005, "steps": 60}
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"

@@ -10,6 +10,8 @@ from benchmark.running.evaluation import evaluate
 from benchmark.running.request import Request
 from benchmark.running.run import run
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = parse_protocol(
     b"""
 name: short

@@ -15,6 +15,8 @@ from benchmark.cli import main
 from benchmark.publishing.entry_files import entry_text, read_entry
 from benchmark.running.remade import Where, originals, remake
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = """
 name: weak
 version: 1

@@ -15,6 +15,8 @@ import pytest
 from benchmark.cli import main
 from tests.processes import files_below, hear_interrupts
 
+pytestmark = pytest.mark.slow
+
 
 def bench(*words, **options):
     """A real `bench` process, as a user starts it."""
@@ -164,8 +166,30 @@ def test_an_evaluation_ends_with_a_table_entries_and_a_page(tmp_path):
     assert json.loads(again.stdout)[0]["per_image"] == json.loads(entry.read_text())["per_image"]
 
 
+LONG = """
+name: long
+version: 1
+summary: a clean row, and attacks that take their time
+samples: 40
+shard_size: 5
+attacks:
+  - {id: clean, column: clean, knowledge: oblivious, attack: clean}
+  - {id: pgd, column: adaptive, knowledge: white-box, attack: pgd, gradients: [best], arguments: {steps: 200}}
+"""
+
+
 def test_interrupted_it_says_so_and_goes_on_from_there(tmp_path):
-    words = [sys.executable, "-m", "benchmark", "run", "--defense", "none", "--samples", "40"]
+    (tmp_path / "long.yaml").write_text(LONG)
+    words = [
+        sys.executable,
+        "-m",
+        "benchmark",
+        "run",
+        "--defense",
+        "none",
+        "--protocol",
+        "long.yaml",
+    ]
     child = subprocess.Popen(
         words,
         cwd=tmp_path,

@@ -27,6 +27,8 @@ from tests.dishonest import (
 from tests.tiny import Noise, dataset, request
 from tests.toys import Quantised
 
+pytestmark = pytest.mark.slow
+
 N = 16
 DATA = dataset(N)
 KNOWN = DATA._images.flatten(1).tolist()

@@ -16,6 +16,8 @@ import benchmark
 from benchmark.cli.main import bench
 from tests.pages import PAGES, ROOT
 
+pytestmark = pytest.mark.slow
+
 API = (ROOT / "docs" / "api.md").read_text()
 DIRECTIVE = re.compile(r"^\.\. auto(?:class|function|module):: (\S+)(?:\n   :members:(.*))?$", re.M)
 

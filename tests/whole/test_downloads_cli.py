@@ -21,6 +21,8 @@ from benchmark.fetching.remote import file_sha256
 from tests.hubs import COMMIT, publish
 from tests.servers import body, in_turn, serving, status
 
+pytestmark = pytest.mark.slow
+
 ATOP = Path(defenses.__file__).parent / "atop/weights/atop[digits]--digits-cnn--digits.safetensors"
 CNN = Path(benchmark.__file__).parent / "classifiers/weights/digits-cnn.safetensors"
 R18 = "Gowal2021Improving_R18_ddpm_100m"

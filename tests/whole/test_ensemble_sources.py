@@ -19,6 +19,8 @@ from benchmark.shard import run_shard
 from tests import tiny
 from tests.toys import Same
 
+pytestmark = pytest.mark.slow
+
 PAIR = "mean(digits-conv, digits-mlp)"
 WITH_BARE = "mean(bare, surrogates)"
 TEXT = """

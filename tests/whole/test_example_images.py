@@ -22,6 +22,8 @@ from benchmark.running.slices import Slice
 from benchmark.store import Store
 from tests.tiny import Noise, dataset, request
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = """
 name: brief
 version: 1

@@ -23,6 +23,8 @@ from benchmark.running.slices import Slice
 from benchmark.victim import GradientMode
 from tests.tiny import PROTOCOL
 
+pytestmark = pytest.mark.slow
+
 BOTH = "mean(jpeg>digits-cnn, gaussian>digits-mlp)"
 BARE = "mean(digits-cnn, digits-mlp)"
 
@@ -99,7 +101,6 @@ def test_the_key_knows_which_purifier_stands_before_which_classifier(asked):
     assert all(len(name) < 255 and name.isprintable() for name in paths)
 
 
-@pytest.mark.slow
 def test_workers_slices_and_resuming_change_nothing(asked, tmp_path):
     reference = run(asked(BOTH))
     assert without_timing(run(asked(BOTH, runs=tmp_path / "two", workers=2))) == without_timing(

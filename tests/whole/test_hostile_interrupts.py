@@ -21,6 +21,8 @@ from tests.hostile import PROTOCOL
 from tests.processes import files_below, hear_interrupts, session, within, words_of
 from tests.tiny import request
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 WITH_AUTOATTACK = (
     PROTOCOL
@@ -105,7 +107,6 @@ STARTING = [
 ]
 
 
-@pytest.mark.slow
 def test_interrupted_while_it_starts_it_says_so_in_one_line(tmp_path):
     started = {}
     for library in STARTING:
@@ -116,7 +117,6 @@ def test_interrupted_while_it_starts_it_says_so_in_one_line(tmp_path):
         assert bench.interrupt() == [], library
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_interrupted_at_any_stage_of_a_run_it_goes_on_to_the_same_entry(
     tmp_path, monkeypatch, capfd
@@ -144,7 +144,6 @@ def test_interrupted_at_any_stage_of_a_run_it_goes_on_to_the_same_entry(
     assert entry["status"] == "complete"
 
 
-@pytest.mark.slow
 def test_interrupted_in_training_it_goes_on_and_leaves_nothing_behind(tmp_path, monkeypatch):
     bench = Bench(tmp_path, TRAIN)
     assert within(120, lambda: (tmp_path / "w.safetensors.part-checkpoint").exists())

@@ -29,6 +29,8 @@ from tests.boards import cells, toy
 from tests.hostile import mini, one_line
 from tests.tiny import Noise, request
 
+pytestmark = pytest.mark.slow
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch", "benchmark.running.run", "tests.tiny"])
 

@@ -21,6 +21,8 @@ from tests.pictured import pictured
 from tests.processes import files_below, is_running, within
 from tests.tiny import request
 
+pytestmark = pytest.mark.slow
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch", "benchmark.running.run", "tests.tiny"])
 

@@ -6,8 +6,9 @@ import pytest
 
 from tests.killed import kill_repeatedly
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.timeout(900)
 def test_killed_at_random_moments_a_run_ends_with_the_same_entry_and_leaves_nothing(tmp_path):
     report = kill_repeatedly(tmp_path, kills=3)

@@ -8,6 +8,8 @@ from benchmark.protocol import load_protocol, protocol_names
 from benchmark.running.request import Request
 from benchmark.running.run import run
 
+pytestmark = pytest.mark.slow
+
 CHEAP = {  # a protocol, a purifier with weights for digits or without any, and a threat of its kind
     "add-table1": ("add", "linf:0.15"),
     "add-table1-local": ("add", "pixels:64"),
@@ -45,7 +47,6 @@ def test_of_each_it_is_said_whether_it_is_run_here():
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CHEAP)
 def test_every_row_of_it_is_measured_on_digits(name, tmp_path):
     defense, threat = CHEAP[name]

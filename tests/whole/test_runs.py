@@ -12,6 +12,8 @@ from benchmark.publishing.entry import without_timing
 from benchmark.running.run import Listener, run
 from tests.tiny import Noise, dataset, network, protocol, request
 
+pytestmark = pytest.mark.slow
+
 
 def outcomes(entry):
     """Everything about images in an entry, and nothing else."""

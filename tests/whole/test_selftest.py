@@ -12,6 +12,8 @@ from benchmark.trust.expectations import canaries
 from benchmark.trust.selftest import Witness, proofs, selftest
 from benchmark.trust.trials import TRIALS
 
+pytestmark = pytest.mark.slow
+
 
 def crashes():
     raise ZeroDivisionError("of an attack")
@@ -28,7 +30,6 @@ def one_of_three_fails(monkeypatch):
     monkeypatch.setattr(benchmark.trust.selftest, "proofs", few)
 
 
-@pytest.mark.slow
 def test_all_of_it_passes_and_can_be_read_by_a_program(capfd):
     assert main(["selftest", "--device", "cpu", "--json"]) == 0
     outcomes = json.loads(capfd.readouterr().out)

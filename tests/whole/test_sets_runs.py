@@ -12,6 +12,8 @@ from benchmark.running.estimate import estimate
 from benchmark.running.run import run
 from tests.tiny import request
 
+pytestmark = pytest.mark.slow
+
 CLEAN = "- {id: clean, column: clean, knowledge: oblivious, attack: clean}"
 FLOWS = """
 sources:

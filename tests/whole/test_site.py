@@ -14,6 +14,8 @@ from benchmark.publishing.entry_files import read_entry
 from tests.hostile import one_line
 from tests.sites import Page, broken_links
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 BOARDS = ROOT / "leaderboards"
 

@@ -17,6 +17,8 @@ from benchmark.running.run import Listener, run, run_slice
 from benchmark.running.slices import Slice
 from tests.tiny import PROTOCOL, Noise, request
 
+pytestmark = pytest.mark.slow
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch", "benchmark.running.run", "tests.tiny"])
 

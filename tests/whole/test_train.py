@@ -10,6 +10,8 @@ import pytest
 
 from benchmark.cli import main
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = '''
 import torch
 from torch import nn

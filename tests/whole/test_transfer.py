@@ -15,6 +15,8 @@ from benchmark.trained import KEY, TrainedFor
 from tests.tiny import PROTOCOL
 from tests.whole.test_train import PLUGIN
 
+pytestmark = pytest.mark.slow
+
 THEIRS = "their_plugin:Shrink"
 BOTH = '''
 
