@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.changes import CHANGES, Change
-from benchmark.configuration import arguments_of
+from benchmark.configuration import arguments_of, parameters_of
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.randomness import Draws
 from benchmark.target import Target
@@ -167,9 +167,11 @@ class Attack(ABC):
         """
         least = self.least_classes(stochastic=stochastic)
         if classes < least:
+            defaults = parameters_of(type(self))
+            given = [f"{k}={v!r}" for k, v in self.arguments().items() if v != defaults[k]]
+            asked = f" with {', '.join(given)}" if given else ""
             raise BenchError(
-                f"attack {self.name!r} needs at least {least} classes, as it is asked for here; this task "
-                f"has {classes}"
+                f"attack {self.name!r}{asked} needs at least {least} classes; this task has {classes}"
             )
 
     @final

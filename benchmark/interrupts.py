@@ -20,6 +20,10 @@ _TOGETHER_SECONDS = 1.0
 """Signals so close together are one: `timeout`, a scheduler or a closed terminal sends several at once."""
 _heard: list[tuple[int, float]] = []
 """The first signal that was heard, and when."""
+_starting: list[bool] = []
+"""Not empty while a process is being started."""
+_late: list[int] = []
+"""Signals that came meanwhile."""
 
 
 def hear_interrupts() -> None:
@@ -29,19 +33,22 @@ def hear_interrupts() -> None:
     once is safe at any time: what is finished is on disk, whole, and worker processes end with this one. A
     signal that is ignored stays so (nohup, a job in the background).
     """
-
-    def hear(number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if _heard and now - _heard[0][1] < _TOGETHER_SECONDS:
-            return
-        if _heard or _is_importing(frame):
-            _leave(number)
-        _heard.append((number, now))
-        raise KeyboardInterrupt
-
     for number in _SIGNALS:
         if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
-            signal.signal(number, hear)
+            signal.signal(number, _hear)
+
+
+def _hear(number: int, frame: FrameType | None) -> None:
+    if _starting:
+        _late.append(number)
+        return
+    now = time.monotonic()
+    if _heard and now - _heard[0][1] < _TOGETHER_SECONDS:
+        return
+    if _heard or _is_importing(frame):
+        _leave(number)
+    _heard.append((number, now))
+    raise KeyboardInterrupt
 
 
 def ignore_interrupts() -> None:
@@ -65,17 +72,24 @@ def withheld_from_children() -> Iterator[None]:
     """Starts no process in here that hears an interrupt: it is for the caller to end its workers.
 
     Ctrl-C reaches every process of a terminal, and so does its end; a blocked signal stays blocked in what is
-    started meanwhile. SIGTERM is left to them: what they start themselves may have to be ended with it.
+    started meanwhile. SIGTERM is left to them: what they start themselves may have to be ended with it. This
+    process answers it when the start is over, since a child that is half started complains.
     """
     from multiprocessing import resource_tracker  # here, to start fast
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    _starting.append(True)
     try:
         resource_tracker.ensure_running()  # done now, because its start unblocks SIGINT
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
+        _starting.pop()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if _late and not _starting:
+            number = _late[0]
+            _late.clear()
+            _hear(number, None)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -121,7 +121,7 @@ def crash_counted_as_withstood(patch):
 
 
 def gaps_kept_quiet(patch):
-    patch.setattr(benchmark.publishing.gathered, "gaps_of", lambda *_: iter(()))
+    patch.setattr(benchmark.publishing.gathered, "missing_rows", lambda *_: iter(()))
 
 
 VERDICT_MUTANTS = {  # a mutation and the proof that is there for it

@@ -5,6 +5,7 @@ import pickle
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -53,8 +54,9 @@ class Pool:
         self.begun = []
         Pool.made.append(self)
 
-    def submit(self, _perform, _blob, _workers, task, _store):
+    def submit(self, _perform, blob, _workers, task, _store):
         done = Future()
+        Path(blob).with_name(f"{scheduler._BEGUN}{len(Pool.made)}").touch()
         self.begun.append((task.row.id, task.start))
         if (task.row.id, task.start) == self.deadly:
             done.set_exception(TerminatedWorkerError("killed"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.classifiers.zoo_names import resolve
+from benchmark.classifiers.zoo_names import CLASSES, resolve
 from benchmark.taps import POSITIONS
 from tests.tapped import check_taps, classifier_of
 from tests.zoo_checkpoints import ARCHITECTURES, images_of, model_of, network_of, shape_of
@@ -109,7 +109,7 @@ SHAPES = {  # of 1/3 and of map: shape, layout, prefix
 )
 def test_the_positions_of_every_family_of_the_zoo(architecture):
     model = model_of(architecture)
-    classifier = classifier_of(network_of(model))
+    classifier = classifier_of(network_of(model), CLASSES[model.dataset])
     places = check_taps(classifier, images_of(model))
     *outputs, final = PLACES[architecture]
     assert [places[name].tap for name in POSITIONS[:5]] == outputs
@@ -125,7 +125,7 @@ def test_every_family_has_its_expectations():
 
 def test_wrn_34_10_is_tapped_where_the_aid_purifier_paper_taps_it():
     model = resolve("Zhang2019Theoretically", "cifar10")
-    places = classifier_of(network_of(model)).positions(shape_of(model))
+    places = classifier_of(network_of(model), CLASSES[model.dataset]).positions(shape_of(model))
     taps = [(places[name].tap, places[name].channels) for name in POSITIONS[:4]]
     assert taps == [
         ("conv1", 16),
@@ -137,7 +137,7 @@ def test_wrn_34_10_is_tapped_where_the_aid_purifier_paper_taps_it():
 
 def test_a_wide_resnet_with_silu_that_normalises_inside_is_tapped_at_its_blocks():
     model = resolve("Gowal2021", "cifar10")  # DMWideResNet, 28-10
-    places = check_taps(classifier_of(network_of(model)), images_of(model))
+    places = check_taps(classifier_of(network_of(model), CLASSES[model.dataset]), images_of(model))
     taps = [(places[name].tap, places[name].channels) for name in POSITIONS[:4]]
     assert taps == [
         ("init_conv", 16),

@@ -155,11 +155,11 @@ def test_a_class_in_the_current_folder_is_found_by_the_installed_command(tmp_pat
 def test_an_evaluation_ends_with_a_table_entries_and_a_page(tmp_path):
     done = bench("run", "--defense", "none", "--samples", "6", cwd=tmp_path, env=environment())
     assert done.returncode == 0, done.stderr
-    assert "none" in done.stdout
+    assert "digits-cnn alone" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr, "no colours or bars where there is no terminal"
     (entry,) = tmp_path.glob("results/digits/linf-0.15/*.json")
     assert json.loads(entry.read_text())["status"] == "complete"
-    assert "| none" in (entry.parent / "README.md").read_text()
+    assert "digits-cnn, undefended" in (entry.parent / "README.md").read_text()
     again = bench(
         "run", "--defense", "none", "--samples", "6", "--json", cwd=tmp_path, env=environment()
     )

@@ -66,7 +66,9 @@ def test_an_anchor_that_is_not_there_is_missed(tmp_path):
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     """A folder to work in as a reader does: with the leaderboards, and his own files importable."""
-    shutil.copytree(ROOT / "leaderboards", tmp_path / "leaderboards")
+    for name in ("leaderboards", "benchmark/classifiers/weights"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "leaderboards" / "digits", tmp_path / "results" / "digits")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")

@@ -130,7 +130,7 @@ def test_arguments_reach_the_members_that_they_name(asked):
     )
     given = [stage.arguments for stage in entry.defense.stages]
     assert [a.get("sigma", a.get("quality")) for a in given] == [0.2, 30, 0.2]
-    with pytest.raises(BenchError, match=r"write STAGE.ARGUMENT, such as jpeg\.sigma"):
+    with pytest.raises(BenchError, match=r"write STAGE.ARGUMENT, such as gaussian\.sigma"):
         prepare(asked(BOTH, defense_args={"sigma": 0.2}))
 
 
