@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ ENTRIES = sorted(BOARDS.glob("*/*/*.json"))
 @pytest.mark.parametrize("path", ENTRIES, ids=lambda path: path.stem)
 def test_a_committed_entry_can_be_read_and_lies_where_it_belongs(path):
     assert entry_path(BOARDS, read_entry(path)) == path
+
+
+@pytest.mark.parametrize("path", ENTRIES, ids=lambda path: path.stem)
+def test_a_committed_entry_names_the_release_that_made_it(path):
+    said = read_entry(path).environment["purifybench"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\+g[0-9a-f]{10})?", said), (
+        said
+    )  # no .dirty, no "not installed"
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in ENTRIES}), ids=lambda f: f.name)
