@@ -104,22 +104,24 @@ COMMANDS = [
     _bench("list folders", "cache"),
     _bench("run --defense atp", "Did you mean 'atop'", 2),
     _bench("check my_pkg:Blur", "13 passed, 0 failed"),
-    _bench(f"{RUN} --defense none --workers 2", "none"),
-    _bench(f"{RUN} --defense jpeg --order robustbench --slice 1/1 --workers 1", "Assemble with"),
+    _bench(f"{RUN} --defense none --workers 2", "digits-cnn alone"),
     _bench(f"{RUN} --defense none --model Gowal2021 --offline", "offline", 2),
+    _bench("validate results", "ok"),
+    _bench("adopt results --into leaderboards", "Written"),
+    _bench("publish leaderboards", "Written: site/index.html"),
+    _python(API, "complete"),
+    _python(ZOO, "robustbench"),
+]
+"""What `.ci/run` tries."""
+MORE = [
+    _bench(f"{RUN} --defense jpeg --order robustbench --slice 1/1 --workers 1", "Assemble with"),
     _bench(
         f"{RUN} --defense mean(jpeg>digits-cnn,none>digits-mlp) --classes 7,8 --workers 1",
         "mean(digits-cnn, digits-mlp)",
     ),
     _bench("estimate --protocol smoke.yaml --device cpu --defense none", "pgd"),
     _bench(f"{RUN} --defense atop --workers 1 --json", '"status": "complete"'),
-    _bench("publish leaderboards", "Written: site/index.html"),
     _bench(f"train --defense atop {ATOP} --out atop.safetensors", "Written"),
-    _python(API, "complete"),
-    _python(ZOO, "robustbench"),
-]
-"""What `.ci/run` tries."""
-MORE = [
     _bench(
         f"{RUN} --defense my_pkg:Blur+gaussian --defense-arg my_pkg:Blur.size=1 --json", "complete"
     ),
