@@ -20,6 +20,8 @@ from defenses.advae.presets import PRESETS
 from defenses.advae.recipe import AdvAERecipe
 from tests.small_atop import draws, images, setting
 
+pytestmark = pytest.mark.slow
+
 TINY = replace(
     PRESETS["digits"],
     widths=(4, 4),

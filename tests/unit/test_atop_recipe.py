@@ -17,6 +17,8 @@ from defenses.atop.recipe import AToPRecipe, critic_hinge, generator_hinge
 from defenses.atop.transforms import Views, transform_for
 from tests.small_atop import Stripes, draws, images, setting
 
+pytestmark = pytest.mark.slow
+
 TINY = replace(PRESETS["digits"], width=4, critic=(4, 4, 4), sigma=0.25, ce_weight=0.1, shift=0)
 
 

@@ -20,6 +20,8 @@ from benchmark.victim import GradientMode
 from tests.processes import hear_interrupts, is_running, within
 from tests.toys import Noise, Quantised, Same, image_draws, linear_target, nonlinear_target
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TASK = LinearTask.make(n=3, classes=4, shape=(1, 6, 6))
 
@@ -44,14 +46,12 @@ def in_this_process(monkeypatch):
     ids=lambda value: getattr(value, "name", None),
 )
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.slow
 def test_standard_succeeds_just_above_the_exact_margin_and_never_just_below(norm, defense, mode):
     target = linear_target(TASK, defense, mode=mode)
     assert linear_failures(AutoAttack(), TASK, target, norm) == []
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.slow
 def test_its_images_are_those_of_the_package_called_by_hand():
     target, x, y = nonlinear_target(Same())
     x, y, draws = x[:4], y[:4], image_draws(4)
@@ -107,7 +107,6 @@ def test_plus_succeeds_just_above_the_exact_margin_in_either_norm(norm):
     assert target.trace == [0.0]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_every_part_of_plus_runs_in_l2_and_finds_nothing_just_below_the_margin():
     """The linf side stands in test_passes.py."""
@@ -190,7 +189,6 @@ print("fooled", int((task.room(x_adv) < 0).sum()))
 """
 
 
-@pytest.mark.slow
 def test_a_script_without_a_main_guard_may_define_the_defense_itself(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(GUARDLESS)
@@ -219,7 +217,6 @@ call_alone(linger, sys.argv[1])
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-@pytest.mark.slow
 def test_no_process_is_left_when_the_caller_is_interrupted_or_killed(tmp_path, how):
     script, pid_file = tmp_path / "script.py", tmp_path / "pid"
     script.write_text(LINGERING)

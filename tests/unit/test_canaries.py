@@ -16,6 +16,8 @@ from benchmark.trust.contract import check_request
 from benchmark.trust.expectations import PROTOCOL, SAMPLES, Cage, Canary, canaries, seen
 from benchmark.victim import GradientMode
 
+pytestmark = pytest.mark.slow
+
 CANARIES = {canary.name: canary for canary in canaries()}
 
 
@@ -98,7 +100,6 @@ def test_the_memoriser_withstands_whatever_is_shown(entries):
     assert entry.worst.single.value == entry.clean.single.value > 0.9
 
 
-@pytest.mark.slow
 def test_behind_strong_noise_some_draw_saves_images_that_have_fallen(entries):
     entry = entries("gaussian")
     saved = sum("1" in outcome for outcome in entry.per_image.worst)

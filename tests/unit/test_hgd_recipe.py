@@ -15,6 +15,8 @@ from defenses.hgd.presets import PRESETS
 from defenses.hgd.recipe import HGDRecipe
 from tests.small_hgd import TINY, Shifted, Stripes, classifier, draws, images, setting
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tiny(monkeypatch):

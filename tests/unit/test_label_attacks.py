@@ -20,6 +20,8 @@ from benchmark.trust.canaries import ZeroGradient
 from benchmark.trust.truths import LinearTask, fooled_by_any
 from tests.toys import Noise, Quantised, image_draws, linear_target
 
+pytestmark = pytest.mark.slow
+
 TASK = LinearTask.make(n=4, classes=4, shape=(1, 6, 6))
 FAST = Boundary(steps=400, sideways=0.2, towards=0.02)
 SHORT = [HopSkipJump(queries=900, first=20), FAST]

@@ -26,6 +26,8 @@ from tests.tiny import Noise as TinyNoise
 from tests.tiny import request
 from tests.toys import Nervous, Noise, Same, image_draws, linear_target, nonlinear_target
 
+pytestmark = pytest.mark.slow
+
 LINF = Threat(Norm.LINF, 0.05)
 SEARCHES = {
     "pgd": PGD(steps=4, restarts=2),

@@ -34,6 +34,8 @@ from benchmark.threat import Norm
 from benchmark.trust.truths import LinearTask
 from tests.toys import Nervous, Noise, Same, image_draws, linear_target
 
+pytestmark = pytest.mark.slow
+
 N = 2
 TASK = LinearTask.make(n=N, classes=4, shape=(1, 6, 6))
 OWN = [
@@ -142,7 +144,6 @@ def test_a_random_victim_costs_exactly_what_was_said(attack, eot):
         assert candidates == said.candidates
 
 
-@pytest.mark.slow
 def test_upstreams_rand_on_a_random_victim_that_is_never_fooled_costs_what_was_said():
     said, asked, _ = spent(AutoAttack(), Noise(sigma=1e-6), share=0.3)
     assert asked[:2] == (said.forwards, said.backwards)

@@ -7,6 +7,8 @@ from benchmark.taps import POSITIONS
 from tests.tapped import check_taps, classifier_of
 from tests.zoo_checkpoints import ARCHITECTURES, images_of, model_of, network_of, shape_of
 
+pytestmark = pytest.mark.slow
+
 FIRST, LAST, TOKENS = "channels-first", "channels-last", "tokens"
 PLACES = {  # stem, 1/3, 2/3, 3/3, map, pooled
     "WideResNet": ["conv1", "block1.layer.5", "block2.layer.5", "block3.layer.5", "relu", "fc"],

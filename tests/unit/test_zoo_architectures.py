@@ -20,6 +20,8 @@ from benchmark.loading import load_classifier
 from benchmark.weights import sha256_of
 from tests.zoo_checkpoints import ARCHITECTURES, images_of, model_of, network_of, place, shape_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):

@@ -34,6 +34,7 @@ def test_the_example_keeps_the_contract(example, capsys):
     assert "13 passed, 0 failed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_example_is_evaluated_in_worker_processes(example, capsys):
     assert main(["run", "--defense", example, "--samples", "4", "--workers", "2"]) == 0
     assert "blur" in capsys.readouterr().out
