@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from benchmark.criterion import Outcome, Rule
 from benchmark.errors import BenchError
-from benchmark.publishing.challenge_files import write_challenged
+from benchmark.publishing.challenge_files import with_challenges, write_challenged
 from benchmark.publishing.challenged import Handed, carried, challenged
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import read_entry, write_entry
@@ -254,3 +254,14 @@ def test_challenges_do_not_pass_to_another_victim(change):
     assert old is not None
     new = Run(rows=deterministic(clean="111110", pgd="111000"), **change).entry()
     assert carried(old, new) is None
+
+
+def test_challenges_that_do_not_stand_in_a_new_run_are_said_to_be_lost(tmp_path):
+    path = tmp_path / "entry.json"
+    lowered = challenged(noisy(), handed({2: wrong()}))
+    write_entry(lowered, path)
+    other = noisy().model_copy(update={"seed": 1})
+    entry, said = with_challenges(other, path)
+    assert entry.challenges == ()
+    assert "Ada" in said
+    assert "challenge it again" in said
