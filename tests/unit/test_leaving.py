@@ -77,7 +77,9 @@ def test_nor_does_it_keep_a_call_in_a_process_of_its_own():
 
 
 HEAR = """
-import sys, time
+import signal, sys, time
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)  # whoever runs the tests may ignore some (nohup)
 from benchmark.interrupts import hear_interrupts, interrupted_status
 from benchmark.temporary import temporary_folder
 hear_interrupts()

@@ -98,6 +98,16 @@ SIGNALS = {
     "workers": signal.SIGTERM,
     "AutoAttack": signal.SIGHUP,
 }
+
+
+@pytest.fixture(autouse=True)
+def hangups():
+    """Lets children hear a hang-up, whoever runs the tests (nohup ignores it, and children inherit that)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 STARTING = [
     "_ctypes.",
     "_pydantic_core.",
