@@ -9,6 +9,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)  # the suite runs in as many processes as there are cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # so do the processes that tests start
 
 
 def pytest_collection_modifyitems(items):
