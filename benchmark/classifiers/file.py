@@ -22,6 +22,7 @@ from benchmark.classifiers.state import load_state
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.containment import contained
+from benchmark.content_names import known_by
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.fetching.remote import local_file, pinned
@@ -54,9 +55,10 @@ class _Typed:
         return local_file(self.path, what=what, accept=_refuse_unreadable)
 
     def name(self, path: Path) -> str:
-        """What an entry calls the classifier."""
+        """What an entry calls the classifier: by the file's content, since many files have one name."""
         key = f".{self.key}" if self.key else ""
-        return f"{path.stem}{key}@{self.architecture.replace(':', '.')}"
+        stem = known_by(path.stem, sha256_of(path))
+        return f"{stem}{key}@{self.architecture.replace(':', '.')}"
 
     def pinned(self) -> str:
         """The same text, so that it names the same weights for ever."""
