@@ -19,6 +19,7 @@ from benchmark.publishing.diagnosis_flags import (
     random_noise,
 )
 from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
+from benchmark.publishing.published_clean import unlike_published
 from benchmark.publishing.signs import WEAKER_POINTS, not_run, percent, points, raised_above
 from benchmark.threat import Knowledge
 
@@ -58,6 +59,7 @@ EXPLANATIONS = {
     "random-noise": "random points fool images that every attack left alone",
     "memorises-images": "a purifier gives back evaluation images, and others not",
     "batch-dependent": "what a purifier makes of an image hangs on its batch",
+    "unlike-published": "the bare classifier's clean accuracy is not the one that RobustBench publishes of it",
 }
 """What it means that a flag is raised, by its id; in the order in which flags stand in an entry."""
 
@@ -87,6 +89,7 @@ def flags_of(entry: Entry) -> tuple[Flag, ...]:
             random_noise,
             partial(examined, name="memorises-images"),
             partial(examined, name="batch-dependent"),
+            unlike_published,
         )
     )
 
