@@ -17,6 +17,8 @@ from benchmark.errors import BenchError, ContractBroken
 Split = Literal["train", "test"]
 Order = Literal["nested", "robustbench"]
 """Of which order a subset is the first n: `Dataset.order`, or `Dataset.listed`."""
+_PART = 256
+"""Images that are in memory at once while a dataset's content is hashed."""
 DECLARED = ("name", "shape", "classes", "threat", "model")
 """What every dataset says of itself."""
 
@@ -45,6 +47,8 @@ class Dataset(ABC):
     """Further ones for transfer, on which no defense is trained."""
     has_open_classes: bool = False
     """Whether `classes` is only what labels say, the least that there can be: a classifier may have more."""
+    sampled: int | None = 256
+    """How many test images `content_sha256` looks at; None for all, where none must be decoded for it."""
     preparation: str = ""
     """The way from stored files to images, as `prepared_for` takes it; empty where there is but one."""
 
@@ -114,6 +118,18 @@ class Dataset(ABC):
             for rank, index in enumerate(members)
         ]
         return torch.tensor([index for _, _, index in sorted(ranked)], dtype=torch.int64)
+
+    def content_sha256(self) -> str:
+        """The sha256, hex, of the test labels and of the first `sampled` test images, in `order`.
+
+        A dataset that nobody has registered is called by it, beside its name.
+        """
+        digest = hashlib.sha256(",".join(map(str, labels_of(self, "test").tolist())).encode())
+        first = indices_of(self, "test", "nested")[: self.sampled]
+        for start in range(0, len(first), _PART):
+            images = images_of(self, "test", torch.tensor(first[start : start + _PART]))
+            digest.update(pixels_sha256(images, ()).encode())
+        return digest.hexdigest()
 
     def listed(self, split: Split = "test") -> Tensor:
         """Indices of a split `(n,)` in the order whose first n are RobustBench's n images: the files' own."""

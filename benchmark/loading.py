@@ -27,14 +27,17 @@ from benchmark.classifiers.source import ClassifierSource
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import ZooModel, resolve
 from benchmark.containment import contained
+from benchmark.content_names import known_by
 from benchmark.dataset import Dataset, refuse_undeclared
 from benchmark.datasets.class_folders import ClassFolders
 from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
 from benchmark.folders import data_folder as data_folder
+from benchmark.registry import path_of
 from benchmark.shelf import DATASETS
 from benchmark.threat import Threat
+from benchmark.weights import sha256_of
 
 DEFAULT_DATASET = "digits"
 
@@ -47,14 +50,30 @@ def load_dataset(text: str, *, folder: Path) -> Dataset:
             `npz:` wants.
     """
     if text.startswith("npz:"):
-        return NpzDataset(folder=folder, file=Path(text.removeprefix("npz:")).expanduser())
+        file = Path(text.removeprefix("npz:")).expanduser()
+        return called_by_content(NpzDataset(folder=folder, file=file))
     if text.startswith("folder:"):
-        return ClassFolders(folder=folder, place=text.removeprefix("folder:"))
+        return called_by_content(ClassFolders(folder=folder, place=text.removeprefix("folder:")))
     kind = DATASETS.get(text)
     with contained(f"dataset {text!r}: making it"):
         dataset = kind(folder=folder)
     refuse_undeclared(dataset)
-    return dataset
+    return called_by_content(dataset)
+
+
+def called_by_content(dataset: Dataset) -> Dataset:
+    """The dataset; where nobody has registered one of its class and name, a hash of its content in its name.
+
+    Raises:
+        BenchError: Its labels or images cannot be had.
+    """
+    if DATASETS.paths().get(dataset.name) == path_of(type(dataset)):
+        return dataset
+    with contained(f"dataset {dataset.name!r}: reading its images"):
+        name = known_by(dataset.name, dataset.content_sha256())
+    found = dataset if name == dataset.name else copy.copy(dataset)
+    found.name = name
+    return found
 
 
 def load_classifier(
@@ -92,24 +111,26 @@ def load_classifier(
         raise for_another(name, source.dataset, dataset.name)
     with contained(f"classifier {name!r}: loading it"):
         classifier = source.load(folder=folder, device=device, dtype=dtype)
+        classifier.name = _source_name(source, folder)
     refuse_misfit(classifier, dataset)
     return classifier
 
 
-def published_name(model: Model, dataset: str) -> str:
+def published_name(model: Model, dataset: str, *, folder: Path | None = None) -> str:
     """What an entry calls a classifier: short names resolved, files by their own; no network is made.
 
     A name that is none of those known, but has an `@`, is taken as it is: entries call a file's so.
 
     Raises:
-        BenchError: It is nobody's name.
+        BenchError: It is nobody's name, or the file that it is known by cannot be had.
     """
     if isinstance(model, Models):
-        return str(Models(tuple(published_name(member, dataset) for member in model.members)))
+        names = (published_name(member, dataset, folder=folder) for member in model.members)
+        return str(Models(tuple(names)))
     if model.startswith("file:"):
         return file_name_of(model)
     if ":" in model or model in CLASSIFIERS.paths():
-        return make_source(model).name
+        return _source_name(make_source(model), folder or data_folder(None))
     found = resolve(model, dataset)
     if found is None and "@" not in model:
         raise unknown_classifier(model, dataset)
@@ -128,6 +149,14 @@ def _zoo_model(name: str, dataset: str) -> ZooModel | None:
     if found is None:
         raise unknown_classifier(name, dataset)
     return found
+
+
+def _source_name(source: ClassifierSource, folder: Path) -> str:
+    """Its own name where that is registered; else its weights' hash stands behind it."""
+    if CLASSIFIERS.paths().get(source.name) == path_of(type(source)):
+        return source.name
+    with contained(f"classifier {source.name!r}: finding its weights"):
+        return known_by(source.name, sha256_of(Path(source.weights(folder))))
 
 
 def make_source(name: str) -> ClassifierSource:
@@ -163,8 +192,11 @@ def load_task(
     names = leaves_of(parse_model(model)) if isinstance(model, str) and model else []
     if dataset is None:
         dataset = next((home for name in names if (home := home_of(name))), DEFAULT_DATASET)
-    if isinstance(dataset, str):
-        dataset = load_dataset(dataset, folder=folder)
+    dataset = (
+        load_dataset(dataset, folder=folder)
+        if isinstance(dataset, str)
+        else called_by_content(dataset)
+    )
     for name in names:
         _zoo_model(name, dataset.name)  # a name that nobody has is said before any download
     preparations = {preparation_of(name, dataset.name) for name in names}
@@ -219,6 +251,7 @@ def wrap_module(
     It is named after its class, and known by the sha256 of its weights and buffers.
     """
     if isinstance(network, Classifier):
+        network.name = module_name(network)
         return network.to(device=device, dtype=dtype)
     kind = type(network).__name__
     if isinstance(network, torch.jit.ScriptModule):
@@ -228,10 +261,25 @@ def wrap_module(
         )
     with contained(f"classifier {kind!r}: copying it"):
         classifier = Classifier(
-            copy.deepcopy(network), name=kind, classes=dataset.classes, sha256=_sha256_of(network)
+            copy.deepcopy(network),
+            name=module_name(network),
+            classes=dataset.classes,
+            sha256=_sha256_of(network),
         ).to(device=device, dtype=dtype)
     refuse_misfit(classifier, dataset)
     return classifier
+
+
+def module_name(network: nn.Module) -> str:
+    """What an entry calls a network from Python: its class with a hash; a classifier by its own name.
+
+    A classifier's name stays as it is where it is a registered one, RobustBench's, a file's or an ensemble's.
+    """
+    if not isinstance(network, Classifier):
+        return known_by(type(network).__name__, _sha256_of(network))
+    names = leaves_of(parse_model(network.name))
+    is_known = all("@" in name or home_of(name) or name in CLASSIFIERS.paths() for name in names)
+    return network.name if is_known else known_by(network.name, network.sha256)
 
 
 def _sha256_of(network: nn.Module) -> str:

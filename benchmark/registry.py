@@ -13,9 +13,14 @@ from benchmark.errors import BenchError
 from benchmark.imports import FORM, imported, meant, refuse_absent
 from benchmark.suggestions import did_you_mean, near, quoted, unknown
 
-__all__ = ["Registry", "imported", "unknown"]
+__all__ = ["Registry", "imported", "path_of", "unknown"]
 
 T = TypeVar("T")
+
+
+def path_of(kind: type) -> str:
+    """The `"module:Class"` of a class."""
+    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 class Registry(Generic[T]):

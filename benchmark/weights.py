@@ -82,6 +82,22 @@ def find_weights(
     return next((place for place in [*places, weights_folder() / name] if place.is_file()), None)
 
 
+def shipped_sha256(defense_class: type, *, label: str, classifier: str, dataset: str) -> str:
+    """The sha256, hex, of the weights that a plugin ships or lists for these names; empty without any.
+
+    Fetches nothing.
+    """
+    beside = weights_beside(defense_class)
+    if beside is None:
+        return ""
+    names = {"label": label, "classifier": classifier, "dataset": dataset}
+    listed = read_manifest(beside).find("defense", **names)
+    if listed is not None:
+        return listed.sha256
+    path = beside / file_name(**names)
+    return sha256_of(path) if path.is_file() else ""
+
+
 def finds_unnamed(
     path: Path, defense_class: type, *, label: str, classifier: str, dataset: str
 ) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.acceptance import refuse_misfit
-from benchmark.classifiers.fitting import Fitted, SeveralFit, fitted
+from benchmark.classifiers.acceptance import refuse_misfit, shown
+from benchmark.classifiers.fitting import Accuracy, Fitted, SeveralFit, fitted
 from benchmark.classifiers.names import (
     CLASSIFIERS,
     FILE_FORM,
@@ -18,15 +19,23 @@ from benchmark.classifiers.names import (
     key_parts,
     unknown_classifier,
 )
-from benchmark.classifiers.state import load_state
+from benchmark.classifiers.rivals import largest_in
+from benchmark.classifiers.state import load_state, states_in
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.containment import contained
-from benchmark.dataset import Dataset
+from benchmark.content_names import known_by
+from benchmark.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.errors import BenchError
 from benchmark.fetching.remote import local_file, pinned
+from benchmark.logits import logits_in
 from benchmark.registry import imported
 from benchmark.weights import sha256_of
+
+ASKED = 256
+"""Clean images by which rival states of a checkpoint are compared."""
+PART = 64
+"""Of them in one pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +63,10 @@ class _Typed:
         return local_file(self.path, what=what, accept=_refuse_unreadable)
 
     def name(self, path: Path) -> str:
-        """What an entry calls the classifier."""
+        """What an entry calls the classifier: by the file's content, since many files have one name."""
         key = f".{self.key}" if self.key else ""
-        return f"{path.stem}{key}@{self.architecture.replace(':', '.')}"
+        stem = known_by(path.stem, sha256_of(path))
+        return f"{stem}{key}@{self.architecture.replace(':', '.')}"
 
     def pinned(self) -> str:
         """The same text, so that it names the same weights for ever."""
@@ -84,7 +94,7 @@ def load_file(
     typed = _Typed.parse(text)
     path = typed.file()
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
-        found = _network(typed, dataset, path)
+        found = _network(typed, dataset, path, partial(_share_right, dataset, device))
     classifier = Classifier(
         found.network, name=typed.name(path), classes=dataset.classes, sha256=found.sha256
     ).to(device=device, dtype=dtype)
@@ -92,26 +102,43 @@ def load_file(
     return classifier
 
 
-def _network(typed: _Typed, dataset: Dataset, path: Path) -> Fitted:
+def _network(typed: _Typed, dataset: Dataset, path: Path, accuracy: Accuracy) -> Fitted:
     """The network with the file's weights."""
     content, architecture = load_state(path), typed.architecture
+    fill = partial(fitted, content=content, path=path, key=typed.key, accuracy=accuracy)
     if architecture in CLASSIFIERS.paths():
-        return fitted(CLASSIFIERS.get(architecture)().network(), content, path, key=typed.key)
+        return fill(CLASSIFIERS.get(architecture)().network())
     if ":" in architecture:
-        return fitted(_brought(architecture), content, path, key=typed.key)
+        return fill(_brought(architecture))
     found = resolve(architecture, dataset.name)
     if found is None:
         raise unknown_classifier(architecture, dataset.name)
     try:
-        return fitted(zoo_network(found), content, path, key=typed.key)
+        return fill(zoo_network(found))
     except BenchError as error:
         # not its own state dict, but perhaps a checkpoint as RobustBench keeps it
-        if found.is_ensemble or typed.key or isinstance(error, SeveralFit):
+        is_one = len(largest_in(states_in(content))) == 1
+        if found.is_ensemble or typed.key or isinstance(error, SeveralFit) or not is_one:
             raise
         try:
             return Fitted(zoo_network_of(found, [path]), sha256_of(path))
         except BenchError:
             raise error from None
+
+
+def _share_right(dataset: Dataset, device: torch.device | str, network: nn.Module) -> float:
+    """How often a network is right on the first clean images, in [0, 1]."""
+    first = torch.tensor(indices_of(dataset, "test", "nested")[:ASKED])
+    x, y = images_of(dataset, "test", first).float(), labels_of(dataset, "test")[first]
+    network = network.float().eval().to(device)
+    right = 0
+    with shown(f"a {type(network).__name__}", x, dataset), torch.no_grad():
+        for start in range(0, len(x), PART):
+            logits = logits_in(network(x[start : start + PART].to(device)))
+            if logits is not None:
+                right += int((logits.argmax(1).cpu() == y[start : start + PART]).sum())
+    network.cpu()
+    return right / len(first)
 
 
 def _brought(architecture: str) -> nn.Module:

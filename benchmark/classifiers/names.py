@@ -234,7 +234,8 @@ def key_parts(path: str) -> tuple[str, str]:
     `#sha256=...` at the end of a URL is none, nor is a `#` in an existing file's own name.
     """
     before, _, key = path.rpartition("#")
-    if not before or "=" in key or (not is_remote(path) and Path(path).expanduser().is_file()):
+    is_pin = key.startswith("sha256=")
+    if not before or is_pin or (not is_remote(path) and Path(path).expanduser().is_file()):
         return path, ""
     return before, key
 

@@ -83,18 +83,18 @@ def load_state(path: Path) -> Any:
 def states_in(content: Any) -> dict[str, dict[str, Tensor]]:
     """All that may be a network's state, by the key under which it lies (`model.ema`); of the whole, by "".
 
+    Tensors in a list are a state too, whose names are their places; so averaged weights are kept by some.
+
     Args:
         content: What a weights file holds: containers, tensors, and whatever else training scripts keep.
     """
     found: dict[str, dict[str, Tensor]] = {}
     todo: list[tuple[str, Any, int]] = [("", content, 0)]
     for n, (key, value, depth) in enumerate(todo):  # grows while it is walked
-        if isinstance(value, Mapping):
-            parts = [(name, part) for name, part in value.items() if isinstance(name, str)]
-        else:
-            parts = [(str(i), part) for i, part in enumerate(value)]
+        named = value.items() if isinstance(value, Mapping) else enumerate(value)
+        parts = [(str(name), part) for name, part in named]
         tensors = {name: part for name, part in parts if isinstance(part, Tensor)}
-        if tensors and isinstance(value, Mapping):
+        if tensors:
             found[key] = tensors
         if depth < _DEEPEST and n < _MOST:  # a pickle may hold itself
             todo += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmark.dataset import Split
 from benchmark.datasets.folder import FolderDataset, Listing, image_names, list_by_class, read_image
 from benchmark.datasets.preparation import Preparation
 from benchmark.errors import BenchError
+from benchmark.fetching.remote import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,13 @@ class ClassFolders(FolderDataset):
                 raise self._several_sizes([self.shape[1:], (image.shape[1], image.shape[2])])
             x[row] = image
         return x
+
+    def content_sha256(self) -> str:
+        """The sha256 of all test images' files with their labels, hex; nothing is decoded."""
+        listing, digest = self.listing("test"), hashlib.sha256()
+        for name, label in zip(listing.paths, listing.labels.tolist(), strict=True):
+            digest.update(f"{label} {file_sha256(listing.root / name)}\n".encode())
+        return digest.hexdigest()
 
     def _looked_at(self) -> tuple[bool, tuple[int, int]]:
         """Whether all test images are grey, and their one size `(h, w)`; their headers alone are read."""

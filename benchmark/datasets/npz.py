@@ -54,6 +54,7 @@ class NpzDataset(Dataset):
     """
 
     model = ""
+    sampled = None
 
     def __init__(self, *, folder: Path, file: Path) -> None:
         super().__init__(folder=folder)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from benchmark.content_names import without_content
 from benchmark.errors import BenchError
 from benchmark.publishing.entry import Entry, Family, Rate
 from benchmark.publishing.marks import assigned
@@ -219,7 +220,7 @@ def _judge(claim: Claim, entries: Sequence[Entry]) -> Judged:
         if (entry.dataset.name, entry.classifier.name) == (dataset, classifier)
         and (claim.is_clean or entry.threat.text == str(threat))
     ]
-    same = [entry for entry in here if entry.defense.label == label and not _otherwise(entry)]
+    same = [entry for entry in here if _label(entry) == label and not _otherwise(entry)]
     if same:
         return Judged(claim=claim, entry=max(same, key=_weight))
     return _not_measured(claim, label, here, [dataset, classifier, str(threat or "")])
@@ -228,9 +229,9 @@ def _judge(claim: Claim, entries: Sequence[Entry]) -> Judged:
 def _not_measured(claim: Claim, label: str, here: Sequence[Entry], where: Sequence[str]) -> Judged:
     """Why nothing stands beside a claim that could be measured here."""
     for entry in here:
-        if entry.defense.label == label:
+        if _label(entry) == label:
             return Judged(claim=claim, reason=f"measured with weights trained {_otherwise(entry)}")
-    scaled = [e.defense.label for e in here if re.sub(r"\[[^]]*\]", "", e.defense.label) == label]
+    scaled = [_label(e) for e in here if re.sub(r"\[[^]]*\]", "", _label(e)) == label]
     if scaled:
         return Judged(claim=claim, reason=f"measured with a scaled-down network ({scaled[0]})")
     dataset, classifier, threat = where
@@ -241,6 +242,11 @@ def _not_measured(claim: Claim, label: str, here: Sequence[Entry], where: Sequen
         words += ["--defense-arg", argument.strip()]
     command = shlex.join([*words, "--protocol", "standard"])
     return Judged(claim=claim, reason="not measured yet", command=command)
+
+
+def _label(entry: Entry) -> str:
+    """The defense's label, whoever trained its weights."""
+    return without_content(entry.defense.label)
 
 
 def _otherwise(entry: Entry) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmark.content_names import without_content
 from benchmark.errors import BenchError
 from benchmark.publishing.entry import Entry, Gap
 
@@ -34,6 +35,7 @@ def refuse_others(base: Entry, candidate: Entry) -> None:
         ("number of images", base.dataset.n, candidate.dataset.n),
         ("set of images", base.per_image.indices, candidate.per_image.indices),
         ("labels", base.per_image.labels, candidate.per_image.labels),
+        ("preparation of images", base.dataset.preparation, candidate.dataset.preparation),
         ("pixels", base.dataset.pixels_sha256[:16], candidate.dataset.pixels_sha256[:16]),
     ):
         if ours != theirs:
@@ -77,7 +79,7 @@ def refuse_fewer_attacks(base: Entry, candidate: Entry) -> None:
         BenchError: It was.
     """
     spared = [name for name in _counting(base) if name not in _counting(candidate)]
-    if spared and base.defense.label == candidate.defense.label:
+    if spared and without_content(base.defense.label) == without_content(candidate.defense.label):
         raise BenchError(
             f"the candidate ({title(candidate)}) was spared what counts for the base: {', '.join(spared)}; it "
             f"declares another gradient or randomness, or met no challenge; look at both and decide by hand"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any
 
+from benchmark.content_names import without_content
 from benchmark.errors import BenchError
 from benchmark.protocol import Column
 from benchmark.publishing.comparable import (
@@ -210,9 +211,9 @@ def _by_row(name: str, entries: Sequence[Entry]) -> dict[tuple[Any, ...], Entry]
 def _row(entry: Entry) -> tuple[Any, ...]:
     images = entry.dataset
     return (
-        entry.defense.label,
-        entry.classifier.name,
-        (images.name, images.split, images.n, images.order, images.only_classes),
+        without_content(entry.defense.label),
+        without_content(entry.classifier.name),
+        (without_content(images.name), images.split, images.n, images.order, images.only_classes),
         entry.threat.text,
         entry.protocol.name,
     )

@@ -20,6 +20,7 @@ from benchmark.publishing.diagnosis_flags import (
     random_noise,
 )
 from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
+from benchmark.publishing.published_clean import unlike_published
 from benchmark.publishing.signs import WEAKER_POINTS, not_run, percent, points, raised_above
 from benchmark.threat import Knowledge
 
@@ -60,6 +61,7 @@ EXPLANATIONS = {
     "memorises-images": "a purifier gives back evaluation images, and others not",
     "batch-dependent": "what a purifier makes of an image hangs on its batch",
     "worst-above-column": "the worst case is above what it was chosen from, by more than its draws explain",
+    "unlike-published": "the bare classifier's clean accuracy is not the one that RobustBench publishes of it",
 }
 """What it means that a flag is raised, by its id; in the order in which flags stand in an entry."""
 
@@ -90,6 +92,7 @@ def flags_of(entry: Entry) -> tuple[Flag, ...]:
             partial(examined, name="memorises-images"),
             partial(examined, name="batch-dependent"),
             worst_above_column,
+            unlike_published,
         )
     )
 

@@ -182,6 +182,8 @@ def heading(board: Board) -> str:
     order = "" if dataset.order == "nested" else ", RobustBench's first n"
     if dataset.only_classes:
         order += f", classes {', '.join(map(str, dataset.only_classes))} alone"
+    order += f", {dataset.preparation}" if dataset.preparation else ""
+    order += f", images {board.images}" if board.images else ""
     return (
         f"{dataset.name} {dataset.split}{order}, {threat.text}: protocol {protocol.name}, version "
         f"{protocol.version}{preliminary}"

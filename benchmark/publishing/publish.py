@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import read_entry
 from benchmark.publishing.leaderboard import to_markdown
 from benchmark.publishing.names import file_name, short_hash
-from benchmark.publishing.ranking import unlike_protocol
 
 PAGE = "README.md"
 UNREADABLE = "not an entry that this version can read"
@@ -44,13 +44,27 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
 
     What would make it another row stands behind the model: the protocol unless it is `standard`, the number of
     images where it is not the protocol's own, their order where it is not this project's, their classes where
-    they are not all. Where that file
-    already holds another row (other arguments of the defense, another version or content of the protocol, a
-    name that a file system takes for the same), a short hash follows. So an entry replaces its own earlier run
-    and nothing else.
+    they are not all. Where that file already holds other content (another source, weights or arguments of the
+    defense, other weights of the classifier, other images, another content of the protocol), a short hash
+    follows. So an entry replaces its own earlier run, wherever in the folder that is, and nothing else.
+
+    Raises:
+        BenchError: A file of that name and hash holds other content.
     """
-    path = leaderboards.joinpath(*folder_names(entry)) / f"{entry_stem(entry)}.json"
-    return path.with_name(f"{path.stem}--{_hash(entry)}.json") if _is_others(path, entry) else path
+    folder = leaderboards.joinpath(*folder_names(entry))
+    stem = entry_stem(entry)
+    plain, hashed = folder / f"{stem}.json", folder / f"{stem}--{_hash(entry)}.json"
+    others = folder.glob(f"{glob.escape(stem)}--{'[0-9a-f]' * 8}.json")
+    taken = {path: found for path in (plain, *sorted(others)) if (found := _held(path))}
+    for path, found in taken.items():
+        if has_content_of(found, entry):
+            return path
+    if plain in taken and hashed in taken:
+        raise BenchError(
+            f"{hashed} holds other content than the hash in its name says; move it away, and give the command "
+            f"again"
+        )
+    return hashed if plain in taken else plain
 
 
 def folder_names(entry: Entry) -> tuple[str, str]:
@@ -151,35 +165,45 @@ def publish(leaderboards: Path) -> list[Published]:
     return [publish_folder(folder) for folder in folders]
 
 
-def _is_others(path: Path, entry: Entry) -> bool:
-    """Whether a file holds another row; a damaged one is nobody's, and is mended by being written again."""
-    if not path.is_file():
-        return False
+def has_content_of(entry: Entry, other: Entry) -> bool:
+    """Whether one entry is the other, run again: all that decides its numbers is the same.
+
+    Hashes of source that were made by other versions of the key say nothing about each other.
+    """
+    is_hashed_alike = entry.key_version == other.key_version
+    ours, theirs = (_content(each, has_source=is_hashed_alike) for each in (entry, other))
+    return ours == theirs and _agree(entry.dataset.pixels_sha256, other.dataset.pixels_sha256)
+
+
+def _agree(ours: str, theirs: str) -> bool:
+    """Whether hashes of pixels are equal; an entry whose clean row is a gap has none."""
+    return ours == theirs or not (ours and theirs)
+
+
+def _held(path: Path) -> Entry | None:
+    """The entry in a file; a damaged one is nobody's, and is mended by being written again."""
     try:
-        return _identity(read_entry(path)) != _identity(entry)
+        return read_entry(path) if path.is_file() else None
     except BenchError:
-        return False
+        return None
 
 
-def _identity(entry: Entry) -> str:
-    """What makes two entries the same row, run again: not the weights, not the source."""
-    stages = [(stage.plugin, stage.arguments) for stage in entry.defense.stages]
-    images = [entry.dataset.name, entry.dataset.split, entry.dataset.n]
-    order: list[object] = [entry.dataset.order] if entry.dataset.order != "nested" else []
-    order += [list(entry.dataset.only_classes)] if entry.dataset.only_classes else []
-    order += unlike_protocol(entry)
+def _content(entry: Entry, *, has_source: bool = True) -> str:
+    """What decides an entry's numbers, but for the pixels, as text."""
+    left_out = {"training"} if has_source else {"training", "source_sha256"}
+    stages = [stage.model_dump(mode="json", exclude=left_out) for stage in entry.defense.stages]
     return json.dumps(
         [
-            entry.defense.label,
-            stages,
-            entry.classifier.name,
-            [*images, *order],
+            [entry.defense.label, stages],
+            entry.classifier.model_dump(mode="json"),
+            entry.dataset.model_dump(mode="json", exclude={"pixels_sha256", "classes"}),
             [entry.threat.norm, entry.threat.eps, entry.threat.input_shape],
             [entry.protocol.name, entry.protocol.version, entry.protocol.sha256],
+            [entry.criterion.model_dump(), entry.seed, entry.precision],
         ],
         sort_keys=True,
     )
 
 
 def _hash(entry: Entry) -> str:
-    return short_hash(_identity(entry))
+    return short_hash(_content(entry) + entry.dataset.pixels_sha256)

@@ -11,6 +11,7 @@ from typing import Any
 from benchmark.protocol import PRECISION, SEED
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.identity import ClassifierIdentity
+from benchmark.publishing.names import short_hash
 from benchmark.publishing.outcomes import mean_rate
 from benchmark.publishing.paired import difference
 from benchmark.publishing.standing import why_unranked
@@ -73,15 +74,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What may be compared: one dataset and order of its images, one threat, and one content of a protocol.
+    """What may be compared: one set of images, one threat, and one content of a protocol.
 
     Args:
         groups: By the classifiers' names.
         others: Entries of the same rows that are not shown, such as those on fewer images.
+        images: Hash of the images, where another board of the same dataset has others; else empty.
     """
 
     groups: tuple[Group, ...]
     others: tuple[Entry, ...]
+    images: str = ""
 
     @property
     def lines(self) -> list[Line]:
@@ -102,14 +105,44 @@ class Board:
 def boards(entries: Iterable[Entry]) -> list[Board]:
     """The boards of some entries, the standard protocol's first.
 
-    A row stands for a defense before a classifier, by the classifier's content: the entry on the most images.
-    The undefended classifier is the header of its group. Within a group, rows that may be ranked come before
-    others, rows on all images that the protocol asks for before preliminary ones, then higher worst-case
-    accuracy (single draws), then higher clean accuracy. Groups are not ranked against each other: before a
-    robust classifier, any defense would be ahead of any before a natural one.
+    A board holds one set of images, or the first of it: entries on others stand on another board. A row stands
+    for a defense before a classifier, by the classifier's content: the entry on the most images. The undefended
+    classifier is the header of its group. Within a group, rows that may be ranked come before others, rows on
+    all images that the protocol asks for before preliminary ones, more images before fewer (only those on the
+    most have ranks), then higher worst-case accuracy (single draws), then higher clean accuracy. Groups are not
+    ranked against each other: before a robust classifier, any defense would be ahead of any before a natural
+    one.
     """
     ordered = sorted(entries, key=lambda entry: (_board(entry), _weight(entry)))
-    return [_made(list(found)) for _, found in groupby(ordered, key=_board)]
+    grouped = [_by_images(list(found)) for _, found in groupby(ordered, key=_board)]
+    return [
+        _made(same, short_hash(repr(_images(same[0]))) if len(sets) > 1 else "")
+        for sets in grouped
+        for same in sets
+    ]
+
+
+def _by_images(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Entries of one name's images: all together where they met the first of one set, else by what they met."""
+    largest = max(entries, key=lambda entry: entry.dataset.n).per_image
+    pixels: dict[int, set[str]] = {}
+    for entry in entries:
+        pixels.setdefault(entry.dataset.n, set()).update(filter(None, [_pixels(entry)]))
+    if all(len(found) < 2 for found in pixels.values()) and all(
+        entry.per_image.indices == largest.indices[: entry.dataset.n]
+        and entry.per_image.labels == largest.labels[: entry.dataset.n]
+        for entry in entries
+    ):
+        return [list(entries)]
+    sets: dict[tuple[Any, ...], list[Entry]] = {}
+    for entry in entries:
+        sets.setdefault(_images(entry), []).append(entry)
+    return list(sets.values())
+
+
+def _images(entry: Entry) -> tuple[Any, ...]:
+    """What an entry says of its images."""
+    return _pixels(entry), entry.per_image.indices, entry.per_image.labels
 
 
 def is_undefended(entry: Entry) -> bool:
@@ -170,7 +203,7 @@ def _by_image(entry: Entry) -> dict[tuple[int, int], str]:
     return dict(zip(zip(images.indices, images.labels, strict=True), images.worst, strict=True))
 
 
-def _made(entries: Sequence[Entry]) -> Board:
+def _made(entries: Sequence[Entry], images: str) -> Board:
     """A board of entries in the order of `_weight`: of each row the first one stays."""
     rows: dict[tuple[Any, ...], Entry] = {}
     headers: dict[str, Entry] = {}
@@ -187,15 +220,17 @@ def _made(entries: Sequence[Entry]) -> Board:
         classifiers.setdefault(entry.classifier.sha256, entry.classifier)
     ordered = sorted(classifiers.values(), key=lambda each: (each.name, each.sha256))
     groups = [_group(each, headers.get(each.sha256), list(rows.values())) for each in ordered]
-    return Board(tuple(groups), tuple(others))
+    return Board(tuple(groups), tuple(others), images)
 
 
 def _group(classifier: ClassifierIdentity, header: Entry | None, rows: Sequence[Entry]) -> Group:
     own = [entry for entry in rows if entry.classifier.sha256 == classifier.sha256]
+    rankable = [entry for entry in own if not _has_no_rank(entry)]
+    most = max((entry.dataset.n for entry in rankable), default=0)
     lines = [
         Line(
             entry,
-            None if _has_no_rank(entry) else place,
+            place if entry in rankable and entry.dataset.n == most else None,
             gain_of(entry, header) if header else None,
         )
         for place, entry in enumerate(sorted(own, key=_place), start=1)
@@ -210,6 +245,7 @@ def _board(entry: Entry) -> tuple[Any, ...]:
         dataset.split,
         dataset.order,
         dataset.only_classes,
+        dataset.preparation,
         threat.norm,
         threat.eps,
         threat.input_shape,
@@ -246,6 +282,7 @@ def _place(entry: Entry) -> tuple[Any, ...]:
     return (
         _has_no_rank(entry),
         entry.preliminary,
+        -entry.dataset.n,
         -entry.worst.single.value if entry.worst else 0.0,
         -entry.clean.single.value if entry.clean else 0.0,
         *_names(entry),

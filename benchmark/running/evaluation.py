@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -31,6 +31,7 @@ class Given(Dataset):
 
     threat = ""
     model = ""
+    sampled = None
 
     def __init__(self, *, images: Tensor, labels: Tensor, classes: int, title: str) -> None:
         super().__init__(folder=Path())
@@ -72,7 +73,7 @@ class Given(Dataset):
 
 
 def evaluate(
-    defense: str | Defense,
+    defense: str | Defense | None = None,
     model: str | nn.Module | None = None,
     *,
     dataset: str | Dataset | tuple[Tensor, Tensor] | None = None,
@@ -82,33 +83,72 @@ def evaluate(
 ) -> Entry:
     """Evaluates a purifier in front of a classifier and returns the entry that a leaderboard would publish.
 
+    Each setting has one place: what is given here is not given in `options` too, unless it is the same.
+
     Args:
-        defense: A name, `module:Class`, a chain, or a prepared-by-nobody `Defense` object.
-        model: A classifier's name, or any module from images in [0, 1] to logits; None for the dataset's.
-        dataset: A name, a `Dataset`, or `(images, labels)`.
-        threat: Such as `linf:8/255`; needed where images are handed over.
-        options: Everything else (`Request(defense=..., protocol="standard", samples=64, ...)`); its
-            defense, model, dataset and threat are replaced by those given here.
+        defense: A name, `module:Class`, a chain, or a prepared-by-nobody `Defense` object; None for that of
+            `options`.
+        model: A classifier's name, or any module from images in [0, 1] to logits; None for that of `options`,
+            else the dataset's.
+        dataset: A name, a `Dataset`, or `(images, labels)`; None for that of `options`, else the model's.
+        threat: Such as `linf:8/255`; needed where images are handed over; None for that of `options`, else the
+            model's or the dataset's.
+        options: Everything else (`Request(defense=..., protocol="standard", samples=64, ...)`).
         listener: Told of progress.
 
     Returns:
         The entry. Nothing is written but the shards under `options.runs`.
 
     Raises:
-        BenchError: The request cannot be met as it stands.
+        BenchError: The request cannot be met as it stands, or `options` says otherwise than an argument.
     """
-    if isinstance(dataset, tuple):
-        if threat is None:
-            raise BenchError("images handed over need a threat, such as threat='linf:8/255'")
-        images, labels = dataset
-        classes = int(labels.max()) + 1 if len(labels) else 0
-        dataset = Given(images=images, labels=labels, classes=max(2, classes), title="given")
-        dataset.has_open_classes = True
-    request = replace(
-        options or Request(defense=defense),
-        defense=defense,
-        model=model,
-        dataset=dataset,
-        threat=threat,
-    )
+    given = {"defense": defense, "model": model, "dataset": dataset, "threat": threat}
+    wanted = {name: _agreed(name, value, options) for name, value in given.items()}
+    if wanted["defense"] is None:
+        raise BenchError("evaluate needs a defense, such as evaluate('jpeg')")
+    if isinstance(wanted["dataset"], tuple):
+        wanted["dataset"] = _given(wanted["dataset"], wanted["threat"])
+    request = replace(options, **wanted) if options else Request(**wanted)
     return run(request, listener)
+
+
+def _agreed(name: str, given: Any, options: Request | None) -> Any:
+    """A setting, from its argument or from the options.
+
+    Raises:
+        BenchError: Both have one, and they differ.
+    """
+    known = getattr(options, name, None)
+    if given is None or known is None:
+        return known if given is None else given
+    if given is known or _same(given, known):
+        return given
+    raise BenchError(
+        f"{name} is given twice: evaluate has {_said(given)}, and its options have {_said(known)}; give it once"
+    )
+
+
+def _same(given: object, known: object) -> bool:
+    """Whether two texts, or threats, say one thing; of objects only one and the same does."""
+    if isinstance(given, Threat) or isinstance(known, Threat):
+        given, known = str(given), str(known)
+    return isinstance(given, str) and given == known
+
+
+def _said(value: object) -> str:
+    return repr(str(value) if isinstance(value, str | Threat) else type(value).__name__)
+
+
+def _given(pair: tuple[Tensor, Tensor], threat: object) -> Dataset:
+    """Images and labels as a dataset.
+
+    Raises:
+        BenchError: They are not of that form, or nobody says what threat is meant.
+    """
+    if threat is None:
+        raise BenchError("images handed over need a threat, such as threat='linf:8/255'")
+    images, labels = pair
+    classes = int(labels.max()) + 1 if len(labels) else 0
+    dataset = Given(images=images, labels=labels, classes=max(2, classes), title="given")
+    dataset.has_open_classes = True
+    return dataset

@@ -5,16 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from benchmark.classifier import Classifier
 from benchmark.dataset import Dataset
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, WeightsMissing
 from benchmark.expression import Model, Stage, chains_of, parse_model
-from benchmark.loading import data_folder, load_task, published_name
+from benchmark.loading import data_folder, load_task, module_name, published_name
 from benchmark.running.request import (
     Request,
     arguments_by_stage,
@@ -83,27 +83,33 @@ def lacks_of(request: Request) -> list[Lack]:
         BenchError: The request names something that there is not, or cannot be read.
     """
     model, expression = model_named(request), expression_of(request)
-    dataset, _ = load_task(request.dataset, model, request.threat, folder=data_folder(request.data))
+    folder = data_folder(request.data)
+    dataset, _ = load_task(request.dataset, model, request.threat, folder=folder)
     stages = [(chain, stage) for chain in chains_of(expression) for stage in chain.stages]
     defenses = make_defenses(request)
     given = arguments_by_stage([stage for _, stage in stages], request.defense_args)
     found: list[Lack] = []
     for (chain, stage), defense, arguments in zip(stages, defenses, given, strict=True):
         typed = stage.trained or (chain.model or model or dataset.model,)
-        names = "&".join(_published(one, dataset) for one in typed)
+        names = "&".join(_published(one, dataset, folder) for one in typed)
         if defense.needs_weights and not request.weights and not _has(defense, names, dataset):
             models = tuple(_typed(one) for one in typed)
             found.append(Lack(stage.name, models, dataset.name, arguments))
     return found
 
 
-def trained_names(stage: Stage, dataset: str) -> tuple[str, ...]:
+def trained_names(stage: Stage, dataset: str, *, folder: Path | None = None) -> tuple[str, ...]:
     """The classifiers that a stage says it was trained for, as entries call them.
+
+    Args:
+        stage: As it was typed.
+        dataset: The dataset's name.
+        folder: The data folder; None for the usual one.
 
     Raises:
         BenchError: One is nobody's name.
     """
-    return tuple(published_name(model, dataset) for model in stage.trained)
+    return tuple(published_name(model, dataset, folder=folder) for model in stage.trained)
 
 
 def _has(defense: Defense, names: str, dataset: Dataset) -> bool:
@@ -116,18 +122,17 @@ def _has(defense: Defense, names: str, dataset: Dataset) -> bool:
     return found is not None
 
 
-def _published(model: Model | nn.Module, dataset: Dataset) -> str:
+def _published(model: Model | nn.Module, dataset: Dataset, folder: Path) -> str:
     if isinstance(model, nn.Module):
         return _typed(model)
     if not model:
         raise BenchError(
             f"dataset {dataset.name!r} has no default classifier; name one with --model"
         )
-    return published_name(parse_model(model) if isinstance(model, str) else model, dataset.name)
+    parsed = parse_model(model) if isinstance(model, str) else model
+    return published_name(parsed, dataset.name, folder=folder)
 
 
 def _typed(model: Model | nn.Module) -> str:
     """A classifier as the command line takes it; one from Python by the name that entries give it."""
-    if isinstance(model, Classifier):
-        return model.name
-    return type(model).__name__ if isinstance(model, nn.Module) else str(model)
+    return module_name(model) if isinstance(model, nn.Module) else str(model)

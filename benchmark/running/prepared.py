@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -111,7 +111,7 @@ def prepare(request: Request) -> Prepared:
         device=device,
         dtype=dtype_of(request),
     )
-    built = Builder(setting, load.classifier, iter(defenses), request.weights)
+    built = Builder(setting, load.classifier, iter(defenses), request.weights, request.data)
     found = built.victim(expression_of(request), model or dataset.model)
     strangers = Strangers(dataset, protocol, found.classifier, load.classifier)
     return Prepared(
@@ -139,7 +139,7 @@ def bench_of(ready: Prepared) -> Bench:
         split="test",
         order=ready.order,
         victim=ready.victim,
-        classifiers={one.name: one for one in bare_classifiers(ready)},
+        classifiers=_by_name(bare_classifiers(ready)),
         device=ready.device,
         dtype=dtype_of(ready.request),
         batch_size=ready.request.batch_size or rows,
@@ -149,6 +149,23 @@ def bench_of(ready: Prepared) -> Bench:
 def bare_classifiers(ready: Prepared) -> tuple[Classifier, ...]:
     """All that images are made on without a purifier."""
     return (ready.classifier, *ready.surrogates.values(), *ready.ensembles.values())
+
+
+def _by_name(classifiers: Iterable[Classifier]) -> dict[str, Classifier]:
+    """Classifiers by name; a job names the one that it attacks.
+
+    Raises:
+        BenchError: Two of one name are not the same.
+    """
+    found: dict[str, Classifier] = {}
+    for one in classifiers:
+        other = found.setdefault(one.name, one)
+        if other.sha256 != one.sha256:
+            raise BenchError(
+                f"two classifiers of this run are called {one.name!r} and have other weights (sha256 "
+                f"{other.sha256[:16]} and {one.sha256[:16]}); give one of them another name"
+            )
+    return found
 
 
 def bench_on(request: Request, device: torch.device) -> Bench:

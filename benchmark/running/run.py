@@ -13,8 +13,9 @@ import torch
 from benchmark.classifiers.file import pinned_model
 from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated, Row, Subject
-from benchmark.expression import is_expression
+from benchmark.expression import Model, Models, is_expression, parse_model
 from benchmark.fetching.remote import pinned
+from benchmark.loading import published_name
 from benchmark.missing import Missing
 from benchmark.numerics import default_workers, devices_like, fix_numerics
 from benchmark.publishing.assembly import assemble
@@ -219,8 +220,18 @@ def _typed_model(ready: Prepared) -> dict[str, str]:
     model = ready.request.model
     if isinstance(ready.request.defense, str) and is_expression(ready.request.defense):
         return {}
-    is_file = isinstance(model, str) and model.startswith("file:")
-    return {"model": pinned_model(str(model)) if is_file else ready.classifier.name}
+    if not isinstance(model, str):
+        return {"model": ready.classifier.name}
+    return {"model": str(_pinned(parse_model(model), ready.dataset.name))}
+
+
+def _pinned(model: Model, dataset: str) -> Model:
+    """A classifier as it was typed, files by what they hold, RobustBench's short names in full."""
+    if isinstance(model, Models):
+        return Models(tuple(_pinned(member, dataset) for member in model.members))
+    if model.startswith("file:"):
+        return pinned_model(model)
+    return model if ":" in model else str(published_name(model, dataset))
 
 
 def say_notices(ready: Prepared) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,15 +10,17 @@ from typing import Final
 
 from benchmark.configuration import parameters_of
 from benchmark.containment import contained
+from benchmark.content_names import known_by
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.expression import Stage
 from benchmark.job import Plugin, plugin_of
 from benchmark.running.lacking import Lack, trained_names, weights_missing
 from benchmark.setting import Setting
-from benchmark.shelf import DATASETS, RECIPES
+from benchmark.shelf import DATASETS, DEFENSES, RECIPES
+from benchmark.sources import source_file
 from benchmark.trained import Provenance, Use, provenance_of
-from benchmark.weights import find_weights, sha256_of
+from benchmark.weights import find_weights, sha256_of, shipped_sha256
 
 PRESET: Final = "preset"
 """The argument that the variant of a defense may bear the name of."""
@@ -60,6 +63,7 @@ def prepare_stage(
     *,
     before: Sequence[Staged] = (),
     explicit: Path | str | None = None,
+    data: Path | None = None,
 ) -> Staged:
     """Finds a purifier's weights, prepares it, and says what a key and an entry need to know of it.
 
@@ -69,12 +73,13 @@ def prepare_stage(
         setting: With the classifier behind it.
         before: The purifiers that stand before it.
         explicit: The weights that the user named.
+        data: The data folder; None for the usual one.
 
     Raises:
         WeightsMissing: It needs weights that nobody has.
         BenchError: They were trained for something else than the user says, or it cannot be prepared.
     """
-    trained = trained_names(typed, setting.dataset)
+    trained = trained_names(typed, setting.dataset, folder=data)
     if trained and not defense.needs_weights:
         raise BenchError(
             f"defense {str(typed)!r}: {defense.name!r} has no weights, and so was trained for no classifier; "
@@ -87,13 +92,15 @@ def prepare_stage(
         provenance = provenance_of(setting.weights, use)
     with contained(f"defense {defense.name!r}: preparing it"):
         defense.prepare(setting)
-    label = _label(defense, setting, trained, provenance)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
+    plugin = plugin_of(defense, label="", weights=sha256)
+    content = _unnamed_content(defense, setting, trained, plugin)
+    label = _label(defense, setting, trained, provenance, content)
     return Staged(
         typed=typed,
         defense=defense,
         setting=setting,
-        plugin=plugin_of(defense, label=label, weights=sha256),
+        plugin=replace(plugin, label=label),
         provenance=provenance,
     )
 
@@ -112,17 +119,39 @@ def _with_weights(
         )
     if not defense.needs_weights:
         return setting
-    models = trained or (setting.defended().name,)
-    weights = find_weights(
-        type(defense),
-        label=defense.label(setting.shape),
-        classifier="&".join(models),
-        dataset=setting.dataset,
-        explicit=explicit,
-    )
+    names = _names(defense, setting, trained)
+    weights = find_weights(type(defense), **names, explicit=explicit)
     if weights is None:
+        models = trained or (setting.defended().name,)
         raise weights_missing([Lack(typed.name, models, setting.dataset)])
     return replace(setting, weights=weights)
+
+
+def _names(defense: Defense, setting: Setting, trained: tuple[str, ...]) -> dict[str, str]:
+    """What weights of a defense are looked up by."""
+    return {
+        "label": defense.label(setting.shape),
+        "classifier": "&".join(trained or (setting.defended().name,)),
+        "dataset": setting.dataset,
+    }
+
+
+def _unnamed_content(
+    defense: Defense, setting: Setting, trained: tuple[str, ...], plugin: Plugin
+) -> str:
+    """The sha256, hex, of what the defense's name does not say; empty where it says all.
+
+    Its source, unless it is registered under that name, and its weights, unless they are those that ship with
+    it or that its manifest lists.
+    """
+    found = []
+    if DEFENSES.paths().get(defense.name) != plugin.path:
+        file = source_file(type(defense).__module__)
+        found.append(sha256_of(file) if file else plugin.source)
+    if plugin.weights:
+        shipped = shipped_sha256(type(defense), **_names(defense, setting, trained))
+        found += [plugin.weights] if plugin.weights != shipped else []
+    return hashlib.sha256("".join(found).encode()).hexdigest() if found else ""
 
 
 def _use(
@@ -148,9 +177,13 @@ def _use(
 
 
 def _label(
-    defense: Defense, setting: Setting, trained: tuple[str, ...], provenance: Provenance | None
+    defense: Defense,
+    setting: Setting,
+    trained: tuple[str, ...],
+    provenance: Provenance | None,
+    content: str,
 ) -> str:
-    """The published name, such as `atop[digits](transform=rt3)@digits-cnn`.
+    """The published name, such as `atop[digits](transform=rt3)@digits-cnn`, or `mine-1a2b3c4d` by its content.
 
     In brackets stand the arguments that are not the defaults, but for a preset that the variant is called by,
     behind the @ the classifiers that it was trained for where they are not the one behind it.
@@ -161,7 +194,9 @@ def _label(
         for name, value in defense.arguments().items()
         if value != defaults[name] and not (name == PRESET and variant and value == variant)
     ]
-    label = defense.label(setting.shape) + (f"({', '.join(changed)})" if changed else "")
+    name = defense.label(setting.shape)
+    label = known_by(name, content) if content else name
+    label += f"({', '.join(changed)})" if changed else ""
     is_same = trained in ((), (setting.defended().name,))
     if is_same and not (provenance and "classifier" in provenance.differs):
         return label

@@ -46,6 +46,7 @@ class Builder:
         load: Gives the classifier of a name, or of a module from Python.
         defenses: The purifiers in the order in which they were typed.
         weights: Those that the user named.
+        data: The data folder; None for the usual one.
         stages: The purifiers that are ready.
     """
 
@@ -53,6 +54,7 @@ class Builder:
     load: Callable[[str | nn.Module], Classifier]
     defenses: Iterator[Defense]
     weights: Path | str | None
+    data: Path | None = None
     stages: list[Staged] = field(default_factory=list)
 
     def victim(self, expression: Expression, model: Model | nn.Module) -> Built:
@@ -96,7 +98,9 @@ class Builder:
         for typed in chain.stages:
             defense = next(self.defenses)
             staged.append(
-                prepare_stage(typed, defense, setting, before=staged, explicit=self.weights)
+                prepare_stage(
+                    typed, defense, setting, before=staged, explicit=self.weights, data=self.data
+                )
             )
         self.stages += staged
         victim: Victim = Purified([one.defense for one in staged], classifier)

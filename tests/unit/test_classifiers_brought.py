@@ -76,7 +76,7 @@ def test_a_file_is_loaded_into_a_named_or_brought_architecture(
     x = digits.images("test", torch.arange(4))
     assert torch.equal(found(x), net(x))
     assert found.sha256 == sha256_of(path)
-    assert found.name == "net@my_net.Linear"
+    assert found.name == f"net-{found.sha256[:8]}@my_net.Linear"
 
 
 def test_a_file_may_have_the_network_of_one_of_our_classifiers(digits, tmp_path):

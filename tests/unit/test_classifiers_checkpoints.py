@@ -1,12 +1,14 @@
 """Checkpoints as people have them: each gives the very logits of the network that was saved, or one line."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from benchmark.classifiers.names import CLASSIFIERS
 from benchmark.errors import BenchError
 from benchmark.loading import load_classifier, load_dataset
 from benchmark.weights import sha256_of
@@ -195,17 +197,113 @@ def test_a_key_chooses_a_state_and_is_part_of_what_it_is(digits, net, tmp_path, 
     x = digits.images("test", torch.arange(4))
     assert torch.equal(found(x), net(x))
     rival = load_classifier(f"file:{path}#model@my_net:Plain", dataset=digits, folder=tmp_path)
-    assert found.name == f"net.{key}@my_net.Plain"
+    assert found.name == f"net-{sha256_of(path)[:8]}.{key}@my_net.Plain"
     assert len({found.sha256, rival.sha256, sha256_of(path)}) == 3
     with pytest.raises(BenchError, match="nothing under 'emma'; they hold 'model'"):
         load_classifier(f"file:{path}#emma@my_net:Plain", dataset=digits, folder=tmp_path)
+
+
+def test_a_key_may_name_what_holds_the_state_and_have_an_equals_sign(digits, net, tmp_path):
+    path = tmp_path / "net.pt"
+    state = net.state_dict()
+    torch.save({"model": other(state), "ema=0.9": {"state_dict": state}}, path)
+    found = load_classifier(f"file:{path}#ema=0.9@my_net:Plain", dataset=digits, folder=tmp_path)
+    x = digits.images("test", torch.arange(4))
+    assert torch.equal(found(x), net(x))
+
+
+def parameters(state):
+    return {n: v for n, v in state.items() if "running" not in n and "tracked" not in n}
+
+
+@pytest.mark.parametrize(
+    ("form", "places"),
+    [
+        (lambda s, o: {"model": s, "ema": parameters(o)}, "'model', 'ema'"),
+        (lambda s, o: {"model": s, "ema": list(parameters(o).values())}, "'model', 'ema'"),
+        (lambda s, o: {"model": s, "ema": {"shadow": [*parameters(o).values()]}}, "'ema.shadow'"),
+        (lambda s, o: {"model": s, "ema": {n.replace(".", ""): v for n, v in o.items()}}, "'ema'"),
+        (lambda s, o: {"model": s, 0.999: o}, "'model', '0.999'"),
+        (lambda s, o: {"model": s, "ema": {0: {0.99: o}}}, "'ema.0.0.99'"),
+        (lambda s, o: {"model": {**s, "loss.weight": torch.ones(10)}, "ema": o}, "'ema', 'model'"),
+        (lambda s, o: {"net": s, "ema": prefixed("module.", o), "n": 1}, "'net', 'ema.module'"),
+        (lambda s, o: [s, o], "'0', '1'"),
+        (lambda s, o: {"state_dict": s, "callbacks": {"EMA": {"weights": o}}}, "'callbacks.EMA.w"),
+    ],
+)
+def test_averaged_weights_beside_raw_ones_are_seen_however_they_are_kept(
+    digits, net, tmp_path, form, places
+):
+    path = tmp_path / "net.pt"
+    state = net.state_dict()
+    torch.save(form(state, other(state)), path)
+    with pytest.raises(
+        BenchError, match=f"several states.*{places}.*#KEY@.*such as file:"
+    ) as caught:
+        load_classifier(f"file:{path}@my_net:Plain", dataset=digits, folder=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        lambda s: {"optimizer": {"mu": other(s), "nu": other(s)}},
+        lambda s: {"optimizer_states": [{"momentum": list(other(s).values())}]},
+        lambda s: {"opt": other(s)},
+        lambda s: {"ema": parameters(s)},
+        lambda s: {"ema": list(parameters(s).values())},
+        lambda s: {"scaler": {"scale": torch.ones(4, 1, 3, 3)}},
+    ],
+)
+def test_what_is_no_other_state_of_the_network_is_no_rival(digits, net, tmp_path, beside):
+    path = tmp_path / "net.pt"
+    state = net.state_dict()
+    torch.save({"model": state, **beside(state)}, path)
+    found = load_classifier(f"file:{path}@my_net:Plain", dataset=digits, folder=tmp_path)
+    x = digits.images("test", torch.arange(4))
+    assert torch.equal(found(x), net(x))
+
+
+def shipped_and(change):
+    """The state of the shipped network, and the same with noise."""
+    source = CLASSIFIERS.get("digits-cnn")()
+    state = load_file(source.weights(Path()))
+    torch.manual_seed(0)
+    return state, {
+        n: v + change * torch.randn_like(v) if v.is_floating_point() else v
+        for n, v in state.items()
+    }
+
+
+def test_states_that_are_right_equally_often_are_no_matter_and_one_is_said_to_be_taken(
+    digits, tmp_path, caplog
+):
+    raw, averaged = shipped_and(1e-5)
+    path = tmp_path / "net.pt"
+    torch.save({"model": raw, "ema": averaged}, path)
+    found = load_classifier(f"file:{path}@digits-cnn", dataset=digits, folder=tmp_path)
+    x = digits.images("test", torch.arange(4))
+    shipped = load_classifier("digits-cnn", dataset=digits, folder=tmp_path)
+    assert torch.equal(found(x), shipped(x))
+    assert "took 'model'" in caplog.text
+
+
+def test_states_of_which_one_is_worse_are_refused_with_how_often_each_is_right(digits, tmp_path):
+    averaged, raw = shipped_and(1.0)
+    path = tmp_path / "net.pt"
+    torch.save({"model": raw, "ema": averaged}, path)
+    said = r"'model', 'ema' \(right on \d+\.\d and 9\d\.\d % of.*net.pt#ema@"
+    with pytest.raises(BenchError, match=said):
+        load_classifier(f"file:{path}@digits-cnn", dataset=digits, folder=tmp_path)
+    found = load_classifier(f"file:{path}#ema@digits-cnn", dataset=digits, folder=tmp_path)
+    assert ".ema@digits-cnn" in found.name
 
 
 def test_a_file_may_have_a_hash_sign_in_its_name(digits, net, tmp_path):
     path = tmp_path / "net#2.safetensors"
     save_file(net.state_dict(), path)
     found = load_classifier(f"file:{path}@my_net:Plain", dataset=digits, folder=tmp_path)
-    assert found.name == "net#2@my_net.Plain"
+    assert found.name == f"net#2-{sha256_of(path)[:8]}@my_net.Plain"
 
 
 def test_constants_of_a_wrapper_are_its_own_and_part_of_what_it_is(

@@ -35,15 +35,62 @@ def test_an_entry_replaces_its_own_earlier_run_and_nothing_else(tmp_path):
         toy("gaussian", samples=512),
         toy("gaussian", model="Net"),
         Run(rows=deterministic(clean="11"), label="gaussian").entry(),
+        toy("gaussian", arguments='{"sigma": 0.1}', weights="v" * 64),
+        toy("gaussian", arguments='{"sigma": 0.1}', content="c" * 64),
+        toy("gaussian", arguments='{"sigma": 0.1}', pixels="q"),
+        with_source(first, "o" * 64),
     ]
     paths = []
     for entry in (first, *others):
         paths.append(entry_path(tmp_path, entry))
         write_entry(entry, paths[-1])
     assert len(set(paths)) == len(paths)
-    again = toy("gaussian", arguments='{"sigma": 0.1}', pgd="0000", weights="v" * 64)
+    again = toy("gaussian", arguments='{"sigma": 0.1}', pgd="0000")
     assert entry_path(tmp_path, again) == paths[0]
     assert [entry_path(tmp_path, entry) for entry in others] == paths[1:]
+
+
+def with_source(entry, sha256):
+    """The entry, as if its defense had other source."""
+    (stage,) = entry.defense.stages
+    stages = (stage.model_copy(update={"source_sha256": sha256}),)
+    defense = entry.defense.model_copy(update={"stages": stages})
+    return entry.model_copy(update={"defense": defense})
+
+
+def test_a_new_run_finds_its_own_entry_where_another_has_taken_the_plain_name(tmp_path):
+    first, other = toy("it"), toy("it", content="c" * 64)
+    paths = []
+    for entry in (first, other):
+        paths.append(entry_path(tmp_path, entry))
+        write_entry(entry, paths[-1])
+    paths[0].unlink()
+    assert entry_path(tmp_path, other) == paths[1]
+    assert entry_path(tmp_path, first) == paths[0]
+
+
+def test_hashes_of_source_are_compared_where_they_were_made_alike(tmp_path):
+    old = toy("it").model_copy(update={"key_version": 0})
+    write_entry(old, path := entry_path(tmp_path, old))
+    made_again = with_source(toy("it"), "o" * 64)
+    assert entry_path(tmp_path, made_again) == path
+    write_entry(made_again, path)
+    assert entry_path(tmp_path, with_source(made_again, "t" * 64)) != path
+
+
+def test_an_entry_whose_clean_row_is_a_gap_is_replaced_by_its_whole_run(tmp_path):
+    holed = toy("it", failed=frozenset({("clean", 0)}))
+    assert holed.dataset.pixels_sha256 == ""
+    write_entry(holed, path := entry_path(tmp_path, holed))
+    assert entry_path(tmp_path, toy("it")) == path
+
+
+def test_no_file_with_other_content_is_written_over_whatever_its_name_says(tmp_path):
+    first, other = toy("it"), toy("it", content="c" * 64)
+    write_entry(first, entry_path(tmp_path, first))
+    write_entry(first.model_copy(update={"seed": 5}), entry_path(tmp_path, other))
+    with pytest.raises(BenchError, match="holds other content than the hash in its name says"):
+        entry_path(tmp_path, other)
 
 
 def test_a_damaged_entry_is_mended_by_its_next_run(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.missing import Missing, Why
-from benchmark.publishing.leaderboard import to_markdown, to_text
+from benchmark.publishing.leaderboard import heading, to_markdown, to_text
 from benchmark.publishing.paired import difference
 from benchmark.publishing.publish import entry_path
 from benchmark.publishing.ranking import boards, is_undefended
@@ -128,16 +128,31 @@ def test_a_difference_is_taken_on_common_images_and_says_how_many():
     assert "to 49.0, n = 4)" in to_markdown([alone, it], "t")
 
 
-def test_without_common_images_there_is_no_difference():
+def test_entries_on_other_images_of_one_name_stand_on_another_board():
     alone, it = toy("none"), toy("it")
     moved = it.per_image.model_copy(update={"indices": (1, 2, 3, 4)})
     relabelled = it.per_image.model_copy(update={"labels": (9, 9, 9, 9)})
-    for images in (moved, relabelled):
-        (group,) = groups([alone, it.model_copy(update={"per_image": images})])
-        assert group.lines[0].gain is None
-    other = it.dataset.model_copy(update={"pixels_sha256": "f" * 64})
-    (group,) = groups([alone, it.model_copy(update={"dataset": other})])
-    assert group.lines[0].gain is None
+    repainted = it.dataset.model_copy(update={"pixels_sha256": "f" * 64})
+    cropped = it.dataset.model_copy(update={"preparation": "crop:8"})
+    others = [{"per_image": moved}, {"per_image": relabelled}, {"dataset": repainted}]
+    for other in (*others, {"dataset": cropped}):
+        first, second = boards([alone, it.model_copy(update=other)])
+        assert {len(first.lines), len(second.lines)} == {1}
+        assert heading(first) != heading(second)
+        (line,) = [line for line in (*first.lines, *second.lines) if line.place]
+        assert line.gain is None
+
+
+def test_only_rows_on_the_most_images_have_a_rank():
+    few, many, best = same_protocol(
+        of(4, "few"), of(6, "many"), toy("best", clean="1" * 6, pgd="1" * 6)
+    )
+    (group,) = groups([few, many, best])
+    assert [(line.entry.defense.label, line.place) for line in group.lines] == [
+        ("best", 1),
+        ("many", 2),
+        ("few", None),
+    ]
 
 
 def test_a_gap_on_either_side_leaves_no_difference_but_one_that_the_task_has_does():

@@ -1,0 +1,25 @@
+"""Names that content makes unique: a short hash behind what is only a file's stem or a class's name."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+HASHED: Final = 8
+"""Hex digits of a sha256 that stand in a name."""
+_HASH = re.compile(rf"-[0-9a-f]{{{HASHED}}}(?![\w-])")
+
+
+def known_by(name: str, sha256: str) -> str:
+    """A name with the first digits of its content's sha256 behind it: `best-1a2b3c4d`.
+
+    Names that are unique by themselves (registered ones, RobustBench's, those of shipped datasets) get none;
+    others always do, so that no name changes because another file appears.
+    """
+    end = f"-{sha256[:HASHED]}"
+    return name if name.endswith(end) else f"{name}{end}"
+
+
+def without_content(label: str) -> str:
+    """The label as it would be of any content: what two versions of one defense share."""
+    return _HASH.sub("", label)
