@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import chain
 
 from benchmark.criterion import Rule
 from benchmark.evaluated import Evaluated
@@ -13,6 +14,7 @@ from benchmark.job import MIXED, Job, Plugin
 from benchmark.publishing.diagnosis import diagnosis_records, eps_curve
 from benchmark.publishing.diagnosis_records import Examined
 from benchmark.publishing.entry import SCHEMA_VERSION, Entry, PerImage
+from benchmark.publishing.environments import made_with, shared
 from benchmark.publishing.flags import flags_of
 from benchmark.publishing.gathered import Gathered
 from benchmark.publishing.identity import (
@@ -46,6 +48,7 @@ def assemble(evaluated: Evaluated) -> Entry:
 
 
 def _unflagged(evaluated: Evaluated, made: Gathered) -> Entry:
+    environments = made_with(chain.from_iterable(evaluated.results.values()))
     return Entry(
         schema_version=SCHEMA_VERSION,
         status="gaps" if made.gaps else "complete",
@@ -72,7 +75,8 @@ def _unflagged(evaluated: Evaluated, made: Gathered) -> Entry:
         sources=tuple(made.record(measured) for measured in made.sources),
         per_image=_per_image(evaluated, made),
         command=evaluated.command,
-        environment=dict(evaluated.environment),
+        environment=shared(environments),
+        environments=environments,
         diagnosis=diagnosis_records(made),
         eps_curve=eps_curve(made),
         examination=tuple(Examined(**asdict(found)) for found in evaluated.examination),

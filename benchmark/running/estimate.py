@@ -17,6 +17,7 @@ from benchmark.job import MIXED, Job
 from benchmark.numerics import fix_numerics, hardware
 from benchmark.results import Cost, Result, Status
 from benchmark.running.crew import Crew
+from benchmark.running.environment import environment
 from benchmark.running.expense import Expense, RowExpense
 from benchmark.running.plan import make_plan
 from benchmark.running.prepared import Prepared, bench_of, prepare, probe
@@ -221,6 +222,8 @@ class _Reckoner:
             cost=Cost(forwards=10**9, backwards=10**9, seconds=2 / 3),
             trace=(2 / 3,) * looks,
             pixels_sha256="0" * 64,
+            environment=environment(self.bench.device),
+            fingerprints=("0" * 64,) * (1 + len(job.needs)),
         )
         with temporary_folder() as folder:
             store = Store(folder)
