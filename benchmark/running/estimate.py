@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -52,7 +51,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     reckoner = _Reckoner(ready, first)
     crew = crew_of(ready)
     found = []
-    with _threads_of_one_of(crew):
+    with crew.as_one_worker():
         for i, row in enumerate(once):
             if on_step is not None:
                 on_step(i, len(once), row.id)
@@ -237,15 +236,3 @@ class _Reckoner:
         if not self.bench.victim_of(job).stochastic:
             return 1
         return max(1, job.criterion.draws // job.criterion.group(rule))
-
-
-@contextmanager
-def _threads_of_one_of(crew: Crew) -> Iterator[None]:
-    """Torch's threads as one of several workers has them."""
-    before = torch.get_num_threads()
-    if crew.workers > 1:
-        torch.set_num_threads(crew.threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

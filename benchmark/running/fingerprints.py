@@ -11,6 +11,7 @@ from benchmark.errors import BenchError
 from benchmark.fingerprint import Fingerprint, Probe, difference, take
 from benchmark.job import Frozen, Job, Plugin
 from benchmark.results import Result
+from benchmark.running.crew import Crew
 from benchmark.running.environment import environment
 from benchmark.running.tasks import Task
 from benchmark.shard import Bench
@@ -30,9 +31,11 @@ class Fingerprints:
         bench: What the run consists of.
         store: Where its shards are.
         tasks: All of them.
+        crew: Who does them: with the threads of one of its workers fingerprints are taken here.
     """
 
-    def __init__(self, bench: Bench, store: Store, tasks: Sequence[Task]) -> None:
+    def __init__(self, bench: Bench, store: Store, tasks: Sequence[Task], *, crew: Crew) -> None:
+        self._crew = crew
         self._bench = bench
         self._store = store
         self._modes: dict[_Who, set[GradientMode]] = defaultdict(set)
@@ -71,12 +74,10 @@ class Fingerprints:
     def _now(self, job: Job) -> tuple[str, Fingerprint]:
         who = _who(job)
         if who not in self._taken:
-            found = take(
-                self._bench.victim_of(job),
-                self._probe,
-                self._modes[who] or {GradientMode(job.gradient)},
-                environment(self._bench.device),
-            )
+            modes = self._modes[who] or {GradientMode(job.gradient)}
+            with self._crew.as_one_worker():
+                here = environment(self._bench.device)
+                found = take(self._bench.victim_of(job), self._probe, modes, here)
             self._taken[who] = self._store.keep_fingerprint(found.to_bytes()), found
         return self._taken[who]
 

@@ -73,7 +73,7 @@ def run_tasks(
     def pixels(start: int, stop: int) -> str:
         return _pixels(bench, start, stop)
 
-    fingerprints, todo = Fingerprints(bench, store, tasks), []
+    fingerprints, todo = Fingerprints(bench, store, tasks, crew=crew), []
     for task in tasks:
         found = store.load(task.job, task.start, task.stop)
         is_of_images = found and found.pixels_sha256 == pixels(task.start, task.stop)

@@ -83,7 +83,7 @@ class _Run:
         store = Store(self.ready.request.runs)
         pixels = {}
         with patch("os.fsync"):
-            fingerprints = Fingerprints(self.bench, store, self.tasks())
+            fingerprints = Fingerprints(self.bench, store, self.tasks(), crew=Crew(workers=2))
             for task in self.tasks():
                 at = (task.start, task.stop)
                 pixels[at] = pixels.get(at) or scheduler._pixels(self.bench, *at)
