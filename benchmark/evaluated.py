@@ -116,7 +116,6 @@ class Evaluated:
         results: For each job's key its shards in order; a missing shard is missing here.
         skipped: Rows that could not be planned, each with its reason: gaps, or not applicable.
         command: The command that makes the entry again.
-        environment: Versions and hardware, by name.
         examination: What was measured of the purifiers themselves.
     """
 
@@ -126,5 +125,4 @@ class Evaluated:
     results: Mapping[str, tuple[Result, ...]]
     skipped: Mapping[str, Missing]
     command: str
-    environment: Mapping[str, str]
     examination: tuple[Measurement, ...] = ()

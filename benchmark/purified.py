@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -57,9 +57,15 @@ class Purified(Victim):
 
     def purify(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """Purified images, of the shape and range of `x`, differentiable as the mode says."""
+        for out in self.stages(x, draws=draws, mode=mode):
+            x = out
+        return x
+
+    def stages(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Iterator[Tensor]:
+        """What each stage puts out, one after the other, the last as `purify` gives it."""
         for i, defense in enumerate(self.defenses):
             x = self._stage(defense, x, draws.at("stage", i), mode)
-        return x
+            yield x
 
     def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """The sum over the stages, each at its own input, `(b,)`."""

@@ -10,7 +10,7 @@ from typing import Any
 from benchmark.criterion import Outcome, Rule
 from benchmark.errors import BenchError
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised whenever a stored record changes its meaning or its fields."""
 
 _OUTCOME = tuple(each.name for each in fields(Outcome))
@@ -57,6 +57,8 @@ class Result:
         warnings: What the attack itself complained about.
         zero_gradients: Share of gradients that were zero everywhere.
         pixels_sha256: Of the shard's clean images and labels.
+        environment: Versions and hardware of the process that computed it, by name.
+        fingerprints: Digests of those of its victim and of the victims of the jobs that it needs, in order.
     """
 
     job: str
@@ -70,6 +72,8 @@ class Result:
     warnings: tuple[str, ...] = ()
     zero_gradients: float = 0.0
     pixels_sha256: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.stop <= self.start:
@@ -117,10 +121,19 @@ class Result:
             values["cost"] = Cost(**values["cost"])
             values["trace"] = tuple(values["trace"])
             values["warnings"] = tuple(values["warnings"])
+            values["fingerprints"] = tuple(map(_word, values["fingerprints"]))
+            facts = values["environment"].items()
+            values["environment"] = {_word(name): _word(text) for name, text in facts}
             values["outcomes"] = _outcomes(values["outcomes"])
             return cls(**values)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BenchError(f"{where}: not a record of schema {SCHEMA}: {error}") from error
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a string, got {value!r}")
+    return value
 
 
 def _outcomes(record: Mapping[str, Any]) -> dict[Rule, tuple[Outcome, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ class Store:
     """A folder of finished shards.
 
     A shard's file is the sha256 of what follows it (64 hex digits and a newline), then a safetensors file
-    that holds the kept images and, as metadata, the result.
+    that holds the kept images and, as metadata, the result. Beside them lie the fingerprints of what they were
+    made with, each in a file of its sha256.
 
     Args:
         folder: Made when first written to.
@@ -84,6 +86,32 @@ class Store:
                 f"to make it"
             )
         return found[1]
+
+    def keep_fingerprint(self, content: bytes) -> str:
+        """Puts a fingerprint beside the shards, under the sha256 that names it; gives that, hex.
+
+        Raises:
+            BenchError: It cannot be written.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._fingerprint(digest)
+        if _bytes_of(path) != content:  # not there, or damaged
+            write_whole(path, content)
+        return digest
+
+    def fingerprint(self, digest: str) -> bytes | None:
+        """The fingerprint of a sha256; None where there is none, or a damaged one (which is logged)."""
+        if not re.fullmatch("[0-9a-f]{64}", digest):  # it stands in a file from who knows where
+            return None
+        path = self._fingerprint(digest)
+        content = _bytes_of(path)
+        if content is not None and hashlib.sha256(content).hexdigest() != digest:
+            log.warning("%s is damaged (its hash does not match); it counts as not there", path)
+            return None
+        return content
+
+    def _fingerprint(self, digest: str) -> Path:
+        return self.folder / "fingerprints" / f"{digest}.safetensors"
 
     def _read(self, job: Job, start: int, stop: int) -> tuple[Result, Tensor] | None:
         path = self.path(job, start, stop)

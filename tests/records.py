@@ -125,7 +125,6 @@ class Run:
             results={row.job.key: self._shards(row, shard) for row in kept},
             skipped=self.skipped,
             command="bench run",
-            environment={"torch": "2", "numpy": "1"},
             examination=self.examination,
         )
 
@@ -217,6 +216,7 @@ class Run:
             warnings=self.warnings.get(row.id, ()),
             zero_gradients=self.zero_gradients.get(row.id, 0.0),
             pixels_sha256=f"{self.pixels}{start}",
+            environment={"torch": "2", "numpy": "1"},
         )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import chain
 
 from benchmark.evaluated import Evaluated
 from benchmark.job import MIXED, Job, Plugin
@@ -13,6 +14,7 @@ from benchmark.protocol import Column, protocol_names
 from benchmark.publishing.derived import derived, validated
 from benchmark.publishing.diagnosis_records import Examined
 from benchmark.publishing.entry import SCHEMA_VERSION, Columns, Cost, Entry, PerImage, Undefended
+from benchmark.publishing.environments import made_with, shared
 from benchmark.publishing.gaps import skipped_rows
 from benchmark.publishing.gathered import Gathered, diagnosis_of, record_of
 from benchmark.publishing.identity import (
@@ -50,6 +52,7 @@ def assemble(evaluated: Evaluated) -> Entry:
 
 def _measured(evaluated: Evaluated, made: Gathered) -> Entry:
     """The entry with all that was measured; what `derived` makes of it is left open."""
+    environments = made_with(chain.from_iterable(evaluated.results.values()))
     return Entry.model_construct(
         schema_version=SCHEMA_VERSION,
         status="complete",
@@ -75,7 +78,8 @@ def _measured(evaluated: Evaluated, made: Gathered) -> Entry:
         sources=tuple(map(record_of, made.sources)),
         per_image=_per_image(evaluated),
         command=evaluated.command,
-        environment=dict(evaluated.environment),
+        environment=shared(environments),
+        environments=environments,
         diagnosis=tuple(map(diagnosis_of, made.diagnosis)),
         examination=tuple(Examined(**asdict(found)) for found in evaluated.examination),
     )

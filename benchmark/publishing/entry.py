@@ -15,6 +15,7 @@ from benchmark.publishing.challenges import (
     refuse_other_choices,
 )
 from benchmark.publishing.diagnosis_records import CurvePoint, DiagnosisRecord, Examined
+from benchmark.publishing.environments import MadeWith, shared
 from benchmark.publishing.examples import Examples
 from benchmark.publishing.identity import (
     Asked,
@@ -187,6 +188,10 @@ class Entry(Strict):
     per_image: PerImage
     command: str
     environment: Words
+    """Versions and hardware that all shards were made with; in entries from before there were `environments`,
+    those of the process that put them together."""
+    environments: tuple[MadeWith, ...] = ()
+    """All that its shards were made with; empty in entries from before."""
     challenges: tuple[Challenge, ...] = ()
     """What lowered it from outside, in the order in which it came."""
     diagnosis: tuple[DiagnosisRecord, ...] = ()
@@ -245,19 +250,21 @@ class Entry(Strict):
         budgets = [point.eps for point in self.eps_curve]
         if budgets != sorted(set(budgets)):
             raise ValueError("eps_curve: expected ascending budgets, each once")
+        if self.environments and self.environment != shared(self.environments):
+            raise ValueError("environment: expected what all environments have in common")
         refuse_dangling(self)
         return self
 
 
 def without_timing(entry: Entry) -> dict[str, Any]:
-    """An entry as plain JSON values, less time, memory and pictures: what two runs of one command agree on.
+    """An entry as plain JSON values, less time, memory, hardware and pictures: what runs of a command agree on.
 
     Pictures are made by `bench run` alone, and the last bit of a pixel may be another on another machine.
     """
     spent = {"cost": {"seconds_per_image", "peak_memory_bytes"}}
     rows = {"__all__": spent}
     timing: dict[str, Any] = {**spent, "attacks": rows, "sources": rows, "diagnosis": rows}
-    timing["examples"] = True
+    timing |= dict.fromkeys(("examples", "environment", "environments"), True)
     return entry.model_dump(mode="json", exclude=timing)
 
 

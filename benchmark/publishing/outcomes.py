@@ -32,7 +32,7 @@ class Cost(Strict):
     forwards_per_image: Amount
     backwards_per_image: Amount
     seconds_per_image: Amount
-    """This and the next are the only fields in which two runs of the same command differ (`without_timing`)."""
+    """This and the next differ between two runs of the same command (`without_timing`)."""
     peak_memory_bytes: Count | None = None
     """The most that tensors took at once on a GPU; None on the CPU."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,17 @@ class Crew:
     def threads(self) -> int:
         """Of torch's loops in each worker, so that all of them together have one a core."""
         return max(1, cores() // self.workers)
+
+    @contextmanager
+    def as_one_worker(self) -> Iterator[None]:
+        """Computes in this process with as many threads as one of several workers has."""
+        before = torch.get_num_threads()
+        if self.workers > 1:
+            torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def packed(self, bench: Bench) -> bytes:
         """What `unpacked` makes a worker's bench from.

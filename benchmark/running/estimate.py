@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -17,6 +16,7 @@ from benchmark.job import MIXED, Job
 from benchmark.numerics import fix_numerics, hardware
 from benchmark.results import Cost, Result, Status
 from benchmark.running.crew import Crew
+from benchmark.running.environment import environment
 from benchmark.running.expense import Expense, RowExpense
 from benchmark.running.plan import make_plan
 from benchmark.running.prepared import Prepared, bench_of, prepare, probe
@@ -51,7 +51,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     reckoner = _Reckoner(ready, first)
     crew = crew_of(ready)
     found = []
-    with _threads_of_one_of(crew):
+    with crew.as_one_worker():
         for i, row in enumerate(once):
             if on_step is not None:
                 on_step(i, len(once), row.id)
@@ -222,6 +222,8 @@ class _Reckoner:
             cost=Cost(forwards=10**9, backwards=10**9, seconds=2 / 3),
             trace=(2 / 3,) * looks,
             pixels_sha256="0" * 64,
+            environment=environment(self.bench.device),
+            fingerprints=("0" * 64,) * (1 + len(job.needs)),
         )
         with temporary_folder() as folder:
             store = Store(folder)
@@ -235,15 +237,3 @@ class _Reckoner:
         if not self.bench.victim_of(job).stochastic:
             return 1
         return max(1, job.criterion.draws // job.criterion.group(rule))
-
-
-@contextmanager
-def _threads_of_one_of(crew: Crew) -> Iterator[None]:
-    """Torch's threads as one of several workers has them."""
-    before = torch.get_num_threads()
-    if crew.workers > 1:
-        torch.set_num_threads(crew.threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -22,7 +22,6 @@ from benchmark.publishing.assembly import assemble
 from benchmark.publishing.entry import Entry
 from benchmark.results import Result
 from benchmark.running.crew import Crew
-from benchmark.running.environment import environment
 from benchmark.running.examination import examine_once
 from benchmark.running.plan import Subjects, make_plan, weakest_gradient
 from benchmark.running.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
@@ -93,7 +92,6 @@ def _evaluated(
         results=results,
         skipped=planned.skipped,
         command=command_of(planned.ready),
-        environment=environment(planned.ready.device),
         examination=examine_once(planned.ready, planned.rows),
     )
     return assemble(evaluated), results

@@ -29,6 +29,8 @@ from benchmark.numerics import fix_numerics
 from benchmark.own_packages import current_folder_last, forget_order
 from benchmark.results import Result, Status
 from benchmark.running.crew import Crew, claim_number, unpacked
+from benchmark.running.environment import environment
+from benchmark.running.fingerprints import Fingerprints
 from benchmark.running.tasks import Place, Task, TaskQueue
 from benchmark.shard import Bench, run_shard
 from benchmark.store import Store
@@ -51,7 +53,8 @@ def run_tasks(
 ) -> dict[str, tuple[Result, ...]]:
     """Runs what is not done yet and returns every result, by job key, in shard order.
 
-    A task that crashes becomes a failed result, which is not kept, so that the next run tries it again.
+    A task that crashes becomes a failed result, which is not kept, so that the next run tries it again. A
+    finished shard is used where its images and the fingerprints of its victims are what they were.
 
     Args:
         bench: What the run consists of.
@@ -70,13 +73,15 @@ def run_tasks(
     def pixels(start: int, stop: int) -> str:
         return _pixels(bench, start, stop)
 
-    todo = []
+    fingerprints, todo = Fingerprints(bench, store, tasks, crew=crew), []
     for task in tasks:
         found = store.load(task.job, task.start, task.stop)
-        if found and found.pixels_sha256 == pixels(task.start, task.stop):
+        is_of_images = found and found.pixels_sha256 == pixels(task.start, task.stop)
+        if found and is_of_images and fingerprints.allow(task, found):
             finished.add(task, found, was_done=True)
         else:
-            todo.append(task)
+            todo.append(replace(task, fingerprints=fingerprints.of(task)))
+    fingerprints.say()
     if crew.workers == 1 or len(todo) <= 1:
         for task in todo:
             finished.add(task, finished.stopped(task) or perform(bench, task, store))
@@ -110,6 +115,7 @@ def perform(bench: Bench, task: Task, store: Store) -> Result:
         refuse_rationed(error)
         log.debug("%s failed:\n%s", task.row.id, traceback.format_exc())
         return _failed(task, described(error))
+    result = replace(result, environment=environment(bench.device), fingerprints=task.fingerprints)
     store.save(task.job, result, images)
     return result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmark.evaluated import Row
 from benchmark.job import Job
@@ -22,12 +22,14 @@ class Task:
         start: First position in the order of images.
         stop: One past the last.
         needs: The jobs whose images of the same shard it takes.
+        fingerprints: Digests of the fingerprints under which it is done: of its victim, and of theirs.
     """
 
     row: Row
     start: int
     stop: int
     needs: tuple[Job, ...]
+    fingerprints: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def job(self) -> Job:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -15,6 +16,7 @@ from benchmark.protocol import load_protocol
 from benchmark.results import Cost, Result, Status
 from benchmark.running import scheduler
 from benchmark.running.crew import Crew
+from benchmark.running.fingerprints import Fingerprints
 from benchmark.running.plan import make_plan
 from benchmark.running.prepared import bench_of, prepare
 from benchmark.running.run import subjects_of
@@ -81,10 +83,12 @@ class _Run:
         store = Store(self.ready.request.runs)
         pixels = {}
         with patch("os.fsync"):
+            fingerprints = Fingerprints(self.bench, store, self.tasks(), crew=Crew(workers=2))
             for task in self.tasks():
                 at = (task.start, task.stop)
                 pixels[at] = pixels.get(at) or scheduler._pixels(self.bench, *at)
-                store.save(task.job, _result(task, pixels[at]), torch.zeros(SHARD, 1, *tiny.SHAPE))
+                result = replace(_result(task, pixels[at]), fingerprints=fingerprints.of(task))
+                store.save(task.job, result, torch.zeros(SHARD, 1, *tiny.SHAPE))
 
     def _run(self, store: Store) -> None:
         crew = Crew(workers=2)

@@ -17,6 +17,7 @@ from benchmark.criterion import Outcome, Rule
 from benchmark.results import Result, Status
 from benchmark.running import scheduler
 from benchmark.running.crew import Crew
+from benchmark.running.prepared import bench_of, prepare
 from benchmark.running.scheduler import run_tasks
 from benchmark.running.tasks import Task, TaskQueue, tasks_of
 from benchmark.store import Store
@@ -80,7 +81,11 @@ def run(tmp_path, shards, *, workers=2):
     seen = []
     crew = Crew(workers=workers)
     results = run_tasks(
-        None, tasks, Store(tmp_path), crew=crew, on_done=lambda task, *_: seen.append(task.place)
+        bench_of(prepare(tiny.request(tmp_path))),
+        tasks,
+        Store(tmp_path),
+        crew=crew,
+        on_done=lambda task, *_: seen.append(task.place),
     )
     return tasks, results, seen
 

@@ -12,6 +12,7 @@ from benchmark.publishing.cells import bound, percent, with_interval
 from benchmark.publishing.claims import Claim
 from benchmark.publishing.columns import ADAPTIVE, CLEAN, OBLIVIOUS, WORST, Span
 from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
+from benchmark.publishing.environments import told_apart
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
 from benchmark.publishing.marks import footnotes
@@ -275,6 +276,7 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "seed", str(entry.seed)
     yield "cost", _cost(entry)
     yield from entry.environment.items()
+    yield from told_apart(entry.environments)
 
 
 def _cost(entry: Entry) -> str:
