@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmark.classifiers.names import (
     CLASSIFIERS,
     for_another,
     home_of,
+    modules_of,
     preparation_of,
     threat_of,
     unknown_classifier,
@@ -33,6 +33,9 @@ from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
 from benchmark.folders import data_folder as data_folder
+from benchmark.identity.closure import is_harness
+from benchmark.identity.identity import Known, identity_of
+from benchmark.identity.opened import watched
 from benchmark.shelf import DATASETS
 from benchmark.threat import Threat
 
@@ -83,16 +86,23 @@ def load_classifier(
     if isinstance(model, Models):
         load = partial(load_classifier, dataset=dataset, folder=folder, device=device, dtype=dtype)
         return build_model(model, load)
-    if name.startswith("file:"):
-        return load_file(name, dataset=dataset, device=device, dtype=dtype)
-    if (found := _zoo_model(name, dataset.name)) is not None:
-        return load_zoo(found, folder=folder, device=device, dtype=dtype)
-    source = make_source(name)
-    if source.dataset != dataset.name:
-        raise for_another(name, source.dataset, dataset.name)
-    with contained(f"classifier {name!r}: loading it"):
-        classifier = source.load(folder=folder, device=device, dtype=dtype)
-    refuse_misfit(classifier, dataset)
+    source = None
+    with watched(f"classifier {name}") as opened:
+        if name.startswith("file:"):
+            classifier = load_file(name, dataset=dataset, device=device, dtype=dtype)
+        elif (found := _zoo_model(name, dataset.name)) is not None:
+            classifier = load_zoo(found, folder=folder, device=device, dtype=dtype)
+        else:
+            source = make_source(name)
+            if source.dataset != dataset.name:
+                raise for_another(name, source.dataset, dataset.name)
+            with contained(f"classifier {name!r}: loading it"):
+                classifier = source.load(folder=folder, device=device, dtype=dtype)
+            refuse_misfit(classifier, dataset)
+    modules = [*modules_of(name), *([type(source).__module__] if source else [])]
+    is_own = all(map(is_harness, modules))
+    known = Known(modules=modules, files=() if is_own else opened.hashes())
+    classifier.source = identity_of(classifier.network, what=name, known=known).sha256()
     return classifier
 
 
@@ -213,35 +223,49 @@ def wrap_module(
     dataset: Dataset,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    said: str = "",
 ) -> Classifier:
     """A frozen classifier out of any module from images in [0, 1] to logits; a copy, the original stays.
 
-    It is named after its class, and known by the sha256 of its weights and buffers.
+    It is named after its class, and known by all that the module holds: its types, attributes and weights.
+
+    Args:
+        network: The module.
+        dataset: The task.
+        device: Where the copy is put.
+        dtype: Of its weights.
+        said: The user's word for what of it cannot be known; empty for none.
+
+    Raises:
+        BenchError: Something in it cannot be told from what would give other logits.
     """
-    if isinstance(network, Classifier):
-        return network.to(device=device, dtype=dtype)
     kind = type(network).__name__
+    what = f"classifier {kind!r}"
     if isinstance(network, torch.jit.ScriptModule):
         raise BenchError(
-            f"classifier {kind!r} is a TorchScript program, which cannot be sent to worker processes; give "
-            f"the network that it was made from"
+            f"{what} is a TorchScript program, which cannot be sent to worker processes; give the network that "
+            f"it was made from"
         )
-    with contained(f"classifier {kind!r}: copying it"):
-        classifier = Classifier(
-            copy.deepcopy(network), name=kind, classes=dataset.classes, sha256=_sha256_of(network)
-        ).to(device=device, dtype=dtype)
+    known = Known(is_given=True, said=said)
+    if isinstance(network, Classifier):
+        if not network.source:
+            network.source = identity_of(network.network, what=what, known=known).sha256()
+        return network.to(device=device, dtype=dtype)
+    _refuse_quantised(network)
+    with contained(f"{what}: copying it"):
+        twin = copy.deepcopy(network).requires_grad_(False).eval()
+    found = identity_of(twin, what=what, known=known)
+    classifier = Classifier(
+        twin, name=kind, classes=dataset.classes, sha256=found.values, source=found.sha256()
+    ).to(device=device, dtype=dtype)
     refuse_misfit(classifier, dataset)
     return classifier
 
 
-def _sha256_of(network: nn.Module) -> str:
-    digest = hashlib.sha256()
+def _refuse_quantised(network: nn.Module) -> None:
     for name, tensor in sorted(network.state_dict().items()):
         if not isinstance(tensor, torch.Tensor):
             raise BenchError(
                 f"classifier {type(network).__name__!r} keeps a {type(tensor).__name__} as {name} among its "
                 f"weights, as quantised networks do; give it with tensors alone, in floating point"
             )
-        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().cpu().double().numpy().tobytes())
-    return digest.hexdigest()

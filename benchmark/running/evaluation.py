@@ -78,6 +78,7 @@ def evaluate(
     dataset: str | Dataset | tuple[Tensor, Tensor] | None = None,
     threat: str | Threat | None = None,
     options: Request | None = None,
+    identity: str | None = None,
     listener: Listener | None = None,
 ) -> Entry:
     """Evaluates a purifier in front of a classifier and returns the entry that a leaderboard would publish.
@@ -89,6 +90,8 @@ def evaluate(
         threat: Such as `linf:8/255`; needed where images are handed over.
         options: Everything else (`Request(defense=..., protocol="standard", samples=64, ...)`); its
             defense, model, dataset and threat are replaced by those given here.
+        identity: A text that tells the objects given here from others, where they hold what no hash sees;
+            None for that of `options`.
         listener: Told of progress.
 
     Returns:
@@ -111,4 +114,6 @@ def evaluate(
         dataset=dataset,
         threat=threat,
     )
+    if identity is not None:
+        request = replace(request, identity=identity)
     return run(request, listener)

@@ -13,7 +13,8 @@ from benchmark.criterion import Criterion
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluated import Row
-from benchmark.job import MIXED, Frozen, Job, Plugin, plugin_of
+from benchmark.identity.plugins import harness_sha256, plugin_of
+from benchmark.job import MIXED, Frozen, Job, Plugin
 from benchmark.missing import Missing, Why
 from benchmark.protocol import BARE, SURROGATES, AttackRow, Protocol, SourceRow
 from benchmark.running.diagnosis import diagnosis_rows
@@ -47,6 +48,9 @@ class Subjects:
         composition: How an ensemble is put together; empty for a chain.
         seeds: The sha256 of so many images of an attacker's own; None where there are none.
         shape: `(c, h, w)` of an image.
+        victim: sha256 of how purifiers and classifier are put together.
+        images: sha256 of the dataset's source.
+        said: The user's word for what no hash sees.
     """
 
     defenses: Sequence[Defense]
@@ -67,6 +71,9 @@ class Subjects:
     seeds: Callable[[int], str] | None = None
     shape: tuple[int, int, int] = (1, 1, 1)
     ensembles: Mapping[str, Classifier] = field(default_factory=dict)
+    victim: str = ""
+    images: str = ""
+    said: str = ""
 
 
 def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
@@ -112,6 +119,7 @@ class _Planner:
         self.protocol = protocol
         self.subjects = subjects
         self.skipped: dict[str, Missing] = {}
+        self.engine = harness_sha256()
 
     def source_rows(self, row: SourceRow) -> Iterator[Row]:
         """One row for each classifier that a source is made on."""
@@ -231,7 +239,7 @@ class _Planner:
         return Job(
             row=row,
             defenses=() if is_source else s.plugins,
-            classifier=Frozen(frozen.name, frozen.sha256),
+            classifier=Frozen(frozen.name, frozen.sha256, frozen.source),
             dataset=s.dataset,
             split=s.split,
             threat=s.threat,
@@ -253,6 +261,10 @@ class _Planner:
             preparation=s.preparation,
             only_classes=s.only_classes,
             composition="" if is_source else s.composition,
+            engine=self.engine,
+            victim="" if is_source else s.victim,
+            images=s.images,
+            said=s.said,
         )
 
     def _seeds(self, attack: Attack) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import Parameter
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,9 @@ from benchmark.containment import contained
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.expression import Stage
-from benchmark.job import Plugin, plugin_of
+from benchmark.identity.identity import Known, identity_of
+from benchmark.identity.plugins import described, plugin_of, watched_for
+from benchmark.job import Plugin
 from benchmark.running.lacking import Lack, trained_names, weights_missing
 from benchmark.setting import Setting
 from benchmark.shelf import DATASETS, RECIPES
@@ -60,6 +63,7 @@ def prepare_stage(
     *,
     before: Sequence[Staged] = (),
     explicit: Path | str | None = None,
+    known: Known | None = None,
 ) -> Staged:
     """Finds a purifier's weights, prepares it, and says what a key and an entry need to know of it.
 
@@ -69,6 +73,7 @@ def prepare_stage(
         setting: With the classifier behind it.
         before: The purifiers that stand before it.
         explicit: The weights that the user named.
+        known: Whether it was given as an object, and what the user says of it; None for one by name.
 
     Raises:
         WeightsMissing: It needs weights that nobody has.
@@ -85,15 +90,21 @@ def prepare_stage(
     if setting.weights is not None:
         use = _use(typed, defense, setting, trained, before)
         provenance = provenance_of(setting.weights, use)
-    with contained(f"defense {defense.name!r}: preparing it"):
-        defense.prepare(setting)
+    what = f"defense {defense.name!r}"
+    known = replace(known or Known(), arguments=list(defense.arguments().values()))
+    identity = identity_of(defense, what=what, known=known)
+    with watched_for(type(defense), defense.arguments()) as opened:
+        with contained(f"{what}: preparing it"):
+            defense.prepare(setting)
     label = _label(defense, setting, trained, provenance)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
     return Staged(
         typed=typed,
         defense=defense,
         setting=setting,
-        plugin=plugin_of(defense, label=label, weights=sha256),
+        plugin=plugin_of(
+            defense, label=label, weights=sha256, identity=identity, files=opened.hashes()
+        ),
         provenance=provenance,
     )
 
@@ -157,12 +168,24 @@ def _label(
     """
     defaults, variant = parameters_of(type(defense)), defense.variant(setting.shape)
     changed = [
-        f"{name}={value}"
-        for name, value in defense.arguments().items()
-        if value != defaults[name] and not (name == PRESET and variant and value == variant)
+        f"{name}={_said(value)}"
+        for name, value in described(defense.arguments()).items()
+        if value != _default(defaults[name])
+        and not (name == PRESET and variant and value == variant)
     ]
     label = defense.label(setting.shape) + (f"({', '.join(changed)})" if changed else "")
     is_same = trained in ((), (setting.defended().name,))
     if is_same and not (provenance and "classifier" in provenance.differs):
         return label
     return f"{label}@{'&'.join(trained)}"
+
+
+def _default(value: object) -> object:
+    return value if value is Parameter.empty else described({"": value})[""]
+
+
+def _said(value: object) -> object:
+    """An argument in a name: an object by its class and the beginning of its sha256."""
+    if isinstance(value, dict) and set(value) == {"type", "sha256"}:
+        return f"{value['type'].rpartition('.')[2].rpartition(':')[2]}#{value['sha256'][:8]}"
+    return value

@@ -14,6 +14,7 @@ from benchmark.containment import contained
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.expression import Chain, Expression, Model, parse_model, stages_of
+from benchmark.identity.identity import Known
 from benchmark.purified import Purified
 from benchmark.running.stages import Staged, prepare_stage
 from benchmark.setting import Setting
@@ -47,6 +48,7 @@ class Builder:
         defenses: The purifiers in the order in which they were typed.
         weights: Those that the user named.
         stages: The purifiers that are ready.
+        known: What a key is told of purifiers that were given as objects; None for those by name.
     """
 
     setting: Setting
@@ -54,6 +56,7 @@ class Builder:
     defenses: Iterator[Defense]
     weights: Path | str | None
     stages: list[Staged] = field(default_factory=list)
+    known: Known | None = None
 
     def victim(self, expression: Expression, model: Model | nn.Module) -> Built:
         """What an expression stands for.
@@ -96,7 +99,9 @@ class Builder:
         for typed in chain.stages:
             defense = next(self.defenses)
             staged.append(
-                prepare_stage(typed, defense, setting, before=staged, explicit=self.weights)
+                prepare_stage(
+                    typed, defense, setting, before=staged, explicit=self.weights, known=self.known
+                )
             )
         self.stages += staged
         victim: Victim = Purified([one.defense for one in staged], classifier)
