@@ -77,7 +77,7 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A classifier as a key sees it: its name, the sha256 of its weights, and that of what computes with them."""
+    """A classifier as a key sees it: its name, the sha256 of its weights, that of what computes with them."""
 
     name: str
     sha256: str
@@ -105,8 +105,8 @@ class Job:
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
         needs: Keys of the jobs whose images it takes.
         engine: sha256 of the harness's own source that decides any result, hex.
-        victim: sha256 of how purifiers and classifier are put together, and of the source that does it, hex; empty
-            for a bare classifier.
+        victim: sha256 of how purifiers and classifier are put together, and of the source that does it, hex;
+            empty for a bare classifier.
         images: sha256 of the source of the dataset, hex.
         said: The user's word for what no hash sees (`identity="..."`); empty for none.
         order: Of which order of the dataset a shard's positions are: `nested` or `robustbench`.

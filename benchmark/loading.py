@@ -99,7 +99,7 @@ def load_classifier(
             with contained(f"classifier {name!r}: loading it"):
                 classifier = source.load(folder=folder, device=device, dtype=dtype)
             refuse_misfit(classifier, dataset)
-    modules = [*modules_of(name), *([type(source).__module__] if source else [])]
+    modules = [type(source).__module__] if source else modules_of(name)
     is_own = all(map(is_harness, modules))
     known = Known(modules=modules, files=() if is_own else opened.hashes())
     classifier.source = identity_of(classifier.network, what=name, known=known).sha256()

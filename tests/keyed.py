@@ -43,6 +43,8 @@ def said_by(script, *arguments, **variables):
     words = [sys.executable, str(script), *map(str, arguments)]
     root = str(Path(__file__).parent.parent)
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": root, **variables}
-    done = subprocess.run(words, capture_output=True, text=True, env=env, check=False, cwd=Path(script).parent)
+    done = subprocess.run(
+        words, capture_output=True, text=True, env=env, check=False, cwd=Path(script).parent
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Source closures: the files that modules consist of and import, transitively, and the packages they rest on."""
+"""Source closures: the files that modules consist of and import, transitively, and the packages below them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def closure_of(roots: Iterable[str], *, own: Iterable[str] = ()) -> Closure:
         own: Those of them whose installed package is followed all the same: a plugin's.
     """
     places = {root: file_of(root) for root in own}
-    walk = _Walk({each for root, file in places.items() if file for each in packages_of(file, root)})
+    walk = _Walk(
+        {each for root, file in places.items() if file for each in packages_of(file, root)}
+    )
     walk.follow(roots)
     return walk.found
 
@@ -66,7 +68,7 @@ class _Walk:
     def __init__(self, own: set[Installed]) -> None:
         self.own = own
         self.found = Closure()
-        self._seen: set[str] = set()
+        self._seen: set[tuple[str, bool]] = set()
 
     def follow(self, roots: Iterable[str]) -> None:
         """Takes in modules, and all that they import."""

@@ -36,7 +36,8 @@ _GENERATED = ("__dataclass_", "__attrs_", "_abc_")
 def namespace_of(kind: type) -> list[tuple[str, object]]:
     """What a class's body gave it, by name, without what a decorator generated from the rest of it."""
     is_generated = any(
-        hasattr(kind, name) for name in ("__dataclass_fields__", "__attrs_attrs__", "_field_defaults")
+        hasattr(kind, name)
+        for name in ("__dataclass_fields__", "__attrs_attrs__", "_field_defaults")
     )
     return [
         (name, item)
@@ -99,7 +100,9 @@ def node_sha256(code: types.CodeType) -> str | None:
         if getattr(node, "name", "<lambda>") == code.co_name
     ]
     if len(found) > 1:
-        places = {(line, column) for line, _, column, _ in code.co_positions() if column is not None}
+        places = {
+            (line, column) for line, _, column, _ in code.co_positions() if column is not None
+        }
         found = [node for node in found if places & set(_starts(node))] or found
     return canonical_sha256(found[0]) if found else None
 

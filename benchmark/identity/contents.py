@@ -38,8 +38,8 @@ def _sha256(file: Path, changed: int, size: int, node: int) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def named_in(value: object) -> Iterator[Path]:
-    """The files and folders that an argument names, in lists and mappings too."""
+def named_in(value: object, depth: int = 8) -> Iterator[Path]:
+    """The files and folders that an argument names, in lists and mappings too, so many of them deep."""
     if isinstance(value, str | os.PathLike):
         try:
             path = Path(os.fspath(value)).expanduser()
@@ -48,12 +48,12 @@ def named_in(value: object) -> Iterator[Path]:
         except (OSError, RuntimeError, TypeError, ValueError):
             return  # no path at all
     elif isinstance(value, Mapping):
-        yield from named_among(value.values())
+        yield from named_among(value.values(), depth - 1)
     elif isinstance(value, list | tuple | set | frozenset):
-        yield from named_among(value)
+        yield from named_among(value, depth - 1)
 
 
-def named_among(values: Iterable[object]) -> Iterator[Path]:
+def named_among(values: Iterable[object], depth: int = 8) -> Iterator[Path]:
     """Those that any of some arguments names."""
-    for value in values:
-        yield from named_in(value)
+    for value in values if depth else ():
+        yield from named_in(value, depth)

@@ -96,7 +96,10 @@ def _record_sha256(text: str) -> str:
     kept = sorted(
         ",".join(line)
         for line in parts
-        if len(line) >= 3 and line[-2] and not line[0].startswith("..") and ".dist-info/" not in line[0]
+        if len(line) >= 3
+        and line[-2]
+        and not line[0].startswith("..")
+        and ".dist-info/" not in line[0]
     )
     return hashlib.sha256("\n".join(kept).encode()).hexdigest() if kept else ""
 

@@ -1,4 +1,4 @@
-"""What decides a result, gathered from objects: the source behind them, packages, files, and their own content."""
+"""What decides an object's results: the source behind it, packages, files, and what it holds itself."""
 
 from __future__ import annotations
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.numpy
-import safetensors.torch
 import torch
 
 from benchmark.folders import cache_folder
@@ -65,7 +63,7 @@ _watching = _Watching()
 
 
 _KNOWN: dict[str, Opened] = {}
-"""What was ever opened on behalf of each user of `watched`: code that keeps what it read opens nothing twice."""
+"""What was ever opened on behalf of each: code that keeps what it read opens nothing twice."""
 
 
 @contextmanager
@@ -116,11 +114,12 @@ _is_installed = False
 def _install() -> None:
     """Puts the hook in place, which stays for good; and ours before readers that no hook sees."""
     global _is_installed
-    if not _is_installed:
-        sys.addaudithook(_audit)
-        _is_installed = True
+    if _is_installed:
+        return
+    _is_installed = True
+    sys.addaudithook(_audit)
+    torch._C.import_ir_module = _seeing(torch._C.import_ir_module, at=1)
     _patch_safetensors()
-    _patch(torch._C, "import_ir_module", at=1)
     _patch_image_reader()
 
 
@@ -132,31 +131,21 @@ def _seeing(read: Callable[..., Any], at: int = 0) -> Callable[..., Any]:
         _saw(args[at] if len(args) > at else next(iter(kwargs.values()), None))
         return read(*args, **kwargs)
 
-    seeing.is_ours = True  # type: ignore[attr-defined]
     return seeing
 
 
-def _patch(holder: Any, name: str, at: int = 0) -> None:
-    read = getattr(holder, name, None)
-    if callable(read) and not hasattr(read, "is_ours"):
-        setattr(holder, name, _seeing(read, at))
-
-
 def _patch_safetensors() -> None:
-    """`safe_open` opens files from Rust; whoever imported it by name has it under that name."""
-    original = getattr(safetensors.safe_open, "__wrapped__", safetensors.safe_open)
-    ours = safetensors.safe_open if original is not safetensors.safe_open else _seeing(original)
+    """`safe_open` opens files from Rust; whoever imported it by name before has it under that name."""
+    original = safetensors.safe_open
+    ours = _seeing(original)
     for module in list(sys.modules.values()):
-        for name, value in list(getattr(module, "__dict__", {}).items()):
-            if value is original and name == "safe_open" and module.__name__ != "safetensors._safetensors_rust":
-                setattr(module, name, ours)
+        if getattr(module, "safe_open", None) is original:
+            module.safe_open = ours  # type: ignore[attr-defined]
 
 
 def _patch_image_reader() -> None:
-    """torchvision's `read_image`, `decode_image` and `read_file` end at one operator, which opens the file."""
-    space = torch.ops.image
-    if "read_file" in vars(space) and hasattr(vars(space)["read_file"], "is_ours"):
-        return
+    """Torchvision's `read_image`, `decode_image` and `read_file` end at one operator, which opens the file."""
+    space: Any = torch.ops.image
 
     def read_file(path: str) -> Any:
         _saw(path)
@@ -164,5 +153,4 @@ def _patch_image_reader() -> None:
         space.read_file = read_file
         return operator(path)
 
-    read_file.is_ours = True  # type: ignore[attr-defined]
     space.read_file = read_file

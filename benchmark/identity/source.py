@@ -13,13 +13,15 @@ from benchmark.identity.syntax import canonical_sha256, parsed
 STAR = "*"
 _BY_TEXT = frozenset({"import_module", "__import__"})
 """Calls that import what a text names."""
-_UNNAMED = frozenset({"iter_modules", "walk_packages", "spec_from_file_location", "run_path", "exec"})
+_UNNAMED = frozenset(
+    {"iter_modules", "walk_packages", "spec_from_file_location", "run_path", "exec"}
+)
 """Calls by which code is run that no import names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One import as it stands in a module: `module`, relative with its dots, and a name taken from it, if any."""
+    """One import as it stands: `module`, relative with its dots, and a name taken from it, if any."""
 
     module: str
     name: str = ""
@@ -103,11 +105,19 @@ class _Imports(ast.NodeVisitor):
         named = next(iter(node.args), None)
         if called in _BY_TEXT and isinstance(named, ast.Constant) and isinstance(named.value, str):
             self.found.append(Import(named.value))
-        elif called in _BY_TEXT | _UNNAMED:
+        elif called in _BY_TEXT | _UNNAMED or (
+            called == "eval" and isinstance(node.func, ast.Name)
+        ):
             self.is_open = True
         self.generic_visit(node)
 
 
 def _last(node: ast.AST) -> str:
     """The last part of a dotted name; empty for anything else."""
-    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return (
+        node.id
+        if isinstance(node, ast.Name)
+        else node.attr
+        if isinstance(node, ast.Attribute)
+        else ""
+    )

@@ -33,8 +33,8 @@ class Walk:
 
     Args:
         what: What a message calls the first of them.
-        is_given: Whether the first object was made by the user's own code: what cannot be known of it is refused.
-            Else its type stands for it, and what a tensor holds follows from what made it.
+        is_given: Whether the first object was made by the user's own code: what cannot be known of it is
+            refused. Else its type stands for it, and what a tensor holds follows from what made it.
         said: What the user says of what cannot be known, which is then not refused; empty for nothing.
         known: Digests of objects that are known already, by `id`.
     """
@@ -73,12 +73,16 @@ class Walk:
         if key in self._done:
             return self._done[key]
         if key in self._open:
-            return hashlib.sha256(f"again {len(self._open) - self._open.index(key)}".encode()).digest()
+            return hashlib.sha256(
+                f"again {len(self._open) - self._open.index(key)}".encode()
+            ).digest()
         self._open.append(key)
         self._kept.append(value)
         digest = hashlib.sha256()
         for part in self._parts(value, at):
-            digest.update(part if isinstance(part, bytes) else hashlib.sha256(part.encode()).digest())
+            digest.update(
+                part if isinstance(part, bytes) else hashlib.sha256(part.encode()).digest()
+            )
         self._open.pop()
         self._done[key] = digest.digest()
         return digest.digest()
@@ -156,7 +160,15 @@ class Walk:
         try:
             found = value.__reduce_ex__(4)
         except Exception as error:  # noqa: BLE001 (somebody else's object)
-            yield from self._unknown(value, at, error)
+            if (
+                callable(value)
+                and getattr(value, "__qualname__", "")
+                and is_known(value.__module__)
+            ):
+                self.modules.add(value.__module__)
+                yield value.__qualname__  # a function of a compiled module
+            else:
+                yield from self._unknown(value, at, error)
             return
         if isinstance(found, str):
             yield found
@@ -184,8 +196,6 @@ class Walk:
             self.modules.add(kind.__module__)
         if not is_users(kind.__module__):
             return
-        if file_of(kind.__module__) is None:
-            yield from self._unknown(kind, at)
         for base in kind.__bases__:
             yield self._digest(base, at)
         if issubclass(kind, Enum):
@@ -266,6 +276,11 @@ def is_users(module: str) -> bool:
         return False
     file = file_of(module)
     return file is None or owner_of(file, module) is Owner.USER
+
+
+def is_known(module: object) -> bool:
+    """Whether a module is a file that a key knows."""
+    return isinstance(module, str) and file_of(module) is not None
 
 
 def _plain(value: object) -> bytes | None:

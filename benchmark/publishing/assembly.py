@@ -72,6 +72,7 @@ def _unflagged(evaluated: Evaluated, made: Gathered) -> Entry:
         sources=tuple(made.record(measured) for measured in made.sources),
         per_image=_per_image(evaluated, made),
         command=evaluated.command,
+        identity=made.job.said,
         environment=dict(evaluated.environment),
         diagnosis=diagnosis_records(made),
         eps_curve=eps_curve(made),

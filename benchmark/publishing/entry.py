@@ -181,6 +181,8 @@ class Entry(Strict):
     sources: tuple[AttackRecord, ...]
     per_image: PerImage
     command: str
+    identity: str = ""
+    """What the user said of objects from Python that no hash tells from others; else empty."""
     environment: Words
     challenges: tuple[Challenge, ...] = ()
     """What lowered it from outside, in the order in which it came."""

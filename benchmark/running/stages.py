@@ -93,9 +93,9 @@ def prepare_stage(
     what = f"defense {defense.name!r}"
     known = replace(known or Known(), arguments=list(defense.arguments().values()))
     identity = identity_of(defense, what=what, known=known)
-    with watched_for(type(defense), defense.arguments()) as opened:
-        with contained(f"{what}: preparing it"):
-            defense.prepare(setting)
+    watching = watched_for(type(defense), defense.arguments())
+    with watching as opened, contained(f"{what}: preparing it"):
+        defense.prepare(setting)
     label = _label(defense, setting, trained, provenance)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
     return Staged(
