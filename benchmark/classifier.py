@@ -24,14 +24,27 @@ class Classifier(nn.Module):
         name: What it is called in an entry (`standard-r18`, `Gowal2021Improving_28_10_ddpm_100m`).
         classes: k, the number of logits.
         sha256: Of the weights file it was loaded from, hex.
+        source: sha256 of all else of its own that decides its logits, hex; whoever loads it finds out.
+        harness: sha256 of the harness's modules that these import, hex.
     """
 
-    def __init__(self, network: nn.Module, *, name: str, classes: int, sha256: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        classes: int,
+        sha256: str,
+        source: str = "",
+        harness: str = "",
+    ) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
         self.name = name
         self.classes = classes
         self.sha256 = sha256
+        self.source = source
+        self.harness = harness
         super().train(False)
 
     def train(self, mode: bool = True) -> Self:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property, lru_cache
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import cloudpickle
 
 from benchmark.criterion import Criterion
 from benchmark.errors import BenchError
 from benchmark.threat import Threat
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Raised whenever the meaning of a key changes without any of its fields changing."""
 
 MIXED = "mixed"
@@ -46,53 +42,12 @@ IDENTITY_FIELDS = frozenset(
         "fixed_batch",
         "needs",
         "engine",
+        "victim",
+        "images",
+        "said",
         "key_version",
     }
 )
-_SHELVES = frozenset({"attacks", "defenses", "__main__"})
-_ENGINE = (
-    "attack",
-    "changes",
-    "classifier",
-    "criterion",
-    "dataset",
-    "defense",
-    "foreign",
-    "goals",
-    "isolation",
-    "logits",
-    "losses",
-    "memory",
-    "mixed",
-    "pieces",
-    "purified",
-    "queries",
-    "randomness",
-    "search",
-    "seeds",
-    "shard",
-    "smallest",
-    "taps",
-    "target",
-    "threat",
-    "verdict",
-    "victim",
-)
-
-
-@lru_cache(maxsize=1)
-def engine_sha256() -> str:
-    """sha256 of the harness's own files that decide a result, hex."""
-    folder = Path(__file__).parent
-    return _sha256_of_files([folder / f"{name}.py" for name in _ENGINE])
-
-
-def _sha256_of_files(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name}\0".encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +58,12 @@ class Plugin:
         path: `module:Class`.
         label: The name it is published under.
         arguments: Its constructor's arguments, canonical JSON.
-        source: sha256 of its source, hex.
+        source: sha256 of its modules and of all that they import of its own package or folder, hex.
         weights: sha256 of its weights file, or of the images that an attacker has of his own, hex; empty where
             there are none.
+        harness: sha256 of the harness's modules that those import, hex.
+        content: sha256 of the packages it rests on, of files it opened or its arguments name, and of what it
+            holds, hex.
     """
 
     path: str
@@ -113,14 +71,18 @@ class Plugin:
     arguments: str
     source: str
     weights: str = ""
+    harness: str = ""
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A classifier as a key sees it: its name and the sha256 of its weights."""
+    """A classifier as a key sees it: name, and sha256s of weights, of its own code, of the harness's in that."""
 
     name: str
     sha256: str
+    source: str = ""
+    harness: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: the key is kept in the instance's dict
@@ -143,7 +105,11 @@ class Job:
         seed: The run's seed.
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
         needs: Keys of the jobs whose images it takes.
-        engine: sha256 of the harness's own files that decide a result, hex.
+        engine: sha256 of the harness's own source that decides any result, hex.
+        victim: sha256 of how purifiers and classifier are put together, and of the source that does it, hex;
+            empty for a bare classifier.
+        images: sha256 of the source of the dataset, hex.
+        said: The user's word for what no hash sees (`identity="..."`); empty for none.
         order: Of which order of the dataset a shard's positions are: `nested` or `robustbench`.
         preparation: How the dataset's files became images; empty where there is but one way.
         only_classes: The classes whose images that order was cut down to; none for all.
@@ -167,7 +133,10 @@ class Job:
     seed: int
     fixed_batch: int = 0
     needs: tuple[str, ...] = ()
-    engine: str = field(default_factory=engine_sha256)
+    engine: str
+    victim: str = ""
+    images: str = ""
+    said: str = ""
     order: str = "nested"
     preparation: str = ""
     only_classes: tuple[int, ...] = ()
@@ -201,45 +170,3 @@ def canonical(value: object) -> str:
         )
 
     return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"), default=plain)
-
-
-def plugin_of(
-    instance: Any, *, label: str, weights: str = "", parts: Sequence[type] = ()
-) -> Plugin:
-    """A defense or an attack as a key sees it.
-
-    Args:
-        instance: It has `arguments()`.
-        label: The name it is published under.
-        weights: sha256 of its weights file, hex.
-        parts: The plugins that it runs itself; their source decides its results too.
-
-    Raises:
-        BenchError: Its arguments cannot enter a key.
-    """
-    kind = type(instance)
-    path = f"{kind.__module__}:{kind.__qualname__}"
-    source = source_sha256(kind)
-    for part in parts:
-        source = hashlib.sha256(f"{source}{source_sha256(part)}".encode()).hexdigest()
-    return Plugin(path, label, canonical(instance.arguments()), source, weights)
-
-
-def source_sha256(kind: type) -> str:
-    """sha256 of the source that a plugin's class consists of, hex.
-
-    That is its own file where it lies on one of this project's shelves or in no package, all files of its
-    folder where it has a folder of its own on a shelf, and all of its top package where it is someone else's.
-    """
-    try:
-        file = Path(inspect.getsourcefile(kind) or "")
-    except TypeError:
-        file = Path()
-    if not file.is_file():
-        return hashlib.sha256(cloudpickle.dumps(kind)).hexdigest()
-    module = inspect.getmodule(kind)
-    package = [name for name in ((module and module.__package__) or "").split(".") if name]
-    if not package or package[-1] in _SHELVES:
-        return _sha256_of_files([file])
-    levels = len(package) - 1 if package[0] in _SHELVES else len(package)
-    return _sha256_of_files(sorted(file.parents[levels - 1].rglob("*.py")))

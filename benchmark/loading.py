@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmark.classifiers.names import (
     CLASSIFIERS,
     for_another,
     home_of,
+    modules_of,
     preparation_of,
     threat_of,
     unknown_classifier,
@@ -34,6 +34,9 @@ from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
 from benchmark.folders import data_folder as data_folder
+from benchmark.identity.closure import is_harness
+from benchmark.identity.identity import Identity, Known, identity_of
+from benchmark.identity.opened import watched
 from benchmark.registry import path_of
 from benchmark.shelf import DATASETS
 from benchmark.threat import Threat
@@ -102,17 +105,25 @@ def load_classifier(
     if isinstance(model, Models):
         load = partial(load_classifier, dataset=dataset, folder=folder, device=device, dtype=dtype)
         return build_model(model, load)
-    if name.startswith("file:"):
-        return load_file(name, dataset=dataset, device=device, dtype=dtype)
-    if (found := _zoo_model(name, dataset.name)) is not None:
-        return load_zoo(found, folder=folder, device=device, dtype=dtype)
-    source = make_source(name)
-    if source.dataset != dataset.name:
-        raise for_another(name, source.dataset, dataset.name)
-    with contained(f"classifier {name!r}: loading it"):
-        classifier = source.load(folder=folder, device=device, dtype=dtype)
-        classifier.name = _source_name(source, folder)
-    refuse_misfit(classifier, dataset)
+    source = None
+    with watched(f"classifier {name}") as opened:
+        if name.startswith("file:"):
+            classifier = load_file(name, dataset=dataset, device=device, dtype=dtype)
+        elif (found := _zoo_model(name, dataset.name)) is not None:
+            classifier = load_zoo(found, folder=folder, device=device, dtype=dtype)
+        else:
+            source = make_source(name)
+            if source.dataset != dataset.name:
+                raise for_another(name, source.dataset, dataset.name)
+            with contained(f"classifier {name!r}: loading it"):
+                classifier = source.load(folder=folder, device=device, dtype=dtype)
+                classifier.name = _source_name(source, folder)
+            refuse_misfit(classifier, dataset)
+    modules = [type(source).__module__] if source else modules_of(name)
+    is_own = all(map(is_harness, modules))
+    known = Known(modules=modules, files=() if is_own else opened.hashes())
+    identity = identity_of(classifier.network, what=name, known=known)
+    classifier.source, classifier.harness = identity.own(), identity.harness
     return classifier
 
 
@@ -245,51 +256,83 @@ def wrap_module(
     dataset: Dataset,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    said: str = "",
 ) -> Classifier:
     """A frozen classifier out of any module from images in [0, 1] to logits; a copy, the original stays.
 
-    It is named after its class, and known by the sha256 of its weights and buffers.
+    It is named after its class, and known by all that the module holds: its types, attributes and weights.
+
+    Args:
+        network: The module.
+        dataset: The task.
+        device: Where the copy is put.
+        dtype: Of its weights.
+        said: The user's word for what of it cannot be known; empty for none.
+
+    Raises:
+        BenchError: Something in it cannot be told from what would give other logits.
     """
-    if isinstance(network, Classifier):
-        network.name = module_name(network)
-        return network.to(device=device, dtype=dtype)
     kind = type(network).__name__
+    what = f"classifier {kind!r}"
     if isinstance(network, torch.jit.ScriptModule):
         raise BenchError(
-            f"classifier {kind!r} is a TorchScript program, which cannot be sent to worker processes; give "
-            f"the network that it was made from"
+            f"{what} is a TorchScript program, which cannot be sent to worker processes; give the network that "
+            f"it was made from"
         )
-    with contained(f"classifier {kind!r}: copying it"):
-        classifier = Classifier(
-            copy.deepcopy(network),
-            name=module_name(network),
-            classes=dataset.classes,
-            sha256=_sha256_of(network),
-        ).to(device=device, dtype=dtype)
+    known = Known(is_given=True, said=said)
+    if isinstance(network, Classifier):
+        if not network.source:
+            identity = identity_of(network.network, what=what, known=known)
+            network.source, network.harness = identity.own(), identity.harness
+        network.name = module_name(network)
+        return network.to(device=device, dtype=dtype)
+    twin, found = _copied(network, known)
+    name = known_by(kind, found.values)
+    classifier = Classifier(
+        twin,
+        name=name,
+        classes=dataset.classes,
+        sha256=found.values,
+        source=found.own(),
+        harness=found.harness,
+    ).to(device=device, dtype=dtype)
     refuse_misfit(classifier, dataset)
     return classifier
 
 
-def module_name(network: nn.Module) -> str:
+def module_name(network: nn.Module, said: str = "") -> str:
     """What an entry calls a network from Python: its class with a hash; a classifier by its own name.
 
     A classifier's name stays as it is where it is a registered one, RobustBench's, a file's or an ensemble's.
+
+    Args:
+        network: The module.
+        said: The user's word for what of it cannot be known; empty for none.
+
+    Raises:
+        BenchError: As `wrap_module`.
     """
     if not isinstance(network, Classifier):
-        return known_by(type(network).__name__, _sha256_of(network))
+        known = Known(is_given=True, said=said)
+        return known_by(type(network).__name__, _copied(network, known)[1].values)
     names = leaves_of(parse_model(network.name))
     is_known = all("@" in name or home_of(name) or name in CLASSIFIERS.paths() for name in names)
     return network.name if is_known else known_by(network.name, network.sha256)
 
 
-def _sha256_of(network: nn.Module) -> str:
-    digest = hashlib.sha256()
+def _copied(network: nn.Module, known: Known) -> tuple[nn.Module, Identity]:
+    """A copy of a network that nobody trains, and what decides its logits."""
+    what = f"classifier {type(network).__name__!r}"
+    _refuse_quantised(network)
+    with contained(f"{what}: copying it"):
+        twin = copy.deepcopy(network).requires_grad_(False).eval()
+    return twin, identity_of(twin, what=what, known=known)
+
+
+def _refuse_quantised(network: nn.Module) -> None:
     for name, tensor in sorted(network.state_dict().items()):
         if not isinstance(tensor, torch.Tensor):
             raise BenchError(
                 f"classifier {type(network).__name__!r} keeps a {type(tensor).__name__} as {name} among its "
                 f"weights, as quantised networks do; give it with tensors alone, in floating point"
             )
-        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().cpu().double().numpy().tobytes())
-    return digest.hexdigest()

@@ -29,14 +29,18 @@ def ensemble(members: Sequence[Classifier]) -> Classifier:
 
     Its taps are its members' (`members.0.network...`); of its positions all but `logits` lie in the last one.
     """
-    digest = hashlib.sha256()
+    digest, source, harness = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     for member in members:
         digest.update(f"{member.name}\0{member.sha256}\0".encode())
+        source.update(f"{member.source}\0".encode())
+        harness.update(f"{member.harness}\0".encode())
     return Classifier(
         MeanOf(members),
         name=str(Models(tuple(member.name for member in members))),
         classes=members[0].classes,
         sha256=digest.hexdigest(),
+        source=source.hexdigest(),
+        harness=harness.hexdigest(),
     )
 
 

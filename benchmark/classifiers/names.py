@@ -228,6 +228,13 @@ def file_parts(text: str) -> tuple[str, str]:
     return (path, architecture) if path and architecture else ("", "")
 
 
+def modules_of(name: str) -> list[str]:
+    """The module that a plugin's classifier, or the architecture of a file, comes from; none for the zoo's."""
+    architecture = file_parts(name)[1] if name.startswith("file:") else name
+    path = CLASSIFIERS.paths().get(architecture, architecture)
+    return [path.partition(":")[0]] if ":" in path else []
+
+
 def key_parts(path: str) -> tuple[str, str]:
     """Path and key out of `PATH#KEY`; the key is empty where none is given.
 

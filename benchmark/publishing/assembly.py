@@ -78,6 +78,7 @@ def _measured(evaluated: Evaluated, made: Gathered) -> Entry:
         sources=tuple(map(record_of, made.sources)),
         per_image=_per_image(evaluated),
         command=evaluated.command,
+        identity=made.job.said,
         environment=shared(environments),
         environments=environments,
         diagnosis=tuple(map(diagnosis_of, made.diagnosis)),
@@ -122,12 +123,14 @@ def _stage(plugin: Plugin, training: Provenance | None) -> Stage:
         arguments=json.loads(plugin.arguments),
         source_sha256=plugin.source,
         weights_sha256=plugin.weights,
+        content_sha256=plugin.content,
         training=training,
     )
 
 
 def _classifier(job: Job) -> ClassifierIdentity:
-    return ClassifierIdentity(name=job.classifier.name, sha256=job.classifier.sha256)
+    found = job.classifier
+    return ClassifierIdentity(name=found.name, sha256=found.sha256, source_sha256=found.source)
 
 
 def _asked(job: Job) -> Asked:

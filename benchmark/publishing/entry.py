@@ -187,6 +187,8 @@ class Entry(Strict):
     sources: tuple[AttackRecord, ...]
     per_image: PerImage
     command: str
+    identity: str = ""
+    """What the user said of objects from Python that no hash tells from others; else empty."""
     environment: Words
     """Versions and hardware that all shards were made with; in entries from before there were `environments`,
     those of the process that put them together."""

@@ -38,6 +38,9 @@ class Stage(Strict):
     source_sha256: str
     weights_sha256: str
     """Empty where it has no weights."""
+    content_sha256: str = ""
+    """Of the packages it rests on, of files that it opened or its arguments name, and of what it holds; empty in
+    entries from before it was kept."""
     training: Provenance | None = None
     """What its weights were trained for, and what differs here; None without weights."""
 
@@ -59,6 +62,9 @@ class ClassifierIdentity(Strict):
 
     name: str
     sha256: str
+    """Of its weights."""
+    source_sha256: str = ""
+    """Of its code, packages, and files that it opened; empty in entries from before it was kept."""
 
 
 class DatasetIdentity(Strict):

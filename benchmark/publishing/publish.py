@@ -190,12 +190,13 @@ def _held(path: Path) -> Entry | None:
 
 def _content(entry: Entry, *, has_source: bool = True) -> str:
     """What decides an entry's numbers, but for the pixels, as text."""
-    left_out = {"training"} if has_source else {"training", "source_sha256"}
+    source = set() if has_source else {"source_sha256", "content_sha256"}
+    left_out = {"training", *source}
     stages = [stage.model_dump(mode="json", exclude=left_out) for stage in entry.defense.stages]
     return json.dumps(
         [
             [entry.defense.label, stages],
-            entry.classifier.model_dump(mode="json"),
+            entry.classifier.model_dump(mode="json", exclude=source),
             entry.dataset.model_dump(mode="json", exclude={"pixels_sha256", "classes"}),
             [entry.threat.norm, entry.threat.eps, entry.threat.input_shape],
             [entry.protocol.name, entry.protocol.version, entry.protocol.sha256],

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.evaluated import Diagnosed, Kind, Row
-from benchmark.job import Job, canonical, plugin_of
+from benchmark.identity.plugins import plugin_of
+from benchmark.job import Job, canonical
 from benchmark.protocol import Diagnosis
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Knowledge, Norm, Threat

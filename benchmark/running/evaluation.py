@@ -79,6 +79,7 @@ def evaluate(
     dataset: str | Dataset | tuple[Tensor, Tensor] | None = None,
     threat: str | Threat | None = None,
     options: Request | None = None,
+    identity: str | None = None,
     listener: Listener | None = None,
 ) -> Entry:
     """Evaluates a purifier in front of a classifier and returns the entry that a leaderboard would publish.
@@ -94,6 +95,8 @@ def evaluate(
         threat: Such as `linf:8/255`; needed where images are handed over; None for that of `options`, else the
             model's or the dataset's.
         options: Everything else (`Request(defense=..., protocol="standard", samples=64, ...)`).
+        identity: A text that tells the objects given here from others, where they hold what no hash sees; None
+            for that of `options`.
         listener: Told of progress.
 
     Returns:
@@ -102,8 +105,15 @@ def evaluate(
     Raises:
         BenchError: The request cannot be met as it stands, or `options` says otherwise than an argument.
     """
-    given = {"defense": defense, "model": model, "dataset": dataset, "threat": threat}
+    given = {
+        "defense": defense,
+        "model": model,
+        "dataset": dataset,
+        "threat": threat,
+        "identity": identity or None,
+    }
     wanted = {name: _agreed(name, value, options) for name, value in given.items()}
+    wanted["identity"] = wanted["identity"] or ""
     if wanted["defense"] is None:
         raise BenchError("evaluate needs a defense, such as evaluate('jpeg')")
     if isinstance(wanted["dataset"], tuple):
@@ -119,6 +129,7 @@ def _agreed(name: str, given: Any, options: Request | None) -> Any:
         BenchError: Both have one, and they differ.
     """
     known = getattr(options, name, None)
+    known = None if isinstance(known, str) and not known else known
     if given is None or known is None:
         return known if given is None else given
     if given is known or _same(given, known):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import logging
 from collections.abc import Sequence
@@ -18,9 +17,10 @@ from benchmark.dataset import images_of, labels_of
 from benchmark.errors import BenchError
 from benchmark.evaluated import Measurement, Row
 from benchmark.files import write_whole
+from benchmark.identity.closure import closure_of
 from benchmark.job import canonical
 from benchmark.running.prepared import Prepared, dtype_of
-from benchmark.trust import checks, examination, subject
+from benchmark.trust import examination
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _fresh(ready: Prepared, n: int) -> Tensor | None:
 
 def _key(job: str, indices: tuple[int, ...]) -> str:
     """sha256 of all that decides the result, hex: the victim, the images, and what measures."""
-    source = [inspect.getsource(module) for module in (checks, examination, subject)]
+    source = closure_of([examination.__name__]).sha256()
     return hashlib.sha256(canonical([job, indices, source]).encode()).hexdigest()
 
 

@@ -89,11 +89,12 @@ def lacks_of(request: Request) -> list[Lack]:
     defenses = make_defenses(request)
     given = arguments_by_stage([stage for _, stage in stages], request.defense_args)
     found: list[Lack] = []
+    said = request.identity
     for (chain, stage), defense, arguments in zip(stages, defenses, given, strict=True):
         typed = stage.trained or (chain.model or model or dataset.model,)
-        names = "&".join(_published(one, dataset, folder) for one in typed)
+        names = "&".join(_published(one, dataset, folder, said) for one in typed)
         if defense.needs_weights and not request.weights and not _has(defense, names, dataset):
-            models = tuple(_typed(one) for one in typed)
+            models = tuple(_typed(one, said) for one in typed)
             found.append(Lack(stage.name, models, dataset.name, arguments))
     return found
 
@@ -122,9 +123,9 @@ def _has(defense: Defense, names: str, dataset: Dataset) -> bool:
     return found is not None
 
 
-def _published(model: Model | nn.Module, dataset: Dataset, folder: Path) -> str:
+def _published(model: Model | nn.Module, dataset: Dataset, folder: Path, said: str) -> str:
     if isinstance(model, nn.Module):
-        return _typed(model)
+        return _typed(model, said)
     if not model:
         raise BenchError(
             f"dataset {dataset.name!r} has no default classifier; name one with --model"
@@ -133,6 +134,6 @@ def _published(model: Model | nn.Module, dataset: Dataset, folder: Path) -> str:
     return published_name(parsed, dataset.name, folder=folder)
 
 
-def _typed(model: Model | nn.Module) -> str:
+def _typed(model: Model | nn.Module, said: str) -> str:
     """A classifier as the command line takes it; one from Python by the name that entries give it."""
-    return module_name(model) if isinstance(model, nn.Module) else str(model)
+    return module_name(model, said) if isinstance(model, nn.Module) else str(model)

@@ -13,7 +13,8 @@ from benchmark.criterion import Criterion
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluated import Row
-from benchmark.job import MIXED, Frozen, Job, Plugin, plugin_of
+from benchmark.identity.plugins import harness_sha256, plugin_of
+from benchmark.job import MIXED, Frozen, Job, Plugin
 from benchmark.missing import Missing, Why
 from benchmark.protocol import BARE, SURROGATES, AttackRow, Protocol, SourceRow
 from benchmark.protocol_rows import BEST, names_of
@@ -48,6 +49,9 @@ class Subjects:
         composition: How an ensemble is put together; empty for a chain.
         seeds: The sha256 of so many images of an attacker's own; None where there are none.
         shape: `(c, h, w)` of an image.
+        victim: sha256 of how purifiers and classifier are put together.
+        images: sha256 of the dataset's source.
+        said: The user's word for what no hash sees.
     """
 
     defenses: Sequence[Defense]
@@ -68,6 +72,9 @@ class Subjects:
     seeds: Callable[[int], str] | None = None
     shape: tuple[int, int, int] = (1, 1, 1)
     ensembles: Mapping[str, Classifier] = field(default_factory=dict)
+    victim: str = ""
+    images: str = ""
+    said: str = ""
 
 
 def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
@@ -113,6 +120,7 @@ class _Planner:
         self.protocol = protocol
         self.subjects = subjects
         self.skipped: dict[str, Missing] = {}
+        self.engine = harness_sha256()
 
     def source_rows(self, row: SourceRow) -> Iterator[Row]:
         """One row for each classifier that a source is made on."""
@@ -214,7 +222,7 @@ class _Planner:
         return Job(
             row=row,
             defenses=() if is_source else s.plugins,
-            classifier=Frozen(frozen.name, frozen.sha256),
+            classifier=Frozen(frozen.name, frozen.sha256, frozen.source, frozen.harness),
             dataset=s.dataset,
             split=s.split,
             threat=s.threat,
@@ -236,6 +244,10 @@ class _Planner:
             preparation=s.preparation,
             only_classes=s.only_classes,
             composition="" if is_source else s.composition,
+            engine=self.engine,
+            victim="" if is_source else s.victim,
+            images=s.images,
+            said=s.said,
         )
 
     def _seeds(self, attack: Attack) -> str:

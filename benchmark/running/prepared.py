@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -12,6 +12,7 @@ from benchmark.classifiers.acceptance import accept, shown
 from benchmark.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken
+from benchmark.identity.identity import Known, identity_of
 from benchmark.job import Plugin
 from benchmark.loading import (
     data_folder,
@@ -28,7 +29,7 @@ from benchmark.running.lacking import lacks_of, refuse_lacks
 from benchmark.running.request import Request, expression_of, make_defenses, model_named
 from benchmark.running.stages import Staged
 from benchmark.running.strangers import Strangers
-from benchmark.running.victims import Builder
+from benchmark.running.victims import Builder, Built
 from benchmark.setting import Setting
 from benchmark.shard import Bench
 from benchmark.threat import Threat
@@ -57,6 +58,8 @@ class Prepared:
     victim: Victim
     label: str
     """The published name of the defense."""
+    victim_sha256: str
+    """How the victim is put together, and of which source."""
     composition: str
     """How the purifiers and classifiers of an ensemble are put together; empty for a chain."""
     order: tuple[int, ...]
@@ -111,7 +114,11 @@ def prepare(request: Request) -> Prepared:
         device=device,
         dtype=dtype_of(request),
     )
-    built = Builder(setting, load.classifier, iter(defenses), request.weights, request.data)
+    is_given = isinstance(request.defense, Defense)
+    known = Known(is_given=is_given, said=request.identity)
+    built = Builder(
+        setting, load.classifier, iter(defenses), request.weights, request.data, known=known
+    )
     found = built.victim(expression_of(request), model or dataset.model)
     strangers = Strangers(dataset, protocol, found.classifier, load.classifier)
     return Prepared(
@@ -124,11 +131,23 @@ def prepare(request: Request) -> Prepared:
         ensembles=strangers.ensembles(),
         stages=tuple(built.stages),
         victim=found.victim,
+        victim_sha256=_victim_sha256(found, built.stages),
         label=found.label,
         composition=found.composition,
         order=order,
         device=device,
     )
+
+
+def _victim_sha256(found: Built, stages: Sequence[Staged]) -> str:
+    """sha256 of a victim's own source and structure; purifiers and classifiers in it are known already."""
+    known = {id(one.defense): f"stage {i}" for i, one in enumerate(stages)}
+    known |= {
+        id(one): f"classifier {one.name} {one.sha256} {one.source} {one.harness}"
+        for one in found.victim.classifiers
+    }
+    what = f"the victim of defense {found.label!r}"
+    return identity_of(found.victim, what=what, known=Known(objects=known)).sha256()
 
 
 def bench_of(ready: Prepared) -> Bench:
@@ -205,7 +224,13 @@ class _Loader:
     def _loaded(self, model: str | torch.nn.Module) -> Classifier:
         dtype = dtype_of(self.request)
         if not isinstance(model, str):
-            return wrap_module(model, dataset=self.dataset, device=self.device, dtype=dtype)
+            return wrap_module(
+                model,
+                dataset=self.dataset,
+                device=self.device,
+                dtype=dtype,
+                said=self.request.identity,
+            )
         return load_classifier(
             model,
             dataset=self.dataset,

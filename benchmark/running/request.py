@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.configuration import refuse_arguments
+from benchmark.configuration import parameters_of, refuse_arguments
 from benchmark.containment import contained
 from benchmark.errors import BenchError
 from benchmark.expression import Chain, Expression, Stage, model_of, parse_defense, stages_of
@@ -58,6 +59,8 @@ class Request:
         runs: Where finished shards are kept.
         weights: The defense's weights: a path, `https://...[#sha256=...]` or `hf:org/name[@revision][/file]`;
             None for those that are found.
+        identity: What the user says of objects from Python of which no source is to be had: a text that changes
+            whenever they do. It is part of every key, and the entry shows it.
     """
 
     defense: str | Defense
@@ -78,6 +81,7 @@ class Request:
     precision: str = PRECISION
     runs: Path = Path("runs")
     weights: Path | str | None = None
+    identity: str = ""
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch_size", "workers"):
@@ -131,7 +135,7 @@ def make_defenses(request: Request) -> list[Defense]:
             raise BenchError(
                 "a defense object already has its arguments; give defense_args with a name"
             )
-        return [request.defense]
+        return [copy.copy(request.defense)]  # what is prepared here is not the user's own object
     stages = stages_of(expression_of(request))
     kinds = [DEFENSES.get(stage.name) for stage in stages]
     given = arguments_by_stage(stages, request.defense_args)
@@ -224,5 +228,8 @@ def _likely(name: str, stages: Sequence[Stage]) -> str:
 def _make(kind: type[Defense], arguments: Mapping[str, Any]) -> Defense:
     what = f"defense {kind.name!r}"
     refuse_arguments(arguments, kind, what=what)
-    with contained(f"{what}: making it"):
+    from benchmark.identity.plugins import watched_for  # with torch, as the class itself
+
+    every = {**parameters_of(kind), **arguments}
+    with watched_for(kind, every), contained(f"{what}: making it"):
         return kind(**arguments)

@@ -15,6 +15,7 @@ from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated, Row, Subject
 from benchmark.expression import Model, Models, is_expression, parse_model
 from benchmark.fetching.remote import pinned
+from benchmark.identity.identity import identity_of
 from benchmark.loading import published_name
 from benchmark.missing import Missing
 from benchmark.numerics import default_workers, devices_like, fix_numerics
@@ -269,6 +270,9 @@ def subjects_of(ready: Prepared) -> Subjects:
         composition=ready.composition,
         seeds=partial(_seeds_sha256, ready),
         shape=ready.dataset.shape,
+        victim=ready.victim_sha256,
+        images=identity_of(type(ready.dataset), what=f"dataset {ready.dataset.name!r}").sha256(),
+        said=ready.request.identity,
     )
 
 

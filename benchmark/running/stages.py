@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import Parameter
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,9 @@ from benchmark.content_names import known_by
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.expression import Stage
-from benchmark.job import Plugin, plugin_of
+from benchmark.identity.identity import Known, identity_of
+from benchmark.identity.plugins import described, plugin_of, watched_for
+from benchmark.job import Plugin
 from benchmark.running.lacking import Lack, trained_names, weights_missing
 from benchmark.setting import Setting
 from benchmark.shelf import DATASETS, DEFENSES, RECIPES
@@ -64,6 +67,7 @@ def prepare_stage(
     before: Sequence[Staged] = (),
     explicit: Path | str | None = None,
     data: Path | None = None,
+    known: Known | None = None,
 ) -> Staged:
     """Finds a purifier's weights, prepares it, and says what a key and an entry need to know of it.
 
@@ -74,6 +78,7 @@ def prepare_stage(
         before: The purifiers that stand before it.
         explicit: The weights that the user named.
         data: The data folder; None for the usual one.
+        known: Whether it was given as an object, and what the user says of it; None for one by name.
 
     Raises:
         WeightsMissing: It needs weights that nobody has.
@@ -90,10 +95,14 @@ def prepare_stage(
     if setting.weights is not None:
         use = _use(typed, defense, setting, trained, before)
         provenance = provenance_of(setting.weights, use)
-    with contained(f"defense {defense.name!r}: preparing it"):
+    what = f"defense {defense.name!r}"
+    known = replace(known or Known(), arguments=list(defense.arguments().values()))
+    identity = identity_of(defense, what=what, known=known)
+    watching = watched_for(type(defense), defense.arguments())
+    with watching as opened, contained(f"{what}: preparing it"):
         defense.prepare(setting)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
-    plugin = plugin_of(defense, label="", weights=sha256)
+    plugin = plugin_of(defense, label="", weights=sha256, identity=identity, files=opened.hashes())
     content = _unnamed_content(defense, setting, trained, plugin)
     label = _label(defense, setting, trained, provenance, content)
     return Staged(
@@ -190,9 +199,10 @@ def _label(
     """
     defaults, variant = parameters_of(type(defense)), defense.variant(setting.shape)
     changed = [
-        f"{name}={value}"
-        for name, value in defense.arguments().items()
-        if value != defaults[name] and not (name == PRESET and variant and value == variant)
+        f"{name}={_said(value)}"
+        for name, value in described(defense.arguments()).items()
+        if value != _default(defaults[name])
+        and not (name == PRESET and variant and value == variant)
     ]
     name = defense.label(setting.shape)
     label = known_by(name, content) if content else name
@@ -201,3 +211,14 @@ def _label(
     if is_same and not (provenance and "classifier" in provenance.differs):
         return label
     return f"{label}@{'&'.join(trained)}"
+
+
+def _default(value: object) -> object:
+    return value if value is Parameter.empty else described({"": value})[""]
+
+
+def _said(value: object) -> object:
+    """An argument in a name: an object by its class and the beginning of its sha256."""
+    if isinstance(value, dict) and set(value) == {"type", "sha256"}:
+        return f"{value['type'].rpartition('.')[2].rpartition(':')[2]}#{value['sha256'][:8]}"
+    return value

@@ -14,6 +14,7 @@ from benchmark.containment import contained
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.expression import Chain, Expression, Model, parse_model, stages_of
+from benchmark.identity.identity import Known
 from benchmark.purified import Purified
 from benchmark.running.stages import Staged, prepare_stage
 from benchmark.setting import Setting
@@ -48,6 +49,7 @@ class Builder:
         weights: Those that the user named.
         data: The data folder; None for the usual one.
         stages: The purifiers that are ready.
+        known: What a key is told of purifiers that were given as objects; None for those by name.
     """
 
     setting: Setting
@@ -56,6 +58,7 @@ class Builder:
     weights: Path | str | None
     data: Path | None = None
     stages: list[Staged] = field(default_factory=list)
+    known: Known | None = None
 
     def victim(self, expression: Expression, model: Model | nn.Module) -> Built:
         """What an expression stands for.
@@ -99,7 +102,13 @@ class Builder:
             defense = next(self.defenses)
             staged.append(
                 prepare_stage(
-                    typed, defense, setting, before=staged, explicit=self.weights, data=self.data
+                    typed,
+                    defense,
+                    setting,
+                    before=staged,
+                    explicit=self.weights,
+                    data=self.data,
+                    known=self.known,
                 )
             )
         self.stages += staged

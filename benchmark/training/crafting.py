@@ -19,7 +19,8 @@ from benchmark.dataset import Dataset, images_of, labels_of, pixels_sha256
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.folders import static_folder
-from benchmark.job import canonical, engine_sha256, plugin_of
+from benchmark.identity.plugins import harness_sha256, plugin_of
+from benchmark.job import canonical
 from benchmark.randomness import Draws
 from benchmark.recipe import Crafting, Recipe
 from benchmark.setting import Setting
@@ -186,7 +187,7 @@ class _Maker:
                 "threats": [str(t) for t in self.crafting.threats],
             },
             "attack": asdict(plugin_of(attack, label=attack.name)),
-            "engine": engine_sha256(),
+            "engine": harness_sha256(),
             "classifiers": [[c.name, c.sha256] for c in self.classifiers],
             "dataset": [dataset.name, dataset.preparation, list(setting.shape)],
             "pixels": pixels_sha256(images_of(dataset, "train", probe), labels[probe].tolist()),

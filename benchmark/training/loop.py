@@ -39,7 +39,7 @@ from benchmark.training.record import (
     TrainingOptions,
     as_text,
     description_of,
-    identity_of,
+    identity_of_run,
     metadata_of,
     record_of,
 )
@@ -85,7 +85,7 @@ def train(
     used, held = _split(recipe, wanted, options.seed)
     length = _length(recipe, setting, len(used))
     described = description_of(recipe, setting, options, length)
-    identity = json.dumps(identity_of(described, type(recipe), labels), sort_keys=True)
+    identity = json.dumps(identity_of_run(described, type(recipe), labels), sort_keys=True)
     so_far = Progress(Curves(length.steps))
     if options.restart:
         checkpoint_path(out).unlink(missing_ok=True)

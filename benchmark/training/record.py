@@ -17,7 +17,8 @@ from torch import Tensor
 
 from benchmark.configuration import arguments_of
 from benchmark.errors import BenchError
-from benchmark.job import MIXED, source_sha256
+from benchmark.identity.identity import Known, identity_of
+from benchmark.job import MIXED
 from benchmark.recipe import Length, Recipe
 from benchmark.setting import Setting
 from benchmark.trained import KEY, TrainedFor
@@ -91,14 +92,16 @@ def description_of(
     }
 
 
-def identity_of(
+def identity_of_run(
     description: dict[str, object], recipe: type[Recipe], labels: Tensor
 ) -> dict[str, object]:
     """Everything that decides the weights, so that a checkpoint of another run is never taken up."""
+    known = Known(modules=["benchmark.training.loop"])
+    source = identity_of(recipe, what=f"recipe {recipe.__qualname__!r}", known=known)
     return {
         **description,
         "labels_sha256": hashlib.sha256(labels.numpy().tobytes()).hexdigest(),
-        "source_sha256": source_sha256(recipe),
+        "source_sha256": source.sha256(),
         "torch": torch.__version__,
     }
 

@@ -274,6 +274,8 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "declared gradient", gradient
     yield "precision", entry.precision
     yield "seed", str(entry.seed)
+    if entry.identity:
+        yield "identity, as stated", entry.identity
     yield "cost", _cost(entry)
     yield from entry.environment.items()
     yield from told_apart(entry.environments)

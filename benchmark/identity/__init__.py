@@ -1,0 +1,1 @@
+"""Identities: what decides a result, as a job's key sees it: source, distributions, files, objects."""

@@ -1,0 +1,59 @@
+"""Files and folders by their content, wherever they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+
+def content_sha256(path: Path) -> str:
+    """sha256 of a file's bytes, or of all files below a folder with their places in it, hex."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in _files(path):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{content_sha256(file)}\0".encode())
+        return digest.hexdigest()
+    stat = path.stat()
+    return _sha256(path.absolute(), stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The regular files below a folder, but for what Python keeps there for itself."""
+    found = [
+        Path(place, name)
+        for place, _, names in os.walk(folder)
+        if "__pycache__" not in Path(place).parts
+        for name in names
+    ]
+    return sorted(file for file in found if file.is_file())
+
+
+@lru_cache(maxsize=100_000)
+def _sha256(file: Path, changed: int, size: int, node: int) -> str:
+    del changed, size, node
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def named_in(value: object, depth: int = 8) -> Iterator[Path]:
+    """The files and folders that an argument names, in lists and mappings too, so many of them deep."""
+    if isinstance(value, str | os.PathLike):
+        try:
+            path = Path(os.fspath(value)).expanduser()
+            if str(value) and path.exists():
+                yield path
+        except (OSError, RuntimeError, TypeError, ValueError):
+            return  # no path at all
+    elif isinstance(value, Mapping):
+        yield from named_among(value.values(), depth - 1)
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from named_among(value, depth - 1)
+
+
+def named_among(values: Iterable[object], depth: int = 8) -> Iterator[Path]:
+    """Those that any of some arguments names."""
+    for value in values if depth else ():
+        yield from named_in(value, depth)
