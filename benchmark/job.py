@@ -77,7 +77,7 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A classifier as a key sees it: name, and sha256s of weights, of its own code, of the harness's in that."""
+    """A classifier as a key sees it: name, sha256s of weights, of its code, of the harness's in that."""
 
     name: str
     sha256: str

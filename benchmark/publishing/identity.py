@@ -39,8 +39,8 @@ class Stage(Strict):
     weights_sha256: str
     """Empty where it has no weights."""
     content_sha256: str = ""
-    """Of the packages it rests on, of files that it opened or its arguments name, and of what it holds; empty in
-    entries from before it was kept."""
+    """Of the packages it rests on, of files that it opened or its arguments name, and of what it holds; empty
+    in entries from before it was kept."""
     training: Provenance | None = None
     """What its weights were trained for, and what differs here; None without weights."""
 
