@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmark.identity.distributions import Installed
 from benchmark.identity.places import Owner, file_of, folders_of, owner_of, packages_of
-from benchmark.identity.source import STAR, Import, source_of
+from benchmark.identity.source import STAR, Import, Stamp, source_of, stamp_of
 from benchmark.own_packages import OWN
 
 HARNESS = "benchmark"
@@ -23,11 +23,16 @@ class Closure:
 
     Args:
         files: The place of each module by its name; those of Python itself and of other packages left out.
-        packages: The installed packages that they import, but for those that the harness alone imports.
+        tops: The same of installed packages that they import, but for those that the harness alone imports.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
-    packages: set[Installed] = field(default_factory=set)
+    tops: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def packages(self) -> set[Installed]:
+        """Those installed packages."""
+        return {one for module, file in self.tops.items() for one in packages_of(file, module)}
 
     def sha256(self, *, of_harness: bool | None = None) -> str:
         """sha256 of the files, hex; it does not hang on where they lie.
@@ -41,10 +46,18 @@ class Closure:
                 digest.update(f"{name}\0{source_of(path).sha256}\0".encode())
         return digest.hexdigest()
 
+    def stamps(self) -> tuple[Stamp | None, ...]:
+        """What tells whether its files are as they were."""
+        return tuple(map(stamp_of, self.files.values()))
+
 
 def is_harness(module: str) -> bool:
     """Whether a module is the harness's."""
     return module.partition(".")[0] == HARNESS
+
+
+_FOUND: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[Closure, tuple[Stamp | None, ...]]] = {}
+"""Closures that were found in this process, with what tells whether their files are as they were."""
 
 
 def closure_of(roots: Iterable[str], *, own: Iterable[str] = ()) -> Closure:
@@ -56,11 +69,16 @@ def closure_of(roots: Iterable[str], *, own: Iterable[str] = ()) -> Closure:
         roots: The modules.
         own: Those of them whose installed package is followed all the same: a plugin's.
     """
-    places = {root: file_of(root) for root in own}
-    walk = _Walk(
-        {each for root, file in places.items() if file for each in packages_of(file, root)}
-    )
-    walk.follow(roots)
+    key = (tuple(sorted(set(roots))), tuple(own))
+    if key in _FOUND:
+        found, stamps = _FOUND[key]
+        places = {root: file_of(root) for root in key[0]}
+        if found.stamps() == stamps and all(found.files.get(r, p) == p for r, p in places.items()):
+            return found
+    owned = {root: file for root in key[1] if (file := file_of(root))}
+    walk = _Walk({each for root, file in owned.items() for each in packages_of(file, root)})
+    walk.follow(key[0])
+    _FOUND[key] = walk.found, walk.found.stamps()
     return walk.found
 
 
@@ -92,8 +110,8 @@ class _Walk:
             return
         packages = () if owner is Owner.PROJECT else packages_of(file, module)
         is_own = owner is Owner.PROJECT or bool(self.own & set(packages))
-        if not is_own:
-            self.found.packages |= set(packages)
+        if packages and not is_own:
+            self.found.tops[module] = file
         if owner is Owner.INSTALLED and not is_own:
             return
         self.found.files[module] = file

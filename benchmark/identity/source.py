@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmark.identity.syntax import canonical_sha256, parsed
 
+Stamp = tuple[int, int, int]
 STAR = "*"
 _BY_TEXT = frozenset({"import_module", "__import__"})
 """Calls that import what a text names."""
@@ -49,15 +50,23 @@ def read(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def stamp_of(file: Path) -> Stamp | None:
+    """What tells whether a file is as it was; None where it has gone."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
 def source_of(file: Path) -> Source:
     """A file as a key sees it; read once as long as it is unchanged."""
-    stat = file.stat()
-    return _source(file, stat.st_mtime_ns, stat.st_size)
+    return _source(file, stamp_of(file))
 
 
 @lru_cache(maxsize=20_000)
-def _source(file: Path, changed: int, size: int) -> Source:
-    del changed, size
+def _source(file: Path, stamp: Stamp | None) -> Source:
+    del stamp
     content = read(file)
     try:
         tree = parsed(content)

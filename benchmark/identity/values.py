@@ -160,13 +160,10 @@ class Walk:
         try:
             found = value.__reduce_ex__(4)
         except Exception as error:  # noqa: BLE001 (somebody else's object)
-            if (
-                callable(value)
-                and getattr(value, "__qualname__", "")
-                and is_known(value.__module__)
-            ):
-                self.modules.add(value.__module__)
-                yield value.__qualname__  # a function of a compiled module
+            home, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
+            if callable(value) and name and isinstance(home, str) and file_of(home) is not None:
+                self.modules.add(home)
+                yield str(name)  # a function of a compiled module
             else:
                 yield from self._unknown(value, at, error)
             return
@@ -276,11 +273,6 @@ def is_users(module: str) -> bool:
         return False
     file = file_of(module)
     return file is None or owner_of(file, module) is Owner.USER
-
-
-def is_known(module: object) -> bool:
-    """Whether a module is a file that a key knows."""
-    return isinstance(module, str) and file_of(module) is not None
 
 
 def _plain(value: object) -> bytes | None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmark.configuration import arguments_of
 from benchmark.errors import BenchError
-from benchmark.identity.identity import Known, identity_of
+from benchmark.identity.closure import closure_of
 from benchmark.job import MIXED
 from benchmark.recipe import Length, Recipe
 from benchmark.setting import Setting
@@ -96,8 +96,7 @@ def identity_of_run(
     description: dict[str, object], recipe: type[Recipe], labels: Tensor
 ) -> dict[str, object]:
     """Everything that decides the weights, so that a checkpoint of another run is never taken up."""
-    known = Known(modules=["benchmark.training.loop"])
-    source = identity_of(recipe, what=f"recipe {recipe.__qualname__!r}", known=known)
+    source = closure_of([recipe.__module__, "benchmark.training.loop"], own=[recipe.__module__])
     return {
         **description,
         "labels_sha256": hashlib.sha256(labels.numpy().tobytes()).hexdigest(),

@@ -60,7 +60,7 @@ def test_another_constant_in_any_reachable_file_asks_for_another_key(module, mon
     original = source.read
     text = mutated(path.read_bytes())
     monkeypatch.setattr(source, "read", lambda file: text if file == path else original(file))
-    changed = source._source.__wrapped__(path, 0, 0)
+    changed = source._source.__wrapped__(path, None)
     monkeypatch.setattr(
         "benchmark.identity.closure.source_of",
         lambda file: changed if file == path else source_of(file),
