@@ -44,6 +44,7 @@ IDENTITY_FIELDS = frozenset(
         "precision",
         "seed",
         "fixed_batch",
+        "is_uncut",
         "needs",
         "engine",
         "key_version",
@@ -142,6 +143,7 @@ class Job:
         precision: `float32`, `float64`, or `mixed`: searched in bfloat16, then in float32.
         seed: The run's seed.
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
+        is_uncut: Whether no batch may be cut, since the victim's answers hang on it.
         needs: Keys of the jobs whose images it takes.
         engine: sha256 of the harness's own files that decide a result, hex.
         order: Of which order of the dataset a shard's positions are: `nested` or `robustbench`.
@@ -166,6 +168,7 @@ class Job:
     precision: str
     seed: int
     fixed_batch: int = 0
+    is_uncut: bool = False
     needs: tuple[str, ...] = ()
     engine: str = field(default_factory=engine_sha256)
     order: str = "nested"

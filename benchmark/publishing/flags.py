@@ -57,7 +57,8 @@ EXPLANATIONS = {
     "gradient-not-as-declared": "autograd through a purifier is not what it declares",
     "random-noise": "random points fool images that every attack left alone",
     "memorises-images": "a purifier gives back evaluation images, and others not",
-    "batch-dependent": "what a purifier makes of an image hangs on its batch",
+    "batch-dependent": "what becomes of an image hangs on its batch",
+    "undeclared-randomness": "it is random in a way that it does not declare",
 }
 """What it means that a flag is raised, by its id; in the order in which flags stand in an entry."""
 
@@ -87,6 +88,7 @@ def flags_of(entry: Entry) -> tuple[Flag, ...]:
             random_noise,
             partial(examined, name="memorises-images"),
             partial(examined, name="batch-dependent"),
+            partial(examined, name="undeclared-randomness"),
         )
     )
 

@@ -11,6 +11,7 @@ from benchmark.publishing.entry import Entry
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
 from benchmark.publishing.ranking import unlike_protocol
+from benchmark.publishing.standing import why_unranked
 from benchmark.trained import Difference, TrainedFor, other_arguments
 
 NATIVE = (
@@ -77,6 +78,7 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
         notes.append(NATIVE)
     if any(entry.status == "gaps" for entry in board):
         notes.append(BOUND)
+    notes += [line for entry in board for line in unranked_lines(entry)]
     notes += [line for entry in board for line in _otherwise_lines(entry)]
     notes += [line for entry in board for line in _training_lines(entry)]
     return notes + [line for entry in board for line in _challenge_lines(entry)]
@@ -91,6 +93,13 @@ def name_marks(entry: Entry) -> str:
     trained = [stage.training for stage in entry.defense.stages if stage.training]
     is_as_meant = all(training.is_as_meant for training in trained)
     return ("" if is_as_meant else ELSEWHERE) + (OTHERWISE if unlike_protocol(entry) else "")
+
+
+def unranked_lines(entry: Entry) -> list[str]:
+    """Why an entry has no rank, where something that it declares was refuted or could not be checked."""
+    reasons = why_unranked(entry)
+    name = f"{entry.defense.label} on {entry.classifier.name}"
+    return [f"not ranked: {name}: {', '.join(reasons)}"] if reasons else []
 
 
 def _otherwise_lines(entry: Entry) -> list[str]:

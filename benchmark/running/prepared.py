@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.acceptance import accept, shown
-from benchmark.dataset import Dataset, images_of, indices_of, labels_of
+from benchmark.classifiers.acceptance import Conduct
+from benchmark.dataset import Dataset, indices_of, labels_of
 from benchmark.defense import Defense
-from benchmark.errors import BenchError, ContractBroken
+from benchmark.errors import BenchError
+from benchmark.evaluated import Measurement
 from benchmark.job import Plugin
 from benchmark.loading import (
     data_folder,
@@ -20,10 +22,8 @@ from benchmark.loading import (
     with_known_classes,
     wrap_module,
 )
-from benchmark.memory import Room
 from benchmark.numerics import choose_device
 from benchmark.protocol import Protocol, load_protocol
-from benchmark.randomness import Draws
 from benchmark.running.lacking import lacks_of, refuse_lacks
 from benchmark.running.request import Request, expression_of, make_defenses, model_named
 from benchmark.running.stages import Staged
@@ -32,10 +32,8 @@ from benchmark.running.victims import Builder
 from benchmark.setting import Setting
 from benchmark.shard import Bench
 from benchmark.threat import Threat
-from benchmark.victim import GradientMode, Victim
+from benchmark.victim import AsStochastic, Victim
 
-PROBED = 4
-"""Clean images that a victim is shown before a run begins."""
 CPU_ROWS = 512
 CUDA_ROWS = 2048
 """Rows in one forward pass to begin with; `benchmark.memory.Room` finds out how many of them fit."""
@@ -61,6 +59,12 @@ class Prepared:
     """How the purifiers and classifiers of an ensemble are put together; empty for a chain."""
     order: tuple[int, ...]
     device: torch.device
+    made: Callable[[torch.dtype], Victim]
+    """Makes the same victim anew, from new purifiers and copies of the classifiers, in a precision."""
+    conduct: Mapping[str, Conduct] = field(default_factory=dict)
+    """How the bare classifiers answer, by their names, and the victim, by an empty one: as `probe` found."""
+    examination: tuple[Measurement, ...] = ()
+    """What `probe` measured of the victim."""
 
     @property
     def defenses(self) -> tuple[Defense, ...]:
@@ -81,6 +85,24 @@ class Prepared:
     def notices(self) -> list[str]:
         """Lines for the user about what purifiers were trained for."""
         return list(dict.fromkeys(line for stage in self.stages for line in stage.notices()))
+
+    @property
+    def is_uncut(self) -> bool:
+        """Whether some answer hangs on the batch, so that none may be cut."""
+        return any(each.random or each.crowd for each in self.conduct.values())
+
+    def behaving(
+        self, conduct: Mapping[str, Conduct], examination: tuple[Measurement, ...] = ()
+    ) -> Prepared:
+        """The same with what was measured of it: a victim that is random is asked as one."""
+        own = conduct.get("", Conduct())
+        is_said = self.victim.stochastic or not own.random
+        return replace(
+            self,
+            conduct=conduct,
+            examination=examination,
+            victim=self.victim if is_said else AsStochastic(self.victim),
+        )
 
 
 def prepare(request: Request) -> Prepared:
@@ -112,7 +134,17 @@ def prepare(request: Request) -> Prepared:
         dtype=dtype_of(request),
     )
     built = Builder(setting, load.classifier, iter(defenses), request.weights)
-    found = built.victim(expression_of(request), model or dataset.model)
+    expression, base = expression_of(request), model or dataset.model
+    found = built.victim(expression, base)
+
+    def made(dtype: torch.dtype) -> Victim:
+        def copied(model: str | torch.nn.Module) -> Classifier:
+            return copy.deepcopy(load.classifier(model)).to(dtype)
+
+        new = iter(make_defenses(portable(request)))
+        again = Builder(replace(setting, dtype=dtype), copied, new, request.weights)
+        return again.victim(expression, base).victim
+
     strangers = Strangers(dataset, protocol, found.classifier, load.classifier)
     return Prepared(
         request=request,
@@ -128,6 +160,7 @@ def prepare(request: Request) -> Prepared:
         composition=found.composition,
         order=order,
         device=device,
+        made=made,
     )
 
 
@@ -143,6 +176,7 @@ def bench_of(ready: Prepared) -> Bench:
         device=ready.device,
         dtype=dtype_of(ready.request),
         batch_size=ready.request.batch_size or rows,
+        random=frozenset(name for name, each in ready.conduct.items() if each.random),
     )
 
 
@@ -151,7 +185,9 @@ def bare_classifiers(ready: Prepared) -> tuple[Classifier, ...]:
     return (ready.classifier, *ready.surrogates.values(), *ready.ensembles.values())
 
 
-def bench_on(request: Request, device: torch.device) -> Bench:
+def bench_on(
+    request: Request, device: torch.device, conduct: Mapping[str, Conduct] | None = None
+) -> Bench:
     """The same bench on another device: everything loaded and prepared anew, nothing moved.
 
     What was prepared elsewhere may keep tensors that no `to(device)` reaches: a defense its setting's device, a
@@ -160,7 +196,8 @@ def bench_on(request: Request, device: torch.device) -> Bench:
     Raises:
         BenchError: As `prepare`.
     """
-    return bench_of(prepare(replace(portable(request), device=str(device))))
+    ready = prepare(replace(portable(request), device=str(device)))
+    return bench_of(ready.behaving(conduct or {}))
 
 
 def portable(request: Request) -> Request:
@@ -196,35 +233,6 @@ class _Loader:
             device=self.device,
             dtype=dtype,
         )
-
-
-def probe(ready: Prepared) -> None:
-    """Shows victim and classifiers a few clean images, so that a broken one is refused before an attack.
-
-    Raises:
-        BenchError: A plugin breaks its contract, or images and classifier do not fit each other.
-    """
-    indices = torch.tensor(ready.order[:PROBED])
-    x = images_of(ready.dataset, "test", indices).to(ready.device, dtype_of(ready.request))
-    draws = Draws.of(ready.request.seed, indices.to(ready.device), "probe")
-    for classifier in bare_classifiers(ready):
-        accept(classifier, x, ready.dataset)
-
-    def one_pass(part: torch.Tensor) -> torch.Tensor:
-        return ready.victim.logits(x[part], draws=draws.take(part), mode=GradientMode.EXACT)
-
-    what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
-    with shown(what, x, ready.dataset), torch.no_grad():
-        passes = Room(PROBED).passes(len(x), one_pass, x.device)
-        logits = torch.cat([found for _, found in passes])
-    expected = (len(x), ready.dataset.classes)
-    if tuple(logits.shape) != expected:
-        raise ContractBroken(
-            f"{what} returned logits of shape {tuple(logits.shape)}; expected {expected} for {len(x)} images "
-            f"of {ready.dataset.name!r}"
-        )
-    if not bool(logits.isfinite().all()):
-        raise ContractBroken(f"{what}: the logits of clean images are not finite")
 
 
 def dtype_of(request: Request) -> torch.dtype:
