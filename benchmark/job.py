@@ -40,6 +40,7 @@ IDENTITY_FIELDS = frozenset(
         "precision",
         "seed",
         "fixed_batch",
+        "is_uncut",
         "needs",
         "engine",
         "victim",
@@ -104,6 +105,7 @@ class Job:
         precision: `float32`, `float64`, or `mixed`: searched in bfloat16, then in float32.
         seed: The run's seed.
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
+        is_uncut: Whether no batch may be cut, since the victim's answers hang on it.
         needs: Keys of the jobs whose images it takes.
         engine: sha256 of the harness's own source that decides any result, hex.
         victim: sha256 of how purifiers and classifier are put together, and of the source that does it, hex;
@@ -132,6 +134,7 @@ class Job:
     precision: str
     seed: int
     fixed_batch: int = 0
+    is_uncut: bool = False
     needs: tuple[str, ...] = ()
     engine: str
     victim: str = ""

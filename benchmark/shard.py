@@ -25,7 +25,7 @@ from benchmark.seeds import seed_images
 from benchmark.shelf import ATTACKS
 from benchmark.target import Target
 from benchmark.verdict import ROWS, judge, survivors
-from benchmark.victim import GradientMode, Victim
+from benchmark.victim import AsStochastic, GradientMode, Victim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class Bench:
         device: Where everything lies.
         dtype: Of images and weights.
         batch_size: Rows in one forward pass at the most.
+        random: Names of the bare classifiers that were measured to be random.
         rooms: For how many rows in one pass there is memory, as far as it was met; by the kind of pass.
     """
 
@@ -52,11 +53,12 @@ class Bench:
     device: torch.device
     dtype: torch.dtype
     batch_size: int
+    random: frozenset[str] = frozenset()
     rooms: dict[str, Room] = field(default_factory=dict)
 
-    def room(self, kind: str, rows: int) -> Room:
+    def room(self, kind: str, rows: int, *, is_uncut: bool = False) -> Room:
         """The room for passes of a kind: what one shard learns holds for the next."""
-        return self.rooms.setdefault(kind, Room(rows))
+        return self.rooms.setdefault(kind, Room(rows, least=rows if is_uncut else 1))
 
     def images(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """Clean images `(b, c, h, w)`, labels `(b,)` and indices `(b,)` of a shard, on the device."""
@@ -86,7 +88,8 @@ class Bench:
             return self.victim
         if job.classifier.name not in self.classifiers:
             raise BenchError(f"no classifier {job.classifier.name!r} was loaded for this run")
-        return Purified([], self.classifiers[job.classifier.name])
+        bare = Purified([], self.classifiers[job.classifier.name])
+        return AsStochastic(bare) if job.classifier.name in self.random else bare
 
 
 def run_shard(
@@ -162,7 +165,8 @@ class _Shard:
     @property
     def verdict_room(self) -> Room:
         """The room for verdicts on this victim."""
-        return self.bench.room(f"verdict on {self.job.defenses} {self.job.classifier.name}", ROWS)
+        kind = f"verdict on {self.job.defenses} {self.job.classifier.name}"
+        return self.bench.room(kind, ROWS, is_uncut=self.job.is_uncut)
 
     def attack(self) -> Found:
         """The job's attack, in its precision."""
@@ -186,7 +190,8 @@ class _Shard:
             leaves_early=not job.is_source,
             seeds=self.bench.seeds(attack.seeds),
         )
-        target.room = self.bench.room(f"{place} {job.key}", self.bench.batch_size)
+        rows = job.fixed_batch if job.is_uncut else self.bench.batch_size
+        target.room = self.bench.room(f"{place} {job.key}", rows, is_uncut=job.is_uncut)
         names = (job.attack.label, job.gradient, *([place] if place else []))
         candidates = attack(
             target,

@@ -86,6 +86,36 @@ class StraightThrough(torch.autograd.Function):
         return gradients[0], None
 
 
+class AsStochastic(Victim):
+    """A victim that was measured to be random and does not say so: asked as often as a random one."""
+
+    def __init__(self, inner: Victim) -> None:
+        super().__init__(mode=inner.mode)
+        self.inner = inner
+
+    @property
+    def stochastic(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def classifiers(self) -> list[Classifier]:
+        """Those of the victim inside."""
+        return self.inner.classifiers
+
+    def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        """Those of the victim inside, `(b, k)`."""
+        return self.inner.logits(x, draws=draws, mode=mode)
+
+    def bare_logits(self, x: Tensor) -> Tensor:
+        """Those of the victim inside, `(b, k)`."""
+        return self.inner.bare_logits(x)
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        """That of the victim inside, `(b,)`."""
+        return self.inner.auxiliary_loss(x, draws=draws, mode=mode)
+
+
 class MeanLogits(Victim):
     """The mean of several victims' logits (HGD's ensembles: Liao et al., CVPR 2018, Table 9)."""
 

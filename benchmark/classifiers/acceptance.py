@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmark.belongings import belongings, differing
 from benchmark.classifier import Classifier
 from benchmark.containment import contained, misfit
 from benchmark.dataset import Dataset
@@ -23,6 +26,37 @@ of a batch of the same size: rounding has no reason to differ."""
 ROUNDED = 0.02
 """The same where the size of the batch is another, or gradients are wanted: as much as half precision inside a
 network rounds."""
+WIDE_ROWS = 512
+"""Rows of the widest batch that it is shown: as many as a verdict's pass has."""
+WIDE_PIXELS = 2**22
+"""Pixel values of that batch at the most, so that large images do not take all memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How a classifier or a victim answers, as it was measured.
+
+    Args:
+        random: How it is random although nothing declares it; empty where it is not.
+        crowd: How its answer for an image hangs on the batch; empty where it does not.
+    """
+
+    random: str = ""
+    crowd: str = ""
+
+    @classmethod
+    def of(cls, found: Iterable[Conduct]) -> Conduct:
+        """Of several together: the first reason of each kind."""
+        every = list(found)
+        return cls(
+            next((each.random for each in every if each.random), ""),
+            next((each.crowd for each in every if each.crowd), ""),
+        )
+
+
+def wide_rows(x: Tensor) -> int:
+    """Rows of the widest batch of images like `x`, `(b, c, h, w)`."""
+    return max(2 * len(x), min(WIDE_ROWS, WIDE_PIXELS // max(1, x[0].numel())))
 
 
 def refuse_misfit(classifier: Classifier, dataset: Dataset, what: str = "") -> None:
@@ -65,10 +99,6 @@ def shown(what: str, x: Tensor, dataset: Dataset) -> AbstractContextManager[None
 def accept(classifier: Classifier, x: Tensor, dataset: Dataset) -> None:
     """Refuses a classifier whose logits hang on anything but the image, or from which no gradient leads back.
 
-    A victim's randomness is its defense's, from draws; one that is random by itself, learns while it is asked,
-    or looks at the whole batch has no accuracy that a run could measure. Of an ensemble each member is shown
-    the images.
-
     Args:
         classifier: On its device, with its dtype, numerics fixed.
         x: Images `(b, c, h, w)`, two are enough.
@@ -77,11 +107,30 @@ def accept(classifier: Classifier, x: Tensor, dataset: Dataset) -> None:
     Raises:
         BenchError: It is not what a classifier has to be.
     """
+    found = conduct_of(classifier, x, dataset)
+    for said in (found.random, found.crowd):
+        if said:
+            raise ContractBroken(said)
+
+
+def conduct_of(classifier: Classifier, x: Tensor, dataset: Dataset) -> Conduct:
+    """How a classifier answers; one that no run could measure is refused.
+
+    One that is random by the global generators can be measured as a random one, one that looks at its batch in
+    batches of a fixed size. Refused is one that learns while it is asked, that no seed repeats, that answers
+    otherwise where gradients are wanted, or from which none leads back. Of an ensemble each member is shown the
+    images. The arguments are those of `accept`.
+
+    Raises:
+        BenchError: It cannot be measured.
+    """
     pair = 0.1 + 0.6 * torch.cat((x, 1 - x))[:2]  # so that others can be darker and brighter
+    found = []
     for each in _leaves(classifier):
         what = f"classifier {each.name!r}"
         with shown(what, pair, dataset):
-            _Examined(each, what, pair).examine()
+            found.append(_Examined(each, what, pair).examine())
+    return Conduct.of(found)
 
 
 def _leaves(classifier: Classifier) -> list[Classifier]:
@@ -99,34 +148,34 @@ class _Examined:
         self.pair = pair
         self.range = 0.0
 
-    def examine(self) -> None:
+    def examine(self) -> Conduct:
         """Asks everything, the cheapest first."""
-        first = self._asked(self.pair, seed=1)
+        first = self._asked(self.pair)
         if not bool(first.isfinite().all()):
             self._refuse(
                 "returned logits that are not finite",
                 "let them be finite numbers (-1e4 instead of -inf), and look for divisions by 0",
             )
         self.range = float(first.max() - first.min())
-        self._repeats(first)
-        self._looks_at_one(first)
-        self._has_gradient(first)
+        random = self._repeats(first)
+        crowd = self._looks_at_one(first, is_random=bool(random))
+        self._has_gradient(first, is_random=bool(random))
+        return Conduct(random, crowd)
 
-    def _repeats(self, first: Tensor) -> None:
-        before = _versions(self.classifier.network)
+    def _repeats(self, first: Tensor) -> str:
+        """How it is random by the global generators; empty where it repeats itself."""
+        before = belongings(self.classifier.network, is_kept=_is_weight)
         again = self._asked(self.pair, seed=2)
-        moved = [
-            name for name, n in _versions(self.classifier.network).items() if n != before.get(name)
-        ]
+        moved = differing(before, belongings(self.classifier.network, is_kept=_is_weight))
         if moved:
             self._refuse(
                 f"changes while it is used: it writes to its {moved[0]}",
                 "freeze it; nothing may be adapted or counted while it is evaluated",
             )
         if self._apart(first, again) <= EXACT:
-            return
+            return ""
         if self._apart(again, self._asked(self.pair, seed=2)) <= EXACT:
-            self._refuse(
+            return self._said(
                 "is random: the same images get other logits when the generators are seeded anew",
                 "switch off what draws (dropout in eval mode), or make it a defense, which draws from `draws`",
             )
@@ -135,21 +184,27 @@ class _Examined:
             "let it keep no state between calls, and draw no random numbers",
         )
 
-    def _looks_at_one(self, first: Tensor) -> None:
+    def _looks_at_one(self, first: Tensor, *, is_random: bool) -> str:
+        """How it looks at its batch; empty where it does not. Of a random one, only beside another image."""
         one, other = self.pair[:1], torch.zeros_like(self.pair[:1])
         other[..., other.shape[-1] // 2 :] = 1  # half black, half white
-        beside, alone = self._asked(torch.cat((one, other))), self._asked(one)
-        if not (
-            self._apart(beside[:1], first[:1]) <= EXACT
-            and self._apart(alone, first[:1]) <= ROUNDED  # written so that NaN fails too
-        ):
-            self._refuse(
-                "does not look at each image alone: an image's logits change with what else is in the batch",
-                "let batch norm use its running statistics, and take no mean, maximum or scale over the batch",
-            )
+        apart = [self._apart(self._asked(torch.cat((one, other)))[:1], first[:1]) <= EXACT]
+        if not is_random:  # its numbers go by the size of the batch
+            many = one.repeat(wide_rows(self.pair), 1, 1, 1)
+            many[1:] = 1 - many[1:]
+            apart += [
+                self._apart(self._asked(rows)[:1], first[:1]) <= ROUNDED for rows in (one, many)
+            ]
+        if all(apart):  # written so that NaN fails too
+            return ""
+        return self._said(
+            "does not look at each image alone: an image's logits change with what else is in the batch",
+            "let batch norm use its running statistics, and take no mean, maximum or scale over the batch",
+        )
 
-    def _has_gradient(self, first: Tensor) -> None:
+    def _has_gradient(self, first: Tensor, *, is_random: bool) -> None:
         x = self.pair.clone().requires_grad_()
+        self._seed(1)
         with torch.enable_grad():
             logits = self.classifier(x)
         gradient = None
@@ -160,29 +215,35 @@ class _Examined:
                 "returned logits from which no gradient leads to the images, so that no attack could follow it",
                 "leave out no_grad, inference_mode, detach and argmax",
             )
-        if not self._apart(logits.detach(), first) <= ROUNDED:
+        if not is_random and not self._apart(logits.detach(), first) <= ROUNDED:
             self._refuse(
                 "gives other logits where gradients are wanted than where they are not",
                 "let it not ask for the gradient mode, nor change its input in place",
             )
 
     def _asked(self, x: Tensor, seed: int = 1) -> Tensor:
-        torch.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
+        self._seed(seed)
         with torch.no_grad():
             logits: Tensor = self.classifier(x)
         return logits
+
+    @staticmethod
+    def _seed(seed: int) -> None:
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
 
     def _apart(self, one: Tensor, other: Tensor) -> float:
         """The greatest difference, relative to the range of all logits."""
         return float((one - other).abs().max()) / max(self.range, 1e-12)
 
     def _refuse(self, found: str, mend: str) -> NoReturn:
-        raise ContractBroken(f"{self.what} {found}; {mend}")
+        raise ContractBroken(self._said(found, mend))
+
+    def _said(self, found: str, mend: str) -> str:
+        return f"{self.what} {found}; {mend}"
 
 
-def _versions(network: nn.Module) -> dict[str, int]:
-    """How often each weight and buffer was written to in its place."""
-    tensors = [*network.named_parameters(), *network.named_buffers()]
-    return {name: tensor._version for name, tensor in tensors if tensor.is_floating_point()}
+def _is_weight(value: object) -> bool:
+    """Whether something is more than a count, which may move."""
+    return isinstance(value, Tensor) and value.is_floating_point()

@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from benchmark.publishing.comparison import Change, Comparison, Held, Verdict
 from benchmark.publishing.names import markdown, plain
+from benchmark.publishing.standing import why_unranked
 
 HEADERS = ("", "base", "candidate", "change (95 % bounds)", "p", "lost", "gained")
 IMAGES = 8
@@ -110,6 +111,7 @@ def _identity(comparison: Comparison, side: str) -> dict[str, Any]:
         "threat": entry.threat.text,
         "protocol": entry.protocol.name,
         "n": entry.dataset.n,
+        "not_ranked": list(why_unranked(entry)),
     }
 
 
@@ -190,7 +192,11 @@ def _images(indices: Sequence[int]) -> str:
 
 def _remarks(comparison: Comparison) -> list[str]:
     base, candidate = comparison.base, comparison.candidate
-    notes = []
+    notes = [
+        f"not ranked: the {side}: {', '.join(reasons)}"
+        for side, entry in (("base", base), ("candidate", candidate))
+        if (reasons := why_unranked(entry))
+    ]
     for what, ours, theirs in (
         ("seed", base.seed, candidate.seed),
         ("precision", base.precision, candidate.precision),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmark.evaluated import Kind
 from benchmark.protocol import Column
-from benchmark.publishing.diagnosis_records import DiagnosisRecord
+from benchmark.publishing.diagnosis_records import DiagnosisRecord, Examined
 from benchmark.publishing.entry import Entry, Flag
 from benchmark.publishing.outcomes import mean_rate
 from benchmark.publishing.signs import (
@@ -28,11 +28,13 @@ BEATEN_IMAGES = 0.0
 """The share of images that may be so: each of them proves that its worst case is not the worst."""
 NOT_ASKED = "the protocol asks for no such diagnosis"
 EXAMINED = {
-    "gradient-not-as-declared": "gradient",
-    "memorises-images": "memory",
-    "batch-dependent": "batch",
+    "gradient-not-as-declared": ("gradient", "slope"),
+    "memorises-images": ("memory", "shifted", "nearest"),
+    "batch-dependent": ("batch", "layout"),
+    "undeclared-randomness": ("randomness",),
 }
-"""Flags that a measurement of the purifiers decides, with that measurement's id."""
+"""Flags that measurements of purifiers and victim decide, with the ids of these; an entry from before one of
+them has the others alone."""
 
 
 def black_box_beats_white_box(entry: Entry) -> Flag:
@@ -135,10 +137,17 @@ def random_noise(entry: Entry) -> Flag:
 
 def examined(entry: Entry, name: str) -> Flag:
     """A measurement of the purifiers themselves against its threshold (`benchmark.trust.examination`)."""
-    found = [each for each in entry.examination if each.id == EXAMINED[name]]
+    found = [each for each in entry.examination if each.id in EXAMINED[name]]
     if not found:
-        return not_run(name, NOT_ASKED)
-    (one,) = found
+        return not_run(
+            name, "the entry is from before it was measured, or no protocol asked for it"
+        )
+    flags = [_of_one(name, each) for each in found]
+    worst = {"raised": 0, "not-run": 1, "ok": 2}
+    return min(flags, key=lambda flag: worst[flag.verdict])
+
+
+def _of_one(name: str, one: Examined) -> Flag:
     if one.value is None or one.threshold is None:
         return not_run(name, one.detail)
     return raised_above(name, one.value, one.threshold, one.detail)

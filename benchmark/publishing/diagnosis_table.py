@@ -23,7 +23,7 @@ HEADERS = (
 
 def is_diagnosed(entry: Entry) -> bool:
     """Whether an entry's protocol asked for a diagnosis."""
-    return bool(entry.diagnosis or entry.examination)
+    return bool(entry.diagnosis)
 
 
 def diagnosis_rows(board: Sequence[Entry]) -> list[list[str]]:

@@ -59,7 +59,8 @@ EXPLANATIONS = {
     "gradient-not-as-declared": "autograd through a purifier is not what it declares",
     "random-noise": "random points fool images that every attack left alone",
     "memorises-images": "a purifier gives back evaluation images, and others not",
-    "batch-dependent": "what a purifier makes of an image hangs on its batch",
+    "batch-dependent": "what becomes of an image hangs on its batch",
+    "undeclared-randomness": "it is random in a way that it does not declare",
     "worst-above-column": "the worst case is above what it was chosen from, by more than its draws explain",
     "unlike-published": "the bare classifier's clean accuracy is not the one that RobustBench publishes of it",
 }
@@ -91,6 +92,7 @@ def flags_of(entry: Entry) -> tuple[Flag, ...]:
             random_noise,
             partial(examined, name="memorises-images"),
             partial(examined, name="batch-dependent"),
+            partial(examined, name="undeclared-randomness"),
             worst_above_column,
             unlike_published,
         )

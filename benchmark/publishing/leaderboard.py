@@ -16,6 +16,7 @@ from benchmark.publishing.gap_lines import gap_lines
 from benchmark.publishing.marks import flag_marks, footnotes, marks, name_marks
 from benchmark.publishing.names import markdown, plain, shortened
 from benchmark.publishing.ranking import Board, Group, Line, boards, unlike_protocol
+from benchmark.publishing.standing import why_unranked
 
 NAME_WIDTH = 18
 """Characters of a name in the terminal's table."""
@@ -169,8 +170,12 @@ def place_of(line: Line) -> str:
 
 
 def remarks(entry: Entry) -> str:
-    """What stands behind a name, in brackets: that a row is preliminary, or no add-on."""
-    words = {"preliminary": entry.preliminary, "not add-on": not entry.defense.add_on}
+    """What stands behind a name, in brackets: that a row is preliminary, no add-on, or refuted."""
+    words = {
+        "preliminary": entry.preliminary,
+        "not add-on": not entry.defense.add_on,
+        "not ranked": bool(why_unranked(entry)),
+    }
     said = ", ".join(word for word, holds in words.items() if holds)
     return f" ({said})" if said else ""
 

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from benchmark.protocol import protocol_names
+from benchmark.publishing.diagnosis_flags import EXAMINED
 from benchmark.publishing.entry import Entry
+from benchmark.publishing.signs import raised_above
 
 LEGACY = "made under schema 1, from which nothing can be recomputed; made again by its command, it is ranked"
 UNBOUND = "its protocol neither ships with the project nor stands in the entry"
 
 
 def why_unranked(entry: Entry) -> tuple[str, ...]:
-    """Short reasons for which an entry has no rank; empty where it is ranked."""
-    reasons = []
+    """Short reasons for which an entry is not ranked, though it has a number; none where it is.
+
+    A declaration that was measured to be wrong takes the rank, and so does one that could not be measured: a
+    plugin that breaks down while it is looked at is not believed. What does not apply, such as the gradient of
+    a purifier that declares none, is measured as right.
+    """
     if entry.is_legacy:
-        reasons.append(LEGACY)
-    elif entry.protocol.content is None and entry.protocol.name not in protocol_names():
-        reasons.append(UNBOUND)
-    return tuple(reasons)
+        return (LEGACY,)
+    is_bound = entry.protocol.content is not None or entry.protocol.name in protocol_names()
+    return (*(() if is_bound else (UNBOUND,)), *_refuted(entry))
+
+
+def _refuted(entry: Entry) -> Iterator[str]:
+    """The flags of declarations that were measured to be wrong, or that could not be measured."""
+    for flag, kinds in EXAMINED.items():
+        found = [each for each in entry.examination if each.id in kinds]
+        measured = [each for each in found if each.value is not None and each.threshold is not None]
+        if any(
+            raised_above(flag, e.value or 0.0, e.threshold or 0.0, "").verdict == "raised"
+            for e in measured
+        ):
+            yield flag
+        elif len(measured) < len(found):
+            yield f"{flag} could not be checked"

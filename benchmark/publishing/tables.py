@@ -14,6 +14,7 @@ from benchmark.publishing.columns import BOARD_COLUMNS, Span, columns_of
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.names import markdown, plain
 from benchmark.publishing.ranking import Line, boards
+from benchmark.publishing.standing import why_unranked
 
 Cell = str | float | int | None
 
@@ -42,6 +43,7 @@ WORDS: Mapping[str, Callable[[Line], Cell]] = {
     "forwards": lambda line: line.entry.cost.forwards_per_image,
     "backwards": lambda line: line.entry.cost.backwards_per_image,
     "flags": lambda line: " ".join(f.id for f in line.entry.flags if f.verdict == "raised"),
+    "not-ranked": lambda line: "; ".join(why_unranked(line.entry)) or None,
 }
 """Columns that are no share."""
 SPANS = {column.name: column for column in BOARD_COLUMNS if column.span}
@@ -56,7 +58,8 @@ def usual(entries: Sequence[Entry]) -> list[str]:
     lines = [line for board in boards(entries) for line in board.lines]
     apart = [name for name in _APART if len({WORDS[name](line) for line in lines}) > 1]
     spans = [column.name for column in columns_of(entries) if column.span]
-    return [*apart, "rank", "defense", "classifier", *spans]
+    refuted = ["not-ranked"] if any(why_unranked(line.entry) for line in lines) else []
+    return [*apart, "rank", "defense", "classifier", *spans, *refuted]
 
 
 def to_table(

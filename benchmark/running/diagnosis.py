@@ -111,7 +111,7 @@ class _Variation:
             attack=plugin,
             eot=1,
             precision=precision if attack.mixes else precision.replace("mixed", "float32"),
-            fixed_batch=0,
+            fixed_batch=self.base.job.fixed_batch if self.base.job.is_uncut else 0,
         )
 
     def _row(self, kind: Kind, job: Job, suffix: str = "") -> Row:

@@ -18,7 +18,8 @@ from benchmark.results import Cost, Result, Status
 from benchmark.running.environment import environment
 from benchmark.running.expense import Expense, RowExpense
 from benchmark.running.plan import make_plan
-from benchmark.running.prepared import Prepared, bench_of, prepare, probe
+from benchmark.running.prepared import Prepared, bench_of, prepare
+from benchmark.running.probing import probe
 from benchmark.running.request import Request
 from benchmark.running.run import crew_of, say_notices, subjects_of
 from benchmark.running.speeds import Setup, Stopwatch
@@ -39,8 +40,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
         BenchError: The request cannot be met as it stands.
     """
     fix_numerics()
-    ready = prepare(request)
-    probe(ready)
+    ready = probe(prepare(request))
     say_notices(ready)
     rows, skipped = make_plan(ready.protocol, subjects_of(ready))
     first: dict[str, Row] = {}

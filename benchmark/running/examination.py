@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from benchmark.containment import contained
-from benchmark.dataset import images_of, labels_of
+from benchmark.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.errors import BenchError
 from benchmark.evaluated import Measurement, Row
 from benchmark.files import write_whole
@@ -25,34 +27,43 @@ from benchmark.trust import examination
 log = logging.getLogger(__name__)
 
 
+EXAMINED = 8
+"""Images on which purifiers are examined where the protocol's diagnosis does not ask for more."""
+KNOWN_PIXELS = 2**26
+"""Pixel values of the evaluation split that are searched for images a purifier knows: all of CIFAR's."""
+AT_ONCE = 2**22
+"""Of these at a time."""
+
+
 def examine_once(ready: Prepared, rows: Sequence[Row]) -> tuple[Measurement, ...]:
-    """What the protocol's diagnosis asks to be measured of the purifiers; nothing where it asks for nothing.
+    """What is measured of victim and purifiers instead of believed: on a few images, once.
 
     Args:
-        ready: The prepared request.
+        ready: The prepared request, as `probe` left it.
         rows: Its plan; the job of the first attack stands for all that decides the result.
 
     Raises:
         BenchError: It cannot be written.
     """
     asked = ready.protocol.diagnosis
-    if asked is None or min(asked.examined, len(ready.order)) < 2:
-        return ()
-    indices = ready.order[: asked.examined]
+    every = indices_of(ready.dataset, "test", ready.request.order)
+    first = ready.order if len(ready.order) > 1 else (*ready.order, *every, *ready.order)
+    indices = first[: max(EXAMINED, asked.examined if asked else 0)]
     job = next(row.job for row in rows if row.column is not None)
     path = ready.request.runs / "examinations" / f"{_key(job.key, indices)}.json"
     kept = _read(path)
     if kept is not None:
-        return kept
-    found = examination.examine(_exhibit(ready, indices))
+        return (*ready.examination, *kept)
+    found = examination.examine(_exhibit(ready, indices, every))
     text = json.dumps([asdict(each) for each in found], indent=2, allow_nan=False)
     write_whole(path, f"{text}\n".encode())
-    return found
+    return (*ready.examination, *found)
 
 
-def _exhibit(ready: Prepared, indices: tuple[int, ...]) -> examination.Exhibit:
-    at = torch.tensor(indices)
-    images = images_of(ready.dataset, "test", at)
+def _exhibit(
+    ready: Prepared, indices: tuple[int, ...], every: Sequence[int]
+) -> examination.Exhibit:
+    images = images_of(ready.dataset, "test", torch.tensor(indices))
     fresh = _fresh(ready, len(indices))
     dtype = dtype_of(ready.request)
     return examination.Exhibit(
@@ -61,7 +72,17 @@ def _exhibit(ready: Prepared, indices: tuple[int, ...]) -> examination.Exhibit:
         images=images.to(ready.device, dtype),
         fresh=None if fresh is None else fresh.to(ready.device, dtype),
         seed=ready.request.seed,
+        known=partial(_known, ready.dataset, list(dict.fromkeys((*ready.order, *every)))),
+        made=ready.made,
     )
+
+
+def _known(dataset: Dataset, every: Sequence[int]) -> Iterator[Tensor]:
+    """The images of the evaluation split, those of the run first, as many as `KNOWN_PIXELS` allows."""
+    pixels = math.prod(dataset.shape)
+    searched, step = every[: max(1, KNOWN_PIXELS // pixels)], max(1, AT_ONCE // pixels)
+    for i in range(0, len(searched), step):
+        yield images_of(dataset, "test", torch.tensor(searched[i : i + step]))
 
 
 def _fresh(ready: Prepared, n: int) -> Tensor | None:

@@ -34,6 +34,7 @@ class Subjects:
         defenses: The purifiers, prepared, in order.
         plugins: The same as a key sees them.
         is_stochastic: Whether the victim made of them is.
+        is_uncut: Whether its answers, or those of a bare classifier, hang on the batch.
         classifier: The defended classifier.
         surrogates: Classifiers of the same task for transfer.
         ensembles: Those that the protocol makes images on, by the expression, as far as there are members.
@@ -75,6 +76,7 @@ class Subjects:
     victim: str = ""
     images: str = ""
     said: str = ""
+    is_uncut: bool = False
 
 
 def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
@@ -238,7 +240,8 @@ class _Planner:
             criterion=self._criterion(is_stochastic=s.is_stochastic and not is_source),
             precision=self._precision(attack, is_source=is_source),
             seed=s.seed,
-            fixed_batch=0 if attack.per_image else self.protocol.shard_size,
+            fixed_batch=0 if attack.per_image and not s.is_uncut else self.protocol.shard_size,
+            is_uncut=s.is_uncut,
             needs=needs,
             order=s.order,
             preparation=s.preparation,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from benchmark.classifier import Classifier
-from benchmark.classifiers.acceptance import accept, shown
-from benchmark.dataset import Dataset, images_of, indices_of, labels_of
+from benchmark.classifiers.acceptance import Conduct
+from benchmark.dataset import Dataset, indices_of, labels_of
 from benchmark.defense import Defense
-from benchmark.errors import BenchError, ContractBroken
+from benchmark.errors import BenchError
+from benchmark.evaluated import Measurement
 from benchmark.identity.identity import Known, identity_of
 from benchmark.job import Plugin
 from benchmark.loading import (
@@ -21,10 +23,8 @@ from benchmark.loading import (
     with_known_classes,
     wrap_module,
 )
-from benchmark.memory import Room
 from benchmark.numerics import choose_device
 from benchmark.protocol import Protocol, load_protocol
-from benchmark.randomness import Draws
 from benchmark.running.lacking import lacks_of, refuse_lacks
 from benchmark.running.request import Request, expression_of, make_defenses, model_named
 from benchmark.running.stages import Staged
@@ -33,10 +33,8 @@ from benchmark.running.victims import Builder, Built
 from benchmark.setting import Setting
 from benchmark.shard import Bench
 from benchmark.threat import Threat
-from benchmark.victim import GradientMode, Victim
+from benchmark.victim import AsStochastic, Victim
 
-PROBED = 4
-"""Clean images that a victim is shown before a run begins."""
 CPU_ROWS = 512
 CUDA_ROWS = 2048
 """Rows in one forward pass to begin with; `benchmark.memory.Room` finds out how many of them fit."""
@@ -64,6 +62,12 @@ class Prepared:
     """How the purifiers and classifiers of an ensemble are put together; empty for a chain."""
     order: tuple[int, ...]
     device: torch.device
+    made: Callable[[torch.dtype], Victim]
+    """Makes the same victim anew, from new purifiers and copies of the classifiers, in a precision."""
+    conduct: Mapping[str, Conduct] = field(default_factory=dict)
+    """How the bare classifiers answer, by their names, and the victim, by an empty one: as `probe` found."""
+    examination: tuple[Measurement, ...] = ()
+    """What `probe` measured of the victim."""
 
     @property
     def defenses(self) -> tuple[Defense, ...]:
@@ -84,6 +88,24 @@ class Prepared:
     def notices(self) -> list[str]:
         """Lines for the user about what purifiers were trained for."""
         return list(dict.fromkeys(line for stage in self.stages for line in stage.notices()))
+
+    @property
+    def is_uncut(self) -> bool:
+        """Whether some answer hangs on the batch, so that none may be cut."""
+        return any(each.random or each.crowd for each in self.conduct.values())
+
+    def behaving(
+        self, conduct: Mapping[str, Conduct], examination: tuple[Measurement, ...] = ()
+    ) -> Prepared:
+        """The same with what was measured of it: a victim that is random is asked as one."""
+        own = conduct.get("", Conduct())
+        is_said = self.victim.stochastic or not own.random
+        return replace(
+            self,
+            conduct=conduct,
+            examination=examination,
+            victim=self.victim if is_said else AsStochastic(self.victim),
+        )
 
 
 def prepare(request: Request) -> Prepared:
@@ -116,10 +138,21 @@ def prepare(request: Request) -> Prepared:
     )
     is_given = isinstance(request.defense, Defense)
     known = Known(is_given=is_given, said=request.identity)
-    built = Builder(
-        setting, load.classifier, iter(defenses), request.weights, request.data, known=known
-    )
-    found = built.victim(expression_of(request), model or dataset.model)
+
+    def builder(load: Callable[[str | torch.nn.Module], Classifier], at: Setting) -> Builder:
+        new = iter(defenses if at is setting else make_defenses(portable(request)))
+        return Builder(at, load, new, request.weights, request.data, known=known)
+
+    built = builder(load.classifier, setting)
+    expression, base = expression_of(request), model or dataset.model
+    found = built.victim(expression, base)
+
+    def made(dtype: torch.dtype) -> Victim:
+        def copied(model: str | torch.nn.Module) -> Classifier:
+            return copy.deepcopy(load.classifier(model)).to(dtype)
+
+        return builder(copied, replace(setting, dtype=dtype)).victim(expression, base).victim
+
     strangers = Strangers(dataset, protocol, found.classifier, load.classifier)
     return Prepared(
         request=request,
@@ -136,6 +169,7 @@ def prepare(request: Request) -> Prepared:
         composition=found.composition,
         order=order,
         device=device,
+        made=made,
     )
 
 
@@ -162,6 +196,7 @@ def bench_of(ready: Prepared) -> Bench:
         device=ready.device,
         dtype=dtype_of(ready.request),
         batch_size=ready.request.batch_size or rows,
+        random=frozenset(name for name, each in ready.conduct.items() if each.random),
     )
 
 
@@ -179,15 +214,17 @@ def _by_name(classifiers: Iterable[Classifier]) -> dict[str, Classifier]:
     found: dict[str, Classifier] = {}
     for one in classifiers:
         other = found.setdefault(one.name, one)
-        if other.sha256 != one.sha256:
+        if (other.sha256, other.source) != (one.sha256, one.source):
             raise BenchError(
-                f"two classifiers of this run are called {one.name!r} and have other weights (sha256 "
+                f"two classifiers of this run are called {one.name!r} and have other weights or code (sha256 "
                 f"{other.sha256[:16]} and {one.sha256[:16]}); give one of them another name"
             )
     return found
 
 
-def bench_on(request: Request, device: torch.device) -> Bench:
+def bench_on(
+    request: Request, device: torch.device, conduct: Mapping[str, Conduct] | None = None
+) -> Bench:
     """The same bench on another device: everything loaded and prepared anew, nothing moved.
 
     What was prepared elsewhere may keep tensors that no `to(device)` reaches: a defense its setting's device, a
@@ -196,7 +233,8 @@ def bench_on(request: Request, device: torch.device) -> Bench:
     Raises:
         BenchError: As `prepare`.
     """
-    return bench_of(prepare(replace(portable(request), device=str(device))))
+    ready = prepare(replace(portable(request), device=str(device)))
+    return bench_of(ready.behaving(conduct or {}))
 
 
 def portable(request: Request) -> Request:
@@ -238,35 +276,6 @@ class _Loader:
             device=self.device,
             dtype=dtype,
         )
-
-
-def probe(ready: Prepared) -> None:
-    """Shows victim and classifiers a few clean images, so that a broken one is refused before an attack.
-
-    Raises:
-        BenchError: A plugin breaks its contract, or images and classifier do not fit each other.
-    """
-    indices = torch.tensor(ready.order[:PROBED])
-    x = images_of(ready.dataset, "test", indices).to(ready.device, dtype_of(ready.request))
-    draws = Draws.of(ready.request.seed, indices.to(ready.device), "probe")
-    for classifier in bare_classifiers(ready):
-        accept(classifier, x, ready.dataset)
-
-    def one_pass(part: torch.Tensor) -> torch.Tensor:
-        return ready.victim.logits(x[part], draws=draws.take(part), mode=GradientMode.EXACT)
-
-    what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
-    with shown(what, x, ready.dataset), torch.no_grad():
-        passes = Room(PROBED).passes(len(x), one_pass, x.device)
-        logits = torch.cat([found for _, found in passes])
-    expected = (len(x), ready.dataset.classes)
-    if tuple(logits.shape) != expected:
-        raise ContractBroken(
-            f"{what} returned logits of shape {tuple(logits.shape)}; expected {expected} for {len(x)} images "
-            f"of {ready.dataset.name!r}"
-        )
-    if not bool(logits.isfinite().all()):
-        raise ContractBroken(f"{what}: the logits of clean images are not finite")
 
 
 def dtype_of(request: Request) -> torch.dtype:

@@ -18,7 +18,8 @@ from benchmark.errors import BenchError
 from benchmark.numerics import fix_numerics
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, load_protocol
 from benchmark.publishing.entry import Entry
-from benchmark.running.prepared import Prepared, dtype_of, prepare, probe
+from benchmark.running.prepared import Prepared, dtype_of, prepare
+from benchmark.running.probing import probe
 from benchmark.running.request import Request, parse_arguments
 from benchmark.threat import Knowledge, Norm, Threat
 
@@ -54,14 +55,13 @@ def remake(entry: Entry, where: Where | None = None) -> Prepared:
         BenchError: Something is not here, or is not what the entry stands on.
     """
     fix_numerics()
-    ready = prepare(request_of(entry, where or Where()))
+    ready = probe(prepare(request_of(entry, where or Where())))
     other = next(_differences(entry, ready), None)
     if other:
         raise BenchError(
             f"this entry cannot be made again here: {other}; make the entry anew by its command, or give the "
             f"files, and the version of the code, that it was made with"
         )
-    probe(ready)
     return ready
 
 

@@ -25,7 +25,8 @@ from benchmark.results import Result
 from benchmark.running.crew import Crew
 from benchmark.running.examination import examine_once
 from benchmark.running.plan import Subjects, make_plan, weakest_gradient
-from benchmark.running.prepared import Prepared, bench_of, bench_on, portable, prepare, probe
+from benchmark.running.prepared import Prepared, bench_of, bench_on, portable, prepare
+from benchmark.running.probing import probe
 from benchmark.running.request import Request
 from benchmark.running.scheduler import run_tasks
 from benchmark.running.shown import Finished, with_examples
@@ -165,8 +166,7 @@ class _Planned:
 
 def _plan(request: Request) -> _Planned:
     fix_numerics()
-    ready = prepare(request)
-    probe(ready)
+    ready = probe(prepare(request))
     say_notices(ready)
     rows, skipped = make_plan(ready.protocol, subjects_of(ready))
     tasks = tasks_of(rows, len(ready.order), ready.protocol.shard_size)
@@ -245,7 +245,7 @@ def crew_of(ready: Prepared) -> Crew:
     return Crew(
         workers=ready.request.workers or default_workers(devices),
         devices=devices,
-        bench_on=partial(bench_on, portable(ready.request)),
+        bench_on=partial(bench_on, portable(ready.request), conduct=ready.conduct),
     )
 
 
@@ -273,6 +273,7 @@ def subjects_of(ready: Prepared) -> Subjects:
         victim=ready.victim_sha256,
         images=identity_of(type(ready.dataset), what=f"dataset {ready.dataset.name!r}").sha256(),
         said=ready.request.identity,
+        is_uncut=ready.is_uncut,
     )
 
 

@@ -18,7 +18,6 @@ from benchmark.errors import BenchError
 from benchmark.setting import Setting
 from benchmark.trust.subject import (
     Subject,
-    autograd_of,
     generator_states,
     generators_kept,
     gradient_of,
@@ -123,16 +122,17 @@ def tells_whether_it_is_stochastic(subject: Subject) -> Finding:
 def has_the_gradient_it_declares(subject: Subject) -> Finding:
     """Autograd against central differences, in float64, at frozen draws and points off the clamps."""
     declared = subject.defense.gradient
-    agrees, is_flat = autograd_of(subject.double)
-    if agrees is None:
+    slope = subject.finest.autograd()
+    if not slope.reaches:
         passed = declared is Derivative.NONE
         return Finding(passed, f"declared {declared}; autograd reaches the input at no point")
-    detail = f"declared {declared}; autograd is the derivative at {agrees:.1%} of the points"
+    detail = f"declared {declared}; autograd is the derivative at {slope.agrees:.1%} of the points"
     if declared is Derivative.NONE:
-        return Finding(is_flat or agrees < MOST, detail)
-    if is_flat:
+        return Finding(slope.is_flat or slope.agrees < MOST, detail)
+    if slope.is_flat:
         return Finding(False, f"declared {declared}, but it is 0 everywhere: declare none")
-    return Finding(agrees >= (1.0 if declared is Derivative.EXACT else MOST), detail)
+    is_exact = declared is Derivative.EXACT and not slope.is_coarse
+    return Finding(slope.agrees >= (1.0 if is_exact else MOST), detail)
 
 
 def is_checkpointable(subject: Subject) -> Finding:
@@ -164,7 +164,7 @@ def has_a_surrogate_with_a_gradient(subject: Subject) -> Finding:
 
 def treats_each_image_alone(subject: Subject) -> Finding:
     """An image comes out the same alone, permuted, padded and split across batches."""
-    worst, rounding = spread(subject.double), spread(subject)
+    worst, rounding = (float(spread(each).max()) for each in (subject.double, subject))
     return Finding(
         worst <= TOLERANCE,
         f"outputs differ by {worst:.3g} in float64, by {rounding:.3g} in {subject.images.dtype}",

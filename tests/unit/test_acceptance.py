@@ -13,7 +13,8 @@ from benchmark.classifiers.ensemble import ensemble
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.loading import wrap_module
-from benchmark.running.prepared import prepare, probe
+from benchmark.running.prepared import prepare
+from benchmark.running.probing import probe
 from tests import tiny
 
 

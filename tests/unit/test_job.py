@@ -50,6 +50,7 @@ OTHER = {
     "precision": "float64",
     "seed": 1,
     "fixed_batch": 64,
+    "is_uncut": True,
     "needs": ("x",),
     "engine": "45",
     "victim": "46",

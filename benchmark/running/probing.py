@@ -1,0 +1,54 @@
+"""Probes: victim and classifiers shown a few clean images, so that a broken one is known before an attack."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmark.classifiers.acceptance import conduct_of, shown
+from benchmark.dataset import images_of, indices_of
+from benchmark.defense import Derivative
+from benchmark.randomness import Draws
+from benchmark.running.plan import weakest_gradient
+from benchmark.running.prepared import Prepared, bare_classifiers, bench_of, dtype_of
+from benchmark.trust import conduct
+from benchmark.victim import GradientMode
+
+PROBED = 4
+"""Clean images that a victim is shown before a run begins."""
+
+
+def probe(ready: Prepared) -> Prepared:
+    """Shows victim and classifiers a few clean images, and takes note of how they answer.
+
+    Returns:
+        The same, behaving as it was measured: a victim that is random is asked as one.
+
+    Raises:
+        BenchError: A plugin breaks its contract, or images and classifier do not fit each other.
+    """
+    order = (*ready.order, *indices_of(ready.dataset, "test", ready.request.order))
+    indices = torch.tensor(order[:PROBED])
+    x = images_of(ready.dataset, "test", indices).to(ready.device, dtype_of(ready.request))
+    draws = Draws.of(ready.request.seed, torch.arange(len(x), device=x.device), "probe")
+    found = {each.name: conduct_of(each, x, ready.dataset) for each in bare_classifiers(ready)}
+    what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
+    with shown(what, x, ready.dataset):
+        own, measured = conduct.examine(
+            conduct.Exhibit(
+                victim=ready.victim,
+                what=what,
+                x=x,
+                draws=draws,
+                modes=_modes(ready),
+                batch=bench_of(ready).batch_size,
+                classes=ready.dataset.classes,
+                made=ready.made,
+            )
+        )
+    return ready.behaving(found | {"": own}, measured)
+
+
+def _modes(ready: Prepared) -> tuple[GradientMode, ...]:
+    """The gradient modes in which a run may ask: the exact one only where one is declared."""
+    has_gradient = weakest_gradient(ready.defenses) is not Derivative.NONE
+    return (*((GradientMode.EXACT,) if has_gradient else ()), GradientMode.BPDA)
