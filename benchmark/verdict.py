@@ -146,9 +146,7 @@ def _choose(
     """For each image the position of its candidate, and what the `select` draws said of it."""
     found = []
     means = select.margins.mean(2).tolist()
-    for predictions, margins, label in zip(
-        select.predictions.tolist(), means, labels, strict=True
-    ):
+    for predictions, margins, label in zip(select.predictions.tolist(), means, labels, strict=True):
         options = []
         for row, margin in zip(predictions, margins, strict=True):
             bits = criterion.outcomes(rule, row, label)

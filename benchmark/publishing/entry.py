@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, model_validator
 
 from benchmark.protocol import Column
+from benchmark.publishing.audits import Audit, KeptImages
 from benchmark.publishing.challenges import (
     Challenge,
     Choices,
@@ -191,6 +192,10 @@ class Entry(Strict):
     examination: tuple[Examined, ...] = ()
     examples: Examples | None = None
     """The pictures beside it, in a file of the entry's name that ends in `.png`; None where there are none."""
+    kept_images: KeptImages | None = None
+    """The adversarial images beside it, which `bench audit` asks the victim about again; None for none."""
+    audit: Audit | None = None
+    """What the last audit found; None before there was one."""
 
     def family(self, column: Column) -> Family | None:
         """A column; None where the protocol has none of that kind for such a victim and task."""
@@ -242,12 +247,13 @@ class Entry(Strict):
 def without_timing(entry: Entry) -> dict[str, Any]:
     """An entry as plain JSON values, less time, memory and pictures: what two runs of one command agree on.
 
-    Pictures are made by `bench run` alone, and the last bit of a pixel may be another on another machine.
+    Pictures are made by `bench run` alone, and the last bit of a pixel may be another on another machine; so may
+    that of a kept image.
     """
     spent = {"cost": {"seconds_per_image", "peak_memory_bytes"}}
     rows = {"__all__": spent}
     timing: dict[str, Any] = {**spent, "attacks": rows, "sources": rows, "diagnosis": rows}
-    timing["examples"] = True
+    timing |= dict.fromkeys(("examples", "kept_images", "audit"), True)
     return entry.model_dump(mode="json", exclude=timing)
 
 
