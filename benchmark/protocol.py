@@ -262,6 +262,15 @@ class Protocol(_Model):
         content = json.dumps(ranked, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
+    def content_sha256(self) -> str:
+        """Of all that decides which jobs there are, the diagnosis included, hex; the summary is left out."""
+        content = {key: value for key, value in self.content().items() if key != "summary"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def content(self) -> dict[str, Any]:
+        """The protocol as plain JSON values, without its paper; `model_validate` reads it back."""
+        return self.model_dump(mode="json", exclude={"paper"}, exclude_defaults=True)
+
 
 def _for_classes(row: R, classes: int) -> R:
     few = row.few_classes

@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from benchmark.criterion import Rule
 from benchmark.evaluated import Evaluated
 from benchmark.job import MIXED, Job, Plugin
-from benchmark.publishing.diagnosis import diagnosis_records, eps_curve
+from benchmark.protocol import Column, protocol_names
+from benchmark.publishing.derived import derived, validated
 from benchmark.publishing.diagnosis_records import Examined
-from benchmark.publishing.entry import SCHEMA_VERSION, Entry, PerImage
-from benchmark.publishing.flags import flags_of
-from benchmark.publishing.gathered import Gathered
+from benchmark.publishing.entry import SCHEMA_VERSION, Columns, Cost, Entry, PerImage, Undefended
+from benchmark.publishing.gaps import skipped_rows
+from benchmark.publishing.gathered import Gathered, diagnosis_of, record_of
 from benchmark.publishing.identity import (
     Asked,
     ClassifierIdentity,
@@ -24,8 +24,10 @@ from benchmark.publishing.identity import (
     Stage,
     ThreatIdentity,
 )
-from benchmark.publishing.measured import choices, choose, rates
 from benchmark.trained import Provenance
+
+NOTHING = Cost(forwards_per_image=0.0, backwards_per_image=0.0, seconds_per_image=0.0)
+NO_COLUMNS = Columns(oblivious=None, autoattack=None, adaptive=None, auxiliary=None, transfer=None)
 
 
 def assemble(evaluated: Evaluated) -> Entry:
@@ -41,18 +43,19 @@ def assemble(evaluated: Evaluated) -> Entry:
         BenchError: Nothing was planned, or rows met different images.
         ValueError: The results do not fit the plan (a bug of ours).
     """
-    entry = _unflagged(evaluated, Gathered.of(evaluated))
-    return entry.model_copy(update={"flags": flags_of(entry)})
+    made = Gathered.of(evaluated)
+    entry = _measured(evaluated, made)
+    return validated(derived(entry, evaluated.protocol))
 
 
-def _unflagged(evaluated: Evaluated, made: Gathered) -> Entry:
-    return Entry(
+def _measured(evaluated: Evaluated, made: Gathered) -> Entry:
+    """The entry with all that was measured; what `derived` makes of it is left open."""
+    return Entry.model_construct(
         schema_version=SCHEMA_VERSION,
-        status="gaps" if made.gaps else "complete",
-        gaps=made.gaps,
-        not_applicable=made.not_applicable,
-        stand_ins=made.stand_ins,
-        preliminary=_is_preliminary(evaluated),
+        status="complete",
+        gaps=tuple(skipped_rows(evaluated)),
+        not_applicable=(),
+        preliminary=False,
         protocol=_protocol(evaluated),
         defense=_defense(evaluated, made.job),
         classifier=_classifier(made.job),
@@ -62,27 +65,19 @@ def _unflagged(evaluated: Evaluated, made: Gathered) -> Entry:
         seed=made.job.seed,
         precision=_precision(evaluated),
         key_version=made.job.key_version,
-        clean=rates(made.clean) if made.clean else None,
-        columns=made.columns(),
-        worst=rates(made.counting()) if made.clean else None,
-        undefended=made.undefended(),
+        clean=None,
+        columns=NO_COLUMNS,
+        worst=None,
+        undefended=Undefended(clean=None, oblivious=None),
         flags=(),
-        cost=made.cost(),
-        attacks=tuple(made.record(measured) for measured in made.attacks),
-        sources=tuple(made.record(measured) for measured in made.sources),
-        per_image=_per_image(evaluated, made),
+        cost=NOTHING,
+        attacks=tuple(map(record_of, made.attacks)),
+        sources=tuple(map(record_of, made.sources)),
+        per_image=_per_image(evaluated),
         command=evaluated.command,
         environment=dict(evaluated.environment),
-        diagnosis=diagnosis_records(made),
-        eps_curve=eps_curve(made),
+        diagnosis=tuple(map(diagnosis_of, made.diagnosis)),
         examination=tuple(Examined(**asdict(found)) for found in evaluated.examination),
-    )
-
-
-def _is_preliminary(evaluated: Evaluated) -> bool:
-    asked = evaluated.protocol.samples
-    return evaluated.protocol.preliminary or (
-        asked is not None and len(evaluated.subject.indices) < asked
     )
 
 
@@ -99,6 +94,8 @@ def _protocol(evaluated: Evaluated) -> ProtocolIdentity:
         version=protocol.version,
         sha256=protocol.sha256(),
         samples=protocol.samples,
+        content_sha256=protocol.content_sha256(),
+        content=None if protocol.name in protocol_names() else protocol.content(),
     )
 
 
@@ -136,7 +133,9 @@ def _asked(job: Job) -> Asked:
 
 def _dataset(evaluated: Evaluated, made: Gathered) -> DatasetIdentity:
     subject = evaluated.subject
-    pixels = [result.pixels_sha256 for row in made.clean[:1] for result in row.finished]
+    clean = [row for row in made.attacks if row.row.column is Column.CLEAN]
+    is_whole = not any(row.gap for row in clean)
+    pixels = [each.pixels_sha256 for row in clean[:1] if is_whole for each in row.finished]
     return DatasetIdentity(
         name=made.job.dataset,
         split=subject.split,
@@ -163,14 +162,6 @@ def _threat(evaluated: Evaluated, job: Job) -> ThreatIdentity:
     )
 
 
-def _per_image(evaluated: Evaluated, made: Gathered) -> PerImage:
-    clean = choose(made.clean, Rule.SINGLE) if made.clean else None
-    worst = choose(made.counting(), Rule.SINGLE) if made.clean else None
-    return PerImage(
-        indices=evaluated.subject.indices,
-        labels=evaluated.subject.labels,
-        clean=clean.bits if clean else (),
-        worst=worst.bits if worst else (),
-        chosen=worst.rows if worst else (),
-        choices=choices(made.counting()) if worst and evaluated.subject.is_stochastic else None,
-    )
+def _per_image(evaluated: Evaluated) -> PerImage:
+    subject = evaluated.subject
+    return PerImage(indices=subject.indices, labels=subject.labels, clean=(), worst=(), chosen=())

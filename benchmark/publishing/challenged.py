@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmark.criterion import Outcome, Rule, worst
-from benchmark.publishing.challenges import Challenge, Choices, Scored, challenge_id
+from benchmark.criterion import Outcome, Rule
+from benchmark.publishing.challenge_chain import Standing, settled
+from benchmark.publishing.challenges import Challenge
+from benchmark.publishing.derived import derived, validated
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.flags import flags_of
-from benchmark.publishing.measured import rate_of, scored
-from benchmark.publishing.rates import Rates
-
-FIELDS = {Rule.SINGLE: "single", Rule.VOTE: "vote", Rule.ANY: "any_of"}
-"""What entries call the rules."""
+from benchmark.publishing.protocol_of import protocol_of
+from benchmark.publishing.scores import FIELDS, Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,22 +22,16 @@ class Handed:
     Args:
         credit: Whose they are.
         sha256: Of their file.
-        images: How many it held.
         outcomes: For each original that has one, by its position in the entry, what the rules say of it.
     """
 
     credit: str
     sha256: str
-    images: int
     outcomes: Mapping[int, Mapping[Rule, Outcome]]
 
 
 def challenged(entry: Entry, handed: Handed) -> Entry | None:
     """The entry lowered by images from outside; None where they lower nothing.
-
-    An image from outside is one candidate more for its original, beside the one that the entry chose: under
-    each rule `criterion.worst` picks one of the two by what `select` draws say, and its outcomes on `score`
-    draws count. A rule under which the worst case would not fall keeps all its choices.
 
     Args:
         entry: With a worst case, and with its choices where the victim is stochastic.
@@ -48,45 +40,44 @@ def challenged(entry: Entry, handed: Handed) -> Entry | None:
     Raises:
         ValueError: It has none of these (a bug of ours: callers refuse such entries).
     """
-    before = _kept(entry)
-    after = {rule: _chosen(before[rule], handed, rule) for rule in Rule}
-    if all(after[rule] == before[rule] for rule in Rule):
+    made = _standing(entry).after(_challenge(entry, handed), len(entry.challenges) + 1)
+    if made is None:
         return None
-    return _rewritten(entry, after, handed)
+    standing, challenge = made
+    lowered = entry.model_copy(update={"challenges": (*entry.challenges, challenge)})
+    if not entry.is_legacy:
+        return validated(derived(lowered, protocol_of(entry)))
+    per_image = {
+        "worst": standing.bits(Rule.SINGLE),
+        "chosen": standing.rows[Rule.SINGLE],
+        "choices": standing.choices() if entry.per_image.choices else None,
+    }
+    lowered = lowered.model_copy(
+        update={
+            "worst": standing.rates,
+            "per_image": entry.per_image.model_copy(update=per_image),
+        }
+    )
+    anew = {flag.id: flag for flag in flags_of(lowered)}
+    flags = tuple(anew.get(flag.id, flag) for flag in lowered.flags)
+    return validated(lowered.model_copy(update={"flags": flags}))
 
 
 def carried(old: Entry, new: Entry) -> Entry | None:
     """A new run's entry with the challenges of the one that it replaces; None where those do not hold for it.
 
     They hold where victim, images, budget, criterion and draws are the same: then what was said of the images
-    from outside would be said again. A challenge that the new run has caught up with is left out. What the vote
-    or any-of-n rule alone took from a challenge goes to the last one: whose it was is kept for single draws.
+    from outside would be said again. A challenge that the new run has caught up with is left out.
 
     Args:
-        old: Challenged.
+        old: Challenged; of schema 1, it keeps no image's scores, and nothing can be carried.
         new: Not challenged.
     """
-    if _decisive(old) != _decisive(new) or new.worst is None:
+    is_kept = all(challenge.scores for challenge in old.challenges)
+    if not is_kept or _decisive(old) != _decisive(new) or new.worst is None:
         return None
-    kept, entry = _kept(old), new
-    theirs = {challenge_id(k) for k in range(1, len(old.challenges) + 1)}
-    for k, challenge in enumerate(old.challenges, start=1):
-        single = _kept(entry)[Rule.SINGLE]
-        outcomes = {
-            i: {rule: kept[rule][i] for rule in Rule}
-            if name == challenge_id(k)
-            else {rule: kept[rule][i] for rule in Rule} | {Rule.SINGLE: single[i]}
-            for i, name in enumerate(old.per_image.chosen)
-            if name == challenge_id(k) or (k == len(theirs) and name not in theirs)
-        }
-        handed = Handed(
-            credit=challenge.credit,
-            sha256=challenge.sha256,
-            images=challenge.images,
-            outcomes=outcomes,
-        )
-        entry = challenged(entry, handed) or entry
-    return entry
+    given = new.model_copy(update={"challenges": old.challenges})
+    return validated(derived(given, protocol_of(new)))
 
 
 def _decisive(entry: Entry) -> tuple[object, ...]:
@@ -94,74 +85,36 @@ def _decisive(entry: Entry) -> tuple[object, ...]:
     stages = [stage.model_dump(exclude={"training"}) for stage in entry.defense.stages]
     about = (entry.defense.label, stages, entry.classifier, entry.dataset, entry.threat)
     drawn = (entry.criterion, entry.seed, entry.precision, entry.per_image.clean)
-    return (*about, *drawn, entry.per_image.indices, entry.per_image.choices is None)
+    return (*about, *drawn, entry.per_image.indices)
 
 
-def _kept(entry: Entry) -> dict[Rule, list[Outcome]]:
-    """The entry's own choice for each image under each rule.
-
-    A deterministic victim says on `select` draws what it says on `score` draws. Its margins are not kept:
-    where two images are both wrong, or both right, the entry's own stays.
-    """
-    if entry.worst is None or (entry.defense.stochastic and entry.per_image.choices is None):
+def _standing(entry: Entry) -> Standing:
+    """What counts in an entry now, under each rule."""
+    choices, images = entry.per_image.choices, entry.per_image
+    if entry.worst is None or (entry.defense.stochastic and choices is None):
         raise ValueError("expected an entry with a worst case and its choices")
-    if entry.per_image.choices is None:
-        own = [Outcome(float(bits), -math.inf, bits) for bits in entry.per_image.worst]
-        return dict.fromkeys(Rule, own)
-    return {rule: _outcomes(getattr(entry.per_image.choices, FIELDS[rule])) for rule in Rule}
+    if choices is None:
+        outcomes = dict.fromkeys(Rule, settled(images.worst))
+        return Standing(outcomes, dict.fromkeys(Rule, images.chosen))
+    found = {rule: getattr(choices, name) for rule, name in FIELDS.items()}
+    rows = {rule: each.rows or images.chosen for rule, each in found.items()}
+    return Standing({rule: each.found for rule, each in found.items()}, rows)
 
 
-def _outcomes(scored: Scored) -> list[Outcome]:
-    columns = (scored.rates, scored.margins, scored.outcomes)
-    return [Outcome(*values) for values in zip(*columns, strict=True)]
-
-
-def _chosen(own: Sequence[Outcome], handed: Handed, rule: Rule) -> list[Outcome]:
-    """One outcome an image: its own or the challenger's; all its own where that would not lower their mean."""
-    chosen = list(own)
-    for i, found in handed.outcomes.items():
-        chosen[i] = (own[i], found[rule])[worst((own[i], found[rule]))]
-    return chosen if _mean(chosen) < _mean(own) else list(own)
-
-
-def _mean(outcomes: Sequence[Outcome]) -> float:
-    return math.fsum(outcome.accuracy for outcome in outcomes) / len(outcomes)
-
-
-def _rewritten(entry: Entry, after: Mapping[Rule, Sequence[Outcome]], handed: Handed) -> Entry:
-    """The entry with other choices, and the challenge that brought them."""
+def _challenge(entry: Entry, handed: Handed) -> Challenge:
+    """The challenge before anything has come of it."""
     if entry.worst is None:
-        raise ValueError("expected an entry with a worst case")
-    k = len(entry.challenges) + 1
-    single = after[Rule.SINGLE]
-    taken = {i for i, found in handed.outcomes.items() if single[i] is found[Rule.SINGLE]}
-    rates = Rates(**{FIELDS[rule]: rate_of([o.bits for o in after[rule]]) for rule in Rule})
-    challenge = Challenge(
+        raise ValueError("expected an entry with a worst case and its choices")
+    n = len(entry.per_image.indices)
+    found = [handed.outcomes.get(i, {}) for i in range(n)]
+    scores = Scores.of({rule: [each.get(rule) for each in found] for rule in Rule})
+    return Challenge(
         credit=handed.credit,
         sha256=handed.sha256,
-        images=handed.images,
-        chosen=len(taken),
-        lowered_by=max(0.0, entry.worst.single.value - rates.single.value),
+        images=len(handed.outcomes),
+        chosen=0,
+        lowered_by=0.0,
         worst_before=entry.worst,
-        worst_after=rates,
+        worst_after=entry.worst,
+        scores=scores,
     )
-    images = entry.per_image
-    own = [challenge_id(k) if i in taken else name for i, name in enumerate(images.chosen)]
-    per_image = images.model_copy(
-        update={
-            "worst": tuple(outcome.bits for outcome in single),
-            "chosen": tuple(own),
-            "choices": images.choices
-            and Choices(**{FIELDS[rule]: scored(after[rule]) for rule in Rule}),
-        }
-    )
-    made = entry.model_copy(
-        update={
-            "worst": rates,
-            "per_image": per_image,
-            "challenges": (*entry.challenges, challenge),
-        }
-    )
-    anew = {flag.id: flag for flag in flags_of(made)}
-    flags = tuple(anew.get(flag.id, flag) for flag in made.flags)
-    return Entry.model_validate(made.model_copy(update={"flags": flags}).model_dump())

@@ -8,31 +8,28 @@ from typing import Annotated
 from pydantic import Field
 
 from benchmark.publishing.identity import Count, Share
-from benchmark.publishing.outcomes import ROUNDING, Outcomes
+from benchmark.publishing.outcomes import ROUNDING
 from benchmark.publishing.rates import Rates, refuse_other_mean
+from benchmark.publishing.scores import Scored, Scores
 from benchmark.strict import Strict
 
 CREDIT_LENGTH = 200
 """Characters of a name with its link."""
 
 
-class Scored(Strict):
-    """The image chosen for each original under one rule: what decided the choice, and what came of it."""
+class Choice(Scored):
+    """The image chosen for each original under one rule."""
 
-    rates: tuple[Share, ...]
-    """Share of right outcomes on `select` draws."""
-    margins: tuple[float, ...]
-    """Mean margin (true logit minus best other) on `select` draws."""
-    outcomes: tuple[Outcomes, ...]
-    """On `score` draws."""
+    rows: tuple[str, ...] = ()
+    """The attack that it is of, `challenge:k` for the k-th challenge's; empty in entries of schema 1."""
 
 
 class Choices(Strict):
     """The choice for the worst case under each rule: what an image from outside is compared with."""
 
-    single: Scored
-    vote: Scored
-    any_of: Scored
+    single: Choice
+    vote: Choice
+    any_of: Choice
 
 
 class Challenge(Strict):
@@ -50,6 +47,8 @@ class Challenge(Strict):
     """How far the worst case fell under the single-draw rule; 0 where only another rule's did."""
     worst_before: Rates
     worst_after: Rates
+    scores: Scores | None = None
+    """Of the images that it held; None in entries of schema 1."""
 
 
 def challenge_id(k: int) -> str:

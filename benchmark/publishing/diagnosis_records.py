@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from benchmark.evaluated import Kind
 from benchmark.publishing.identity import Amount, Share
 from benchmark.publishing.outcomes import ROUNDING, Cost, Outcomes, mean_rate
+from benchmark.publishing.scores import Scored
 from benchmark.strict import Arguments, Strict
 
 
@@ -39,6 +40,9 @@ class DiagnosisRecord(Strict):
     own: Share | None = None
     """The accuracy that a frozen attack had at its own draw, which the images' verdict does not know."""
     cost: Cost
+    scores: Scored | None = None
+    """Of this row's own images under single draws, of which `rate` and `outcomes` follow; None where some image
+    has none, and in entries of schema 1."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> DiagnosisRecord:

@@ -36,12 +36,14 @@ from benchmark.publishing.rates import Rate as Rate
 from benchmark.publishing.rates import Rates as Rates
 from benchmark.publishing.rates import refuse_other_mean
 from benchmark.publishing.references import refuse_dangling
+from benchmark.publishing.scores import Scores
 from benchmark.strict import Arguments, Strict, Words
 from benchmark.threat import Knowledge
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised whenever a field is taken away or changes its meaning. A new field with a default raises nothing:
-entries from before it are still read, as having none."""
+entries from before it are still read, as having none. Of schema 1, too, entries are read: they lack the scores
+from which all else is made anew, so that nothing can be recomputed, and have no rank."""
 
 
 class Family(Strict):
@@ -111,6 +113,9 @@ class AttackRecord(Strict):
     margins: tuple[float, ...] = ()
     """Mean margin (true logit minus best other) on `select` draws of the images that `outcomes` are of, rounded
     (`benchmark.publishing.outcomes.kept_margin`). Empty for a source, a gap, and in entries from before."""
+    scores: Scores | None = None
+    """Of this row's own images, of which `rates`, `outcomes` and `margins` follow. Of a gap those that it did
+    finish; None where there are none, and in entries of schema 1."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> AttackRecord:
@@ -152,7 +157,7 @@ class PerImage(Strict):
 class Entry(Strict):
     """One row of a leaderboard, with all that it stands on."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     status: Literal["complete", "gaps"]
     gaps: tuple[Gap, ...]
     not_applicable: tuple[Gap, ...] = ()
@@ -196,6 +201,11 @@ class Entry(Strict):
     """The adversarial images beside it, which `bench audit` asks the victim about again; None for none."""
     audit: Audit | None = None
     """What the last audit found; None before there was one."""
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether it is of schema 1, and so cannot be recomputed."""
+        return self.schema_version < SCHEMA_VERSION
 
     def family(self, column: Column) -> Family | None:
         """A column; None where the protocol has none of that kind for such a victim and task."""

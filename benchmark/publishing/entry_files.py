@@ -15,6 +15,8 @@ from benchmark.publishing.entry import SCHEMA_VERSION, Entry, json_schema
 
 SCHEMA_FILE = "schema.json"
 """Beside the folders of entries, and none itself."""
+READ = tuple(range(1, SCHEMA_VERSION + 1))
+"""Schemas that are read."""
 MEND = "make it again by running its command, or move it away"
 
 
@@ -34,9 +36,10 @@ def read_entry(path: Path) -> Entry:
         reason = str(error) if isinstance(error, ValueError) else "it is nested without end"
         raise BenchError(f"{path} is no JSON ({reason}); {MEND}") from error
     version = values.get("schema_version") if isinstance(values, dict) else None
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    if version not in READ or not isinstance(version, int) or isinstance(version, bool):
         raise BenchError(
-            f"{path}: expected an entry with schema_version {SCHEMA_VERSION}, got {_short(version)}; "
+            f"{path}: expected an entry with schema_version {' or '.join(map(str, READ))}, got "
+            f"{_short(version)}; "
             f"it was written by another version of purifybench, or is no entry ({MEND})"
         )
     try:

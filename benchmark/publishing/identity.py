@@ -22,6 +22,10 @@ class ProtocolIdentity(Strict):
     sha256: str
     samples: Annotated[int, Field(ge=1)] | None
     """Images that the protocol asks for; None for the whole split."""
+    content_sha256: str = ""
+    """Of all of it, the diagnosis included (`Protocol.content_sha256`); empty in entries of schema 1."""
+    content: Arguments | None = None
+    """The protocol itself, where it does not ship with the project; None where it does or once did."""
 
 
 class Stage(Strict):

@@ -11,6 +11,7 @@ from benchmark.publishing.entry import Entry
 from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.identity import Stage
 from benchmark.publishing.ranking import unlike_protocol
+from benchmark.publishing.standing import why_unranked
 from benchmark.trained import Difference, TrainedFor, other_arguments
 
 NATIVE = (
@@ -77,9 +78,23 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
         notes.append(NATIVE)
     if any(entry.status == "gaps" for entry in board):
         notes.append(BOUND)
+    notes += unranked_lines(board)
     notes += [line for entry in board for line in _otherwise_lines(entry)]
     notes += [line for entry in board for line in _training_lines(entry)]
     return notes + [line for entry in board for line in _challenge_lines(entry)]
+
+
+def unranked_lines(board: Sequence[Entry]) -> list[str]:
+    """One line for each reason for which entries of a board have no rank."""
+    names: dict[str, list[str]] = {}
+    for entry in board:
+        for reason in why_unranked(entry):
+            said = f"{entry.defense.label} on {entry.classifier.name}"
+            names.setdefault(reason, []).append(said)
+    return [
+        f"not ranked: {reason} ({'every row' if len(whose) == len(board) else ', '.join(whose)})"
+        for reason, whose in names.items()
+    ]
 
 
 def name_marks(entry: Entry) -> str:

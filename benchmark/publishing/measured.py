@@ -1,16 +1,14 @@
-"""Measured rows: a job's shards put together, image by image, and the choice of one image out of many."""
+"""Measured rows: a job's shards put together, image by image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.criterion import Outcome, Rule, worst
+from benchmark.criterion import Outcome, Rule
 from benchmark.evaluated import Row
-from benchmark.publishing.challenges import Choices, Scored
-from benchmark.publishing.outcomes import Cost, kept_margin, mean_rate
-from benchmark.publishing.rates import Rate, Rates
-from benchmark.publishing.statistics import interval
+from benchmark.publishing.outcomes import Cost
+from benchmark.publishing.scores import Scores
 from benchmark.results import Result, Status
 
 
@@ -37,9 +35,9 @@ class Measured:
             found[result.start : result.stop] = result.outcomes[rule]
         return found
 
-    def first(self, n: int) -> Measured:
-        """The same of the first n images alone; its gap, if any, stays."""
-        return replace(self, finished=cut(self.finished, n), n=min(n, self.n))
+    def scores(self) -> Scores | None:
+        """All outcomes, as an entry keeps them; None where no shard was finished."""
+        return Scores.of({rule: self.outcomes(rule) for rule in Rule})
 
     def cost(self) -> Cost:
         """What was spent for each image of the finished shards."""
@@ -107,83 +105,6 @@ def gather(row: Row, shards: Sequence[Result], n: int) -> Measured:
     first, others = reasons[:1], len(reasons) - 1
     gap = "".join(first) + (f" (and {others} more such gaps)" if others > 0 else "")
     return Measured(row=row, finished=finished, gap=gap, n=n)
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """For each image the one that is scored, and the row it came from; under one rule."""
-
-    rows: tuple[str, ...]
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def bits(self) -> tuple[str, ...]:
-        """The outcomes on `score` draws, one string an image."""
-        return tuple(outcome.bits for outcome in self.outcomes)
-
-    @property
-    def margins(self) -> tuple[float, ...]:
-        """The margins on `select` draws, one an image, as an entry keeps them."""
-        return tuple(kept_margin(outcome.margin) for outcome in self.outcomes)
-
-
-def choose(rows: Sequence[Measured], rule: Rule) -> Chosen:
-    """The one image to be scored for each original: chosen on `select` draws alone (`criterion.worst`).
-
-    Args:
-        rows: Those that enter, clean ones first, so that a tie leaves an image as it is. A row that is a gap
-            enters with the images that it did finish: what broke an image broke it.
-        rule: The rule under which it is chosen.
-
-    Raises:
-        ValueError: Some image has no outcome in any of them.
-    """
-    columns = [(measured.row.id, measured.outcomes(rule)) for measured in rows]
-    names, chosen = [], []
-    for i in range(rows[0].n):
-        candidates = [(name, found[i]) for name, found in columns]
-        present = [(name, outcome) for name, outcome in candidates if outcome is not None]
-        if not present:
-            raise ValueError(f"image {i} has no outcome in any row")
-        name, outcome = present[worst([outcome for _, outcome in present])]
-        names.append(name)
-        chosen.append(outcome)
-    return Chosen(tuple(names), tuple(chosen))
-
-
-def rates(rows: Sequence[Measured]) -> Rates:
-    """Under each rule, the accuracy on the images chosen out of these rows."""
-    return Rates(
-        single=rate_of(choose(rows, Rule.SINGLE).bits),
-        vote=rate_of(choose(rows, Rule.VOTE).bits),
-        any_of=rate_of(choose(rows, Rule.ANY).bits),
-    )
-
-
-def choices(rows: Sequence[Measured]) -> Choices:
-    """Under each rule the images chosen out of these rows, with what decided the choice."""
-    return Choices(
-        single=scored(choose(rows, Rule.SINGLE).outcomes),
-        vote=scored(choose(rows, Rule.VOTE).outcomes),
-        any_of=scored(choose(rows, Rule.ANY).outcomes),
-    )
-
-
-def scored(outcomes: Sequence[Outcome]) -> Scored:
-    """One outcome an image, as an entry keeps it."""
-    return Scored(
-        rates=tuple(outcome.rate for outcome in outcomes),
-        margins=tuple(outcome.margin for outcome in outcomes),
-        outcomes=tuple(outcome.bits for outcome in outcomes),
-    )
-
-
-def rate_of(bits: Sequence[str]) -> Rate:
-    """The mean of one string of outcomes an image, with its interval."""
-    shares = [outcome.count("1") / len(outcome) for outcome in bits]
-    low, high = interval(shares, is_binary=all(len(outcome) == 1 for outcome in bits))
-    value = mean_rate(bits)
-    return Rate(value=value, low=min(low, value), high=max(high, value))
 
 
 def _mean(weighted: Iterable[tuple[float, int]]) -> float:

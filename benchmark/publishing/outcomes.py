@@ -14,6 +14,9 @@ from benchmark.strict import Strict
 ROUNDING = 1e-9
 """How far a published rate may lie from the mean of its own outcomes."""
 
+OTHER_MACHINE = 1e-6
+"""How far numbers of an entry of schema 1 may lie apart that were computed on another machine."""
+
 MARGIN_DECIMALS = 5
 """Digits of a margin that an entry keeps: enough to tell a change of behaviour from rounding."""
 MOST_MARGIN = 1e9

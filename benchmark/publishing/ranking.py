@@ -13,6 +13,7 @@ from benchmark.publishing.entry import Entry
 from benchmark.publishing.identity import ClassifierIdentity
 from benchmark.publishing.outcomes import mean_rate
 from benchmark.publishing.paired import difference
+from benchmark.publishing.standing import why_unranked
 
 UNDEFENDED = "defenses.none:Identity"
 """The plugin that leaves every image as it is."""
@@ -194,7 +195,7 @@ def _group(classifier: ClassifierIdentity, header: Entry | None, rows: Sequence[
     lines = [
         Line(
             entry,
-            None if entry.gaps or unlike_protocol(entry) else place,
+            None if _has_no_rank(entry) else place,
             gain_of(entry, header) if header else None,
         )
         for place, entry in enumerate(sorted(own, key=_place), start=1)
@@ -229,7 +230,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
 def _weight(entry: Entry) -> tuple[Any, ...]:
     """Sorts entries of one row: what may be ranked, the most images, no gaps, the lowest number first."""
     return (
-        bool(unlike_protocol(entry)),
+        bool(unlike_protocol(entry) or why_unranked(entry)),
         -entry.dataset.n,
         bool(entry.gaps),
         entry.worst.single.value if entry.worst else 0.0,
@@ -237,9 +238,13 @@ def _weight(entry: Entry) -> tuple[Any, ...]:
     )
 
 
+def _has_no_rank(entry: Entry) -> bool:
+    return bool(entry.gaps or unlike_protocol(entry) or why_unranked(entry))
+
+
 def _place(entry: Entry) -> tuple[Any, ...]:
     return (
-        bool(entry.gaps or unlike_protocol(entry)),
+        _has_no_rank(entry),
         entry.preliminary,
         -entry.worst.single.value if entry.worst else 0.0,
         -entry.clean.single.value if entry.clean else 0.0,

@@ -53,6 +53,8 @@ def _rows(entry: Entry) -> Iterator[str]:
     for row in (*entry.attacks, *entry.sources):
         if len(row.outcomes) not in (0, n):
             yield f"row {row.id!r}: expected outcomes of {n} images, got {len(row.outcomes)}"
+        if row.scores and not row.scores.is_of(n, is_whole=row.status == "ok"):
+            yield f"row {row.id!r}: expected scores of {n} images, got others"
 
 
 def _columns(entry: Entry) -> Iterator[str]:

@@ -1,46 +1,77 @@
-"""Rows asked: whether an entry accounts for each row of its protocol; pure, no torch."""
+"""Rows asked: whether an entry accounts for each row of its protocol as that asks for it; pure, no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from benchmark.protocol import Protocol, load_protocol, protocol_names
-from benchmark.publishing.entry import Entry
+from benchmark.protocol import BARE, AttackRow, Protocol, SourceRow, protocol_names
+from benchmark.protocol_rows import BEST, names_of
+from benchmark.publishing.derived import base_of
+from benchmark.publishing.entry import AttackRecord, Entry
+from benchmark.publishing.protocol_of import protocol_of
+from benchmark.threat import Knowledge
 
 MOST_CLASSES_NEEDED = 4
 """The most that an attack of a protocol that ships asks for (targeted DLR, and AutoAttack by it)."""
 
 
-def as_shipped(entry: Entry) -> Protocol:
-    """The protocol of that name as it ships now, for the entry's task.
-
-    Raises:
-        BenchError: None of that name ships.
-    """
-    shipped = load_protocol(entry.protocol.name)
-    return shipped.for_classes(entry.dataset.classes) if entry.dataset.classes else shipped
-
-
 def problems_of_rows(entry: Entry) -> Iterator[str]:
-    """Every row that a shipped protocol asks for is there as it asks, is a gap, or is not applicable.
-
-    Nothing is said of an entry whose protocol does not ship, or has changed since.
-    """
-    if entry.protocol.name not in protocol_names():
+    """Every row that the protocol asks for is there as it asks, is a gap, or is not applicable."""
+    protocol, named = protocol_of(entry), entry.protocol
+    if protocol is None:
+        yield from _unbound(entry)
         return
-    protocol = as_shipped(entry)
-    if protocol.sha256() == entry.protocol.sha256:
-        yield from _left_out(entry, protocol)
-        yield from _not_applicable(entry, protocol)
-        yield from _changed(entry, protocol)
+    if named.content is not None and named.name in protocol_names():
+        yield f"protocol.content: {named.name!r} ships with the project, and no entry holds its own"
+    elif named.content not in (None, protocol.content()):
+        yield "protocol.content is not written as an entry holds it"
+    yield from _left_out(entry, protocol)
+    yield from _not_applicable(entry, protocol)
+    yield from _changed(entry, protocol)
+    yield from _stand_ins(entry, protocol)
+
+
+def _unbound(entry: Entry) -> Iterator[str]:
+    named = entry.protocol
+    if named.name in protocol_names():
+        yield (
+            f"protocol {named.name!r} never was one of sha256 {named.sha256[:12]}: no version of that name was "
+            f"published with this content; a protocol of your own has a name of its own"
+        )
+    elif not entry.is_legacy:
+        yield (
+            f"protocol {named.name!r} does not ship with the project, and the entry does not hold it: nothing "
+            f"binds its rows"
+        )
 
 
 def _left_out(entry: Entry, protocol: Protocol) -> Iterator[str]:
-    missing = (*entry.gaps, *entry.not_applicable)
-    accounted = {_base(row.id) for row in entry.attacks} | {_base(gap.row) for gap in missing}
-    for row in protocol.attacks_on(is_stochastic=entry.defense.stochastic):
-        if row.id not in accounted:
-            yield f"row {row.id} of protocol {protocol.name!r} is neither measured nor said to be missing"
+    gradient = entry.defense.gradient
+    if gradient not in BEST:
+        yield f"defense.gradient: expected one of {', '.join(BEST)}; got {gradient[:20]!r}"
+        return
+    missing = {base_of(gap.row) for gap in (*entry.gaps, *entry.not_applicable)}
+    there = {row.id for row in entry.attacks}
+    asked = protocol.attacks_on(is_stochastic=entry.defense.stochastic)
+    if entry.is_legacy:  # what was planned for a gradient was another then
+        gone = missing | {base_of(name) for name in there}
+        asked = [row for row in asked if row.id not in gone]
+    for row in asked:
+        names = names_of(row, gradient).values()
+        for name in names:
+            if name not in there and not (row.id in missing and there.isdisjoint(names)):
+                yield f"row {name} of protocol {protocol.name!r} is neither measured nor said to be missing"
+    planned = {name for row in asked for name in names_of(row, gradient).values()}
+    for record in entry.attacks:
+        if record.id not in planned and not entry.is_legacy:
+            yield f"{record.id}: protocol {protocol.name!r} asks for no such row of such a victim"
+    needed = {source for row in asked if row.id not in missing for source in row.sources}
+    bases = {base_of(row.id) for row in entry.sources}
+    for source in protocol.sources:
+        is_wanted = source.id in needed or source.attack == "clean"
+        if is_wanted and source.against == BARE and source.id not in bases | missing:
+            yield f"source {source.id} of protocol {protocol.name!r} is neither made nor said to be missing"
 
 
 def _not_applicable(entry: Entry, protocol: Protocol) -> Iterator[str]:
@@ -60,22 +91,57 @@ def _not_applicable(entry: Entry, protocol: Protocol) -> Iterator[str]:
 
 
 def _changed(entry: Entry, protocol: Protocol) -> Iterator[str]:
-    """A row has the arguments that its protocol gives it, and a stand-in is one of the protocol's."""
+    """A row is as its protocol asks for it on such a victim."""
+    rows: dict[str, AttackRow] = {row.id: row for row in protocol.attacks}
+    sources: dict[str, SourceRow] = {row.id: row for row in protocol.sources}
+    for record in entry.attacks:
+        row = rows.get(base_of(record.id))
+        if row is not None:
+            yield from _other(entry, protocol, record, row)
+    for record in entry.sources:
+        source = sources.get(base_of(record.id))
+        if source is None:
+            yield f"{record.id}: protocol {protocol.name!r} has no such source"
+        else:
+            yield from _other(entry, protocol, record, source)
+
+
+def _other(
+    entry: Entry, protocol: Protocol, record: AttackRecord, row: AttackRow | SourceRow
+) -> Iterator[str]:
+    """What a record says otherwise than its row."""
+    is_random = entry.defense.stochastic
+    wanted: dict[str, Any] = {"attack": row.attack} if ":" not in row.attack else {}
+    if isinstance(row, AttackRow):
+        modes = {name: mode for mode, name in names_of(row, entry.defense.gradient).items()}
+        wanted |= {
+            "column": row.column,
+            "knowledge": row.knowledge,
+            "counts": row.counts == "always" or not is_random,
+            "eot": row.eot if is_random else 1,
+            "gradient": modes.get(record.id, record.gradient),
+            "classifier": entry.classifier.name,
+        }
+    else:
+        strange = Knowledge.OBLIVIOUS if row.sees_bare else Knowledge.TRANSFER
+        wanted |= {"column": None, "knowledge": strange, "counts": False, "eot": 1}
+        wanted["classifier"] = record.id.partition(":")[2]
+        if row.against == BARE:
+            wanted["classifier"] = entry.classifier.name
+    found = {name: getattr(record, name) for name in wanted} | dict(record.arguments)
+    for name, value in (wanted | row.arguments).items():
+        if found.get(name) != value or isinstance(found.get(name), bool) is not isinstance(
+            value, bool
+        ):
+            yield (
+                f"{record.id}: protocol {protocol.name!r} says {name}={value}, and it had {found.get(name)}"
+            )
+
+
+def _stand_ins(entry: Entry, protocol: Protocol) -> Iterator[str]:
+    """A stand-in is one of the protocol's."""
     rows = {row.id: row for row in protocol.rows}
-    for record in (*entry.attacks, *entry.sources):
-        row = rows.get(_base(record.id))
-        for name, value in row.arguments.items() if row else ():
-            if record.arguments.get(name) != value:
-                yield (
-                    f"{record.id}: protocol {protocol.name!r} says {name}={value}, and it had "
-                    f"{record.arguments.get(name)}"
-                )
     for one in entry.stand_ins:
         few = rows[one.row].few_classes if one.row in rows else None
         if few is None or (few.below, few.arguments) != (one.below, one.arguments):
             yield f"{one.row}: protocol {protocol.name!r} has no such stand-in"
-
-
-def _base(name: str) -> str:
-    """The protocol's id of a row: without the gradient mode or the classifier behind it."""
-    return name.partition(":")[0]

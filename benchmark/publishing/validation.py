@@ -1,26 +1,30 @@
-"""Validation: whether an entry agrees with itself, beyond what reading it checks; pure, no torch."""
+"""Validation: whether an entry is what its own measurements make of it, and they are plausible; no torch."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from benchmark.errors import BenchError
-from benchmark.protocol import Column, protocol_names
+from benchmark.protocol import protocol_names
 from benchmark.publishing.boundary import failure_of
-from benchmark.publishing.entry import AttackRecord, Entry, Rate
+from benchmark.publishing.derived import derived
+from benchmark.publishing.entry import Entry
 from benchmark.publishing.examples import problems_of_examples
 from benchmark.publishing.flags import flags_of
-from benchmark.publishing.rows_asked import as_shipped, problems_of_rows
-from benchmark.publishing.statistics import interval
+from benchmark.publishing.legacy import LEGACY_CHECKS
+from benchmark.publishing.outcomes import ROUNDING
+from benchmark.publishing.plausible import problems_of_scores
+from benchmark.publishing.protocol_of import protocol_of
+from benchmark.publishing.rows_asked import problems_of_rows
 from benchmark.threat import Threat
 
-ROUNDING = 1e-6
-"""How far numbers that were computed on another machine may lie apart."""
 _HASH = re.compile(r"[0-9a-f]{64}")
+MOST_SAID = 40
+"""Differences of one entry that are told, at the most."""
 
 
 def problems_of(entry: Entry) -> list[str]:
@@ -30,31 +34,62 @@ def problems_of(entry: Entry) -> list[str]:
     gaps that are not named) is not looked at again.
     """
     found: list[str] = []
-    why = failure_of(lambda: found.extend(said for check in CHECKS for said in check(entry)))
+    own = LEGACY_CHECKS if entry.is_legacy else RECOMPUTED_CHECKS
+    why = failure_of(
+        lambda: found.extend(said for check in (*CHECKS, *own) for said in check(entry))
+    )
     return [*found, f"it cannot be checked to its end: {why}"] if why else found
 
 
 def notes_of(entry: Entry) -> list[str]:
     """What a reader should know though nothing is wrong, one line each."""
-    protocol, notes = entry.protocol, []
+    notes = []
+    if entry.is_legacy:
+        notes.append(
+            "made under schema 1, from which nothing can be recomputed: it has no rank until its command is "
+            "run again"
+        )
     younger = [flag.id for flag in flags_of(entry) if flag.id not in {f.id for f in entry.flags}]
     if younger:
         notes.append(f"made before these flags: {', '.join(younger)}; run its command again")
-    if protocol.name not in protocol_names():
-        return [*notes, f"protocol {protocol.name!r} does not ship with the project"]
-    shipped = as_shipped(entry)
-    if (protocol.version, protocol.sha256) != (shipped.version, shipped.sha256()):
-        notes.append(
-            f"protocol {protocol.name!r} has changed since (version {protocol.version} here, "
-            f"{shipped.version} now): the entry is not ranked with new ones"
-        )
+    if entry.protocol.name not in protocol_names():
+        return [*notes, f"protocol {entry.protocol.name!r} does not ship with the project"]
     return notes
 
 
+def _derived(entry: Entry) -> Iterator[str]:
+    """Each value that follows from others, made anew from those alone."""
+    made = derived(entry, protocol_of(entry))
+    found = _differences("", entry.model_dump(mode="json"), made.model_dump(mode="json"))
+    for i, said in enumerate(found):
+        if i < MOST_SAID:
+            yield said
+
+
+def _differences(place: str, said: Any, made: Any) -> Iterator[str]:
+    """Where two JSON values differ, by more than another machine's rounding."""
+    if isinstance(said, dict) and isinstance(made, dict) and said.keys() == made.keys():
+        for key in said:
+            yield from _differences(f"{place}.{key}" if place else key, said[key], made[key])
+    elif isinstance(said, list) and isinstance(made, list) and len(said) == len(made):
+        for i, (one, other) in enumerate(zip(said, made, strict=True)):
+            yield from _differences(f"{place}.{i}", one, other)
+    elif not _is_same(said, made):
+        yield f"{place} is {_short(said)}, and what it follows from makes it {_short(made)}"
+
+
+def _is_same(said: Any, made: Any) -> bool:
+    if isinstance(said, float) and isinstance(made, float):
+        return math.isclose(said, made, rel_tol=ROUNDING, abs_tol=ROUNDING)
+    return type(said) is type(made) and bool(said == made)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def _hashes(entry: Entry) -> Iterator[str]:
-    indices = ",".join(map(str, entry.per_image.indices))
-    if hashlib.sha256(indices.encode()).hexdigest() != entry.dataset.indices_sha256:
-        yield "dataset.indices_sha256 is not that of per_image.indices"
     if len(set(entry.per_image.indices)) != entry.dataset.n:
         yield "per_image.indices names an image twice"
     rows = (*entry.attacks, *entry.sources)
@@ -73,9 +108,6 @@ def _hashes(entry: Entry) -> Iterator[str]:
     for name, value in named.items():
         if not _HASH.fullmatch(value):
             yield f"{name} is no sha256 in hex: {value[:20]!r}"
-    ids = [row.id for row in rows]
-    if len(set(ids)) != len(ids):
-        yield "two rows have one id"
 
 
 def _threat(entry: Entry) -> Iterator[str]:
@@ -98,131 +130,11 @@ def _command(entry: Entry) -> Iterator[str]:
         yield f"command is no bench run: {entry.command[:40]!r}"
 
 
-def _intervals(entry: Entry) -> Iterator[str]:
-    found: list[tuple[str, Rate, Sequence[str]]] = [
-        (row.id, row.rates.single, row.outcomes)
-        for row in (*entry.attacks, *entry.sources)
-        if row.rates
-    ]
-    if entry.clean and entry.worst:
-        found.append(("clean", entry.clean.single, entry.per_image.clean))
-        found.append(("worst", entry.worst.single, entry.per_image.worst))
-    for name, rate, outcomes in found:
-        shares = [bits.count("1") / len(bits) for bits in outcomes]
-        low, high = interval(shares, is_binary=all(len(bits) == 1 for bits in outcomes))
-        apart = max(abs(min(low, rate.value) - rate.low), abs(max(high, rate.value) - rate.high))
-        if apart > ROUNDING:
-            yield (
-                f"{name}: the interval {rate.low:.4f} to {rate.high:.4f} is not that of its outcomes, "
-                f"{low:.4f} to {high:.4f}"
-            )
-
-
-def _draws(entry: Entry) -> Iterator[str]:
-    wanted = entry.criterion.draws if entry.defense.stochastic else 1
-    for name, outcomes in (
-        ("per_image.clean", entry.per_image.clean),
-        ("per_image.worst", entry.per_image.worst),
-        *((row.id, row.outcomes) for row in entry.attacks),
-    ):
-        if any(len(bits) != wanted for bits in outcomes):
-            yield f"{name}: expected {wanted} outcomes an image"
-        if outcomes and len(outcomes) != entry.dataset.n:
-            yield f"{name}: expected one row of outcomes for each of {entry.dataset.n} images"
-
-
-def _worst_case(entry: Entry) -> Iterator[str]:
-    """Each image's worst case is that of the row which it names; no row that counts does more harm."""
-    rows = {row.id: row for row in entry.attacks}
-    images = entry.per_image
-    for i, name in enumerate(images.chosen):
-        row = rows.get(name)
-        if row is None:
-            continue  # a challenge's image, whose outcomes stand nowhere else; reading has checked the name
-        if not row.counts:
-            yield f"image {images.indices[i]}: its worst case is of {name}, which does not count"
-        elif row.outcomes and row.outcomes[i] != images.worst[i]:
-            yield f"image {images.indices[i]}: its worst case is not what {name} did to it"
-    if entry.defense.stochastic:
-        return  # what was chosen on `select` draws may be better on `score` draws
-    for row in entry.attacks:
-        for i, bits in enumerate(row.outcomes if row.counts else ()):
-            if bits == "0" and images.worst[i] == "1":
-                yield f"image {images.indices[i]}: withstood in the worst case, but not under {row.id}"
-
-
-def _columns(entry: Entry) -> Iterator[str]:
-    rows = {row.id: row for row in entry.attacks}
-    families = {column: getattr(entry.columns, column.value, None) for column in Column}
-    for column, family in families.items():
-        if family is None or family.rates is None:
-            continue
-        strange = [i for i in family.rows if i not in rows or rows[i].column is not column]
-        if strange:
-            yield f"column {column}: {strange[0]} is no row of it"
-            continue
-        yield from _column(column, family.rates.single, [rows[i] for i in family.rows], entry)
-
-
-def _column(
-    column: Column, rate: Rate, rows: Sequence[AttackRecord], entry: Entry
-) -> Iterator[str]:
-    """A fixed victim's column has the worst of its rows for each image.
-
-    Of a random one, one candidate is chosen over all rows, and which is not in the entry: its share of right
-    outcomes is that of one of the rows.
-    """
-    shares = [
-        [bits.count("1") / len(bits) for bits in image]
-        for image in zip(*(row.outcomes for row in rows), strict=True)
-    ]
-    low = math.fsum(map(min, shares)) / len(shares)
-    high = math.fsum(map(max, shares)) / len(shares) if entry.defense.stochastic else low
-    if not low - ROUNDING <= rate.value <= high + ROUNDING:
-        span = f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"
-        yield f"column {column}: {rate.value:.4f} is not what its rows give, {span}"
-
-
-def _flags(entry: Entry) -> Iterator[str]:
-    stored = {flag.id: flag for flag in entry.flags}
-    if len(stored) != len(entry.flags):
-        yield "a flag stands twice"
-    for flag in flags_of(entry):
-        found = stored.pop(flag.id, None)
-        if found is None:
-            if flag.verdict == "raised":
-                yield f"flag {flag.id} is missing, and its entry raises it"
-        elif found.verdict != flag.verdict or not _is_close(found.value, flag.value):
-            yield f"flag {flag.id} says {found.verdict}, and its entry {flag.verdict}"
-    for name in stored:
-        yield f"flag {name} is none that is known"
-
-
-def _cost(entry: Entry) -> Iterator[str]:
-    once = {row.job_key: row.cost for row in (*entry.attacks, *entry.sources)}
-    for name in ("forwards_per_image", "backwards_per_image", "seconds_per_image"):
-        total = math.fsum(getattr(cost, name) for cost in once.values())
-        said = getattr(entry.cost, name)
-        if not math.isclose(total, said, rel_tol=ROUNDING, abs_tol=ROUNDING):
-            yield f"cost.{name} is {said:g}, and that of its rows {total:g}"
-
-
-def _is_close(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return math.isclose(one, other, rel_tol=ROUNDING, abs_tol=ROUNDING)
-
-
 CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     problems_of_rows,
     _hashes,
     _threat,
     _command,
-    _draws,
-    _intervals,
-    _worst_case,
-    _columns,
-    _flags,
-    _cost,
     problems_of_examples,
 )
+RECOMPUTED_CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (_derived, problems_of_scores)

@@ -87,7 +87,7 @@ def challenge(entry: Entry, path: Path, *, credit: str = "", where: Where | None
         reason = f"this very file is challenge {known.index(handed.sha256) + 1} of it"
     else:
         outcomes = judged(remake(entry, where), entry, handed)
-        made = Handed(credit=credit, sha256=handed.sha256, images=len(outcomes), outcomes=outcomes)
+        made = Handed(credit=credit, sha256=handed.sha256, outcomes=outcomes)
         after = challenged(entry, made)
     return Verdict(
         before=entry,

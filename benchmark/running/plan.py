@@ -16,6 +16,7 @@ from benchmark.evaluated import Row
 from benchmark.job import MIXED, Frozen, Job, Plugin, plugin_of
 from benchmark.missing import Missing, Why
 from benchmark.protocol import BARE, SURROGATES, AttackRow, Protocol, SourceRow
+from benchmark.protocol_rows import BEST, names_of
 from benchmark.running.diagnosis import diagnosis_rows
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Knowledge, Threat
@@ -100,7 +101,7 @@ def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[s
         kept += diagnosis_rows(
             protocol.diagnosis,
             [row for row in kept if row.column is not None],
-            modes=planner.best(),
+            modes=BEST[weakest_gradient(subjects.defenses)],
             is_stochastic=subjects.is_stochastic,
             shape=subjects.shape,
         )
@@ -153,11 +154,10 @@ class _Planner:
         if row.sources and not needs:
             self.skipped[row.id] = self._without_sources(row)
             return
-        modes = self._modes(row)
-        for mode in modes:
+        for mode, name in names_of(row, weakest_gradient(self.subjects.defenses)).items():
             job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
             yield Row(
-                id=f"{row.id}:{mode}" if max(len(modes), len(row.gradients)) > 1 else row.id,
+                id=name,
                 job=job,
                 column=row.column,
                 knowledge=row.knowledge,
@@ -190,23 +190,6 @@ class _Planner:
             missing.append(Missing(Why.NO_SURROGATES, reason))
         why = min((one.why for one in missing), key=lambda why: why.is_not_applicable)
         return Missing(why, "; ".join(map(str, missing)))
-
-    def best(self) -> list[str]:
-        """The best modes: both where each may hide what the other sees, so that no declaration picks one."""
-        return {
-            Derivative.EXACT: ["exact"],
-            Derivative.ALMOST_EVERYWHERE: ["exact", "bpda"],
-            Derivative.NONE: ["bpda"],
-        }[weakest_gradient(self.subjects.defenses)]
-
-    def _modes(self, row: AttackRow) -> list[str]:
-        """Those asked for, as far as the defense has them."""
-        weakest, best = weakest_gradient(self.subjects.defenses), self.best()
-        if not row.gradients:
-            return best[:1]  # the attack uses none
-        asked = [mode for wish in row.gradients for mode in (best if wish == "best" else [wish])]
-        kept = [mode for mode in asked if mode != "exact" or weakest is not Derivative.NONE]
-        return list(dict.fromkeys(kept or best))
 
     def _attack(self, row: SourceRow | AttackRow) -> Attack:
         kind = ATTACKS.get(row.attack)

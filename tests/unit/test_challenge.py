@@ -44,7 +44,7 @@ def wrong(rate: float = 0.0, margin: float = -1.0, bits: str = "0") -> dict[Rule
 
 
 def handed(outcomes, sha256: str = ONE, credit: str = "Ada, https://a.example") -> Handed:
-    return Handed(credit=credit, sha256=sha256, images=len(outcomes), outcomes=outcomes)
+    return Handed(credit=credit, sha256=sha256, outcomes=outcomes)
 
 
 def test_an_outside_image_that_fools_lowers_its_image_and_gets_the_credit():

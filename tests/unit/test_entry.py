@@ -119,9 +119,9 @@ def test_a_missing_file_and_a_folder_are_refused_in_one_line(tmp_path):
             read_entry(path)
 
 
-@pytest.mark.parametrize("version", [None, 0, 2, "1", True, 1.5])
+@pytest.mark.parametrize("version", [None, 0, 3, "1", True, 1.5, 2.0, []])
 def test_another_schema_is_refused(version, values, tmp_path):
-    assert "schema_version 1" in refusal(values | {"schema_version": version}, tmp_path)
+    assert "schema_version 1 or 2" in refusal(values | {"schema_version": version}, tmp_path)
 
 
 def test_an_unknown_field_is_refused_by_its_name(values, tmp_path):

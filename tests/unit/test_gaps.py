@@ -117,8 +117,8 @@ def test_a_gap_beside_what_does_not_apply_leaves_its_column_a_gap():
     assert "gap" in to_text([entry])
 
 
-@pytest.mark.parametrize("why", list(Why))
-def test_every_reason_is_kept_and_reads_back(why):
+@pytest.mark.parametrize("why", [why for why in Why if why is not Why.FAILED])
+def test_every_reason_that_a_plan_gives_is_kept_and_reads_back(why):
     entry = Run(rows=WHOLE, skipped={"pgd": Missing(why, "because")}).entry()
     again = Entry.model_validate_json(entry.model_dump_json())
     (gap,) = (*again.gaps, *again.not_applicable)

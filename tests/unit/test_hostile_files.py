@@ -88,7 +88,7 @@ BAD_ENTRIES = {
     "empty": b"",
     "cut": b'{"schema_version": 1, "status": "comp',
     "not utf-8": b"\xff\xfe{}",
-    "a future schema": b'{"schema_version": 2, "status": "complete"}',
+    "a future schema": b'{"schema_version": 3, "status": "complete"}',
     "a true schema": b'{"schema_version": true}',
     "a list": b"[]",
     "deep": b"[" * 100_000,
