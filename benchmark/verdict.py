@@ -190,7 +190,9 @@ class _Question:
             return logits.argmax(1), *_margin(logits, y[originals[part]])
 
         found = [found for _, found in self.room.passes(b * m * asked, one_pass, y.device)]
-        predictions, margins, rivals = (torch.cat(each).view(b, m, asked) for each in zip(*found))
+        predictions, margins, rivals = (
+            torch.cat(each).view(b, m, asked) for each in zip(*found, strict=True)
+        )
         return Answers(predictions, margins.double(), rivals)
 
 

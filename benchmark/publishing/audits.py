@@ -46,7 +46,7 @@ class KeptImages(Strict):
 
 
 class Replayed(Strict):
-    """The victim asked again about clean and kept images, at the entry's own draws; n images fall into three."""
+    """The victim asked again about clean and kept images, at the entry's draws; all images fall into three."""
 
     kept: Kept | None
     """Which images were there; None for the clean ones alone."""

@@ -257,8 +257,8 @@ class Entry(Strict):
 def without_timing(entry: Entry) -> dict[str, Any]:
     """An entry as plain JSON values, less time, memory and pictures: what two runs of one command agree on.
 
-    Pictures are made by `bench run` alone, and the last bit of a pixel may be another on another machine; so may
-    that of a kept image.
+    Pictures are made by `bench run` alone, as are kept images, and the last bit of a pixel may be another on
+    another machine.
     """
     spent = {"cost": {"seconds_per_image", "peak_memory_bytes"}}
     rows = {"__all__": spent}

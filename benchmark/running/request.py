@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from benchmark.configuration import refuse_arguments
 from benchmark.containment import contained
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchmark.defense import Defense
 
 PRECISIONS = ("float32", "float64", MIXED)
+KeepImages = Literal["worst", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,9 @@ class Request:
         runs: Where finished shards are kept.
         weights: The defense's weights: a path, `https://...[#sha256=...]` or `hf:org/name[@revision][/file]`;
             None for those that are found.
+        keep_images: Adversarial images that stay beside the entry for `bench audit`: `worst`, those that count
+            under each rule; `all`, of every attack; `none`. None leaves it to the protocol.
+        positions: Of the images in that order that alone are evaluated, as an audit draws them; none for all.
     """
 
     defense: str | Defense
@@ -78,6 +82,8 @@ class Request:
     precision: str = PRECISION
     runs: Path = Path("runs")
     weights: Path | str | None = None
+    keep_images: KeepImages | None = None
+    positions: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch_size", "workers"):
@@ -90,6 +96,8 @@ class Request:
             raise BenchError(f"classes are whole numbers from 0; got {self.only_classes}")
         if self.precision not in PRECISIONS:
             raise BenchError(f"precision is {', '.join(PRECISIONS)}; got {self.precision!r}")
+        if self.keep_images not in (None, *get_args(KeepImages)):
+            raise BenchError(f"keep_images is worst, all or none; got {self.keep_images!r}")
         if not 0 <= self.seed < 2**63:
             raise BenchError(f"a seed is a whole number from 0; got {self.seed}")
 
