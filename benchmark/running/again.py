@@ -1,4 +1,4 @@
-"""Images attacked anew: random images of an entry, from a fresh seed, by every row of its protocol that counts."""
+"""Images attacked anew: random ones of an entry, from a fresh seed, by all rows of its protocol that count."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def attack_again(
     failed = [gap for gap in made.gaps if gap.row not in known]
     if failed:
         raise BenchError(
-            f"attack {failed[0].row} failed on the images that were attacked anew: {failed[0].reason}; mend that, "
-            f"and give the same command again with --seed {again.seed}"
+            f"attack {failed[0].row} failed on the images that were attacked anew: {failed[0].reason}; mend "
+            f"that, and give the same command again with --seed {again.seed}"
         )
     before = [entry.per_image.worst[i] for i in positions]
     after = made.per_image.worst
@@ -131,8 +131,8 @@ def known_protocol(entry: Entry) -> Protocol:
     protocol = protocol_of(entry)
     if protocol is None:
         raise BenchError(
-            f"protocol {entry.protocol.name!r} of this entry is not known here, so that nothing can be audited; "
-            f"bench validate says more"
+            f"protocol {entry.protocol.name!r} of this entry is not known here, so that nothing can be audited "
+            f"(bench validate says more)"
         )
     return protocol
 

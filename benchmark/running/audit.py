@@ -85,7 +85,7 @@ def audit(
     collected = _collected(entry, path, wanted)
     ready = remake(entry, where)
     replayed = replay(ready, entry, collected, shard_size=protocol.shard_size, on_step=on_step)
-    again = wanted.again and attack_again(entry, wanted.again, where, listener())
+    again = attack_again(entry, wanted.again, where, listener()) if wanted.again else None
     found = Audit(
         of=content_sha256(entry),
         date=f"{datetime.now(UTC):%Y-%m-%d}",
