@@ -29,6 +29,8 @@ def judge(
 ) -> tuple[dict[Rule, tuple[Outcome, ...]], Tensor]:
     """Chooses and scores: the choice looks at `select` draws alone, the score at `score` draws alone.
 
+    A deterministic victim is asked once, so that an image's score is no other than what it was chosen by.
+
     Args:
         victim: Who classifies.
         candidates: Images `(b, m, c, h, w)` in [0, 1], m for each of b originals.
@@ -55,7 +57,11 @@ def judge(
     scored: dict[tuple[int, ...], list[list[int]]] = {}
     for i, rule in enumerate(Rule):
         same = tuple(picks[i].tolist())
-        if same not in scored:
+        if (
+            not victim.stochastic
+        ):  # asked once: what chose is what counts, whatever the layout of a second pass
+            scored[same] = [rows[pick] for rows, pick in zip(select[0], same, strict=True)]
+        elif same not in scored:
             again = ask.answers(chosen[i].unsqueeze(1), draws.at("score"))
             scored[same] = again.predictions[:, 0].tolist()
         outcomes[rule] = tuple(

@@ -31,6 +31,7 @@ Accept = Callable[[Path], None]
 """Refuses, with a BenchError, a file that is whole but not what was wanted."""
 
 _listener: ContextVar[Report | None] = ContextVar("listener", default=None)
+_untouched: ContextVar[bool] = ContextVar("untouched", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,21 @@ class Origin:
 
 
 def is_offline() -> bool:
-    """Whether the network must not be touched: `BENCH_OFFLINE` or `HF_HUB_OFFLINE` is set."""
+    """Whether the network must not be touched: by `BENCH_OFFLINE`, `HF_HUB_OFFLINE`, or within `offline`."""
     names = ("BENCH_OFFLINE", "HF_HUB_OFFLINE")
-    return any(os.environ.get(name, "").strip().lower() in _ON for name in names)
+    return _untouched.get() or any(
+        os.environ.get(name, "").strip().lower() in _ON for name in names
+    )
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Within it, this thread downloads nothing: what is not here is missing."""
+    token = _untouched.set(True)
+    try:
+        yield
+    finally:
+        _untouched.reset(token)
 
 
 @contextlib.contextmanager

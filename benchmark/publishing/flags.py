@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from benchmark.protocol import Column
+from benchmark.publishing.choice_flags import worst_above_column
 from benchmark.publishing.diagnosis_flags import (
     black_box_beats_white_box,
     doubled_eot,
@@ -58,6 +59,7 @@ EXPLANATIONS = {
     "random-noise": "random points fool images that every attack left alone",
     "memorises-images": "a purifier gives back evaluation images, and others not",
     "batch-dependent": "what a purifier makes of an image hangs on its batch",
+    "worst-above-column": "the worst case is above what it was chosen from, by more than its draws explain",
 }
 """What it means that a flag is raised, by its id; in the order in which flags stand in an entry."""
 
@@ -87,6 +89,7 @@ def flags_of(entry: Entry) -> tuple[Flag, ...]:
             random_noise,
             partial(examined, name="memorises-images"),
             partial(examined, name="batch-dependent"),
+            worst_above_column,
         )
     )
 

@@ -76,11 +76,12 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
 def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
     """Passes forward for one image that choose among its candidates and score the choice, at the most.
 
-    Where there is a choice, each of the three rules may choose another candidate of a random victim.
+    A deterministic victim is asked once. Of a random one, where there is a choice, each of the three rules may
+    choose another candidate.
     """
-    asked = job.criterion.draws if is_stochastic else 1
-    choices = len(Rule) if is_stochastic and candidates > 1 else 1
-    return (candidates + choices) * asked
+    if not is_stochastic:
+        return candidates
+    return (candidates + (len(Rule) if candidates > 1 else 1)) * job.criterion.draws
 
 
 class _Reckoner:

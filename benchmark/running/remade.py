@@ -87,7 +87,7 @@ def request_of(entry: Entry, where: Where) -> Request:
     Raises:
         BenchError: The command is none that `bench run` writes.
     """
-    options, pairs = _read(entry.command)
+    options, pairs = read_command(entry.command)
     found: dict[str, Any] = {name: options[name] for name in _WORDS if name in options}
     classes = options.get("classes", "")
     if not all(part.isdecimal() for part in classes.split(",") if classes):
@@ -105,8 +105,12 @@ def request_of(entry: Entry, where: Where) -> Request:
     return request if where.weights is None else replace(request, weights=where.weights)
 
 
-def _read(command: str) -> tuple[dict[str, str], list[str]]:
-    """A command's options by name, and its `--defense-arg` values."""
+def read_command(command: str) -> tuple[dict[str, str], list[str]]:
+    """A command's options by name, and its `--defense-arg` values.
+
+    Raises:
+        BenchError: It is none that `bench run` writes.
+    """
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -222,6 +226,6 @@ def _same_pixels(entry: Entry, ready: Prepared) -> bool:
 def _asked_shards(entry: Entry) -> list[int]:
     """The shard size of the entry's protocol, where that is here."""
     try:
-        return [load_protocol(_read(entry.command)[0].get("protocol", "")).shard_size]
+        return [load_protocol(read_command(entry.command)[0].get("protocol", "")).shard_size]
     except BenchError:
         return []

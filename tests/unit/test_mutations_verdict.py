@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-import benchmark.publishing.gathered
-import benchmark.publishing.measured
+import benchmark.publishing.derived
+import benchmark.publishing.scores
 import benchmark.running.scheduler
 import benchmark.verdict
 from benchmark.attack import Attack
@@ -51,14 +51,14 @@ def rows_chosen_by_their_score(patch):
     def least(outcomes):
         return min(range(len(outcomes)), key=lambda i: outcomes[i].accuracy)
 
-    patch.setattr(benchmark.publishing.measured, "worst", least)
+    patch.setattr(benchmark.publishing.scores, "worst", least)
 
 
 def best_row_chosen(patch):
     def best(outcomes):
         return max(range(len(outcomes)), key=lambda i: outcomes[i].rate)
 
-    patch.setattr(benchmark.publishing.measured, "worst", best)
+    patch.setattr(benchmark.publishing.scores, "worst", best)
 
 
 def one_draw_asked_of_many(patch):
@@ -121,7 +121,7 @@ def crash_counted_as_withstood(patch):
 
 
 def gaps_kept_quiet(patch):
-    patch.setattr(benchmark.publishing.gathered, "missing_rows", lambda *_: iter(()))
+    patch.setattr(benchmark.publishing.derived, "missing_rows", lambda *_: iter(()))
 
 
 VERDICT_MUTANTS = {  # a mutation and the proof that is there for it

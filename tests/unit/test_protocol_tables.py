@@ -221,9 +221,9 @@ def test_a_cost_is_that_of_the_attacks_and_of_their_verdicts():
     one = table(sources=table().sources[:1], attacks=[*table().attacks[:2]])
     cost = costs_of(one)
     assert (cost.fixed.jobs, cost.fixed.forwards, cost.fixed.backwards) == (3, 1, 1)
-    assert cost.fixed.verdicts == 3 * 2
+    assert cost.fixed.verdicts == 3
     asked = one.model_copy(update={"criterion": protocol_module.Asked(draws=10)})
-    assert costs_of(asked).random.verdicts == 2 * 2 * 10 + 2  # the bare classifier is not random
+    assert costs_of(asked).random.verdicts == 2 * 2 * 10 + 1  # the bare classifier is not random
     lacking = costs_of(table(sources=[], attacks=[*table().attacks[:1], _of("nobodys")]))
     assert lacking.lacks == ("nobodys",)
     assert lacking.fixed.jobs == 1
