@@ -105,8 +105,8 @@ def run_shard(
         sources: Images of the jobs that this one needs, `(b, m, c, h, w)`.
 
     Returns:
-        The result, and the images to keep: all candidates `(b, m, c, h, w)` of a source, else the chosen one
-        of each image `(b, 1, c, h, w)`.
+        The result, and the images to keep: all candidates `(b, m, c, h, w)` of a source, else those chosen
+        under each rule, `(b, r, c, h, w)` as `judge` gives them.
 
     Raises:
         ContractBroken: A plugin broke its contract.
@@ -142,7 +142,7 @@ def run_shard(
         zero_gradients=found.zero_gradients / max(1, found.gradients),
         pixels_sha256=pixels_sha256(shard.x, shard.y.tolist()),
     )
-    return result, found.candidates if job.is_source else chosen.unsqueeze(1)
+    return result, found.candidates if job.is_source else chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Store:
         Args:
             job: The job.
             result: Finished; a failed one is not kept, so that it is tried again.
-            images: What is kept of its images: all candidates of a source, else the chosen ones.
+            images: What is kept of its images: all candidates of a source, else those chosen under each rule.
 
         Raises:
             BenchError: It cannot be written.

@@ -40,12 +40,13 @@ def judge(
         room: For how many rows in one pass there was memory before; None for `ROWS`.
 
     Returns:
-        For each rule b outcomes, and the images `(b, c, h, w)` chosen under the single-draw rule.
+        For each rule b outcomes, and the chosen images `(b, r, c, h, w)`: one for each rule in the order of
+        `Rule`, or r = 1 where all rules chose the same.
 
     Raises:
         ContractBroken: A logit is not finite.
     """
-    ask = _Question(victim, y, criterion.draws if victim.stochastic else 1, room or Room(ROWS))
+    ask = _Question(victim, y, asked(victim, criterion), room or Room(ROWS))
     labels = [int(label) for label in y]
     select = ask.answers(candidates, draws.at("select"))
     choices = {rule: _choose(rule, select, labels, criterion) for rule in Rule}
@@ -62,14 +63,14 @@ def judge(
             scored[same] = [rows[pick] for rows, pick in zip(select[0], same, strict=True)]
         elif same not in scored:
             again = ask.answers(chosen[i].unsqueeze(1), draws.at("score"))
-            scored[same] = [row[0] for row in again[0]]
+            scored[same] = again.predictions[:, 0].tolist()
         outcomes[rule] = tuple(
             Outcome(before.rate, before.margin, criterion.outcomes(rule, predictions, label))
             for (_, before), predictions, label in zip(
                 choices[rule], scored[same], labels, strict=True
             )
         )
-    return outcomes, chosen[list(Rule).index(Rule.SINGLE)]
+    return outcomes, torch.stack(chosen[:1] if len(scored) == 1 else chosen, dim=1)
 
 
 def survivors(
@@ -89,8 +90,8 @@ def survivors(
     Raises:
         ContractBroken: A logit is not finite.
     """
-    ask = _Question(victim, y, criterion.draws if victim.stochastic else 1, room or Room(ROWS))
-    predictions, _ = ask.answers(candidates, draws.at("select"))
+    ask = _Question(victim, y, asked(victim, criterion), room or Room(ROWS))
+    predictions = ask.answers(candidates, draws.at("select")).predictions.tolist()
     left = [
         i
         for i, (rows, label) in enumerate(zip(predictions, y.tolist(), strict=True))
@@ -99,15 +100,59 @@ def survivors(
     return torch.tensor(left, dtype=torch.int64, device=y.device)
 
 
-def _choose(
-    rule: Rule,
-    select: tuple[list[list[list[int]]], list[list[float]]],
-    labels: list[int],
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A victim's answers about m images of each of b originals, at a number of draws each.
+
+    Args:
+        predictions: Predicted classes, `(b, m, draws)` int64.
+        margins: True logit minus best other, likewise, float64.
+        rivals: The best class beside the true one, likewise, int64.
+    """
+
+    predictions: Tensor
+    margins: Tensor
+    rivals: Tensor
+
+
+def asked(victim: Victim, criterion: Criterion) -> int:
+    """How often a victim is asked about an image, on `select` and on `score` draws each."""
+    return criterion.draws if victim.stochastic else 1
+
+
+def ask_once(
+    victim: Victim,
+    images: Tensor,
+    y: Tensor,
+    *,
+    draws: Draws,
     criterion: Criterion,
+    room: Room | None = None,
+) -> Answers:
+    """A victim's answers about one image `(b, c, h, w)` of each original, as `judge` asks for them.
+
+    Args:
+        victim: Who classifies.
+        images: In [0, 1].
+        y: True labels `(b,)`.
+        draws: Of the b originals, at `select` or at `score`.
+        criterion: How many draws.
+        room: Rows in one pass at the most; None for `ROWS`.
+
+    Raises:
+        ContractBroken: A logit is not finite.
+    """
+    ask = _Question(victim, y, asked(victim, criterion), room or Room(ROWS))
+    return ask.answers(images.unsqueeze(1), draws)
+
+
+def _choose(
+    rule: Rule, select: Answers, labels: list[int], criterion: Criterion
 ) -> list[tuple[int, Outcome]]:
     """For each image the position of its candidate, and what the `select` draws said of it."""
     found = []
-    for predictions, margins, label in zip(*select, labels, strict=True):
+    means = select.margins.mean(2).tolist()
+    for predictions, margins, label in zip(select.predictions.tolist(), means, labels, strict=True):
         options = []
         for row, margin in zip(predictions, margins, strict=True):
             bits = criterion.outcomes(rule, row, label)
@@ -126,10 +171,8 @@ class _Question:
     asked: int
     room: Room
 
-    def answers(
-        self, candidates: Tensor, draws: Draws
-    ) -> tuple[list[list[list[int]]], list[list[float]]]:
-        """Predicted classes, `b x m x asked`, and mean margins, `b x m`."""
+    def answers(self, candidates: Tensor, draws: Draws) -> Answers:
+        """What the victim says of candidates `(b, m, c, h, w)`."""
         y, asked = self.y, self.asked
         b, m = candidates.shape[:2]
         x = candidates.flatten(0, 1)  # (b * m, c, h, w)
@@ -140,7 +183,7 @@ class _Question:
         which = torch.arange(b * asked, device=y.device).view(b, 1, asked)
         which = which.expand(b, m, asked).flatten()
 
-        def one_pass(part: Tensor) -> tuple[Tensor, Tensor]:
+        def one_pass(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             with torch.no_grad():
                 logits = self.victim.logits(
                     x[part // asked], draws=repeated.take(which[part]), mode=GradientMode.EXACT
@@ -150,16 +193,17 @@ class _Question:
                     "the victim returned a logit that is not finite; a purifier or a classifier "
                     "divides by zero or overflows"
                 )
-            return logits.argmax(1), _margin(logits, y[originals[part]])
+            return logits.argmax(1), *_margin(logits, y[originals[part]])
 
         found = [found for _, found in self.room.passes(b * m * asked, one_pass, y.device)]
-        shape = (b, m, asked)
-        labels = torch.cat([labels for labels, _ in found]).view(shape)
-        margins = torch.cat([margins for _, margins in found]).double().view(shape)
-        return labels.tolist(), margins.mean(2).tolist()
+        predictions, margins, rivals = (
+            torch.cat(each).view(b, m, asked) for each in zip(*found, strict=True)
+        )
+        return Answers(predictions, margins.double(), rivals)
 
 
-def _margin(logits: Tensor, y: Tensor) -> Tensor:
+def _margin(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """True logits minus the best others, and the classes of those, `(b,)` each."""
     true = logits.gather(1, y[:, None]).squeeze(1)
-    best = logits.scatter(1, y[:, None], -torch.inf).amax(1)
-    return true - best
+    best, rivals = logits.scatter(1, y[:, None], -torch.inf).max(1)
+    return true - best, rivals

@@ -24,6 +24,11 @@ Examples:
 @click.command("adopt", epilog=EPILOG, short_help="Copy entries from results into leaderboards.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
+    "--audited",
+    is_flag=True,
+    help="Keep the audits in them, which are left out of entries from others.",
+)
+@click.option(
     "--into",
     type=click.Path(path_type=Path),
     default=Path("leaderboards"),
@@ -31,17 +36,18 @@ Examples:
     metavar="DIR",
     help="The leaderboards.",
 )
-def adopt_command(*, paths: tuple[Path, ...], into: Path) -> int:
+def adopt_command(*, paths: tuple[Path, ...], into: Path, audited: bool) -> int:
     """Copy entries (files, or all in a folder) into the leaderboards, and write their pages.
 
     `bench run` writes to results/, which git ignores; what is to be published is adopted. Every entry is
     validated first (bench validate): if one has a problem, nothing is copied and the exit status is 2. An entry
-    replaces the earlier one of its row and keeps its challenges.
+    replaces the earlier one of its row and keeps its challenges. Its kept images go with it up to 2 MB; an
+    audit in it only with --audited, since anyone may have written it (bench audit --write makes one).
     """
     from benchmark.publishing.entry_files import entry_paths
     from benchmark.publishing.rows import adopt
 
-    show_written(adopt(entry_paths(paths), into))
+    show_written(adopt(entry_paths(paths), into, audited=audited))
     return 0
 
 

@@ -13,6 +13,7 @@ import click
 
 from benchmark.address_space import refuse_cramped, refuse_rationed
 from benchmark.cli.adopt import adopt_command
+from benchmark.cli.audit import audit_command
 from benchmark.cli.baselines import baselines_command
 from benchmark.cli.challenge import challenge_command
 from benchmark.cli.check import check_command, selftest_command
@@ -51,11 +52,13 @@ First steps:
 Results go to results/ (JSON entries and a Markdown table), from where bench adopt takes them into
 leaderboards/; finished work is kept in runs/, so the same command resumes where it stopped. Exit status:
 0 done, 1 an attack failed, 2 usage error (in the command or the files it names), 130 interrupted (143 by
-SIGTERM, 129 by SIGHUP); bench compare: 1 it fell, 3 inconclusive.
+SIGTERM, 129 by SIGHUP); bench compare: 1 it fell, 3 inconclusive; bench audit: 1 not confirmed.
 """
 
 
-_COMPUTES = frozenset({"run", "estimate", "train", "check", "selftest", "challenge", "baselines"})
+_COMPUTES = frozenset(
+    {"run", "estimate", "train", "check", "selftest", "challenge", "audit", "baselines"}
+)
 """Commands that start torch."""
 
 
@@ -109,6 +112,7 @@ bench.add_command(selftest_command)
 bench.add_command(manifest_command)
 bench.add_command(baselines_command)
 bench.add_command(challenge_command)
+bench.add_command(audit_command)
 bench.add_command(plot_group)
 bench.add_command(publish_command)
 

@@ -252,6 +252,7 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
             dataset=task.dataset,
             threat=task.threat,
             slice=None if part is None else Slice.parse(part),
+            keep_images=options.get("keep_images"),
             **{name: options[name] for name in (*shared, *more)},
         )
         for task in tasks_of(protocol, typed)

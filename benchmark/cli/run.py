@@ -19,6 +19,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.slices import show_slices, slice_option
+from benchmark.cli.types import Word
 from benchmark.cli.weights import see_to_weights
 from benchmark.errors import BenchError
 
@@ -51,6 +52,12 @@ Examples:
     default=Path("results"),
     show_default=True,
     help="Where entries and their pages are written; bench adopt copies them into leaderboards.",
+)
+@click.option(
+    "--keep-images",
+    type=Word(["worst", "all", "none"]),
+    help="Adversarial images that stay beside the entry for bench audit: those that count, or of every attack. "
+    "Default: worst under standard and full, else none.",
 )
 @click.option(
     "--train",
@@ -86,9 +93,9 @@ def run_command(**options: Any) -> int:
     rows = []
     failures: list[str] = []
     for request in requests:
-        (entry, sheet), failed = _evaluate(run_shown, request)
+        (entry, sheet, images), failed = _evaluate(run_shown, request)
         failures += failed
-        rows.append(write_row(entry, sheet, options["results"]))
+        rows.append(write_row(entry, sheet, options["results"], images=images))
         show_written(rows[-1:])
     entries = [row.entry for row in rows]
     if options["as_json"]:

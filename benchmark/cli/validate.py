@@ -41,6 +41,7 @@ def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _validated(path: Path) -> dict[str, Any]:
+    from benchmark.publishing.beside import adoptable
     from benchmark.publishing.boundary import failure_of
     from benchmark.publishing.entry_files import read_entry
     from benchmark.publishing.sheets import read_sheet
@@ -51,10 +52,11 @@ def _validated(path: Path) -> dict[str, Any]:
     except BenchError as error:
         return {"file": str(path), "problems": [str(error)], "notes": []}
     problems = problems_of(entry)
-    try:
-        read_sheet(path, entry)
-    except BenchError as error:
-        problems.append(str(error))
+    for read in (read_sheet, adoptable):
+        try:
+            read(path, entry)
+        except BenchError as error:
+            problems.append(str(error))
     notes: list[str] = []
     failure_of(lambda: notes.extend(notes_of(entry)))  # what breaks here, broke a check above, too
     return {"file": str(path), "problems": problems, "notes": notes}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, model_validator
 
 from benchmark.protocol import Column
+from benchmark.publishing.audits import Audit, KeptImages
 from benchmark.publishing.challenges import (
     Challenge,
     Choices,
@@ -203,6 +204,10 @@ class Entry(Strict):
     examination: tuple[Examined, ...] = ()
     examples: Examples | None = None
     """The pictures beside it, in a file of the entry's name that ends in `.png`; None where there are none."""
+    kept_images: KeptImages | None = None
+    """The adversarial images beside it, which `bench audit` asks the victim about again; None for none."""
+    audit: Audit | None = None
+    """What the last audit found; None before there was one."""
 
     @property
     def is_legacy(self) -> bool:
@@ -261,12 +266,14 @@ class Entry(Strict):
 def without_timing(entry: Entry) -> dict[str, Any]:
     """An entry as plain JSON values, less time, memory, hardware and pictures: what runs of a command agree on.
 
-    Pictures are made by `bench run` alone, and the last bit of a pixel may be another on another machine.
+    Pictures are made by `bench run` alone, as are kept images, and the last bit of a pixel may be another on
+    another machine.
     """
     spent = {"cost": {"seconds_per_image", "peak_memory_bytes"}}
     rows = {"__all__": spent}
     timing: dict[str, Any] = {**spent, "attacks": rows, "sources": rows, "diagnosis": rows}
-    timing |= dict.fromkeys(("examples", "environment", "environments"), True)
+    left_out = ("examples", "kept_images", "audit", "environment", "environments")
+    timing |= dict.fromkeys(left_out, True)
     return entry.model_dump(mode="json", exclude=timing)
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import BenchError
+from benchmark.publishing.beside import adoptable, write_shown
 from benchmark.publishing.challenge_files import with_challenges
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import read_entry, write_schema
 from benchmark.publishing.publish import Published, entry_path, publish_folder, read_entries
 from benchmark.publishing.ranking import is_undefended, shares_group
-from benchmark.publishing.sheets import read_sheet, write_shown
+from benchmark.publishing.sheets import read_sheet
 from benchmark.publishing.validation import problems_of
 
 
@@ -31,20 +32,23 @@ class WrittenRow:
     lost: str
 
 
-def write_row(entry: Entry, sheet: bytes | None, folder: Path) -> WrittenRow:
-    """Writes an entry and its sheet below a folder of results or leaderboards.
+def write_row(
+    entry: Entry, sheet: bytes | None, folder: Path, *, images: bytes | None = None
+) -> WrittenRow:
+    """Writes an entry and the files beside it below a folder of results or leaderboards.
 
     Args:
         entry: The entry.
         sheet: Its sheet of example images, a PNG; None where it has none.
         folder: Holds `<dataset>/<threat>/*.json` and the schema.
+        images: Its kept images, packed; None where they do not go with it.
 
     Raises:
         BenchError: A file cannot be written.
     """
     path = entry_path(folder, entry)
     kept, lost = with_challenges(entry, path)
-    write_shown(kept, sheet, path)
+    write_shown(kept, sheet, path, images=images)
     write_schema(folder)
     return WrittenRow(kept, path, lost)
 
@@ -81,14 +85,23 @@ def read_valid(path: Path) -> tuple[Entry, bytes | None]:
     return entry, sheet
 
 
-def adopt(paths: Iterable[Path], folder: Path) -> list[WrittenRow]:
-    """Copies valid entries and their sheets into a folder of leaderboards: all of them, or none.
+def adopt(paths: Iterable[Path], folder: Path, *, audited: bool = False) -> list[WrittenRow]:
+    """Copies valid entries and the files beside them into a folder of leaderboards: all of them, or none.
+
+    Args:
+        paths: Of the entries.
+        folder: Of the leaderboards.
+        audited: Whether audits in them go along; else they are left out, since anyone may write one.
 
     Raises:
         BenchError: One of them is not valid, or a file cannot be written.
     """
-    rows = [read_valid(path) for path in paths]
-    return [write_row(entry, sheet, folder) for entry, sheet in rows]
+    rows = [(*read_valid(path), adoptable(path, read_entry(path))) for path in paths]
+    kept = None if audited else {"audit": None}
+    return [
+        write_row(entry.model_copy(update=kept), sheet, folder, images=images)
+        for entry, sheet, images in rows
+    ]
 
 
 def publish_rows(rows: Sequence[WrittenRow]) -> list[Published]:

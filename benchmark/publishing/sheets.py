@@ -1,4 +1,4 @@
-"""Sheets on disk: PNGs of one plain kind, written before the entry that names them, and checked against it."""
+"""Sheets on disk: PNGs of one plain kind, checked against the entry that names them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmark.errors import BenchError
-from benchmark.files import write_whole
 from benchmark.publishing.entry import Entry
-from benchmark.publishing.entry_files import write_entry
 from benchmark.publishing.examples import Examples
 
 HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
@@ -29,28 +27,6 @@ MEND = "run the entry's command again"
 def sheet_path(entry: Path) -> Path:
     """Where the sheet of an entry's file lies."""
     return entry.with_suffix(".png")
-
-
-def write_shown(entry: Entry, sheet: bytes | None, path: Path) -> None:
-    """Writes an entry and its sheet, the sheet first: an entry never names a sheet that is not there.
-
-    Killed in between, it leaves the old entry beside the new sheet; `bench validate` says so, and the same
-    command mends it.
-
-    Raises:
-        BenchError: A file cannot be written.
-    """
-    beside = sheet_path(path)
-    if sheet is not None and entry.examples is not None:
-        write_whole(beside, sheet)
-        write_entry(entry, path)
-        return
-    write_entry(entry, path)
-    if beside.is_file():  # an earlier run's, which nothing names any more
-        try:
-            beside.unlink(missing_ok=True)
-        except OSError as error:
-            raise BenchError(f"cannot remove {beside}: {error.strerror or error}") from error
 
 
 def read_sheet(path: Path, entry: Entry) -> bytes | None:

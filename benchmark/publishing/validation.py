@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmark.errors import BenchError
 from benchmark.protocol import protocol_names
+from benchmark.publishing.audits import problems_of_audit
 from benchmark.publishing.boundary import failure_of
 from benchmark.publishing.derived import derived
 from benchmark.publishing.entry import Entry
@@ -136,5 +137,6 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     _threat,
     _command,
     problems_of_examples,
+    problems_of_audit,
 )
 RECOMPUTED_CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (_derived, problems_of_scores)

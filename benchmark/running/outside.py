@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -102,36 +103,22 @@ class _Reader:
             ) from error
 
     def _array(self, name: str, stream: IO[bytes]) -> NDArray[Any]:
-        version = np.lib.format.read_magic(stream)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        if version not in read:
-            raise self.wrong(
-                f"holds {name} in an unknown form; write it with numpy.savez_compressed"
-            )
-        shape, is_fortran, dtype = read[version](stream)
-        if dtype.hasobject:
-            raise self.wrong(f"holds Python objects in {name}; expected an array of numbers")
-        wanted = (*self._shape(name),)
-        if len(shape) != len(wanted) or shape[1:] != wanted[1:] or not 0 < shape[0] <= wanted[0]:
-            raise self.wrong(
-                f"holds {name} of shape {tuple(shape)}; expected {('n', *wanted[1:])} with n from 1 to "
-                f"{wanted[0]}, the number of images of the entry".replace("'n'", "n")
-            )
-        if name == "x_adv" and dtype.newbyteorder("=") not in _FLOATS:
-            raise self.wrong(
-                f"holds x_adv as {dtype}; expected float32 or float64 in [0, 1] (bytes over 255)"
-            )
-        if name != "x_adv" and dtype.kind not in "iu":
-            raise self.wrong(f"holds {name} as {dtype}; expected integers")
-        size = math.prod(shape) * dtype.itemsize
-        data = stream.read(size + 1)
-        if len(data) != size:
-            raise self.wrong(f"is damaged: {name} has other bytes than its header promises")
-        flat = np.frombuffer(data, dtype=dtype)
-        return flat.reshape(shape, order="F" if is_fortran else "C")
+        def check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+            wanted = (*self._shape(name),)
+            is_long = len(shape) == len(wanted) and 0 < shape[0] <= wanted[0]
+            if not is_long or shape[1:] != wanted[1:]:
+                raise self.wrong(
+                    f"holds {name} of shape {tuple(shape)}; expected {('n', *wanted[1:])} with n from 1 to "
+                    f"{wanted[0]}, the number of images of the entry".replace("'n'", "n")
+                )
+            if name == "x_adv" and dtype.newbyteorder("=") not in _FLOATS:
+                raise self.wrong(
+                    f"holds x_adv as {dtype}; expected float32 or float64 in [0, 1] (bytes over 255)"
+                )
+            if name != "x_adv" and dtype.kind not in "iu":
+                raise self.wrong(f"holds {name} as {dtype}; expected integers")
+
+        return plain_array(stream, name, check=check, wrong=self.wrong)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         n = self.entry.dataset.n
@@ -180,3 +167,39 @@ class _Reader:
             raise self.wrong(
                 "has other labels than the entry's images; expected the true ones, in the order of x_adv"
             )
+
+
+def plain_array(
+    stream: IO[bytes],
+    name: str,
+    *,
+    check: Callable[[tuple[int, ...], np.dtype[Any]], None],
+    wrong: Callable[[str], BenchError],
+) -> NDArray[Any]:
+    """An array out of a member of an `.npz` archive, of as many bytes as its header says, never unpickled.
+
+    Args:
+        stream: The member.
+        name: Of the array.
+        check: Refuses a shape and a dtype, before anything is unpacked.
+        wrong: Makes an error out of a line.
+
+    Raises:
+        BenchError: It is of another form, or damaged.
+    """
+    version = np.lib.format.read_magic(stream)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in read:
+        raise wrong(f"holds {name} in an unknown form; write it with numpy.savez_compressed")
+    shape, is_fortran, dtype = read[version](stream)
+    if dtype.hasobject:
+        raise wrong(f"holds Python objects in {name}; expected an array of numbers")
+    check(shape, dtype)
+    size = math.prod(shape) * dtype.itemsize
+    data = stream.read(size + 1)
+    if len(data) != size:
+        raise wrong(f"is damaged: {name} has other bytes than its header promises")
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")

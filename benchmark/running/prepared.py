@@ -308,4 +308,4 @@ def order_of(dataset: Dataset, request: Request, protocol: Protocol) -> tuple[in
             f"than that"
         )
     n = samples or min(protocol.samples or len(order), len(order))
-    return tuple(order[:n])
+    return tuple(order[i] for i in request.positions or range(n))

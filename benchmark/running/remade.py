@@ -116,7 +116,7 @@ def read_command(command: str) -> tuple[dict[str, str], list[str]]:
     except ValueError as error:
         raise _foreign(command) from error
     names, values = words[2::2], words[3::2]
-    known = {*_WORDS, "classes", "protocol", "samples", "seed", "defense-arg"}
+    known = {*_WORDS, "classes", "protocol", "samples", "seed", "keep-images", "defense-arg"}
     single = [name for name in names if name != "--defense-arg"]
     if (
         words[:2] != ["bench", "run"]

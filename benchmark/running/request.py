@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from benchmark.configuration import parameters_of, refuse_arguments
 from benchmark.containment import contained
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from benchmark.defense import Defense
 
 PRECISIONS = ("float32", "float64", MIXED)
+KeepImages = Literal["worst", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,9 @@ class Request:
             None for those that are found.
         identity: What the user says of objects from Python of which no source is to be had: a text that changes
             whenever they do. It is part of every key, and the entry shows it.
+        keep_images: Adversarial images that stay beside the entry for `bench audit`: `worst`, those that count
+            under each rule; `all`, of every attack; `none`. None leaves it to the protocol.
+        positions: Of the images in that order that alone are evaluated, as an audit draws them; none for all.
     """
 
     defense: str | Defense
@@ -82,6 +86,8 @@ class Request:
     runs: Path = Path("runs")
     weights: Path | str | None = None
     identity: str = ""
+    keep_images: KeepImages | None = None
+    positions: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch_size", "workers"):
@@ -94,6 +100,8 @@ class Request:
             raise BenchError(f"classes are whole numbers from 0; got {self.only_classes}")
         if self.precision not in PRECISIONS:
             raise BenchError(f"precision is {', '.join(PRECISIONS)}; got {self.precision!r}")
+        if self.keep_images not in (None, *get_args(KeepImages)):
+            raise BenchError(f"keep_images is worst, all or none; got {self.keep_images!r}")
         if not 0 <= self.seed < 2**63:
             raise BenchError(f"a seed is a whole number from 0; got {self.seed}")
 

@@ -24,6 +24,7 @@ from benchmark.publishing.entry import Entry
 from benchmark.results import Result
 from benchmark.running.crew import Crew
 from benchmark.running.examination import examine_once
+from benchmark.running.kept import wanted_images, with_kept
 from benchmark.running.plan import Subjects, make_plan, weakest_gradient
 from benchmark.running.prepared import Prepared, bench_of, bench_on, portable, prepare
 from benchmark.running.probing import probe
@@ -60,8 +61,12 @@ def run(request: Request, listener: Listener | None = None) -> Entry:
     return _evaluated(_plan(_whole(request)), listener)[0]
 
 
-def run_shown(request: Request, listener: Listener | None = None) -> tuple[Entry, bytes | None]:
-    """The same, with example images in the entry, and their sheet as a PNG; None where there are none.
+def run_shown(
+    request: Request, listener: Listener | None = None
+) -> tuple[Entry, bytes | None, bytes | None]:
+    """The same with what goes beside the entry: example images as a PNG, and the file of kept images.
+
+    Each is None where there are none.
 
     Raises:
         BenchError: As `run`.
@@ -70,7 +75,9 @@ def run_shown(request: Request, listener: Listener | None = None) -> tuple[Entry
     entry, results = _evaluated(planned, listener)
     bench = bench_of(planned.ready)
     finished = Finished(bench=bench, rows=planned.rows, results=results, store=planned.store)
-    return with_examples(entry, finished)
+    which = wanted_images(request.keep_images, planned.ready.protocol.name)
+    entry, images = with_kept(entry, finished, which)
+    return *with_examples(entry, finished), images
 
 
 def _whole(request: Request) -> Request:
@@ -206,6 +213,9 @@ def command_of(ready: Prepared) -> str:
         options["precision"] = request.precision
     if request.weights is not None:
         options["weights"] = pinned(request.weights)
+    kept = wanted_images(request.keep_images, ready.protocol.name)
+    if kept != wanted_images(None, ready.protocol.name):
+        options["keep-images"] = kept or "none"
     words = ["bench", "run"]
     for name, value in options.items():
         words += [f"--{name}", str(value)]

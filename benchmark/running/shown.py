@@ -162,14 +162,14 @@ class _Gallery:
         return _Picked(example, x[0], x[1], None if purified is None else purified[1])
 
     def _adversarial(self, job: Job, at: int) -> Tensor:
-        """The image that a job's shard kept, `(1, c, h, w)`."""
+        """The image that a job's shard chose under single draws, `(1, c, h, w)`."""
         shard = next(
             result
             for result in self.finished.results[job.key]
             if result.status is Status.OK and result.start <= at < result.stop
         )
-        images = self.finished.store.images(job, shard.start, shard.stop)  # (b, 1, c, h, w)
-        return images[at - shard.start]
+        images = self.finished.store.images(job, shard.start, shard.stop)  # (b, r, c, h, w)
+        return images[at - shard.start, :1]
 
 
 def _is_bare(entry: Entry) -> bool:

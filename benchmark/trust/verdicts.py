@@ -73,7 +73,7 @@ def tells_its_draws_apart() -> Finding:
         victim, candidates, torch.zeros_like(task.y), draws=draws, criterion=criterion
     )
     wrong = []
-    if not torch.equal(chosen, black):
+    if not all(torch.equal(each, black) for each in chosen.unbind(1)):
         wrong.append("it does not take the candidate that is wrong at every select draw")
     single = outcomes[Rule.SINGLE]
     if {(outcome.rate, outcome.bits) for outcome in single} != {(0.0, "1" * ASKED)}:

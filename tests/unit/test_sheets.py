@@ -15,9 +15,10 @@ from PIL import Image
 
 from benchmark.errors import BenchError
 from benchmark.publishing import sheets
+from benchmark.publishing.beside import write_shown
 from benchmark.publishing.entry_files import read_entry, write_entry
 from benchmark.publishing.examples import Examples
-from benchmark.publishing.sheets import read_sheet, sheet_path, write_shown
+from benchmark.publishing.sheets import read_sheet, sheet_path
 from benchmark.running.pictures import about_grey, eight_bits, sheet_of
 from tests.pictured import pictured
 

@@ -51,7 +51,7 @@ def bytes_of(x):
 def made(tmp_path_factory):
     """A run of a random purifier with its pictures, and where its shards are."""
     runs = tmp_path_factory.mktemp("runs")
-    entry, sheet = run_shown(request(runs))
+    entry, sheet, _ = run_shown(request(runs))
     assert entry.examples
     assert sheet
     return entry, sheet, runs
@@ -108,13 +108,13 @@ def test_a_finished_run_makes_its_pictures_without_any_attack(made, tmp_path):
     entry, sheet, runs = made
     cached = []
     listener = Listener(on_done=lambda task, result, before: cached.append(before))
-    assert run_shown(request(runs), listener) == (entry, sheet)
+    assert run_shown(request(runs), listener) == (entry, sheet, None)
     assert all(cached)
 
 
 def test_the_batch_size_changes_no_picture(made, tmp_path):
     entry, sheet, _ = made
-    again, other = run_shown(request(tmp_path, batch_size=7))
+    again, other, _ = run_shown(request(tmp_path, batch_size=7))
     assert (again.examples, other) == (entry.examples, sheet)
 
 
@@ -123,14 +123,14 @@ def test_an_entry_from_python_has_no_pictures_since_nothing_is_written(made):
 
 
 def test_an_undefended_classifier_has_no_purified_picture(tmp_path):
-    entry, sheet = run_shown(request(tmp_path, defense="none"))
+    entry, sheet, _ = run_shown(request(tmp_path, defense="none"))
     assert sheet
     assert entry.examples.columns == BARE
 
 
 def test_several_victims_together_have_no_one_purified_picture(tmp_path):
     wanted = "mean(gaussian>digits-cnn, none>digits-mlp)"
-    entry, sheet = run_shown(
+    entry, sheet, _ = run_shown(
         request(tmp_path, defense=wanted, model=None, dataset="digits", samples=4)
     )
     assert sheet
@@ -157,7 +157,7 @@ def test_a_purifier_that_fails_at_its_pictures_loses_them_and_nothing_else(
         return real(evaluated)
 
     monkeypatch.setattr(running, "assemble", assembled)
-    entry, sheet = run_shown(request(tmp_path, defense=Grumbling()))
+    entry, sheet, _ = run_shown(request(tmp_path, defense=Grumbling()))
     assert (entry.examples, sheet) == (None, None)
     assert entry.status == "complete"
     assert "no example images: defense 'grumbling': its example images failed" in caplog.text
@@ -172,7 +172,7 @@ def test_a_shard_that_is_gone_again_costs_the_pictures_alone(tmp_path, caplog, m
         return real(evaluated)
 
     monkeypatch.setattr(running, "assemble", assembled)
-    entry, sheet = run_shown(request(tmp_path))
+    entry, sheet, _ = run_shown(request(tmp_path))
     assert (entry.examples, sheet) == (None, None)
     assert "no example images: expected a finished shard" in caplog.text
 

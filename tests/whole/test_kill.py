@@ -13,9 +13,10 @@ import pytest
 
 from benchmark import files
 from benchmark.errors import BenchError
+from benchmark.publishing.beside import write_shown
 from benchmark.publishing.entry import without_timing
 from benchmark.publishing.entry_files import read_entry
-from benchmark.publishing.sheets import read_sheet, write_shown
+from benchmark.publishing.sheets import read_sheet
 from benchmark.running.run import run
 from tests.pictured import pictured
 from tests.processes import files_below, is_running, within

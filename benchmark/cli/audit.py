@@ -1,0 +1,207 @@
+"""`bench audit`: an entry's victim is asked again about its images, and some are attacked anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from benchmark.cli.options import MOST, data_option, device_option, offline_option, weights_option
+from benchmark.cli.progress import RunProgress
+from benchmark.cli.types import Whole
+from benchmark.device_names import device_parts
+
+if TYPE_CHECKING:
+    from benchmark.publishing.entry import Entry
+    from benchmark.running.audit import Audited, Wanted
+
+SHOWN = 10
+"""Images that speak against an entry and are written out; the rest is counted."""
+EPILOG = """\b
+Examples:
+  bench run --defense hgd --keep-images worst
+  bench audit results/digits/linf-0.15/hgd--digits-cnn--quick.json
+  bench audit ENTRY.json --again 16
+  bench audit ENTRY.json --again 16 --seed 7 --by "Ada Lovelace" --write
+"""
+
+
+@click.command(
+    "audit", epilog=EPILOG, short_help="Ask an entry's victim again; attack some images anew."
+)
+@click.argument("entry", type=click.Path(path_type=Path))
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The images that its run kept. Default: the file beside it, ENTRY.images.npz.",
+)
+@click.option("--again", type=Whole(1, MOST), metavar="K", help="Attack K random images anew, too.")
+@click.option(
+    "--seed",
+    type=Whole(0, 2**63 - 1),
+    metavar="N",
+    help="Of these attacks, and of which images. Default: a fresh one, which is said; give it to resume.",
+)
+@click.option("--by", default="", metavar="TEXT", help="Who audits, as --write keeps it.")
+@click.option("--write", is_flag=True, help="Keep what was found in ENTRY; boards then mark it.")
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Where finished shards of the new attacks are kept.",
+)
+@data_option
+@offline_option
+@weights_option
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def audit_command(**options: Any) -> int:
+    """Check that ENTRY is what its victim does: for maintainers, before they publish what others submit.
+
+    The victim is made again by the entry's command and held to its hashes. Replay: each image that its run kept
+    must lie in the budget, and the victim must say of it, and of the clean images, at the entry's own draws
+    what the entry says. That confirms images that fell; that others are robust, no image can show. --again K:
+    K random images are attacked anew, by all rows that count, from a seed that nobody could know, which bounds
+    how many may be forged. Exit status 0 confirmed, 1 not confirmed, 2 not to be audited here.
+    """
+    from benchmark.publishing.entry_files import read_entry  # so that --help starts quickly
+
+    device_parts(options["device"])
+    path, before = options["entry"], read_entry(options["entry"])
+    from benchmark.running.audit import audit  # so that a wrong name starts no torch
+    from benchmark.running.remade import Where
+
+    where = Where(**{name: options[name] for name in ("data", "weights", "device")})
+    wanted = _wanted(before, options)
+    with RunProgress(f"audit {path.name}") as progress:
+        found = audit(
+            before, path, wanted, where, on_step=progress.step, listener=progress.listener
+        )
+    if options["write"]:
+        _write(before, found, path)
+    report = _as_json if options["as_json"] else _as_text
+    click.echo(report(before, found))
+    return 0 if found.audit.is_confirmed else 1
+
+
+def _wanted(entry: Entry, options: dict[str, Any]) -> Wanted:
+    from benchmark.errors import BenchError
+    from benchmark.running.again import Again, fresh_seed
+    from benchmark.running.audit import Wanted
+
+    again, seed = options["again"], options["seed"]
+    if again is None and seed is not None:
+        raise BenchError("--seed is that of the new attacks: give --again K with it")
+    if again is not None and seed is None:
+        seed = fresh_seed(entry)
+        click.echo(
+            f"The images are attacked from --seed {seed}, which resumes this audit.", err=True
+        )
+    made = again and Again(images=again, seed=seed, runs=options["runs"])
+    return Wanted(images=options["images"], again=made, by=options["by"])
+
+
+def _write(before: Entry, found: Audited, path: Path) -> None:
+    from benchmark.publishing.audited import write_audited
+
+    page = write_audited(before, found.audit, path)
+    click.echo(f"Written: {path}{f' and {page}' if page else ''}", err=True)
+
+
+def _as_text(entry: Entry, found: Audited) -> str:
+    record, n = found.audit.replayed, entry.dataset.n
+    fallen = sum("0" in bits for bits in entry.per_image.worst)
+    lines = [
+        f"{entry.defense.label} on {entry.classifier.name}, {entry.threat.text}, {entry.protocol.name}, {n} "
+        f"images",
+        f"replay       {record.confirmed} confirmed, {record.within_rounding} within rounding, "
+        f"{record.contradicted} contradicted",
+    ]
+    if record.kept is None:
+        lines.append("             of the clean images alone: no kept images were there")
+    else:
+        lines.append(
+            f"             with the images kept ({record.kept}); {fallen} fell, at some draw at least: "
+            f"these are confirmed. That the other {n - fallen} withstand, no image shows"
+        )
+        if not found.replay.is_budget_checked:
+            lines.append(f"             budgets of {entry.threat.text} cannot be read off images")
+    lines += _again_lines(entry, found)
+    lines += _against(entry, found)
+    return "\n".join([*lines, _verdict(found)])
+
+
+def _again_lines(entry: Entry, found: Audited) -> list[str]:
+    again, n = found.again, entry.dataset.n
+    if again is None:
+        return [
+            "again        nothing was attacked anew: --again 16 bounds how many images may be forged"
+        ]
+    record = again.record
+    before, after = (100 * sum(shares) / len(shares) for shares in (again.before, again.after))
+    return [
+        f"again        {record.agreed} of {record.images} agree, {record.fallen} fall now, {record.stood} "
+        f"stand now (seed {record.seed})",
+        f"             worst case of these: {before:.1f} in the entry, {after:.1f} now",
+        f"             so that at most {100 * record.at_most:.1f} % of the {n} images are forged, at 95 % "
+        f"(hypergeometric)",
+    ]
+
+
+def _against(entry: Entry, found: Audited) -> list[str]:
+    """Images that speak against the entry, or differ, one line each."""
+    indices, replay = entry.per_image.indices, found.replay
+    lines = [
+        f"image {indices[at]}: {replay.reasons[at]}"
+        for at in sorted(replay.reasons, key=lambda at: (-replay.findings[at], at))
+    ]
+    again = found.again
+    if again is not None:
+        said = {1: "falls now", -1: "stands now, which an attack may miss"}
+        lines += [
+            f"image {indices[at]}: {said[sign]}: right at {before:.0%} of draws in the entry, {after:.0%} now"
+            for at, sign, before, after in zip(
+                again.positions, again.signs, again.before, again.after, strict=True
+            )
+            if sign
+        ]
+    more = [f"and {len(lines) - SHOWN} more (--json)"] if len(lines) > SHOWN else []
+    return [*lines[:SHOWN], *more]
+
+
+def _verdict(found: Audited) -> str:
+    record, again = found.audit.replayed, found.again
+    if found.audit.is_confirmed:
+        return "confirmed"
+    if not record.contradicted and (again is None or not again.record.fallen):
+        return "not confirmed: more than a quarter of the images differ within rounding"
+    if not record.contradicted:
+        return (
+            "not confirmed: images that the entry calls robust fall now. An honest entry loses one now and "
+            "then, since attacks begin at random; then about as many stand that had fallen"
+        )
+    return "not confirmed"
+
+
+def _as_json(entry: Entry, found: Audited) -> str:
+    replay, again = found.replay, found.again
+    indices = entry.per_image.indices
+    images = [] if again is None else list(zip(again.positions, again.signs, strict=True))
+    shown = {
+        "confirmed": found.audit.is_confirmed,
+        **found.audit.model_dump(mode="json"),
+        "differing": [
+            {"index": indices[at], "finding": replay.findings[at].name.lower(), "reason": reason}
+            for at, reason in sorted(replay.reasons.items())
+        ],
+        "attacked": [
+            {"index": indices[at], "sign": sign, "before": again.before[i], "after": again.after[i]}
+            for i, (at, sign) in enumerate(images)
+            if again is not None
+        ],
+    }
+    return json.dumps(shown, indent=2)
