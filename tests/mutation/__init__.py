@@ -1,0 +1,1 @@
+"""Mutation testing of what decides or derives a number: `python -m tests.mutation`."""

@@ -1,0 +1,72 @@
+"""The modules that are mutated, and the tests that must notice."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_TESTS = ROOT / "tests/unit"
+
+_SUBJECTS = (
+    "benchmark/{changes,criterion,goals,iterated,losses,minimum_norm,mixed,purified,queries,randomness}.py",
+    "benchmark/{results,search,seeds,shard,smallest,target,threat,verdict,victim}.py",
+    "benchmark/publishing/{comparable,comparison,diagnosis_flags,flags,measured,outcomes,paired}.py",
+    "benchmark/publishing/{ranking,rates,signs,statistics}.py",
+    "benchmark/running/{costs,plan}.py",
+    "attacks/*.py",
+    "defenses/{add/add,add/losses,advae/advae,advae/losses,aid/aid,atop/atop,hgd/guidance,hgd/hgd}.py",
+)
+"""All that decides or derives a number."""
+
+_FURTHER: dict[str, tuple[str, ...]] = {
+    "benchmark.minimum_norm": ("passes", "goals"),
+    "benchmark.publishing.comparable": ("comparable", "comparison"),
+    "benchmark.publishing.rates": ("entry",),
+    "benchmark.running.costs": ("passes",),
+}
+"""Files of tests that reach a module without importing it."""
+
+
+def sources() -> dict[str, str]:
+    """The source text of each mutated module, by its name."""
+    found = sorted(path for glob in _SUBJECTS for each in _braces(glob) for path in ROOT.glob(each))
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text() for path in found
+    }
+
+
+def file_of(module: str) -> Path:
+    """Where a module stands."""
+    return ROOT / f"{module.replace('.', '/')}.py"
+
+
+def tests_of(module: str) -> list[Path]:
+    """Files of unit tests that import a module, and those declared; the ones named after it first."""
+    found = {path for path, imported in _imports().items() if module in imported}
+    found |= {_TESTS / f"test_{name}.py" for name in _FURTHER.get(module, ())}
+    stem = module.rpartition(".")[2]
+    return sorted(found, key=lambda path: (stem not in path.stem, path.stat().st_size, path))
+
+
+@functools.cache
+def _imports() -> dict[Path, set[str]]:
+    """The modules that each file of unit tests imports."""
+    found: dict[Path, set[str]] = {}
+    for path in sorted(_TESTS.glob("test_*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {
+            alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
+        }
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        found[path] = names
+    return found
+
+
+def _braces(glob: str) -> list[str]:
+    head, brace, rest = glob.partition("{")
+    names, _, tail = rest.partition("}")
+    return [f"{head}{name}{tail}" for name in names.split(",")] if brace else [glob]
