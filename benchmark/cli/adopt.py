@@ -40,8 +40,9 @@ def adopt_command(*, paths: tuple[Path, ...], into: Path) -> int:
     """
     from benchmark.publishing.entry_files import entry_paths
     from benchmark.publishing.rows import adopt
+    from benchmark.running.replanned import all_problems_of
 
-    show_written(adopt(entry_paths(paths), into))
+    show_written(adopt(entry_paths(paths), into, all_problems_of))
     return 0
 
 

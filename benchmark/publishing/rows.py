@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from benchmark.publishing.publish import Published, entry_path, publish_folder, 
 from benchmark.publishing.ranking import is_undefended, shares_group
 from benchmark.publishing.sheets import read_sheet, write_shown
 from benchmark.publishing.validation import problems_of
+
+Check = Callable[[Entry], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +65,19 @@ def undefended_beside(rows: Sequence[WrittenRow]) -> list[Entry]:
     ]
 
 
-def read_valid(path: Path) -> tuple[Entry, bytes | None]:
+def read_valid(path: Path, check: Check = problems_of) -> tuple[Entry, bytes | None]:
     """An entry that `bench validate` finds no fault in, and its sheet.
+
+    Args:
+        path: Its file.
+        check: Tells its problems, one line each.
 
     Raises:
         BenchError: It cannot be read, or has a problem; the line names the first.
     """
     entry = read_entry(path)
     sheet = read_sheet(path, entry)
-    problems = problems_of(entry)
+    problems = check(entry)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise BenchError(
@@ -81,13 +87,13 @@ def read_valid(path: Path) -> tuple[Entry, bytes | None]:
     return entry, sheet
 
 
-def adopt(paths: Iterable[Path], folder: Path) -> list[WrittenRow]:
+def adopt(paths: Iterable[Path], folder: Path, check: Check = problems_of) -> list[WrittenRow]:
     """Copies valid entries and their sheets into a folder of leaderboards: all of them, or none.
 
     Raises:
         BenchError: One of them is not valid, or a file cannot be written.
     """
-    rows = [read_valid(path) for path in paths]
+    rows = [read_valid(path, check) for path in paths]
     return [write_row(entry, sheet, folder) for entry, sheet in rows]
 
 
