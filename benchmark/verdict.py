@@ -57,10 +57,9 @@ def judge(
     scored: dict[tuple[int, ...], list[list[int]]] = {}
     for i, rule in enumerate(Rule):
         same = tuple(picks[i].tolist())
-        if (
-            not victim.stochastic
-        ):  # asked once: what chose is what counts, whatever the layout of a second pass
-            scored[same] = [rows[pick] for rows, pick in zip(select[0], same, strict=True)]
+        if not victim.stochastic:  # asked once: what chose an image is what it counts
+            made = select.predictions.tolist()
+            scored[same] = [rows[pick] for rows, pick in zip(made, same, strict=True)]
         elif same not in scored:
             again = ask.answers(chosen[i].unsqueeze(1), draws.at("score"))
             scored[same] = again.predictions[:, 0].tolist()
