@@ -27,14 +27,17 @@ def why_unranked(entry: Entry) -> tuple[str, ...]:
 
 
 def _refuted(entry: Entry) -> Iterator[str]:
-    """The flags of declarations that were measured to be wrong, or that could not be measured."""
+    """The flags of declarations that were measured to be wrong, or that were not, or could not be, measured."""
     for flag, kinds in EXAMINED.items():
-        found = [each for each in entry.examination if each.id in kinds]
-        measured = [each for each in found if each.value is not None and each.threshold is not None]
+        measured = [
+            each
+            for each in entry.examination
+            if each.id in kinds and each.value is not None and each.threshold is not None
+        ]
         if any(
             raised_above(flag, e.value or 0.0, e.threshold or 0.0, "").verdict == "raised"
             for e in measured
         ):
             yield flag
-        elif len(measured) < len(found):
+        elif {each.id for each in measured} < set(kinds):
             yield f"{flag} could not be checked"
