@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,6 +14,7 @@ from benchmark.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.identity.identity import Known, identity_of
+from benchmark.identity.opened import Opened, watched
 from benchmark.job import Plugin
 from benchmark.loading import (
     data_folder,
@@ -79,6 +81,10 @@ class Prepared:
     def settings(self) -> tuple[Setting, ...]:
         """What each was prepared with."""
         return tuple(stage.setting for stage in self.stages)
+
+    def watched(self) -> AbstractContextManager[Opened]:
+        """Keeps account of files that are read in here: some purifiers read theirs with their first images."""
+        return watched(f"victim {self.label} {[one.arguments for one in self.plugins]}")
 
     @property
     def notices(self) -> list[str]:
@@ -237,7 +243,7 @@ def probe(ready: Prepared) -> None:
         return ready.victim.logits(x[part], draws=draws.take(part), mode=GradientMode.EXACT)
 
     what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
-    with shown(what, x, ready.dataset), torch.no_grad():
+    with ready.watched(), shown(what, x, ready.dataset), torch.no_grad():
         passes = Room(PROBED).passes(len(x), one_pass, x.device)
         logits = torch.cat([found for _, found in passes])
     expected = (len(x), ready.dataset.classes)
