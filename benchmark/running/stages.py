@@ -94,7 +94,7 @@ def prepare_stage(
     known = replace(known or Known(), arguments=list(defense.arguments().values()))
     identity = identity_of(defense, what=what, known=known)
     watching = watched_for(type(defense), defense.arguments())
-    with watching as opened, contained(f"{what}: preparing it"):
+    with watching, contained(f"{what}: preparing it"):
         defense.prepare(setting)
     label = _label(defense, setting, trained, provenance)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
@@ -102,9 +102,7 @@ def prepare_stage(
         typed=typed,
         defense=defense,
         setting=setting,
-        plugin=plugin_of(
-            defense, label=label, weights=sha256, identity=identity, files=opened.hashes()
-        ),
+        plugin=plugin_of(defense, label=label, weights=sha256, identity=identity),
         provenance=provenance,
     )
 
