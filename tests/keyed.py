@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmark.protocol import parse_protocol
-from benchmark.running.prepared import prepare
+from benchmark.running.prepared import prepare, probe
 from benchmark.running.request import Request
 from benchmark.running.run import make_plan, subjects_of
 
@@ -26,6 +26,7 @@ def key_of(defense="none", **options):
     """The key of the attack of a tiny protocol."""
     options = {"protocol": parse_protocol(TINY.encode(), where="x"), "device": "cpu", **options}
     ready = prepare(Request(defense=defense, **options))
+    probe(ready)
     rows, _ = make_plan(ready.protocol, subjects_of(ready))
     return rows[-1].job.key
 

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from benchmark.criterion import Criterion, Outcome, Rule
+from benchmark.datasets.given import Given
 from benchmark.defense import Defense, Derivative
 from benchmark.evaluated import Row
 from benchmark.job import Frozen, Job, Plugin
 from benchmark.protocol import Column, Protocol, parse_protocol
 from benchmark.results import Cost, Result, Status
-from benchmark.running.evaluation import Given
 from benchmark.running.request import Request
 from benchmark.threat import Knowledge, Norm, Threat
 

@@ -138,7 +138,8 @@ def _meant(each: Import, importer: str, *, is_package: bool) -> Iterator[str]:
     module = each.module.lstrip(".")
     dots = len(each.module) - len(module)
     if dots:
-        parts = importer.split(".")
+        spec = getattr(sys.modules.get(importer), "__spec__", None)
+        parts = (importer if spec is None else spec.name).split(".")  # as `python -m` calls it
         base = parts[: len(parts) - dots + is_package]
         module = ".".join([*base, module] if module else base)
     if not module or _is_standard(module):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from benchmark.identity.closure import closure_of, is_harness
 from benchmark.identity.contents import content_sha256, named_among
 from benchmark.identity.values import Walk
+from benchmark.own_packages import OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ def identity_of(value: object, *, what: str, known: Known | None = None) -> Iden
         sorted({*walk.modules, *known.modules}), own=[kind.__module__] if is_plugin else []
     )
     packages = [f"{one.name} {one.version} {one.record}" for one in sorted(closure.packages)]
-    named = sorted({content_sha256(path) for path in named_among(known.arguments)})
+    is_own = kind.__module__.partition(".")[0] in OWN  # whose arguments name no files
+    named = () if is_own else sorted({content_sha256(p) for p in named_among(known.arguments)})
     return Identity(
         source=closure.sha256(of_harness=False),
         harness=closure.sha256(of_harness=True),

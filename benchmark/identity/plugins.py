@@ -39,7 +39,6 @@ def plugin_of(
     weights: str = "",
     parts: Sequence[type] = (),
     identity: Identity | None = None,
-    files: Sequence[str] = (),
 ) -> Plugin:
     """A defense or an attack as a key sees it.
 
@@ -49,12 +48,13 @@ def plugin_of(
         weights: sha256 of its weights file, hex.
         parts: The plugins that it runs itself; their source decides its results too.
         identity: What decides its results, as it was before it was prepared; None to find it now.
-        files: sha256s of files that were opened while it was prepared.
 
     Raises:
         BenchError: Its arguments cannot enter a key.
     """
     kind, arguments = type(instance), instance.arguments()
+    with watched_for(kind, arguments) as opened:  # while it was made and prepared
+        files = opened.hashes()
     if identity is None:
         known = Known(modules=[part.__module__ for part in parts], arguments=arguments.values())
         identity = identity_of(instance, what=f"{path_of(kind)}", known=known)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-import sys
 import types
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path, PurePath
@@ -21,7 +20,8 @@ from torch import nn
 from benchmark.errors import BenchError
 from benchmark.identity.code import globals_in, namespace_of, node_sha256, plain_code
 from benchmark.identity.contents import content_sha256
-from benchmark.identity.places import Owner, file_of, owner_of
+from benchmark.identity.parts import is_filled, is_users, plain_bytes, slots_of, tensor_bytes
+from benchmark.identity.places import file_of
 
 _MODULE_PARTS = ("_parameters", "_buffers", "_modules")
 _HEAP = 1 << 9
@@ -66,7 +66,7 @@ class Walk:
             raise self._refusal(value, at) from error
 
     def _digest(self, value: object, at: str) -> bytes:
-        plain = _plain(value)
+        plain = plain_bytes(value)
         if plain is not None:
             return hashlib.sha256(plain).digest()
         key = id(value)
@@ -148,10 +148,10 @@ class Walk:
             case set() | frozenset():
                 yield from sorted(self._digest(item, at) for item in value)
             case _ if not all(base.__flags__ & _HEAP for base in kind.__mro__[:-1]) or not (
-                hasattr(value, "__dict__") or _slots(value)
+                hasattr(value, "__dict__") or slots_of(value)
             ):
                 yield from self._reduced(value, at)
-        for name, item in sorted({**_slots(value), **getattr(value, "__dict__", {})}.items()):
+        for name, item in sorted({**slots_of(value), **getattr(value, "__dict__", {})}.items()):
             yield name
             yield self._digest(item, _at(at, name))
 
@@ -206,7 +206,7 @@ class Walk:
         home = str(function.__globals__.get("__name__", ""))
         yield f"function {home}:{function.__qualname__}"
         self.modules.add(home)
-        cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+        cells = [cell.cell_contents for cell in function.__closure__ or () if is_filled(cell)]
         if not is_users(home):
             with self._leniently():  # a decorator's, out of a library
                 yield self._digest(cells, at)
@@ -229,6 +229,10 @@ class Walk:
 
     def _network(self, network: nn.Module, at: str) -> Iterator[str | bytes]:
         yield self._digest(type(network), at)
+        if isinstance(network, torch.jit.ScriptModule):
+            yield from (str(getattr(each, "code", "")) for each in network.modules())
+            yield self._digest(dict(network.state_dict()), at)
+            return
         for name, item in sorted(vars(network).items()):
             if name in _MODULE_PARTS:
                 continue
@@ -259,52 +263,6 @@ class Walk:
             yield
         finally:
             self._is_strict = before
-
-
-def tensor_bytes(tensor: torch.Tensor) -> bytes:
-    """The bytes of a tensor's values, wherever it lies."""
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    return plain.reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
-def is_users(module: str) -> bool:
-    """Whether a module is neither Python's, nor this project's, nor an installed package's."""
-    if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
-        return False
-    file = file_of(module)
-    return file is None or owner_of(file, module) is Owner.USER
-
-
-def _plain(value: object) -> bytes | None:
-    """A number, a text or the like as bytes; None for all else."""
-    if value is None or value is ... or type(value) in (bool, int, float, complex, str, bytes):
-        text = hex(value) if type(value) is int else ascii(value)
-        return f"{type(value).__name__} {text}".encode()
-    if isinstance(value, np.generic) and not value.dtype.hasobject:
-        return f"scalar {value.dtype.str} ".encode() + value.tobytes()
-    return None
-
-
-def _slots(value: object) -> dict[str, object]:
-    names: Iterable[str] = (
-        name
-        for base in type(value).__mro__
-        for name in _listed(vars(base).get("__slots__", ()))
-        if name not in ("__dict__", "__weakref__")
-    )
-    return {name: getattr(value, name) for name in names if hasattr(value, name)}
-
-
-def _listed(slots: object) -> list[str]:
-    return [slots] if isinstance(slots, str) else list(slots)  # type: ignore[call-overload]
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
 
 
 def _at(at: str, name: object) -> str:

@@ -2,74 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor, nn
 
-from benchmark.dataset import Dataset, Split
-from benchmark.datasets.arrays import ROUNDING
+from benchmark.dataset import Dataset
+from benchmark.datasets.given import Given
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.publishing.entry import Entry
 from benchmark.running.request import Request
 from benchmark.running.run import Listener, run
 from benchmark.threat import Threat
-
-
-class Given(Dataset):
-    """Images and labels handed over from Python; they are the test split, and there is no other.
-
-    Args:
-        images: `(n, c, h, w)`, floating point in [0, 1].
-        labels: `(n,)`, whole numbers from 0.
-        classes: Number of classes.
-        title: What the dataset is called in an entry.
-    """
-
-    threat = ""
-    model = ""
-    sampled = None
-
-    def __init__(self, *, images: Tensor, labels: Tensor, classes: int, title: str) -> None:
-        super().__init__(folder=Path())
-        if images.ndim != 4 or len(images) != len(labels) or not len(images):
-            raise BenchError(
-                f"expected images (n, c, h, w) with n labels; got {tuple(images.shape)} and "
-                f"{tuple(labels.shape)}"
-            )
-        if not (images.min() >= -ROUNDING and images.max() <= 1 + ROUNDING):
-            raise BenchError("expected images in [0, 1]; divide by 255 if they are bytes")
-        if not (labels.min() >= 0 and labels.max() < classes):
-            raise BenchError(f"expected labels from 0 to {classes - 1}")
-        self.name = title
-        self.shape = (images.shape[1], images.shape[2], images.shape[3])
-        self.classes = classes
-        self._images = images.detach().cpu().clamp(0.0, 1.0)
-        self._labels = labels.detach().cpu().long()
-
-    def with_classes(self, classes: int) -> Self:
-        """The same of so many classes."""
-        twin = copy.copy(self)
-        twin.classes, twin.has_open_classes = classes, False
-        return twin
-
-    def labels(self, split: Split) -> Tensor:
-        """All labels, `(n,)` int64."""
-        self._refuse_training(split)
-        return self._labels
-
-    def images(self, split: Split, indices: Tensor) -> Tensor:
-        """Images `(b, c, h, w)` for indices `(b,)`."""
-        self._refuse_training(split)
-        return self._images[indices]
-
-    @staticmethod
-    def _refuse_training(split: Split) -> None:
-        if split == "train":
-            raise BenchError("images handed over from Python have no training split")
 
 
 def evaluate(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from benchmark.attack import Attack
 from benchmark.classifier import Classifier
-from benchmark.configuration import refuse_arguments
+from benchmark.configuration import parameters_of, refuse_arguments
 from benchmark.containment import contained
 from benchmark.criterion import Criterion
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluated import Row
-from benchmark.identity.plugins import harness_sha256, plugin_of
+from benchmark.identity.plugins import harness_sha256, plugin_of, watched_for
 from benchmark.job import MIXED, Frozen, Job, Plugin
 from benchmark.missing import Missing, Why
 from benchmark.protocol import BARE, SURROGATES, AttackRow, Protocol, SourceRow
@@ -205,7 +205,10 @@ class _Planner:
         kind = ATTACKS.get(row.attack)
         what = f"protocol {self.protocol.name!r}, row {row.id!r}: attack {row.attack!r}"
         refuse_arguments(row.arguments, kind, what=what)
-        with contained(f"{what}: making it"):
+        with (
+            watched_for(kind, parameters_of(kind) | row.arguments),
+            contained(f"{what}: making it"),
+        ):
             return kind(**row.arguments)
 
     def _job(

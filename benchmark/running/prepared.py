@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -15,6 +16,7 @@ from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.evaluated import Measurement
 from benchmark.identity.identity import Known, identity_of
+from benchmark.identity.opened import Opened, watched
 from benchmark.job import Plugin
 from benchmark.loading import (
     data_folder,
@@ -83,6 +85,10 @@ class Prepared:
     def settings(self) -> tuple[Setting, ...]:
         """What each was prepared with."""
         return tuple(stage.setting for stage in self.stages)
+
+    def watched(self) -> AbstractContextManager[Opened]:
+        """Keeps account of files that are read in here: some purifiers read theirs with their first images."""
+        return watched(f"victim {self.label} {[one.arguments for one in self.plugins]}")
 
     @property
     def notices(self) -> list[str]:

@@ -32,7 +32,7 @@ def probe(ready: Prepared) -> Prepared:
     draws = Draws.of(ready.request.seed, torch.arange(len(x), device=x.device), "probe")
     found = {each.name: conduct_of(each, x, ready.dataset) for each in bare_classifiers(ready)}
     what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
-    with shown(what, x, ready.dataset):
+    with ready.watched(), shown(what, x, ready.dataset):
         own, measured = conduct.examine(
             conduct.Exhibit(
                 victim=ready.victim,

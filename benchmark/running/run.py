@@ -15,7 +15,7 @@ from benchmark.errors import BenchError
 from benchmark.evaluated import Evaluated, Row, Subject
 from benchmark.expression import Model, Models, is_expression, parse_model
 from benchmark.fetching.remote import pinned
-from benchmark.identity.identity import identity_of
+from benchmark.identity.identity import identity_of, sha256_of_words
 from benchmark.loading import published_name
 from benchmark.missing import Missing
 from benchmark.numerics import default_workers, devices_like, fix_numerics
@@ -261,6 +261,8 @@ def crew_of(ready: Prepared) -> Crew:
 
 def subjects_of(ready: Prepared) -> Subjects:
     """What its protocol is applied to."""
+    with ready.watched() as opened:  # what was read when the victim was shown its first images
+        files = opened.hashes()
     return Subjects(
         defenses=ready.defenses,
         plugins=ready.plugins,
@@ -280,7 +282,7 @@ def subjects_of(ready: Prepared) -> Subjects:
         composition=ready.composition,
         seeds=partial(_seeds_sha256, ready),
         shape=ready.dataset.shape,
-        victim=ready.victim_sha256,
+        victim=sha256_of_words(ready.victim_sha256, *files),
         images=identity_of(type(ready.dataset), what=f"dataset {ready.dataset.name!r}").sha256(),
         said=ready.request.identity,
         is_uncut=ready.is_uncut,

@@ -99,10 +99,10 @@ def prepare_stage(
     known = replace(known or Known(), arguments=list(defense.arguments().values()))
     identity = identity_of(defense, what=what, known=known)
     watching = watched_for(type(defense), defense.arguments())
-    with watching as opened, contained(f"{what}: preparing it"):
+    with watching, contained(f"{what}: preparing it"):
         defense.prepare(setting)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
-    plugin = plugin_of(defense, label="", weights=sha256, identity=identity, files=opened.hashes())
+    plugin = plugin_of(defense, label="", weights=sha256, identity=identity)
     content = _unnamed_content(defense, setting, trained, plugin)
     label = _label(defense, setting, trained, provenance, content)
     return Staged(

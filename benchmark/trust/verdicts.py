@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from benchmark.criterion import Criterion, Rule
+from benchmark.datasets.given import Given
 from benchmark.defense import Defense
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.publishing.entry import Entry
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
-from benchmark.running.evaluation import Given
 from benchmark.running.request import Request, make_defenses
 from benchmark.running.run import run
 from benchmark.shelf import ATTACKS

@@ -13,10 +13,10 @@ from benchmark.attack import Passes
 from benchmark.cli import main
 from benchmark.cli.estimate import to_text
 from benchmark.criterion import Criterion
+from benchmark.datasets.given import Given
 from benchmark.missing import Missing, Why
 from benchmark.protocol import parse_protocol
 from benchmark.running.estimate import estimate, verdict_passes
-from benchmark.running.evaluation import Given
 from benchmark.running.expense import Expense, RowExpense
 from benchmark.running.run import Listener, run
 from benchmark.trust.truths import LinearTask

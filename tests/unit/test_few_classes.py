@@ -11,13 +11,13 @@ from attacks.fgsm import FGSM
 from attacks.mim import MIM
 from attacks.pgd import PGD
 from benchmark.classifier import Classifier
+from benchmark.datasets.given import Given
 from benchmark.errors import BenchError
 from benchmark.missing import Why
 from benchmark.protocol import load_protocol, parse_protocol, protocol_names
 from benchmark.publishing.leaderboard import to_text
 from benchmark.publishing.rows_asked import MOST_CLASSES_NEEDED
 from benchmark.publishing.validation import notes_of, problems_of
-from benchmark.running.evaluation import Given
 from benchmark.running.plan import make_plan
 from benchmark.running.prepared import prepare
 from benchmark.running.run import run, subjects_of

@@ -160,6 +160,18 @@ def test_a_file_that_is_read_while_a_plugin_is_prepared_changes_its_key(user, re
     assert keys[0] == keys[1] != keys[2]
 
 
+def test_a_file_that_is_read_with_the_first_images_changes_the_key(user):
+    file = user.path / "data.txt"
+    keys = []
+    for value in ("1.0", "1.0", "0.5"):
+        file.write_text(value)
+        user.write(
+            mine=plugin(factor=f"float(__import__('pathlib').Path({str(file)!r}).read_text())")
+        )
+        keys.append(user.key())
+    assert keys[0] == keys[1] != keys[2]
+
+
 @pytest.mark.parametrize("argument", ["file", "files"])
 def test_a_file_or_folder_that_an_argument_names_changes_the_key(user, argument):
     folder = user.path / "checkpoints"

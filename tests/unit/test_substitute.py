@@ -7,13 +7,13 @@ import torch
 
 from attacks.substitute import Substitute, _network
 from benchmark.dataset import Dataset
+from benchmark.datasets.given import Given
 from benchmark.errors import BenchError
 from benchmark.loading import load_classifier, load_dataset
 from benchmark.protocol import parse_protocol
 from benchmark.purified import Purified
 from benchmark.randomness import Draws
 from benchmark.running.estimate import estimate
-from benchmark.running.evaluation import Given
 from benchmark.running.run import run
 from benchmark.seeds import seed_images, seeds_sha256
 from benchmark.target import Target
