@@ -25,6 +25,8 @@ SCHEMA = 1
 """Raised whenever other things are asked, or in another way: fingerprints from before are then incomparable."""
 IMAGES = 32
 """The first of the dataset's own order, in which classes take turns; each clean, and at the budget's edge."""
+NOBODYS = 1 << 40
+"""Added to an image's number where it draws for a fingerprint: no image of a split has such a number."""
 DIRECTIONS = 4
 """Fixed random directions in which a row that is too long to be kept is projected."""
 KEPT = 4096
@@ -69,7 +71,7 @@ class Probe:
         indices = torch.tensor(indices_of(dataset, split, "nested")[:IMAGES])
         clean = images_of(dataset, split, indices).to(device, dtype)
         y = labels_of(dataset, split)[indices].to(device)
-        draws = Draws.of(0, indices.to(device), "fingerprint")
+        draws = Draws.of(0, indices.to(device) + NOBODYS, "fingerprint")
         budget = Threat.parse(dataset.threat or _USUAL)
         budget = budget if isinstance(budget.norm, Norm) else Threat.parse(_USUAL)
         signs = draws.at("signs").normal(tuple(clean.shape[1:]), dtype=dtype)
