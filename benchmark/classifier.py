@@ -24,14 +24,18 @@ class Classifier(nn.Module):
         name: What it is called in an entry (`standard-r18`, `Gowal2021Improving_28_10_ddpm_100m`).
         classes: k, the number of logits.
         sha256: Of the weights file it was loaded from, hex.
+        code: sha256 of the user's own modules that compute with them, hex; empty where there are none.
     """
 
-    def __init__(self, network: nn.Module, *, name: str, classes: int, sha256: str) -> None:
+    def __init__(
+        self, network: nn.Module, *, name: str, classes: int, sha256: str, code: str = ""
+    ) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
         self.name = name
         self.classes = classes
         self.sha256 = sha256
+        self.code = code
         super().train(False)
 
     def train(self, mode: bool = True) -> Self:

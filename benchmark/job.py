@@ -117,10 +117,11 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A classifier as a key sees it: its name and the sha256 of its weights."""
+    """A classifier as a key sees it: its name, the sha256 of its weights, that of the user's code behind it."""
 
     name: str
     sha256: str
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: the key is kept in the instance's dict

@@ -13,6 +13,7 @@ from torch import nn
 
 from benchmark.classifier import Classifier
 from benchmark.classifiers.acceptance import refuse_misfit
+from benchmark.classifiers.code import code_sha256
 from benchmark.classifiers.ensemble import build_model
 from benchmark.classifiers.file import file_name_of, load_file
 from benchmark.classifiers.names import (
@@ -265,6 +266,7 @@ def wrap_module(
             name=module_name(network),
             classes=dataset.classes,
             sha256=_sha256_of(network),
+            code=code_sha256(network),
         ).to(device=device, dtype=dtype)
     refuse_misfit(classifier, dataset)
     return classifier
@@ -276,7 +278,7 @@ def module_name(network: nn.Module) -> str:
     A classifier's name stays as it is where it is a registered one, RobustBench's, a file's or an ensemble's.
     """
     if not isinstance(network, Classifier):
-        return known_by(type(network).__name__, _sha256_of(network))
+        return known_by(type(network).__name__, _sha256_of(network), code_sha256(network))
     names = leaves_of(parse_model(network.name))
     is_known = all("@" in name or home_of(name) or name in CLASSIFIERS.paths() for name in names)
     return network.name if is_known else known_by(network.name, network.sha256)

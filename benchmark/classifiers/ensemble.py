@@ -31,7 +31,7 @@ def ensemble(members: Sequence[Classifier]) -> Classifier:
     """
     digest = hashlib.sha256()
     for member in members:
-        digest.update(f"{member.name}\0{member.sha256}\0".encode())
+        digest.update(f"{member.name}\0{member.sha256}\0{member.code}".encode())
     return Classifier(
         MeanOf(members),
         name=str(Models(tuple(member.name for member in members))),

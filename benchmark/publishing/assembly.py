@@ -126,7 +126,8 @@ def _stage(plugin: Plugin, training: Provenance | None) -> Stage:
 
 
 def _classifier(job: Job) -> ClassifierIdentity:
-    return ClassifierIdentity(name=job.classifier.name, sha256=job.classifier.sha256)
+    found = job.classifier
+    return ClassifierIdentity(name=found.name, sha256=found.sha256, source_sha256=found.code)
 
 
 def _asked(job: Job) -> Asked:

@@ -55,6 +55,14 @@ class ClassifierIdentity(Strict):
 
     name: str
     sha256: str
+    """Of its weights."""
+    source_sha256: str = ""
+    """Of the user's own modules that compute with them; empty without any, and in entries from before."""
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """What it is, whatever it is called."""
+        return self.sha256, self.source_sha256
 
 
 class DatasetIdentity(Strict):

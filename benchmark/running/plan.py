@@ -231,7 +231,7 @@ class _Planner:
         return Job(
             row=row,
             defenses=() if is_source else s.plugins,
-            classifier=Frozen(frozen.name, frozen.sha256),
+            classifier=Frozen(frozen.name, frozen.sha256, code=frozen.code),
             dataset=s.dataset,
             split=s.split,
             threat=s.threat,

@@ -1,0 +1,31 @@
+"""The user's own code behind a network: part of what a classifier is, beside its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from torch import nn
+
+from benchmark.own_packages import OWN
+from benchmark.sources import source_file
+
+_KNOWN = OWN | {"robustbench", "timm", "torch", "torchvision"}
+"""Packages whose networks are told by their names."""
+
+
+def code_sha256(network: nn.Module, *further: str) -> str:
+    """The sha256, hex, of the modules that a network's classes come from; empty where all are known packages'.
+
+    Args:
+        network: The network; the classes of all its parts count.
+        further: Names of other modules, such as that of the callable which made it.
+    """
+    return modules_sha256({type(part).__module__ for part in network.modules()} | set(further))
+
+
+def modules_sha256(names: Iterable[str]) -> str:
+    """The sha256, hex, of the text of modules by name; empty where none is the user's."""
+    known = (source_file(name) for name in sorted(names) if name.partition(".")[0] not in _KNOWN)
+    texts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in known if file]
+    return hashlib.sha256("".join(texts).encode()).hexdigest() if texts else ""
