@@ -215,7 +215,7 @@ class Broken(Defense):
     ("failure", "said"),
     [
         ("boom", r"failed on images.*RuntimeError: boom \(at test_acceptance.py:\d+\)"),
-        ("shape", r"does not take images of shape \(1, 4, 4\) of 'tiny-\\w+': .*multiplied"),
+        ("shape", r"does not take images of shape \(1, 4, 4\) of 'tiny-\w+': .*multiplied"),
     ],
 )
 def test_a_purifier_that_breaks_down_is_named_with_its_cause(tmp_path, failure, said):
