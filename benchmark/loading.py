@@ -71,7 +71,8 @@ def called_by_content(dataset: Dataset) -> Dataset:
     if DATASETS.paths().get(dataset.name) == path_of(type(dataset)):
         return dataset
     with contained(f"dataset {dataset.name!r}: reading its images"):
-        name = known_by(dataset.name, dataset.content_sha256())
+        dataset.content = dataset.content or dataset.content_sha256()
+    name = known_by(dataset.name, dataset.content)
     found = dataset if name == dataset.name else copy.copy(dataset)
     found.name = name
     return found

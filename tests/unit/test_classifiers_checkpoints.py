@@ -246,6 +246,30 @@ def test_averaged_weights_beside_raw_ones_are_seen_however_they_are_kept(
 
 
 @pytest.mark.parametrize(
+    "kept",
+    [
+        lambda o: parameters(o),
+        lambda o: list(parameters(o).values()),
+        lambda o: prefixed("module.", parameters(o)),
+        lambda o: {n.replace(".", ""): v for n, v in parameters(o).items()},
+    ],
+)
+def test_averaged_parameters_that_are_asked_for_get_the_buffers_beside_them(
+    digits, net, tmp_path, kept
+):
+    path = tmp_path / "net.pt"
+    state = net.state_dict()
+    torch.save({"model": state, "ema": kept(other(state))}, path)
+    found = load_classifier(f"file:{path}#ema@my_net:Plain", dataset=digits, folder=tmp_path)
+    net.load_state_dict({**state, **parameters(other(state))})
+    x = digits.images("test", torch.arange(4))
+    assert torch.equal(found(x), net(x))
+    torch.save({"a": state, "b": other(state), "ema": kept(other(state))}, path)
+    with pytest.raises(BenchError, match="are not of this architecture"):
+        load_classifier(f"file:{path}#ema@my_net:Plain", dataset=digits, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
     "beside",
     [
         lambda s: {"optimizer": {"mu": other(s), "nu": other(s)}},
