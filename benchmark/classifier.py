@@ -24,6 +24,7 @@ class Classifier(nn.Module):
         name: What it is called in an entry (`standard-r18`, `Gowal2021Improving_28_10_ddpm_100m`).
         classes: k, the number of logits.
         sha256: Of the weights file it was loaded from, hex.
+        code: sha256 of the user's own modules that compute with them, hex; empty where there are none.
         source: sha256 of all else of its own that decides its logits, hex; whoever loads it finds out.
         harness: sha256 of the harness's modules that these import, hex.
     """
@@ -35,6 +36,7 @@ class Classifier(nn.Module):
         name: str,
         classes: int,
         sha256: str,
+        code: str = "",
         source: str = "",
         harness: str = "",
     ) -> None:
@@ -43,6 +45,7 @@ class Classifier(nn.Module):
         self.name = name
         self.classes = classes
         self.sha256 = sha256
+        self.code = code
         self.source = source
         self.harness = harness
         super().train(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
 
@@ -10,13 +11,19 @@ HASHED: Final = 8
 _HASH = re.compile(rf"-[0-9a-f]{{{HASHED}}}(?![\w-])")
 
 
-def known_by(name: str, sha256: str) -> str:
+def known_by(name: str, *contents: str) -> str:
     """A name with the first digits of its content's sha256 behind it: `best-1a2b3c4d`.
+
+    Args:
+        name: The name.
+        contents: sha256s, hex, of what the name does not say; of several not empty, that of all together.
 
     Names that are unique by themselves (registered ones, RobustBench's, those of shipped datasets) get none;
     others always do, so that no name changes because another file appears.
     """
-    end = f"-{sha256[:HASHED]}"
+    found = [sha256 for sha256 in contents if sha256]
+    whole = found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()
+    end = f"-{whole[:HASHED]}"
     return name if name.endswith(end) else f"{name}{end}"
 
 

@@ -52,6 +52,9 @@ class Dataset(ABC):
     preparation: str = ""
     """The way from stored files to images, as `prepared_for` takes it; empty where there is but one."""
 
+    content: str = ""
+    """What `content_sha256` found, once it was asked."""
+
     def __init__(self, *, folder: Path) -> None:
         self.folder = folder
 

@@ -78,10 +78,19 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A classifier as a key sees it: name, sha256s of weights, of its code, of the harness's in that."""
+    """A classifier as a key sees it.
+
+    Args:
+        name: What an entry calls it.
+        sha256: Of its weights, hex.
+        code: sha256 of the user's own modules behind it, hex; empty where there are none.
+        source: sha256 of all else of its own that decides its logits, hex.
+        harness: sha256 of the harness's modules that these import, hex.
+    """
 
     name: str
     sha256: str
+    code: str = ""
     source: str = ""
     harness: str = ""
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from benchmark.classifier import Classifier
 from benchmark.classifiers.acceptance import refuse_misfit
+from benchmark.classifiers.code import code_sha256
 from benchmark.classifiers.ensemble import build_model
 from benchmark.classifiers.file import file_name_of, load_file
 from benchmark.classifiers.names import (
@@ -73,7 +74,8 @@ def called_by_content(dataset: Dataset) -> Dataset:
     if DATASETS.paths().get(dataset.name) == path_of(type(dataset)):
         return dataset
     with contained(f"dataset {dataset.name!r}: reading its images"):
-        name = known_by(dataset.name, dataset.content_sha256())
+        dataset.content = dataset.content or dataset.content_sha256()
+    name = known_by(dataset.name, dataset.content)
     found = dataset if name == dataset.name else copy.copy(dataset)
     found.name = name
     return found
@@ -287,12 +289,14 @@ def wrap_module(
         network.name = module_name(network)
         return network.to(device=device, dtype=dtype)
     twin, found = _copied(network, known)
-    name = known_by(kind, found.values)
+    code = code_sha256(network)
+    name = known_by(kind, found.values, code)
     classifier = Classifier(
         twin,
         name=name,
         classes=dataset.classes,
         sha256=found.values,
+        code=code,
         source=found.own(),
         harness=found.harness,
     ).to(device=device, dtype=dtype)
@@ -314,7 +318,7 @@ def module_name(network: nn.Module, said: str = "") -> str:
     """
     if not isinstance(network, Classifier):
         known = Known(is_given=True, said=said)
-        return known_by(type(network).__name__, _copied(network, known)[1].values)
+        return known_by(type(network).__name__, _copied(network, known)[1].values, code_sha256(network))
     names = leaves_of(parse_model(network.name))
     is_known = all("@" in name or home_of(name) or name in CLASSIFIERS.paths() for name in names)
     return network.name if is_known else known_by(network.name, network.sha256)

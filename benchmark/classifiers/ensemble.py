@@ -31,7 +31,7 @@ def ensemble(members: Sequence[Classifier]) -> Classifier:
     """
     digest, source, harness = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     for member in members:
-        digest.update(f"{member.name}\0{member.sha256}\0".encode())
+        digest.update(f"{member.name}\0{member.sha256}\0{member.code}".encode())
         source.update(f"{member.source}\0".encode())
         harness.update(f"{member.harness}\0".encode())
     return Classifier(

@@ -11,6 +11,7 @@ from torch import nn
 
 from benchmark.classifier import Classifier
 from benchmark.classifiers.acceptance import refuse_misfit, shown
+from benchmark.classifiers.code import code_sha256, modules_sha256
 from benchmark.classifiers.fitting import Accuracy, Fitted, SeveralFit, fitted
 from benchmark.classifiers.names import (
     CLASSIFIERS,
@@ -63,10 +64,16 @@ class _Typed:
         return local_file(self.path, what=what, accept=_refuse_unreadable)
 
     def name(self, path: Path) -> str:
-        """What an entry calls the classifier: by the file's content, since many files have one name."""
+        """What an entry calls the classifier: by what the file and the user's module hold."""
         key = f".{self.key}" if self.key else ""
-        stem = known_by(path.stem, sha256_of(path))
+        stem = known_by(path.stem, sha256_of(path), modules_sha256(self.modules))
         return f"{stem}{key}@{self.architecture.replace(':', '.')}"
+
+    @property
+    def modules(self) -> list[str]:
+        """The user's module that makes the network; none where its architecture is one by name."""
+        module, colon, _ = self.architecture.partition(":")
+        return [module] if colon else []
 
     def pinned(self) -> str:
         """The same text, so that it names the same weights for ever."""
@@ -96,7 +103,11 @@ def load_file(
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
         found = _network(typed, dataset, path, partial(_share_right, dataset, device))
     classifier = Classifier(
-        found.network, name=typed.name(path), classes=dataset.classes, sha256=found.sha256
+        found.network,
+        name=typed.name(path),
+        classes=dataset.classes,
+        sha256=found.sha256,
+        code=code_sha256(found.network, *typed.modules),
     ).to(device=device, dtype=dtype)
     refuse_misfit(classifier, dataset)
     return classifier

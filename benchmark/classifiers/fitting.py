@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from benchmark.classifiers.misfits import CHOICE, few, held, misfit_of
-from benchmark.classifiers.rivals import agree, rivals_of, without_optimizers
+from benchmark.classifiers.rivals import agree, completed, rivals_of, without_optimizers
 from benchmark.classifiers.state import states_in
 from benchmark.classifiers.trial import Trial, siblings, tried_on, tried_together
 from benchmark.errors import BenchError
@@ -50,6 +50,7 @@ def fitted(
     Names are matched by the two sets of names themselves (`benchmark.classifiers.alignment`); a state may lie
     anywhere in a checkpoint, but in an optimizer's. Where several may be the network's and are not equal, none
     is chosen, unless all can be loaded and are right equally often: then it is the first, and that is said.
+    Averages that were asked for and are of parameters alone get the buffers of the one state beside them.
 
     Args:
         network: The network, whose every parameter and buffer is filled.
@@ -69,6 +70,10 @@ def fitted(
     if not any(fit.is_whole for fit in tried):
         tried += [tried_together(network, parts, at) for at, parts in siblings(states)]
     whole = [fit for fit in tried if fit.is_whole]
+    if key and not whole:
+        beside = {at: s for at, s in without_optimizers(every).items() if at not in states}
+        others = [tried_on(network, state, at) for at, state in beside.items()]
+        whole = [made for fit in tried if (made := completed(network, fit, others))]
     if not whole:
         raise misfit_of(network, tried, path)
     rivals = rivals_of(whole[0], tried, network)

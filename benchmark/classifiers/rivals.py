@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from benchmark.classifiers.trial import Trial
+from benchmark.classifiers.trial import Trial, tried_on
 
 AGREED: Final = 0.01
 """How far apart clean accuracies may lie that agree."""
@@ -45,6 +45,21 @@ def rivals_of(chosen: Trial, tried: Sequence[Trial], network: nn.Module) -> list
         if fit is not chosen
         and (_names_other(chosen, fit, network) or _lists_other(chosen, fit, network))
     ]
+
+
+def completed(network: nn.Module, fit: Trial, beside: Sequence[Trial]) -> Trial | None:
+    """A state of parameters alone, by name or in order, with the buffers of the one state beside it.
+
+    None where it is no such state, or none or several lie beside it.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    whole = [other for other in beside if other.is_whole]
+    by_place = dict(zip(names, fit.state.values(), strict=False))
+    given = fit.tensors() if fit.names.names else by_place
+    if len(whole) != 1 or len(given) != len(fit.state) or given.keys() != set(names):
+        return None
+    made = tried_on(network, {**whole[0].tensors(), **given}, fit.key)
+    return made if made.is_whole else None
 
 
 def agree(shares: Sequence[float]) -> bool:

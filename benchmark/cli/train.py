@@ -109,6 +109,12 @@ def train_command(**options: Any) -> int:
     """
     if bool(options["defense"]) == bool(options["classifier"]):
         raise BenchError("name either --defense or --classifier to train")
+    if options["classifier"] and (options["models"] or options["defense_args"]):
+        raise BenchError(
+            "--model and --defense-arg go with --defense; leave them out with --classifier"
+        )
+    if options["defense"] and options["adversarial"]:
+        raise BenchError("--adversarial goes with --classifier; leave it out with --defense")
     request, recipe_args = _named(options)
     from benchmark.training.fitting import (  # so that neither --help nor a wrong name starts torch
         Fit,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmark.dataset import Split
 from benchmark.datasets.folder import FolderDataset, Listing, image_names, list_by_class, read_image
+from benchmark.datasets.places import class_folder
 from benchmark.datasets.preparation import Preparation
 from benchmark.errors import BenchError
 from benchmark.fetching.remote import file_sha256
@@ -48,10 +49,8 @@ class ClassFolders(FolderDataset):
 
     def __init__(self, *, folder: Path, place: str) -> None:
         super().__init__(folder=folder)
-        path, self.preparation = _parted(place)
-        self.root = Path(path).expanduser()
-        if not self.root.is_dir():
-            raise BenchError(f"dataset folder:{place}: there is no folder {str(self.root)!r}")
+        self.root, self.preparation = class_folder(place)
+        Preparation.parse(self.preparation)
         self.name = f"folder-{self.root.resolve().name}"
         self.names = _class_names(self.root)
         self.classes = len(self.names)
@@ -105,15 +104,6 @@ class ClassFolders(FolderDataset):
             f"dataset {self.name!r}: its images are of several sizes ({said}, ...): say how they become one, "
             f"such as --dataset 'folder:{self.root}@resize:{min(h, w)},crop:{min(h, w)}'"
         )
-
-
-def _parted(place: str) -> tuple[str, str]:
-    """The path, and the preparation behind it; a path may have an `@` of its own where it is a folder's."""
-    path, at, preparation = place.rpartition("@")
-    if not at or Path(place).expanduser().is_dir():
-        return place, ""
-    Preparation.parse(preparation)
-    return path, preparation
 
 
 def _test_place(root: Path) -> Path:

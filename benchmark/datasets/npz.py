@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmark.damage import DAMAGED
 from benchmark.dataset import Dataset, Split
 from benchmark.datasets.arrays import Array, refuse_labels, to_images, to_labels
+from benchmark.datasets.places import npz_file
 from benchmark.errors import BenchError
 from benchmark.fetching.expansion import refuse_bomb
 from benchmark.fetching.limits import DATASET
@@ -106,8 +107,7 @@ class NpzDataset(Dataset):
         return f"npz dataset {str(self.file)!r}, array {array!r}"
 
     def _arrays(self) -> dict[str, Array]:
-        if not self.file.is_file():
-            raise self._wrong("does not exist; give npz:FILE with an existing file")
+        npz_file(self.file)
         if not zipfile.is_zipfile(self.file):
             raise self._wrong("is damaged or no .npz archive; write it with numpy.savez")
         refuse_bomb(self.file, DATASET)

@@ -130,7 +130,7 @@ def _stage(plugin: Plugin, training: Provenance | None) -> Stage:
 
 def _classifier(job: Job) -> ClassifierIdentity:
     found = job.classifier
-    return ClassifierIdentity(name=found.name, sha256=found.sha256, source_sha256=found.source)
+    return ClassifierIdentity(name=found.name, sha256=found.sha256, source_sha256=found.code)
 
 
 def _asked(job: Job) -> Asked:

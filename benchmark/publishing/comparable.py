@@ -31,6 +31,11 @@ def refuse_others(base: Entry, candidate: Entry) -> None:
         ("protocol content", base.protocol.sha256[:16], candidate.protocol.sha256[:16]),
         ("classifier", base.classifier.name, candidate.classifier.name),
         ("classifier weights", base.classifier.sha256[:16], candidate.classifier.sha256[:16]),
+        (
+            "source of the classifier",
+            base.classifier.source_sha256,
+            candidate.classifier.source_sha256,
+        ),
         ("order of images", base.dataset.order, candidate.dataset.order),
         ("number of images", base.dataset.n, candidate.dataset.n),
         ("set of images", base.per_image.indices, candidate.per_image.indices),

@@ -64,7 +64,12 @@ class ClassifierIdentity(Strict):
     sha256: str
     """Of its weights."""
     source_sha256: str = ""
-    """Of its code, packages, and files that it opened; empty in entries from before it was kept."""
+    """Of the user's own modules that compute with them; empty without any, and in entries from before."""
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """What it is, whatever it is called."""
+        return self.sha256, self.source_sha256
 
 
 class DatasetIdentity(Strict):

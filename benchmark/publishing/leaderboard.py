@@ -72,7 +72,12 @@ def _markdown_board(board: Board) -> str:
     diagnosed = [[markdown(cell) for cell in row] for row in diagnosis_rows(entries)]
     if diagnosed:
         parts += [DIAGNOSIS_TITLE, _pipe(diagnosed, DIAGNOSIS_HEADERS)]
-    notes = [*footnotes(entries, letters), *gap_lines(entries), *other_lines(board)]
+    notes = [
+        *footnotes(entries, letters),
+        *gap_lines(entries),
+        *fewer_lines(board),
+        *other_lines(board),
+    ]
     if notes:
         parts.append("\n".join(f"- {markdown(note)}" for note in notes))
     return "\n\n".join(parts)
@@ -133,6 +138,7 @@ def _text_board(board: Board) -> str:
         *footnotes(entries, letters),
         *gap_lines(entries),
         *undefended_lines(board),
+        *fewer_lines(board),
         *other_lines(board),
     ]
     return "\n".join([plain(heading(board)), table, *(f"  {plain(note)}" for note in lines)])
@@ -208,6 +214,19 @@ def undefended_lines(board: Board) -> list[str]:
     return [
         f"undefended: {NOT_MEASURED}: {', '.join(names)} (bench run --defense none measures it)"
     ]
+
+
+def fewer_lines(board: Board) -> list[str]:
+    """One line for the rows that have no rank because others of their group are on more images."""
+    found = []
+    for group in board.groups:
+        most = max((line.entry.dataset.n for line in group.lines if line.place), default=0)
+        found += [
+            f"{name_of(line.entry)} ({line.entry.dataset.n}, not {most})"
+            for line in group.lines
+            if line.place is None and line.entry.dataset.n < most
+        ]
+    return [f"without a rank, on fewer images: {', '.join(found)}"] if found else []
 
 
 def other_lines(board: Board) -> list[str]:

@@ -152,7 +152,7 @@ def is_undefended(entry: Entry) -> bool:
 
 def shares_group(entry: Entry, other: Entry) -> bool:
     """Whether two entries stand in one group of one board."""
-    return _board(entry) == _board(other) and entry.classifier.sha256 == other.classifier.sha256
+    return _board(entry) == _board(other) and entry.classifier.content == other.classifier.content
 
 
 def unlike_protocol(entry: Entry) -> list[str]:
@@ -206,25 +206,25 @@ def _by_image(entry: Entry) -> dict[tuple[int, int], str]:
 def _made(entries: Sequence[Entry], images: str) -> Board:
     """A board of entries in the order of `_weight`: of each row the first one stays."""
     rows: dict[tuple[Any, ...], Entry] = {}
-    headers: dict[str, Entry] = {}
+    headers: dict[tuple[str, str], Entry] = {}
     others: list[Entry] = []
     for entry in entries:
         if is_undefended(entry):
-            kept = headers.setdefault(entry.classifier.sha256, entry)
+            kept = headers.setdefault(entry.classifier.content, entry)
         else:
             kept = rows.setdefault(_row(entry), entry)
         if kept != entry and entry not in others:
             others.append(entry)
-    classifiers: dict[str, ClassifierIdentity] = {}
+    classifiers: dict[tuple[str, str], ClassifierIdentity] = {}
     for entry in (*headers.values(), *rows.values()):
-        classifiers.setdefault(entry.classifier.sha256, entry.classifier)
-    ordered = sorted(classifiers.values(), key=lambda each: (each.name, each.sha256))
-    groups = [_group(each, headers.get(each.sha256), list(rows.values())) for each in ordered]
+        classifiers.setdefault(entry.classifier.content, entry.classifier)
+    ordered = sorted(classifiers.values(), key=lambda each: (each.name, each.content))
+    groups = [_group(each, headers.get(each.content), list(rows.values())) for each in ordered]
     return Board(tuple(groups), tuple(others), images)
 
 
 def _group(classifier: ClassifierIdentity, header: Entry | None, rows: Sequence[Entry]) -> Group:
-    own = [entry for entry in rows if entry.classifier.sha256 == classifier.sha256]
+    own = [entry for entry in rows if entry.classifier.content == classifier.content]
     rankable = [entry for entry in own if not _has_no_rank(entry)]
     most = max((entry.dataset.n for entry in rankable), default=0)
     lines = [
@@ -260,7 +260,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
     """Names the row of an entry: not its weights, source and number of images."""
     stages = [(stage.plugin, stage.arguments) for stage in entry.defense.stages]
     defense = json.dumps([entry.defense.label, stages], sort_keys=True)
-    return defense, entry.classifier.sha256, entry.seed, entry.precision
+    return defense, entry.classifier.content, entry.seed, entry.precision
 
 
 def _weight(entry: Entry) -> tuple[Any, ...]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from benchmark.classifiers.names import CLASSIFIERS, home_of, refuse_unknown_classifier
 from benchmark.configuration import refuse_names
+from benchmark.datasets.places import refuse_missing_place
 from benchmark.device_names import device_parts
 from benchmark.expression import leaves_of, parse_model, stages_of
+from benchmark.fetching.paths import existing, is_remote
 from benchmark.folders import data_folder
 from benchmark.protocol import BARE, SURROGATES, Protocol, made_on
 from benchmark.registry import Registry
@@ -35,8 +37,12 @@ def refuse_unknown(request: Request) -> None:
     given = arguments_by_stage(stages, request.defense_args)
     for stage, arguments in zip(stages, given, strict=True):
         refuse_plugin(DEFENSES, stage.name, arguments)
-    if isinstance(request.dataset, str) and not request.dataset.startswith(("npz:", "folder:")):
-        DATASETS.path_of(request.dataset)
+    if isinstance(request.dataset, str):
+        refuse_missing_place(request.dataset)
+        if not request.dataset.startswith(("npz:", "folder:")):
+            DATASETS.path_of(request.dataset)
+    if request.weights is not None and not is_remote(str(request.weights)):
+        existing(str(request.weights))
     if isinstance(request.threat, str):
         Threat.parse(request.threat)
     model = model_named(request)

@@ -227,7 +227,9 @@ class _Planner:
         return Job(
             row=row,
             defenses=() if is_source else s.plugins,
-            classifier=Frozen(frozen.name, frozen.sha256, frozen.source, frozen.harness),
+            classifier=Frozen(
+                frozen.name, frozen.sha256, frozen.code, frozen.source, frozen.harness
+            ),
             dataset=s.dataset,
             split=s.split,
             threat=s.threat,

@@ -220,7 +220,7 @@ def _by_name(classifiers: Iterable[Classifier]) -> dict[str, Classifier]:
     found: dict[str, Classifier] = {}
     for one in classifiers:
         other = found.setdefault(one.name, one)
-        if (other.sha256, other.source) != (one.sha256, one.source):
+        if (other.sha256, other.code, other.source) != (one.sha256, one.code, one.source):
             raise BenchError(
                 f"two classifiers of this run are called {one.name!r} and have other weights or code (sha256 "
                 f"{other.sha256[:16]} and {one.sha256[:16]}); give one of them another name"

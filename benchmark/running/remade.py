@@ -172,6 +172,9 @@ def _differences(entry: Entry, ready: Prepared) -> Iterator[str]:
         yield _other(
             "classifier", entry.classifier.name, entry.classifier.sha256, ready.classifier.sha256
         )
+    if ready.classifier.code != entry.classifier.source_sha256:
+        code = entry.classifier.source_sha256, ready.classifier.code
+        yield _other("source of the classifier", entry.classifier.name, *code)
     yield from _other_defenses(entry, ready)
     if (ready.dataset.name, ready.dataset.preparation) != (dataset.name, dataset.preparation):
         yield f"its images are those of {dataset.name!r}, not of {ready.dataset.name!r}"

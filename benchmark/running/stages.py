@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import Parameter
@@ -21,7 +20,6 @@ from benchmark.job import Plugin
 from benchmark.running.lacking import Lack, trained_names, weights_missing
 from benchmark.setting import Setting
 from benchmark.shelf import DATASETS, DEFENSES, RECIPES
-from benchmark.sources import source_file
 from benchmark.trained import Provenance, Use, provenance_of
 from benchmark.weights import find_weights, sha256_of, shipped_sha256
 
@@ -147,20 +145,19 @@ def _names(defense: Defense, setting: Setting, trained: tuple[str, ...]) -> dict
 
 def _unnamed_content(
     defense: Defense, setting: Setting, trained: tuple[str, ...], plugin: Plugin
-) -> str:
-    """The sha256, hex, of what the defense's name does not say; empty where it says all.
+) -> list[str]:
+    """The sha256s, hex, of what the defense's name does not say; none where it says all.
 
     Its source, unless it is registered under that name, and its weights, unless they are those that ship with
     it or that its manifest lists.
     """
     found = []
     if DEFENSES.paths().get(defense.name) != plugin.path:
-        file = source_file(type(defense).__module__)
-        found.append(sha256_of(file) if file else plugin.source)
+        found.append(plugin.source)
     if plugin.weights:
         shipped = shipped_sha256(type(defense), **_names(defense, setting, trained))
         found += [plugin.weights] if plugin.weights != shipped else []
-    return hashlib.sha256("".join(found).encode()).hexdigest() if found else ""
+    return found
 
 
 def _use(
@@ -190,7 +187,7 @@ def _label(
     setting: Setting,
     trained: tuple[str, ...],
     provenance: Provenance | None,
-    content: str,
+    content: Sequence[str],
 ) -> str:
     """The published name, such as `atop[digits](transform=rt3)@digits-cnn`, or `mine-1a2b3c4d` by its content.
 
@@ -205,7 +202,7 @@ def _label(
         and not (name == PRESET and variant and value == variant)
     ]
     name = defense.label(setting.shape)
-    label = known_by(name, content) if content else name
+    label = known_by(name, *content) if content else name
     label += f"({', '.join(changed)})" if changed else ""
     is_same = trained in ((), (setting.defended().name,))
     if is_same and not (provenance and "classifier" in provenance.differs):

@@ -19,10 +19,13 @@ from benchmark.content_names import known_by, without_content
 from benchmark.datasets.digits import Digits
 from benchmark.errors import BenchError
 from benchmark.loading import load_classifier, load_dataset, load_task, module_name, published_name
+from benchmark.publishing.publish import has_content_of
+from benchmark.publishing.ranking import boards
 from benchmark.running.prepared import bench_of, prepare
 from benchmark.running.request import Request
 from benchmark.running.run import command_of
 from benchmark.shelf import DEFENSES
+from tests.boards import toy
 
 DEFENSE = """
 from benchmark.defense import Defense, Derivative
@@ -96,6 +99,41 @@ def test_two_files_of_one_stem_are_two_classifiers_and_one_file_is_one_wherever_
     assert [published_name(text, "digits") for text in texts[:2]] == [first.name, second.name]
     both = load_classifier(f"mean({texts[0]}, {texts[1]})", dataset=digits, folder=tmp_path)
     assert both.name == f"mean({first.name}, {second.name})"
+
+
+ARCHITECTURE = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10){})
+"""
+
+
+def test_other_code_with_the_same_weights_is_another_classifier(digits, tmp_path, monkeypatch):
+    path = tmp_path / "best.safetensors"
+    save_file(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).state_dict(), path)
+    found = []
+    for place, more in (("a", ""), ("b", ", nn.Softmax(1)"), ("c", "")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "my_arch.py").write_text(ARCHITECTURE.format(more))
+        monkeypatch.syspath_prepend(str(tmp_path / place))
+        text = f"file:{path}@my_arch:net"
+        found.append(load_classifier(text, dataset=digits, folder=tmp_path))
+        assert published_name(text, "digits") == found[-1].name
+        monkeypatch.delitem(sys.modules, "my_arch")
+    assert found[0].sha256 == found[1].sha256
+    assert found[0].code == found[2].code != found[1].code
+    assert found[0].name == found[2].name != found[1].name
+    assert without_content(found[0].name) == without_content(found[1].name)
+
+
+def test_classifiers_of_other_code_are_other_groups_of_a_board():
+    first, second = toy("it"), toy("it")
+    other = second.classifier.model_copy(update={"source_sha256": "c" * 64})
+    second = second.model_copy(update={"classifier": other})
+    (board,) = boards([first, second])
+    assert len(board.groups) == 2
+    assert not has_content_of(first, second)
 
 
 def test_a_published_command_names_the_files_of_an_ensemble(tmp_path):

@@ -148,6 +148,7 @@ def test_only_rows_on_the_most_images_have_a_rank():
         of(4, "few"), of(6, "many"), toy("best", clean="1" * 6, pgd="1" * 6)
     )
     (group,) = groups([few, many, best])
+    assert "without a rank, on fewer images: few on net (4, not 6)" in to_text([few, many, best])
     assert [(line.entry.defense.label, line.place) for line in group.lines] == [
         ("best", 1),
         ("many", 2),

@@ -21,6 +21,8 @@ from benchmark.dataset import Dataset
 from benchmark.datasets.preparation import Preparation
 from benchmark.errors import BenchError
 from benchmark.loading import load_task
+from benchmark.registry import path_of
+from benchmark.shelf import DATASETS
 from benchmark.threat import Threat
 
 ALL = [model for dataset in CLASSES for model in zoo_models(dataset)]
@@ -128,7 +130,8 @@ class Photographs(Dataset):
         return found
 
 
-def test_a_task_takes_its_images_as_its_model_wants_them(tmp_path):
+def test_a_task_takes_its_images_as_its_model_wants_them(tmp_path, monkeypatch):
+    monkeypatch.setitem(DATASETS._own, "imagenet", path_of(Photographs))
     dataset = Photographs(folder=tmp_path)
     found, threat = load_task(dataset, "Wong2020Fast", None, folder=tmp_path)
     assert found.preparation == "Crop288"

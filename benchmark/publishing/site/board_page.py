@@ -21,6 +21,7 @@ from benchmark.publishing.flags import EXPLANATIONS
 from benchmark.publishing.gap_lines import gap_lines
 from benchmark.publishing.leaderboard import (
     RULES_HEADERS,
+    fewer_lines,
     heading,
     name_of,
     place_of,
@@ -166,7 +167,8 @@ def _notes(context: _Context) -> Iterator[Note]:
     for text in footnotes(entries, context.found):
         letter = context.letters.get(text.partition(":")[0])
         yield Note(letter.anchor if letter else "", text)
-    for text in (*gap_lines(entries), *undefended_lines(context.board)):
+    board = context.board
+    for text in (*gap_lines(entries), *undefended_lines(board), *fewer_lines(board)):
         yield Note("", text)
 
 
