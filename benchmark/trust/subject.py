@@ -201,8 +201,8 @@ def _agreement(
         gradient: By autograd, `(b, c, h, w)`.
         x: Images.
         draws: For the directions.
-        noise: Three standard errors of half the difference of two values by rounding, `(b,)`; None where there is
-            none to speak of.
+        noise: Three standard errors of half the difference of two values by rounding, `(b,)`; None where there
+            is none to speak of.
     """
     found = []
     length = gradient.double().flatten(1).norm(dim=1)
