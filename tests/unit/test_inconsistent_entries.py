@@ -48,7 +48,7 @@ CONTRADICTIONS = {
     "diagnosis: 'diagnosis-frozen' stands there twice": put("diagnosis", value=twice),
     "attacks and sources: 'square' stands there twice": put("attacks", value=twice),
     "examination: 'constant' stands there twice": put("examination", value=twice),
-    "flags: 'batch-dependent' stands there twice": put("flags", value=twice),
+    "flags: 'undeclared-randomness' stands there twice": put("flags", value=twice),
     "column transfer: 'pgd' is no row of it": put("columns", "transfer", "rows", value=["pgd"]),
     "column transfer: it has rates, and a row of it has none": put(
         "columns", "transfer", "rows", value=[]
