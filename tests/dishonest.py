@@ -134,15 +134,15 @@ class Halves(Defense):
 
 
 class Crash(Defense):
-    """Breaks down on noise in dark images, as no clean one has it."""
+    """Honest; refuses float64, and so is measured in float32."""
 
     name = "crash"
     stochastic = False
     gradient = Derivative.EXACT
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
-        if not bool((x.flatten(1).amin(1) > 0.12).all()):
-            raise RuntimeError("it broke")
+        if x.dtype == torch.float64:
+            raise RuntimeError("only float32")
         return x * 1.0
 
 

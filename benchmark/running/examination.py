@@ -54,15 +54,22 @@ def examine_once(ready: Prepared, rows: Sequence[Row]) -> tuple[Measurement, ...
     kept = _read(path)
     if kept is not None:
         return (*ready.examination, *kept)
-    found = examination.examine(_exhibit(ready, indices, every))
+    found = examination.examine(exhibit_of(ready, indices, every))
     text = json.dumps([asdict(each) for each in found], indent=2, allow_nan=False)
     write_whole(path, f"{text}\n".encode())
     return (*ready.examination, *found)
 
 
-def _exhibit(
+def exhibit_of(
     ready: Prepared, indices: tuple[int, ...], every: Sequence[int]
 ) -> examination.Exhibit:
+    """What is examined of a request.
+
+    Args:
+        ready: The prepared request.
+        indices: Of the images on which it is examined.
+        every: Of the images that its purifiers might know, into the evaluation split.
+    """
     images = images_of(ready.dataset, "test", torch.tensor(indices))
     fresh = _fresh(ready, len(indices))
     dtype = dtype_of(ready.request)

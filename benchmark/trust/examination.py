@@ -42,6 +42,9 @@ UNMOVED = 1e-6
 """A change of an image no longer than this, in the l2 norm, is none."""
 ALLOWED = round(1.0 - MOST, 9)
 """The share of points at which a gradient may contradict, where it is declared almost everywhere."""
+KINKS = 1e-2
+"""How far a slope of the logits may lie from the derivative, relative to its length: a deep network has so many
+kinks that a step crosses some."""
 SAME = 1e-6
 """Logits no farther apart than this, relative to the largest, are the same."""
 CONSTANT = 0.999
@@ -142,7 +145,7 @@ def _slope(exhibit: Exhibit) -> Measurement:
         return asked.logits(at, draws=draws, mode=GradientMode.EXACT)
 
     rounding = max((subject.finest.rounding for subject in exhibit.subjects()), default=0.0)
-    slope = autograd_of(logits, x, draws, rounding=rounding)
+    slope = autograd_of(logits, x, draws, rounding=rounding, kinks=KINKS)
     share = 0.0 if slope.is_flat else slope.agrees
     detail = (
         f"autograd is the derivative of the victim's logits at {share:.1%} of the points, {where}"

@@ -23,8 +23,8 @@ from benchmark.victim import GradientMode
 
 STEPS = (1e-5, 1e-6, 1e-7)
 """Step lengths of finite differences; a point agrees when one of them does (a step may cross a kink)."""
-COARSE_STEPS = (3e-2, 1e-2, 3e-3)
-"""The same where no more than float32 is computed in: far above its rounding."""
+COARSE_STEPS = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
+"""The same where no more than float32 is computed in: those far above its rounding tell something."""
 DROWNED = 0.3
 """The share of a gradient's length that rounding may make of a slope for it to tell anything."""
 COARSE = 0.05
@@ -144,7 +144,12 @@ class Slope:
 
 
 def autograd_of(
-    function: Callable[[Tensor], Tensor], x: Tensor, draws: Draws, *, rounding: float = 0.0
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    draws: Draws,
+    *,
+    rounding: float = 0.0,
+    kinks: float = 0.0,
 ) -> Slope:
     """How autograd through a function of images fares against central differences.
 
@@ -153,6 +158,8 @@ def autograd_of(
         x: Images, off the clamps by 0.1.
         draws: Of these images, for the directions.
         rounding: The relative rounding inside, where what comes out does not show it.
+        kinks: How far a slope may lie from the derivative, relative to the length of the gradient: what kinks
+            do that no step is too short for.
     """
 
     def plain(at: Tensor) -> Tensor:
@@ -175,7 +182,8 @@ def autograd_of(
         return (cotangent * plain(at)).flatten(1).sum(1)
 
     noise = 0.6 * rounding * (cotangent * out).flatten(1).norm(dim=1)
-    agrees = _agreement(value, gradient, x, draws, noise if rounding else None)
+    allowed = max(kinks, COARSE if rounding else 0.0)
+    agrees = _agreement(value, gradient, x, draws, noise if rounding else None, allowed)
     return Slope(agrees, reaches=True, is_flat=is_flat, is_coarse=rounding > 0)
 
 
@@ -193,6 +201,7 @@ def _agreement(
     x: Tensor,
     draws: Draws,
     noise: Tensor | None,
+    spread: float,
 ) -> float:
     """The share of (image, direction) at which a gradient is the derivative.
 
@@ -203,6 +212,7 @@ def _agreement(
         draws: For the directions.
         noise: Three standard errors of half the difference of two values by rounding, `(b,)`; None where there
             is none to speak of.
+        spread: How far a slope may lie from the derivative, relative to the length of the gradient.
     """
     found = []
     length = gradient.double().flatten(1).norm(dim=1)
@@ -212,10 +222,10 @@ def _agreement(
         close = torch.zeros_like(expected, dtype=torch.bool)
         for h in STEPS if noise is None else COARSE_STEPS:
             slope = (value(x + h * v) - value(x - h * v)) / (2 * h)
-            allowed = 1e-6 + 1e-4 * expected.abs()
+            allowed = 1e-6 + 1e-4 * expected.abs() + spread * length
             told = torch.ones_like(close)
             if noise is not None:
-                allowed = allowed + COARSE * length + noise / h
+                allowed = allowed + noise / h
                 told = (noise / h <= DROWNED * length) | (length == 0)
             close |= ((slope - expected).abs() <= allowed) & told
         found.append(close)

@@ -143,7 +143,13 @@ def test_one_that_knows_half_of_the_images_by_heart_is_at_the_threshold_and_with
 
 
 def test_what_crashes_while_it_is_measured_has_no_value_and_says_why():
-    found = {each.id: each for each in examine(exhibit(Crash()))}
+    class Broken(toys.Same):
+        def purify(self, x, *, draws):
+            if bool((x.flatten(1).amin(1) < 0.12).any()):
+                raise RuntimeError("it broke")
+            return x * 1.0
+
+    found = {each.id: each for each in examine(exhibit(Broken()))}
     assert found["memory"].value is None
     assert "it broke" in found["memory"].detail
     assert found["nearest"].value is not None
@@ -157,6 +163,7 @@ def test_one_that_computes_in_less_than_float64_is_measured_more_coarsely_and_is
 
 
 def test_one_that_cannot_be_had_in_float64_is_measured_in_float32():
+    assert bad(Crash()) == set()
     assert bad(Coarse(dtype=torch.float32, is_strict=True)) == set()
     assert bad(Coarse(dtype=torch.float32, is_strict=True, seen=0.5)) == {"gradient", "slope"}
 

@@ -8,6 +8,7 @@ from benchmark.protocol import parse_protocol
 from benchmark.publishing.diagnosis_flags import EXAMINED
 from benchmark.publishing.entry import without_timing
 from benchmark.publishing.entry_files import read_entry, write_entry
+from benchmark.publishing.standing import why_unranked
 from benchmark.running.estimate import estimate
 from benchmark.running.run import Listener, run, run_slice
 from benchmark.running.slices import Slice
@@ -147,13 +148,25 @@ def test_noise_saves_images_and_a_frozen_draw_says_how_many(tmp_path):
     assert row.id not in entry.per_image.chosen
 
 
-def test_what_cannot_be_measured_is_not_run_and_the_run_goes_on(tmp_path):
+def test_what_is_to_be_had_in_float32_alone_is_measured_in_that_and_keeps_its_rank(tmp_path):
     entry = run(asked(tmp_path, Crash(), precision="float32"))
-    verdicts = {flag.id: flag for flag in entry.flags}
+    assert raised(entry) == set()
+    assert why_unranked(entry) == ()
+    assert "only float32" in entry.examination[0].detail
+
+
+def test_what_cannot_be_measured_is_not_run_and_the_run_goes_on_without_a_rank(
+    tmp_path, monkeypatch
+):
+    def broken(*_):
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(examination, "shifts", broken)
+    entry = run(asked(tmp_path, Halves()))
+    (flag,) = [flag for flag in entry.flags if flag.id == "memorises-images"]
     assert entry.status == "complete"
-    for name in ("gradient-not-as-declared", "batch-dependent"):
-        assert verdicts[name].verdict == "not-run"
-        assert "only float32" in verdicts[name].detail
+    assert (flag.verdict, "it broke" in flag.detail) == ("not-run", True)
+    assert why_unranked(entry) == ("memorises-images could not be checked",)
 
 
 def test_a_second_run_repeats_nothing_and_says_the_same(calm, tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def example(tmp_path, monkeypatch):
 
 def test_the_example_keeps_the_contract(example, capsys):
     assert main(["check", example]) == 0
-    assert "13 passed, 0 failed" in capsys.readouterr().out
+    assert "16 passed, 0 failed" in capsys.readouterr().out
 
 
 @pytest.mark.slow

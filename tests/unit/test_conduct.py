@@ -1,0 +1,324 @@
+"""Conduct: how victims answer is measured before a run; whoever cannot be measured is refused in one line."""
+
+import random
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmark.defense import Defense, Derivative
+from benchmark.errors import BenchError
+from benchmark.publishing.standing import why_unranked
+from benchmark.running.prepared import prepare
+from benchmark.running.probing import probe
+from benchmark.running.run import run
+from benchmark.victim import Victim
+from tests import toys
+from tests.dishonest import Crowded, Halves
+from tests.tiny import CLASSES, Noise, request
+
+SHAPE = (1, 4, 4)
+
+
+class Plain(Defense):
+    """Honest: half of the contrast; the liars below are made from it."""
+
+    name = "plain"
+    stochastic = False
+    gradient = Derivative.EXACT
+
+    def purify(self, x, *, draws):
+        return 0.5 * x + 0.25
+
+
+class TorchNoise(Plain):
+    def purify(self, x, *, draws):
+        return (x + 0.1 * torch.randn_like(x)).clamp(0, 1)
+
+
+class NumpyNoiseSaid(Plain):
+    stochastic = True
+
+    def purify(self, x, *, draws):
+        noise = torch.tensor(np.random.randn(*x.shape), dtype=x.dtype)
+        return (x + 0.1 * noise).clamp(0, 1)
+
+
+class PythonNoise(Plain):
+    def purify(self, x, *, draws):
+        return (x * (1 - 0.3 * random.random())).clamp(0, 1)
+
+
+class DrawsUnsaid(Plain):
+    def purify(self, x, *, draws):
+        return (x + 0.1 * draws.at("n").normal(SHAPE, dtype=x.dtype)).clamp(0, 1)
+
+
+class OwnGenerator(Plain):
+    stochastic = True
+
+    def prepare(self, setting):
+        self.own = np.random.default_rng(0)
+
+    def purify(self, x, *, draws):
+        noise = torch.tensor(self.own.standard_normal(tuple(x.shape)), dtype=x.dtype)
+        return (x + 0.1 * noise).clamp(0, 1)
+
+
+class Entropy(Plain):
+    def purify(self, x, *, draws):
+        noise = torch.tensor(np.random.default_rng().random(tuple(x.shape)), dtype=x.dtype)
+        return (x + 0.1 * noise).clamp(0, 1)
+
+
+class Clock(Plain):
+    def purify(self, x, *, draws):
+        generator = torch.Generator().manual_seed(time.perf_counter_ns() % 2**31)
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        return (x + 0.1 * noise).clamp(0, 1)
+
+
+class Remembers(Plain):
+    """Mixes in the first images that it saw; a list in a closure holds them."""
+
+    def prepare(self, setting):
+        seen = []
+
+        def mixed(x):
+            seen.append(x.detach().mean(0, keepdim=True))
+            return 0.9 * x + 0.1 * seen[0]
+
+        self.mixed = mixed
+
+    def purify(self, x, *, draws):
+        return self.mixed(x)
+
+
+class Drifts(Plain):
+    """A running mean that moves at every call."""
+
+    def prepare(self, setting):
+        self.mean = torch.zeros(SHAPE, dtype=setting.dtype)
+
+    def purify(self, x, *, draws):
+        self.mean += 0.1 * (x.detach().mean(0) - self.mean)
+        return 0.8 * x + 0.2 * self.mean.clamp(0, 1)
+
+
+class Counts(Plain):
+    """Counts its calls and keeps its last output, as one looks at while one writes a purifier."""
+
+    calls = 0
+
+    def purify(self, x, *, draws):
+        self.calls += 1
+        self.last = super().purify(x, draws=draws)
+        return self.last
+
+
+class Lazy(Plain):
+    """Makes a kernel at its first call."""
+
+    kernel = None
+
+    def purify(self, x, *, draws):
+        if self.kernel is None:
+            self.kernel = torch.full((1,), 0.5, dtype=x.dtype)
+        return self.kernel * x + 0.25
+
+
+class WritesData(Plain):
+    def purify(self, x, *, draws):
+        x.data.mul_(0.9)
+        return x * 1.0
+
+
+class WritesThroughNumpy(Plain):
+    def purify(self, x, *, draws):
+        held = x.detach().numpy()
+        held *= 0.9
+        return x * 1.0
+
+
+class Watched(Plain):
+    def purify(self, x, *, draws):
+        return x * (1.0 if torch.is_grad_enabled() else 0.5)
+
+
+class BatchMean(Plain):
+    def purify(self, x, *, draws):
+        return 0.5 * x + 0.5 * x.mean(0, keepdim=True)
+
+
+class TrainMode(Plain):
+    def prepare(self, setting):
+        self.norm = nn.BatchNorm2d(1).to(setting.dtype).train()
+
+    def purify(self, x, *, draws):
+        return torch.sigmoid(self.norm(x))
+
+
+class LooksBeside(Plain):
+    """Blurs where the row beside it is the same image: the draws of one image are so, in attacks."""
+
+    def purify(self, x, *, draws):
+        is_twin = (x == x.roll(1, 0)).flatten(1).all(1) & (len(x) > 1)
+        return torch.where(is_twin[:, None, None, None], 0.5 * x + 0.25, x)
+
+
+class Wrapped(Victim):
+    """Changes what a plain victim answers.
+
+    Args:
+        inner: The plain victim.
+        kind: How.
+    """
+
+    def __init__(self, inner, kind):
+        super().__init__()
+        self.inner, self.kind = inner, kind
+
+    stochastic = False
+
+    @property
+    def classifiers(self):
+        return self.inner.classifiers
+
+    def logits(self, x, *, draws, mode):
+        if self.kind == "in place":
+            x.data.clamp_(0.3, 0.7)
+        logits = self.inner.logits(x, draws=draws, mode=mode)
+        if self.kind == "crowd":
+            return logits - logits.mean(0)
+        if self.kind == "random":
+            return logits + torch.randn_like(logits)
+        return logits
+
+    def auxiliary_loss(self, x, *, draws, mode):
+        return self.inner.auxiliary_loss(x, draws=draws, mode=mode)
+
+
+class Wraps(Plain):
+    def __init__(self, *, kind: str = "") -> None:
+        self.kind = kind
+
+    def wrap(self, purified):
+        return Wrapped(purified, self.kind)
+
+
+def measured(defense, folder, **changes):
+    """The measurements above their thresholds, and whether no batch may be cut."""
+    ready = probe(prepare(request(folder, defense=defense, **changes)))
+    assert {each.id for each in ready.examination} == {"randomness", "layout"}
+    bad = {each.id for each in ready.examination if each.value > each.threshold}
+    assert ready.is_uncut == bool(bad)
+    return bad, ready.victim.stochastic
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "honest",
+    [Plain(), Counts(), Lazy(), Halves(), Noise(), toys.Quantised(), toys.Nervous(), Wraps()],
+    ids=lambda each: each.name,
+)
+def test_the_honest_answer_the_same_however_they_are_asked(honest, precision, tmp_path):
+    found = measured(honest, tmp_path, precision=precision)
+    assert found == (set(), honest.stochastic)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("liar", "expected", "is_stochastic"),
+    [
+        (TorchNoise(), {"randomness", "layout"}, True),
+        (NumpyNoiseSaid(), {"randomness", "layout"}, True),
+        (PythonNoise(), {"randomness", "layout"}, True),
+        (DrawsUnsaid(), {"randomness", "layout"}, True),
+        (Wraps(kind="random"), {"randomness", "layout"}, True),
+        (BatchMean(), {"layout"}, False),
+        (TrainMode(), {"layout"}, False),
+        (LooksBeside(), {"layout"}, False),
+        (Crowded(most=3), {"layout"}, False),
+        (Crowded(most=511), {"layout"}, False),
+        (Wraps(kind="crowd"), {"layout"}, False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Defense) else "",
+)
+def test_what_it_does_not_declare_is_measured(liar, expected, is_stochastic, precision, tmp_path):
+    assert measured(liar, tmp_path, precision=precision) == (expected, is_stochastic)
+
+
+@pytest.mark.parametrize(
+    ("liar", "said"),
+    [
+        (OwnGenerator(), "does not repeat itself"),
+        (Entropy(), "does not repeat itself"),
+        (Clock(), "does not repeat itself"),
+        (Drifts(), "does not repeat itself"),
+        (Remembers(), "remembers what it was shown"),
+        (WritesData(), "changes the images that it is given"),
+        (WritesThroughNumpy(), "changes the images that it is given"),
+        (Wraps(kind="in place"), "changes the images that it is given"),
+        (Watched(), "other logits where gradients are wanted"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Defense) else "",
+)
+def test_what_no_run_could_measure_is_refused_in_one_line(liar, said, tmp_path):
+    with pytest.raises(BenchError, match=said) as caught:
+        probe(prepare(request(tmp_path, defense=liar)))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("defense 'plain")
+
+
+class Dropping(nn.Module):
+    """A network with dropout that stays on, or that takes off the mean of its batch."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layer = nn.Linear(16, CLASSES)
+        self.kind = kind
+
+    def forward(self, x):
+        h = x.flatten(1)
+        if self.kind == "dropout":
+            return self.layer(nn.functional.dropout(h, 0.3, training=True))
+        return self.layer(h - h.mean(0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "reasons", "is_stochastic"),
+    [
+        ("dropout", {"undeclared-randomness", "batch-dependent"}, True),
+        ("mean", {"batch-dependent"}, False),
+    ],
+)
+def test_a_strange_classifier_has_a_number_that_hangs_on_no_option_and_no_rank(
+    kind, reasons, is_stochastic, tmp_path
+):
+    torch.manual_seed(1)
+    model = Dropping(kind)
+    asked = {"defense": "none", "model": model, "precision": "float32", "samples": 8}
+    found = [run(request(tmp_path / str(size), batch_size=size, **asked)) for size in (1, 3, 512)]
+    assert len({entry.model_dump_json(include={"worst", "per_image"}) for entry in found}) == 1
+    assert found[0].status == "complete"
+    assert found[0].defense.stochastic == is_stochastic
+    assert reasons <= set(why_unranked(found[0]))
+
+
+def test_a_run_whose_images_do_not_fit_into_memory_is_no_reason_to_doubt_a_victim(tmp_path):
+    assert why_unranked(run(request(tmp_path, defense=Noise(), batch_size=1))) == ()
+
+
+def test_what_cannot_be_had_in_float64_is_asked_in_float32(tmp_path):
+    class Strict(Plain):
+        def purify(self, x, *, draws):
+            if x.dtype == torch.float64:
+                raise RuntimeError("only float32")
+            return 0.5 * x + 0.25
+
+    ready = probe(prepare(request(tmp_path, defense=Strict(), precision="float32")))
+    assert all(each.value == 0 for each in ready.examination)
+    assert "only float32" in ready.examination[0].detail

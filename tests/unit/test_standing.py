@@ -1,0 +1,84 @@
+"""Standing: what refutes a declaration, or could not be measured, takes the rank and says so everywhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark.evaluated import Measurement
+from benchmark.publishing.comparison import compare
+from benchmark.publishing.comparison_text import to_json
+from benchmark.publishing.comparison_text import to_text as compared
+from benchmark.publishing.diagnosis_flags import EXAMINED
+from benchmark.publishing.leaderboard import to_markdown, to_text
+from benchmark.publishing.ranking import boards
+from benchmark.publishing.site.entry_page import footnotes
+from benchmark.publishing.standing import why_unranked
+from benchmark.publishing.tables import Form, to_table, usual
+from benchmark.publishing.validation import problems_of
+from tests.boards import toy
+
+KINDS = [(flag, kind) for flag, kinds in EXAMINED.items() for kind in kinds]
+
+
+def measured(kind, value, threshold=0.25):
+    return (Measurement(id=kind, value=value, threshold=threshold, detail="as measured"),)
+
+
+REFUTED = toy("liar", pgd="1111", examination=measured("layout", 0.5))
+HONEST = toy("honest", pgd="1000", examination=measured("layout", 0.0))
+
+
+@pytest.mark.parametrize(("flag", "kind"), KINDS)
+def test_a_measurement_above_its_threshold_takes_the_rank_and_one_at_it_does_not(flag, kind):
+    assert why_unranked(toy("a", examination=measured(kind, 0.26))) == (flag,)
+    assert why_unranked(toy("a", examination=measured(kind, 0.25))) == ()
+
+
+@pytest.mark.parametrize(("flag", "kind"), KINDS)
+def test_a_measurement_that_broke_down_takes_the_rank(flag, kind):
+    entry = toy("a", examination=measured(kind, None, None))
+    assert why_unranked(entry) == (f"{flag} could not be checked",)
+
+
+def test_one_measurement_of_several_is_enough_and_a_refuted_one_is_named_first():
+    both = (*measured("gradient", 0.0), *measured("slope", 1.0))
+    assert why_unranked(toy("a", examination=both)) == ("gradient-not-as-declared",)
+    both = (*measured("gradient", None, None), *measured("slope", 1.0))
+    assert why_unranked(toy("a", examination=both)) == ("gradient-not-as-declared",)
+
+
+def test_an_entry_from_before_it_was_measured_and_a_constant_output_keep_their_rank():
+    assert why_unranked(toy("a")) == ()
+    assert why_unranked(toy("a", examination=measured("constant", 1.0))) == ()
+
+
+def test_without_a_rank_it_stands_behind_those_that_have_one_whatever_its_number():
+    (board,) = boards([REFUTED, HONEST])
+    (group,) = board.groups
+    assert [(line.entry.defense.label, line.place) for line in group.lines] == [
+        ("honest", 1),
+        ("liar", None),
+    ]
+
+
+def test_page_terminal_table_and_comparison_say_that_it_is_not_ranked_and_why():
+    reason = "not ranked: liar on net: batch-dependent"
+    entries = [REFUTED, HONEST]
+    for text in (to_markdown(entries, "t"), to_text(entries), "\n".join(footnotes([REFUTED], {}))):
+        assert reason in text
+        assert "not ranked: honest" not in text
+    assert "liar (not ranked)" in to_markdown(entries, "t")
+    columns = usual(entries)
+    assert columns[-1] == "not-ranked"
+    assert "batch-dependent" in to_table(entries, columns, Form.CSV)
+    assert "not-ranked" not in usual([HONEST])
+    found = compare(HONEST, REFUTED)
+    assert "not ranked: the candidate: batch-dependent" in compared(found, 0.05, ["worst"])
+    assert to_json(found, 0.05, ["worst"])["candidate"]["not_ranked"] == ["batch-dependent"]
+
+
+def test_the_flag_and_the_standing_of_an_entry_agree():
+    for entry in (REFUTED, HONEST):
+        raised = {flag.id for flag in entry.flags if flag.verdict == "raised"} & set(EXAMINED)
+        assert raised == set(why_unranked(entry))
+        assert not [problem for problem in problems_of(entry) if "flag" in problem]
