@@ -80,8 +80,7 @@ def problems_of_plan(entry: Entry) -> Iterator[str]:
     yield from _rows("attacks", entry.attacks, attacks, excused)
     yield from _rows("sources", entry.sources, sources, excused)
     yield from _rows("diagnosis", entry.diagnosis, diagnosis, set())
-    records: tuple[AttackRecord | DiagnosisRecord, ...]
-    records = (*entry.attacks, *entry.sources, *entry.diagnosis)
+    records: list[Record] = [*entry.attacks, *entry.sources, *entry.diagnosis]
     yield from _sources_of_code(records)
     planned = {row.id: row for row in rows}
     for record in records:
