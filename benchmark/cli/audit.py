@@ -114,7 +114,6 @@ def _write(before: Entry, found: Audited, path: Path) -> None:
 
 def _as_text(entry: Entry, found: Audited) -> str:
     record, n = found.audit.replayed, entry.dataset.n
-    fallen = sum("0" in bits for bits in entry.per_image.worst)
     lines = [
         f"{entry.defense.label} on {entry.classifier.name}, {entry.threat.text}, {entry.protocol.name}, {n} "
         f"images",
@@ -124,10 +123,10 @@ def _as_text(entry: Entry, found: Audited) -> str:
     if record.kept is None:
         lines.append("             of the clean images alone: no kept images were there")
     else:
-        lines.append(
-            f"             with the images kept ({record.kept}); {fallen} fell, at some draw at least: "
-            f"these are confirmed. That the other {n - fallen} withstand, no image shows"
-        )
+        lines += [
+            f"             with the images that were kept ({record.kept}): accuracy is no higher than the entry",
+            "             says. That it is no lower, no image can show: a forger's attacks may not have tried",
+        ]
         if not found.replay.is_budget_checked:
             lines.append(f"             budgets of {entry.threat.text} cannot be read off images")
     lines += _again_lines(entry, found)

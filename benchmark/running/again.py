@@ -13,7 +13,6 @@ from benchmark.protocol import Protocol
 from benchmark.publishing.audits import AttackedAgain, compared
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.protocol_of import protocol_of
-from benchmark.running.remade import Where, request_of
 from benchmark.running.request import Request
 from benchmark.running.run import Listener, run
 
@@ -65,14 +64,14 @@ def fresh_seed(entry: Entry) -> int:
 
 
 def attack_again(
-    entry: Entry, again: Again, where: Where, listener: Listener | None = None
+    entry: Entry, again: Again, request: Request, listener: Listener | None = None
 ) -> AgainFound:
     """Attacks random images of an entry anew and compares each worst case with the entry's.
 
     Args:
         entry: With a worst case, whose victim `remake` has held against it.
         again: How many, from which seed.
-        where: Where files are, and what computes.
+        request: The entry's own, as `request_of` gives it.
         listener: Told of progress.
 
     Raises:
@@ -87,7 +86,16 @@ def attack_again(
             f"--seed {again.seed} is the entry's own, whose attacks would be repeated; give another"
         )
     positions = tuple(sorted(random.Random(again.seed).sample(range(n), again.images)))
-    made = run(_request(entry, again, where, positions), listener)
+    attacked = replace(
+        request,
+        protocol=_counting(known_protocol(entry), is_stochastic=entry.defense.stochastic),
+        samples=n,
+        seed=again.seed,
+        positions=positions,
+        runs=again.runs,
+        workers=again.workers,
+    )
+    made = run(attacked, listener)
     known = {gap.row for gap in (*entry.gaps, *entry.not_applicable)}
     failed = [gap for gap in made.gaps if gap.row not in known]
     if failed:
@@ -109,17 +117,6 @@ def attack_again(
 
 def _shares(outcomes: Sequence[str]) -> tuple[float, ...]:
     return tuple(bits.count("1") / len(bits) for bits in outcomes)
-
-
-def _request(entry: Entry, again: Again, where: Where, positions: tuple[int, ...]) -> Request:
-    return replace(
-        request_of(entry, where),
-        protocol=_counting(known_protocol(entry), is_stochastic=entry.defense.stochastic),
-        seed=again.seed,
-        positions=positions,
-        runs=again.runs,
-        workers=again.workers,
-    )
 
 
 def known_protocol(entry: Entry) -> Protocol:
