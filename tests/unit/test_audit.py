@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,21 +14,21 @@ import torch
 from pydantic import ValidationError
 
 from benchmark.errors import BenchError
-from benchmark.publishing.audited import write_audited
-from benchmark.publishing.audits import (
-    Audit,
-    Replayed,
+from benchmark.protocol import parse_protocol
+from benchmark.publishing.audit_figures import (
+    claimed,
     compared,
-    content_sha256,
     most_forged,
+    positions_of,
     tolerance,
 )
+from benchmark.publishing.audited import write_audited
+from benchmark.publishing.audits import Audit, Replayed, content_sha256
 from benchmark.publishing.beside import adoptable, kept_path, read_kept, write_shown
 from benchmark.publishing.derived import derived
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.entry_files import read_entry
 from benchmark.publishing.outcomes import MARGIN_DECIMALS
-from benchmark.publishing.rows import adopt
 from benchmark.publishing.validation import problems_of
 from benchmark.running.again import Again, attack_again
 from benchmark.running.kept import CLEAN, Collected, unpacked
@@ -35,10 +36,30 @@ from benchmark.running.prepared import Prepared, prepare
 from benchmark.running.replay import Finding, Replay, replay
 from benchmark.running.request import Request
 from benchmark.running.run import run_shown
-from tests.tiny import Noise, network, protocol, request
+from tests.tiny import network, request
 from tests.toys import Same
 
-ONE_ROW = ("pgd:exact", "pgd:bpda", "aware")
+PROTOCOL = parse_protocol(
+    b"""
+name: audited
+version: 1
+summary: an attack that finds what there is to be found on a linear classifier
+samples: 12
+shard_size: 4
+criterion: {draws: 20, vote: 5, any_of: 5}
+sources:
+  - {id: made, attack: pgd, against: bare, arguments: {steps: 3, loss: margin, keep: max_margin}}
+attacks:
+  - {id: clean, column: clean, knowledge: oblivious, attack: clean}
+  - {id: oblivious, column: oblivious, knowledge: oblivious, attack: transfer, sources: [made]}
+  - {id: pgd, column: adaptive, knowledge: white-box, attack: pgd, gradients: [exact], eot: 5,
+     arguments: {steps: 12, loss: margin}}
+  - {id: native, column: adaptive, knowledge: white-box, attack: fgsm, gradients: [exact],
+     counts: deterministic}
+""",
+    where="audited",
+)
+ATTACKS = ("oblivious", "pgd", "native")
 
 
 @dataclass(frozen=True)
@@ -61,7 +82,8 @@ class Case:
 
 
 def case(folder, **changes) -> Case:
-    asked = request(folder, **{"precision": "float32", "keep_images": "worst", **changes})
+    own = {"precision": "float32", "keep_images": "worst", "protocol": PROTOCOL}
+    asked = request(folder, **{**own, **changes})
     entry, _, content = run_shown(asked)
     assert content is not None
     return Case(asked, entry, content, prepare(asked))
@@ -76,7 +98,7 @@ def fixed(tmp_path_factory) -> Case:
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory) -> Case:
     """Of a stochastic one, the images of all its attacks kept."""
-    return case(tmp_path_factory.mktemp("noisy"), keep_images="all")
+    return case(tmp_path_factory.mktemp("noisy"), keep_images="all", threat="linf:0.03")
 
 
 @pytest.fixture(params=["fixed", "noisy"])
@@ -84,7 +106,7 @@ def either(request) -> Case:
     return request.getfixturevalue(request.param)
 
 
-def edited(entry: Entry, at: int, rows=ONE_ROW, **changes) -> Entry:
+def edited(entry: Entry, at: int, rows=ATTACKS, **changes) -> Entry:
     """An entry in which the image at a position has other scores in some rows, all else made anew from them."""
 
     def scored(scored):
@@ -101,14 +123,14 @@ def edited(entry: Entry, at: int, rows=ONE_ROW, **changes) -> Entry:
         return row.model_copy(update={"scores": row.scores.model_copy(update=made)})
 
     attacks = tuple(map(record, entry.attacks))
-    return derived(entry.model_copy(update={"attacks": attacks}), protocol())
+    return derived(entry.model_copy(update={"attacks": attacks}), PROTOCOL)
 
 
 def robust_by_decree(entry: Entry) -> Entry:
     """An entry whose attacks are said to have done nothing: each row's scores are those of the clean images."""
     clean = next(row.scores for row in entry.attacks if row.id == "clean")
     attacks = tuple(row.model_copy(update={"scores": clean}) for row in entry.attacks)
-    return derived(entry.model_copy(update={"attacks": attacks}), protocol())
+    return derived(entry.model_copy(update={"attacks": attacks}), PROTOCOL)
 
 
 def fell(entry: Entry) -> list[int]:
@@ -116,10 +138,6 @@ def fell(entry: Entry) -> list[int]:
     images = entry.per_image
     pairs = zip(images.clean, images.worst, strict=True)
     return [i for i, (clean, worst) in enumerate(pairs) if "0" not in clean and "1" not in worst]
-
-
-def stood(entry: Entry) -> list[int]:
-    return [i for i, bits in enumerate(entry.per_image.worst) if "0" not in bits]
 
 
 def test_an_honest_entry_is_confirmed_image_by_image(either):
@@ -145,21 +163,22 @@ def test_a_flipped_outcome_is_noticed_wherever_it_stands(fixed):
         fixed.entry, at, rates=lambda _: 1.0, margins=lambda _: 1.0, outcomes=lambda _: "1"
     )
     assert forged.per_image.worst[at] == "1"
-    assert not [said for said in problems_of(forged) if "kept" not in said]
+    forged = forged.model_copy(update={"examples": None})
+    assert problems_of(forged) == [], "no arithmetic speaks against it"
     found = fixed.replayed(forged)
     assert [i for i, each in enumerate(found.findings) if each] == [at]
     assert found.findings[at] is Finding.CONTRADICTED
-    assert "not among those kept" in found.reasons[at] or "its victim says" in found.reasons[at]
+    assert "not among those kept" in found.reasons[at]
 
 
 def test_one_flipped_bit_of_a_random_victim_is_noticed(noisy):
     at = 7
     forged = edited(
-        noisy.entry, at, ("aware",), outcomes=lambda bits: f"{bits[:-1]}{1 - int(bits[-1])}"
+        noisy.entry, at, ("native",), outcomes=lambda bits: f"{bits[:-1]}{1 - int(bits[-1])}"
     )
     found = noisy.replayed(forged)
     assert [i for i, each in enumerate(found.findings) if each] == [at]
-    assert "aware, single: the entry says" in found.reasons[at]
+    assert "native, single: the entry says" in found.reasons[at]
 
 
 def test_another_margin_is_noticed_though_no_outcome_differs(either):
@@ -189,8 +208,6 @@ def test_an_image_from_a_larger_budget_is_noticed_and_so_is_one_that_is_none(fix
         images[number] = clean + change
         found = fixed.replayed(collected=replace(fixed.collected, images=images))
         assert found.findings[at] is Finding.CONTRADICTED
-        import re
-
         assert re.search(reason, found.reasons[at])
 
 
@@ -204,41 +221,27 @@ def test_other_weights_are_noticed(fixed):
 
 def test_what_lies_at_the_boundary_is_counted_apart_and_is_no_forgery(fixed):
     at = fell(fixed.entry)[0]
-    margin = next(
-        row.scores.single.margins[at]
-        for row in fixed.entry.attacks
-        if row.id == fixed.entry.per_image.chosen[at] and row.scores
-    )
-    (number,) = {int(n) for r, _, i, n in fixed.collected.places if i == at}
+    row = fixed.entry.per_image.chosen[at]
+    (number,) = {int(n) for _, _, i, n in fixed.collected.places if i == at}
     clean = fixed.ready.dataset.images("test", torch.tensor([fixed.ready.order[at]]))[0]
-    victim = fixed.ready.victim
-    low, high = 0.0, 1.0  # the point of the line from clean to adversarial where the class changes
     step = fixed.collected.images[number] - clean
-    y = fixed.entry.per_image.labels[at]
-    from benchmark.randomness import Draws
-    from benchmark.victim import GradientMode
-
-    def wrong(t: float) -> float:
-        x = (clean + t * step)[None]
-        logits = victim.logits(x, draws=Draws.of(0, torch.tensor([0])), mode=GradientMode.EXACT)[0]
-        others = [float(logits[k]) for k in range(len(logits)) if k != y]
-        return max(others) - float(logits[y])
-
+    label = fixed.entry.per_image.labels[at]
+    low, high = 0.0, 1.0  # where, on the way from clean to adversarial, the class changes
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (low, middle) if wrong(middle) > 0 else (middle, high)
+        logits = fixed.ready.classifier(clean[None] + middle * step)
+        low, high = (low, middle) if int(logits.argmax()) != label else (middle, high)
     images = fixed.collected.images.clone()
-    images[number] = clean + low * step  # a hair's breadth on the right side
-    near = edited(
-        fixed.entry,
-        at,
-        (fixed.entry.per_image.chosen[at],),
-        margins=lambda _: 0.0,
-    )
-    assert margin < 0
+    images[number] = (
+        clean + 0.99999 * low * step
+    )  # a hair's breadth on the right side; the entry says wrong
+    others = tuple(name for name in ATTACKS if name != row)
+    right = {"rates": lambda _: 1.0, "margins": lambda _: 9.0, "outcomes": lambda _: "1"}
+    near = edited(edited(fixed.entry, at, others, **right), at, (row,), margins=lambda _: 0.0)
+    assert near.per_image.chosen[at] == row
     found = fixed.replayed(near, replace(fixed.collected, images=images))
-    if near.per_image.chosen[at] == fixed.entry.per_image.chosen[at]:
-        assert found.findings[at] is Finding.WITHIN_ROUNDING
+    assert found.findings[at] is Finding.WITHIN_ROUNDING
+    assert found.record().within_rounding == 1
 
 
 def again(case: Case, entry: Entry, tmp_path, images: int = 8, seed: int = 99):
@@ -262,16 +265,20 @@ def test_a_robust_image_that_was_never_attacked_falls(fixed, tmp_path):
     found = again(fixed, forged, tmp_path)
     truly = sum(i in fell(fixed.entry) for i in found.positions)
     assert found.record.fallen == truly >= 2
+    assert not found.record.is_confirmed
     assert found.record.at_most > again(fixed, fixed.entry, tmp_path).record.at_most
 
 
 def test_a_random_victim_forged_to_be_robust_falls_too(noisy, tmp_path):
-    assert again(noisy, robust_by_decree(noisy.entry), tmp_path, images=12).record.fallen >= 1
+    found = again(noisy, robust_by_decree(noisy.entry), tmp_path, images=12).record
+    assert found.p < 0.01
+    assert found.after < found.before
+    assert not found.is_confirmed
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_an_honest_random_victim_raises_no_false_alarm(noisy, tmp_path, seed):
-    assert again(noisy, noisy.entry, tmp_path, images=12, seed=seed).record.fallen == 0
+    assert again(noisy, noisy.entry, tmp_path, images=12, seed=seed).record.is_confirmed
 
 
 def test_the_same_seed_resumes_and_takes_the_same_images(fixed, tmp_path):
@@ -310,15 +317,35 @@ def test_an_image_attacked_is_known_and_bounds_no_other():
     assert most_forged(12, 12, 5) == 5
 
 
-def test_shares_of_a_fixed_victim_have_no_tolerance_and_of_draws_that_of_their_difference():
+def test_outcomes_of_a_fixed_victim_have_no_tolerance(fixed):
     assert tolerance("1", "0", 8) == 0.0
-    record, signs = compared(4, 7, ["1", "0", "1", "0"], ["0", "1", "1", "0"])
-    assert (signs, record.fallen, record.stood, record.agreed) == ([1, -1, 0, 0], 1, 1, 2)
+    said = claimed(fixed.entry, positions_of(7, 12, 12))
+    fall, stand = said.index("1"), said.index("0")
+    now = ["0" if i == fall else "1" if i == stand else bits for i, bits in enumerate(said)]
+    record, signs = compared(fixed.entry, 7, now)
+    assert [i for i, sign in enumerate(signs) if sign] == sorted([fall, stand])
+    assert (signs[fall], signs[stand]) == (1, -1)
+    assert (record.fallen, record.stood, record.agreed) == (1, 1, 10)
+    assert record.before == record.after
+    assert record.at_most == most_forged(12, 12, 1) / 12 == 1 / 12
+
+
+def test_shares_of_draws_may_differ_by_what_draws_explain():
     many, few = ("10" * 200, "10" * 200), ("10" * 10, "10" * 10)
     assert tolerance(*many, 8) == pytest.approx(3.66 * math.sqrt(0.5 / 400), rel=0.01)
     assert tolerance(*few, 8) > 4 * tolerance(*many, 8)
-    assert compared(8, 7, ["1" * 20], ["0" * 20])[1] == [1]
-    assert compared(8, 7, ["1" * 10 + "0" * 10], ["1" * 7 + "0" * 13])[1] == [0]
+    assert tolerance("1" * 20, "0" * 20, 8) < 1
+    assert tolerance("1" * 10 + "0" * 10, "1" * 7 + "0" * 13, 8) > 3 / 20
+
+
+def test_images_that_all_fare_worse_speak_against_an_entry_though_none_does_alone(noisy):
+    said = claimed(noisy.entry, positions_of(5, 12, 12))
+    now = [bits.replace("1", "0", 3) for bits in said]
+    record, signs = compared(noisy.entry, 5, now)
+    assert not any(signs)
+    assert record.p < 0.01
+    assert not record.is_confirmed
+    assert compared(noisy.entry, 5, said)[0].is_confirmed
 
 
 def audited(entry: Entry, **changes) -> Entry:
@@ -328,7 +355,7 @@ def audited(entry: Entry, **changes) -> Entry:
         by="",
         versions={},
         replayed=Replayed(kept="worst", confirmed=12, within_rounding=0, contradicted=0),
-        again=compared(12, 5, ["0"] * 8, ["0"] * 8)[0],
+        again=compared(entry, 5, claimed(entry, positions_of(5, 12, 8)))[0],
     )
     return entry.model_copy(update={"audit": record.model_copy(update=changes)})
 
@@ -351,8 +378,11 @@ def test_an_audit_that_does_not_belong_to_its_entry_is_refused(fixed):
         "kept others": audited(
             fixed.entry, replayed=made.replayed.model_copy(update={"kept": "all"})
         ),
-        "at_most": audited(fixed.entry, again=made.again.model_copy(update={"at_most": 0.01})),
-        "there are 12": audited(fixed.entry, again=made.again.model_copy(update={"agreed": 13})),
+        "figures": audited(fixed.entry, again=made.again.model_copy(update={"at_most": 0.01})),
+        "its figures": audited(fixed.entry, again=made.again.model_copy(update={"agreed": 13})),
+        "of at most 12": audited(
+            fixed.entry, again=made.again.model_copy(update={"outcomes": ("1",) * 13})
+        ),
         "entry's own": audited(fixed.entry, again=made.again.model_copy(update={"seed": 0})),
     }
     for reason, forged in wrong.items():
@@ -369,8 +399,9 @@ def test_nothing_that_differs_is_confirmed(fixed):
     for counts in ({"confirmed": 11, "contradicted": 1}, {"confirmed": 8, "within_rounding": 4}):
         changed = made.model_copy(update={"replayed": made.replayed.model_copy(update=counts)})
         assert not changed.is_confirmed
-    again = compared(12, 5, ["1"] + ["0"] * 7, ["0"] * 8)[0]
-    assert not made.model_copy(update={"again": again}).is_confirmed
+    assert made.again is not None
+    fallen = made.again.model_copy(update={"fallen": 1})
+    assert not made.model_copy(update={"again": fallen}).is_confirmed
 
 
 def test_kept_images_go_beside_their_entry_and_with_it_as_far_as_they_are_small(
@@ -455,8 +486,3 @@ def test_an_audit_is_written_into_its_entry_and_adopted_only_where_that_is_said(
     assert read_entry(path).audit == made
     with pytest.raises(BenchError, match="has changed while it was audited"):
         write_audited(fixed.entry, made, path)
-
-
-def test_noise_is_what_the_tiny_task_has():
-    assert Noise().stochastic
-    assert adopt is not None
