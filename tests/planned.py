@@ -1,4 +1,4 @@
-"""Entries as a shipped protocol plans them, with outcomes by chance: all that `bench validate` asks for holds."""
+"""Entries as a shipped protocol plans them, with outcomes by chance: what `bench validate` asks for holds."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ class Plan:
             results=results,
             skipped=skipped,
             command=(
-                f"bench run --defense {self.defense} --model digits-cnn --dataset digits --threat {self.threat} "
-                f"--protocol {name} --samples {self.n} --seed {self.seed}"
+                f"bench run --defense {self.defense} --model digits-cnn --dataset digits "
+                f"--threat {self.threat} --protocol {name} --samples {self.n} --seed {self.seed}"
             ),
             environment={"purifybench": "0.1.0", "python": "3.11.7", "torch": "2.15.0"},
             examination=tuple(self.examination),
@@ -146,12 +146,14 @@ class Chance:
     def shard(self, row: Row, start: int, stop: int) -> Result:
         job, size = row.job, stop - start
         is_random = self.is_stochastic and not job.is_source
-        hard = 0.95 if job.attack.label == "clean" else 0.75
-        images = [self._image(job.criterion, hard, is_random) for _ in range(size)]
+        is_clean = job.attack.label == "clean"
+        mean = {i: 1.0 if is_clean or i % 3 == 0 else 0.5 for i in range(start, stop)}
+        images = [self._image(job.criterion, mean[i], is_random) for i in mean]
         passes = attack_of(job).passes(
             classes=10, eot=job.eot, stochastic=is_random, shape=(1, 8, 8)
         )
         forwards, backwards = (passes.forwards, passes.backwards) if passes else (0, 0)
+        shared = passes.shared if passes else 0
         left = [self.random.randint(0, size) / size for _ in range(5)] if forwards > 4 else []
         return Result(
             job=job.key,
@@ -159,14 +161,18 @@ class Chance:
             stop=stop,
             status=Status.OK,
             outcomes={rule: tuple(image[rule] for image in images) for rule in Rule},
-            cost=Cost(forwards=forwards * size, backwards=backwards * size, seconds=0.5 * size),
+            cost=Cost(
+                forwards=forwards * size + shared // 2,
+                backwards=backwards * size,
+                seconds=0.5 * size,
+            ),
             trace=tuple(sorted(left, reverse=True)),
             zero_gradients=0.01 if backwards else 0.0,
             pixels_sha256=HASH,
         )
 
-    def _image(self, asked: Criterion, hard: float, is_random: bool) -> Mapping[Rule, Outcome]:
-        right = min(1.0, max(0.0, self.random.gauss(hard, 0.3)))
+    def _image(self, asked: Criterion, mean: float, is_random: bool) -> Mapping[Rule, Outcome]:
+        right = min(1.0, max(0.0, self.random.gauss(mean, 0.02)))
         draws = asked.draws if is_random else 1
         select, score = (
             [int(self.random.random() < right) for _ in range(draws)] for _ in range(2)

@@ -46,8 +46,9 @@ def adopt_command(*, paths: tuple[Path, ...], into: Path, audited: bool) -> int:
     """
     from benchmark.publishing.entry_files import entry_paths
     from benchmark.publishing.rows import adopt
+    from benchmark.running.replanned import all_problems_of
 
-    show_written(adopt(entry_paths(paths), into, audited=audited))
+    show_written(adopt(entry_paths(paths), into, all_problems_of, audited=audited))
     return 0
 
 

@@ -25,9 +25,11 @@ Examples:
 def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
     """Check entries (files, or all in a folder) before they are published.
 
-    Each is held to its schema and to itself: hashes, arithmetic and intervals, outcomes of every image against
-    the rates made of them, worst case and columns against their rows, flags computed again, costs, the sheet of
-    example images beside it. Nothing is evaluated. Exit status 2 where one has a problem.
+    Each is recomputed: columns, worst case, rates, intervals, flags, gaps and totals are made anew from what
+    its rows keep of each image. It is held to the protocol that it names: every row there or a named gap, as it
+    is planned, with no more passes than its attack makes; to its command; to the labels of its dataset, where
+    that is here; and to the sheet of example images beside it. Nothing is evaluated. Exit status 2 where one
+    has a problem.
     """
     from benchmark.publishing.entry_files import entry_paths
 
@@ -45,13 +47,14 @@ def _validated(path: Path) -> dict[str, Any]:
     from benchmark.publishing.boundary import failure_of
     from benchmark.publishing.entry_files import read_entry
     from benchmark.publishing.sheets import read_sheet
-    from benchmark.publishing.validation import notes_of, problems_of
+    from benchmark.publishing.validation import notes_of
+    from benchmark.running.replanned import all_problems_of
 
     try:
         entry = read_entry(path)
     except BenchError as error:
         return {"file": str(path), "problems": [str(error)], "notes": []}
-    problems = problems_of(entry)
+    problems = all_problems_of(entry)
     for read in (read_sheet, adoptable):
         try:
             read(path, entry)

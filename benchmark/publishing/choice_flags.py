@@ -58,11 +58,13 @@ def _chosen_from(entry: Entry) -> list[tuple[str, tuple[str, ...]]]:
 def _errors(worst: Sequence[str], bits: Sequence[str]) -> float:
     """By how many standard errors the mean of the one is above that of the other, image by image.
 
-    The error is the greater of what the images' differences show and of what so many draws give.
+    The error is the greater of what the images' differences show and of what so many draws give; an image that
+    is right in k of n draws counts there with (k + 1) / (n + 2), so that no error is 0 (Laplace's rule).
     """
     pairs = [(mean_rate([a]), mean_rate([b])) for a, b in zip(worst, bits, strict=True)]
-    n, mean = len(pairs), math.fsum(a - b for a, b in pairs) / len(pairs)
+    n, draws = len(pairs), len(worst[0])
+    mean = math.fsum(a - b for a, b in pairs) / n
     spread = math.fsum((a - b - mean) ** 2 for a, b in pairs) / max(1, n - 1)
-    drawn = math.fsum(a * (1 - a) + b * (1 - b) for a, b in pairs) / (n * len(worst[0]))
-    error = math.sqrt(max(spread, drawn) / n)
-    return round(mean / error, 9) if error else 0.0
+    smooth = [(share * draws + 1) / (draws + 2) for pair in pairs for share in pair]
+    drawn = math.fsum(share * (1 - share) for share in smooth) / (n * draws)
+    return round(mean / math.sqrt(max(spread, drawn) / n), 9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from benchmark.publishing.publish import Published, entry_path, publish_folder, 
 from benchmark.publishing.ranking import is_undefended, shares_group
 from benchmark.publishing.sheets import read_sheet
 from benchmark.publishing.validation import problems_of
+
+Check = Callable[[Entry], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,19 @@ def undefended_beside(rows: Sequence[WrittenRow]) -> list[Entry]:
     ]
 
 
-def read_valid(path: Path) -> tuple[Entry, bytes | None]:
+def read_valid(path: Path, check: Check = problems_of) -> tuple[Entry, bytes | None]:
     """An entry that `bench validate` finds no fault in, and its sheet.
+
+    Args:
+        path: Its file.
+        check: Tells its problems, one line each.
 
     Raises:
         BenchError: It cannot be read, or has a problem; the line names the first.
     """
     entry = read_entry(path)
     sheet = read_sheet(path, entry)
-    problems = problems_of(entry)
+    problems = check(entry)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise BenchError(
@@ -85,18 +91,21 @@ def read_valid(path: Path) -> tuple[Entry, bytes | None]:
     return entry, sheet
 
 
-def adopt(paths: Iterable[Path], folder: Path, *, audited: bool = False) -> list[WrittenRow]:
+def adopt(
+    paths: Iterable[Path], folder: Path, check: Check = problems_of, *, audited: bool = False
+) -> list[WrittenRow]:
     """Copies valid entries and the files beside them into a folder of leaderboards: all of them, or none.
 
     Args:
         paths: Of the entries.
         folder: Of the leaderboards.
+        check: What is the matter with one.
         audited: Whether audits in them go along; else they are left out, since anyone may write one.
 
     Raises:
         BenchError: One of them is not valid, or a file cannot be written.
     """
-    rows = [(*read_valid(path), adoptable(path, read_entry(path))) for path in paths]
+    rows = [(*read_valid(path, check), adoptable(path, read_entry(path))) for path in paths]
     kept = None if audited else {"audit": None}
     return [
         write_row(entry.model_copy(update=kept), sheet, folder, images=images)

@@ -111,7 +111,7 @@ def _other(
 ) -> Iterator[str]:
     """What a record says otherwise than its row."""
     is_random = entry.defense.stochastic
-    wanted: dict[str, Any] = {"attack": row.attack} if ":" not in row.attack else {}
+    wanted: dict[str, Any] = {}
     if isinstance(row, AttackRow):
         modes = {name: mode for mode, name in names_of(row, entry.defense.gradient).items()}
         wanted |= {

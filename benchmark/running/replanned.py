@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,7 +19,7 @@ from benchmark.classifier import Classifier
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluated import Row
-from benchmark.job import Plugin
+from benchmark.job import KEY_VERSION, Plugin
 from benchmark.missing import Missing, Why
 from benchmark.protocol import SURROGATES, Protocol
 from benchmark.publishing.boundary import failure_of
@@ -25,6 +27,7 @@ from benchmark.publishing.derived import base_of
 from benchmark.publishing.diagnosis_records import DiagnosisRecord
 from benchmark.publishing.entry import AttackRecord, Entry
 from benchmark.publishing.protocol_of import protocol_of
+from benchmark.publishing.validation import problems_of
 from benchmark.running.commanded import problems_of_command
 from benchmark.running.images_at_hand import problems_of_images
 from benchmark.running.plan import Subjects, make_plan
@@ -35,11 +38,20 @@ from benchmark.threat import NamedSet, Norm, Threat
 Record = AttackRecord | DiagnosisRecord
 
 
+def all_problems_of(entry: Entry) -> list[str]:
+    """What is wrong with an entry, one line each: in itself, and beside its plan, command and dataset."""
+    return [*problems_of(entry), *problems_of_run(entry)]
+
+
 def problems_of_run(entry: Entry) -> list[str]:
     """What no run of the entry's command gives, one line each; nothing of an entry of schema 1."""
     if entry.is_legacy:
         return []
     found: list[str] = []
+    if not 1 <= entry.key_version <= KEY_VERSION:
+        found.append(
+            f"key_version is {entry.key_version}; this version of purifybench knows 1 to {KEY_VERSION}"
+        )
     checks = (problems_of_plan, problems_of_command, problems_of_images)
     why = failure_of(lambda: found.extend(said for check in checks for said in check(entry)))
     return [*found, f"its run cannot be checked to its end: {why}"] if why else found
@@ -52,7 +64,7 @@ def problems_of_plan(entry: Entry) -> Iterator[str]:
     if protocol is None or not all(row.attack in known for row in protocol.rows):
         return
     try:
-        rows, skipped = make_plan(protocol, _subjects(entry, protocol))
+        rows, skipped = _plan(protocol.model_dump_json(), _Task.of(entry, protocol))
     except BenchError as error:
         yield f"its protocol cannot be planned for such a victim: {error}"
         return
@@ -68,7 +80,7 @@ def problems_of_plan(entry: Entry) -> Iterator[str]:
     yield from _rows("attacks", entry.attacks, attacks, excused)
     yield from _rows("sources", entry.sources, sources, excused)
     yield from _rows("diagnosis", entry.diagnosis, diagnosis, set())
-    records = (*entry.attacks, *entry.sources, *entry.diagnosis)
+    records: list[Record] = [*entry.attacks, *entry.sources, *entry.diagnosis]
     yield from _sources_of_code(records)
     planned = {row.id: row for row in rows}
     for record in records:
@@ -76,27 +88,64 @@ def problems_of_plan(entry: Entry) -> Iterator[str]:
             yield from problems_of_spent(entry, protocol, record, planned[record.id].job)
 
 
-def _subjects(entry: Entry, protocol: Protocol) -> Subjects:
-    """What the protocol was applied to, as far as a plan asks; none of it can be run."""
-    on = {row.id: row.against for row in protocol.sources}
-    made_on = {row.classifier: on.get(base_of(row.id), "") for row in entry.sources}
-    surrogates = [name for name, text in made_on.items() if text == SURROGATES]
-    norm = entry.threat.norm
-    return Subjects(
-        defenses=[cast("Defense", SimpleNamespace(gradient=Derivative(entry.defense.gradient)))],
-        plugins=tuple(Plugin("", stage.label, "{}", "") for stage in entry.defense.stages),
-        is_stochastic=entry.defense.stochastic,
-        classifier=_unasked(entry.classifier.name),
-        surrogates={name: _unasked(name) for name in _known_surrogates(entry) or surrogates},
-        dataset=entry.dataset.name,
-        split=entry.dataset.split,
-        classes=entry.dataset.classes or 2,
-        threat=Threat(Norm(norm) if norm in tuple(Norm) else NamedSet(norm), entry.threat.eps),
-        precision=entry.precision,
-        seed=entry.seed,
-        shape=entry.threat.input_shape,
-        ensembles={text: _unasked(name) for name, text in made_on.items() if text not in _WORDS},
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """What a protocol was applied to, as far as a plan asks; none of it can be run."""
+
+    gradient: str
+    stages: tuple[str, ...]
+    is_stochastic: bool
+    classifier: str
+    surrogates: tuple[str, ...]
+    ensembles: tuple[tuple[str, str], ...]
+    dataset: str
+    classes: int
+    threat: Threat
+    precision: str
+    seed: int
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, entry: Entry, protocol: Protocol) -> _Task:
+        on = {row.id: row.against for row in protocol.sources}
+        made_on = {row.classifier: on.get(base_of(row.id), "") for row in entry.sources}
+        surrogates = [name for name, text in made_on.items() if text == SURROGATES]
+        norm = entry.threat.norm
+        return cls(
+            gradient=entry.defense.gradient,
+            stages=tuple(stage.label for stage in entry.defense.stages),
+            is_stochastic=entry.defense.stochastic,
+            classifier=entry.classifier.name,
+            surrogates=tuple(_known_surrogates(entry) or surrogates),
+            ensembles=tuple((text, name) for name, text in made_on.items() if text not in _WORDS),
+            dataset=entry.dataset.name,
+            classes=entry.dataset.classes or 2,
+            threat=Threat(Norm(norm) if norm in tuple(Norm) else NamedSet(norm), entry.threat.eps),
+            precision=entry.precision,
+            seed=entry.seed,
+            shape=entry.threat.input_shape,
+        )
+
+
+@lru_cache(maxsize=64)
+def _plan(protocol: str, task: _Task) -> tuple[list[Row], dict[str, Missing]]:
+    """The plan of a protocol, given as its JSON; made once for entries of one board."""
+    subjects = Subjects(
+        defenses=[cast("Defense", SimpleNamespace(gradient=Derivative(task.gradient)))],
+        plugins=tuple(Plugin("", label, "{}", "") for label in task.stages),
+        is_stochastic=task.is_stochastic,
+        classifier=_unasked(task.classifier),
+        surrogates={name: _unasked(name) for name in task.surrogates},
+        dataset=task.dataset,
+        split="test",
+        classes=task.classes,
+        threat=task.threat,
+        precision=task.precision,
+        seed=task.seed,
+        shape=task.shape,
+        ensembles={text: _unasked(name) for text, name in task.ensembles},
     )
+    return make_plan(Protocol.model_validate_json(protocol), subjects)
 
 
 _WORDS = ("", "bare", SURROGATES)

@@ -36,8 +36,8 @@ def problems_of_spent(entry: Entry, protocol: Protocol, record: Record, job: Job
         yield from _passes(record, job, passes, passes.shared * shards / n)
     if isinstance(record, AttackRecord):
         yield from _trace(record, n, protocol.shard_size, passes)
-    elif record.own is not None and not _is_share(record.own, n):
-        yield f"{record.id}: own is {record.own}, no share of {n} images"
+    elif record.own is not None and (record.kind != "frozen" or not _is_share(record.own, n)):
+        yield f"{record.id}: own is {record.own}, no share of {n} images at one draw"
 
 
 def _passes(record: Record, job: Job, passes: Passes, shared: float) -> Iterator[str]:
