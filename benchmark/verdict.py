@@ -57,12 +57,12 @@ def judge(
     scored: dict[tuple[int, ...], list[list[int]]] = {}
     for i, rule in enumerate(Rule):
         same = tuple(picks[i].tolist())
-        if not victim.stochastic:  # asked once: what chose an image is what it counts
-            made = select.predictions.tolist()
-            scored[same] = [rows[pick] for rows, pick in zip(made, same, strict=True)]
-        elif same not in scored:
+        if same not in scored and victim.stochastic:
             again = ask.answers(chosen[i].unsqueeze(1), draws.at("score"))
             scored[same] = again.predictions[:, 0].tolist()
+        elif same not in scored:
+            # asked once: what chose is what counts, whatever the layout of a second pass
+            scored[same] = select.predictions[rows, picks[i]].tolist()
         outcomes[rule] = tuple(
             Outcome(before.rate, before.margin, criterion.outcomes(rule, predictions, label))
             for (_, before), predictions, label in zip(

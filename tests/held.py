@@ -42,7 +42,7 @@ from tests.pages import ROOT
 
 QUICK = frozenset({"list", "claims", "table", "validate", "publish", "plot"})
 """Commands that are run wherever they stand: they take a moment and no network."""
-PARSED = frozenset({"compare", "challenge", "manifest", "baselines"})
+PARSED = frozenset({"compare", "challenge", "audit", "manifest", "baselines"})
 """Commands on files that only their reader has: their options and values are parsed."""
 READERS = re.compile(r"(?<=file:)[\w.-]+(?=@)|(?<=--weights )[\w.-]+(?= |$)")
 """Weights of the reader's own, a file of the current folder."""

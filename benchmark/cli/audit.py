@@ -114,7 +114,6 @@ def _write(before: Entry, found: Audited, path: Path) -> None:
 
 def _as_text(entry: Entry, found: Audited) -> str:
     record, n = found.audit.replayed, entry.dataset.n
-    fallen = sum("0" in bits for bits in entry.per_image.worst)
     lines = [
         f"{entry.defense.label} on {entry.classifier.name}, {entry.threat.text}, {entry.protocol.name}, {n} "
         f"images",
@@ -124,10 +123,11 @@ def _as_text(entry: Entry, found: Audited) -> str:
     if record.kept is None:
         lines.append("             of the clean images alone: no kept images were there")
     else:
-        lines.append(
-            f"             with the images kept ({record.kept}); {fallen} fell, at some draw at least: "
-            f"these are confirmed. That the other {n - fallen} withstand, no image shows"
-        )
+        lines += [
+            f"             with the images that were kept ({record.kept}): accuracy is no higher than the "
+            f"entry",
+            "             says. That it is no lower, no image can show: a forger's attacks may not have tried",
+        ]
         if not found.replay.is_budget_checked:
             lines.append(f"             budgets of {entry.threat.text} cannot be read off images")
     lines += _again_lines(entry, found)
@@ -142,13 +142,28 @@ def _again_lines(entry: Entry, found: Audited) -> list[str]:
             "again        nothing was attacked anew: --again 16 bounds how many images may be forged"
         ]
     record = again.record
-    before, after = (100 * sum(shares) / len(shares) for shares in (again.before, again.after))
     return [
         f"again        {record.agreed} of {record.images} agree, {record.fallen} fall now, {record.stood} "
         f"stand now (seed {record.seed})",
-        f"             worst case of these: {before:.1f} in the entry, {after:.1f} now",
+        f"             worst case of these: {100 * record.before:.1f} in the entry, {100 * record.after:.1f} "
+        f"now (sign-flip p {record.p:.3f})",
         f"             so that at most {100 * record.at_most:.1f} % of the {n} images are forged, at 95 % "
         f"(hypergeometric)",
+        *_hidden(entry, record.images),
+    ]
+
+
+def _hidden(entry: Entry, images: int) -> list[str]:
+    """How much of a random victim's image its draws may hide."""
+    from benchmark.publishing.audit_figures import tolerance
+
+    if not entry.defense.stochastic:
+        return []
+    half = entry.criterion.draws // 2
+    bits = "1" * half + "0" * (entry.criterion.draws - half)
+    return [
+        f"             by more than {100 * tolerance(bits, bits, images):.0f} points each, which "
+        f"{entry.criterion.draws} draws may differ by"
     ]
 
 
@@ -162,11 +177,11 @@ def _against(entry: Entry, found: Audited) -> list[str]:
     again = found.again
     if again is not None:
         said = {1: "falls now", -1: "stands now, which an attack may miss"}
+        columns = (again.positions, again.signs, again.before, again.record.outcomes)
         lines += [
-            f"image {indices[at]}: {said[sign]}: right at {before:.0%} of draws in the entry, {after:.0%} now"
-            for at, sign, before, after in zip(
-                again.positions, again.signs, again.before, again.after, strict=True
-            )
+            f"image {indices[at]}: {said[sign]}: right at {before.count('1')} of {len(before)} draws in the "
+            f"entry, at {after.count('1')} now"
+            for at, sign, before, after in zip(*columns, strict=True)
             if sign
         ]
     more = [f"and {len(lines) - SHOWN} more (--json)"] if len(lines) > SHOWN else []
@@ -174,23 +189,22 @@ def _against(entry: Entry, found: Audited) -> list[str]:
 
 
 def _verdict(found: Audited) -> str:
-    record, again = found.audit.replayed, found.again
+    again = found.again
     if found.audit.is_confirmed:
         return "confirmed"
-    if not record.contradicted and (again is None or not again.record.fallen):
+    if found.audit.replayed.contradicted:
+        return "not confirmed"
+    if again is None or again.record.is_confirmed:
         return "not confirmed: more than a quarter of the images differ within rounding"
-    if not record.contradicted:
-        return (
-            "not confirmed: images that the entry calls robust fall now. An honest entry loses one now and "
-            "then, since attacks begin at random; then about as many stand that had fallen"
-        )
-    return "not confirmed"
+    return (
+        "not confirmed: the entry calls images more robust than they are now. An honest entry loses one now "
+        "and then, since attacks begin at random, and wins about as many"
+    )
 
 
 def _as_json(entry: Entry, found: Audited) -> str:
     replay, again = found.replay, found.again
     indices = entry.per_image.indices
-    images = [] if again is None else list(zip(again.positions, again.signs, strict=True))
     shown = {
         "confirmed": found.audit.is_confirmed,
         **found.audit.model_dump(mode="json"),
@@ -199,9 +213,10 @@ def _as_json(entry: Entry, found: Audited) -> str:
             for at, reason in sorted(replay.reasons.items())
         ],
         "attacked": [
-            {"index": indices[at], "sign": sign, "before": again.before[i], "after": again.after[i]}
-            for i, (at, sign) in enumerate(images)
-            if again is not None
-        ],
+            {"index": indices[at], "fell": sign > 0, "stood": sign < 0, "before": bits}
+            for at, sign, bits in zip(again.positions, again.signs, again.before, strict=True)
+        ]
+        if again
+        else [],
     }
     return json.dumps(shown, indent=2)

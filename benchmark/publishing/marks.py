@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmark.protocol import PRECISION, SEED
+from benchmark.publishing.audit_figures import valid_audit
 from benchmark.publishing.cells import CHALLENGED, native, percent
 from benchmark.publishing.diagnosis_table import is_diagnosed
 from benchmark.publishing.entry import Entry
@@ -29,6 +30,11 @@ OTHERWISE = "¶"
 """Marks an entry at another seed or precision than protocols are ranked at."""
 ELSEWHERE = "‡"
 """Marks a defense that was trained for something else than what was evaluated."""
+
+AUDITED = "✓"
+"""Marks a defense whose entry was audited and confirmed."""
+REFUTED = "✗"
+"""Marks one whose audit speaks against its entry."""
 
 
 def raised(entry: Entry) -> list[str]:
@@ -81,6 +87,7 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
     notes += unranked_lines(board)
     notes += [line for entry in board for line in _otherwise_lines(entry)]
     notes += [line for entry in board for line in _training_lines(entry)]
+    notes += [line for entry in board for line in audit_lines(entry)]
     return notes + [line for entry in board for line in _challenge_lines(entry)]
 
 
@@ -100,12 +107,15 @@ def unranked_lines(board: Sequence[Entry]) -> list[str]:
 def name_marks(entry: Entry) -> str:
     """The marks behind a defense's name.
 
-    They say that its weights were trained for something else or not as their recipe stands, and that it was
-    evaluated at another seed or precision than protocols are ranked at.
+    They say that its weights were trained for something else or not as their recipe stands, that it was
+    evaluated at another seed or precision than protocols are ranked at, and what an audit of it found.
     """
+    audit = valid_audit(entry)
+    audited = (AUDITED if audit.is_confirmed else REFUTED) if audit else ""
     trained = [stage.training for stage in entry.defense.stages if stage.training]
     is_as_meant = all(training.is_as_meant for training in trained)
-    return ("" if is_as_meant else ELSEWHERE) + (OTHERWISE if unlike_protocol(entry) else "")
+    elsewhere = "" if is_as_meant else ELSEWHERE
+    return elsewhere + (OTHERWISE if unlike_protocol(entry) else "") + audited
 
 
 def _otherwise_lines(entry: Entry) -> list[str]:
@@ -117,6 +127,27 @@ def _otherwise_lines(entry: Entry) -> list[str]:
         f"{OTHERWISE} {entry.defense.label} on {entry.classifier.name}: {', '.join(said)}; ranks are given at "
         f"seed {SEED} and precision {PRECISION} alone"
     ]
+
+
+def audit_lines(entry: Entry) -> list[str]:
+    """What an audit of an entry found, where it has one that belongs to it."""
+    audit = valid_audit(entry)
+    if audit is None:
+        return []
+    said = audit.replayed
+    of = f"images kept ({said.kept})" if said.kept else "clean images alone"
+    parts = [
+        f"replay of {of}: {said.confirmed} confirmed, {said.within_rounding} within rounding, "
+        f"{said.contradicted} contradicted"
+    ]
+    if again := audit.again:
+        parts.append(
+            f"{again.images} attacked anew: {again.agreed} agree, {again.fallen} fall now, {again.stood} stand "
+            f"now, so that at most {again.at_most:.0%} of its images are forged"
+        )
+    mark, who = AUDITED if audit.is_confirmed else REFUTED, f" by {audit.by}" if audit.by else ""
+    name = f"{entry.defense.label} on {entry.classifier.name}"
+    return [f"{mark} {name}: audited {audit.date}{who}; {'; '.join(parts)}"]
 
 
 def _challenge_lines(entry: Entry) -> list[str]:

@@ -11,6 +11,7 @@ from benchmark.publishing.signs import raised_above
 
 LEGACY = "made under schema 1, from which nothing can be recomputed; made again by its command, it is ranked"
 UNBOUND = "its protocol neither ships with the project nor stands in the entry"
+CONTRADICTED = "an audit contradicts it: of its own images its victim says otherwise"
 
 
 def why_unranked(entry: Entry) -> tuple[str, ...]:
@@ -23,7 +24,12 @@ def why_unranked(entry: Entry) -> tuple[str, ...]:
     if entry.is_legacy:
         return (LEGACY,)
     is_bound = entry.protocol.content is not None or entry.protocol.name in protocol_names()
-    return (*(() if is_bound else (UNBOUND,)), *_refuted(entry))
+    contradicted = entry.audit is not None and entry.audit.replayed.contradicted
+    return (
+        *(() if is_bound else (UNBOUND,)),
+        *((CONTRADICTED,) if contradicted else ()),
+        *_refuted(entry),
+    )
 
 
 def _refuted(entry: Entry) -> Iterator[str]:

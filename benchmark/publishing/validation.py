@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmark.errors import BenchError
 from benchmark.protocol import protocol_names
-from benchmark.publishing.audits import problems_of_audit
+from benchmark.publishing.audit_figures import problems_of_audit
 from benchmark.publishing.boundary import failure_of
 from benchmark.publishing.derived import derived
 from benchmark.publishing.entry import Entry

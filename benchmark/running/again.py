@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
-from benchmark.publishing.audits import AttackedAgain, compared
+from benchmark.publishing.audit_figures import claimed, compared, positions_of
+from benchmark.publishing.audits import AttackedAgain
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.protocol_of import protocol_of
-from benchmark.running.remade import Where, request_of
 from benchmark.running.request import Request
 from benchmark.running.run import Listener, run
 
@@ -46,15 +44,13 @@ class AgainFound:
         record: In figures.
         positions: Of the attacked images in the entry.
         signs: For each of them 1 where it fell now, -1 where it stands now, 0 where both agree.
-        before: Its share of right outcomes in the entry's worst case.
-        after: The same now.
+        before: Its outcomes in the entry.
     """
 
     record: AttackedAgain
     positions: tuple[int, ...]
     signs: tuple[int, ...]
-    before: tuple[float, ...]
-    after: tuple[float, ...]
+    before: tuple[str, ...]
 
 
 def fresh_seed(entry: Entry) -> int:
@@ -65,14 +61,14 @@ def fresh_seed(entry: Entry) -> int:
 
 
 def attack_again(
-    entry: Entry, again: Again, where: Where, listener: Listener | None = None
+    entry: Entry, again: Again, request: Request, listener: Listener | None = None
 ) -> AgainFound:
     """Attacks random images of an entry anew and compares each worst case with the entry's.
 
     Args:
         entry: With a worst case, whose victim `remake` has held against it.
         again: How many, from which seed.
-        where: Where files are, and what computes.
+        request: The entry's own, as `request_of` gives it.
         listener: Told of progress.
 
     Raises:
@@ -86,8 +82,17 @@ def attack_again(
         raise BenchError(
             f"--seed {again.seed} is the entry's own, whose attacks would be repeated; give another"
         )
-    positions = tuple(sorted(random.Random(again.seed).sample(range(n), again.images)))
-    made = run(_request(entry, again, where, positions), listener)
+    positions = positions_of(again.seed, n, again.images)
+    attacked = replace(
+        request,
+        protocol=_counting(known_protocol(entry), is_stochastic=entry.defense.stochastic),
+        samples=n,
+        seed=again.seed,
+        positions=positions,
+        runs=again.runs,
+        workers=again.workers,
+    )
+    made = run(attacked, listener)
     known = {gap.row for gap in (*entry.gaps, *entry.not_applicable)}
     failed = [gap for gap in made.gaps if gap.row not in known]
     if failed:
@@ -95,31 +100,9 @@ def attack_again(
             f"attack {failed[0].row} failed on the images that were attacked anew: {failed[0].reason}; mend "
             f"that, and give the same command again with --seed {again.seed}"
         )
-    before = [entry.per_image.worst[i] for i in positions]
-    after = made.per_image.worst
-    record, signs = compared(n, again.seed, before, after)
-    return AgainFound(
-        record=record,
-        positions=positions,
-        signs=tuple(signs),
-        before=_shares(before),
-        after=_shares(after),
-    )
-
-
-def _shares(outcomes: Sequence[str]) -> tuple[float, ...]:
-    return tuple(bits.count("1") / len(bits) for bits in outcomes)
-
-
-def _request(entry: Entry, again: Again, where: Where, positions: tuple[int, ...]) -> Request:
-    return replace(
-        request_of(entry, where),
-        protocol=_counting(known_protocol(entry), is_stochastic=entry.defense.stochastic),
-        seed=again.seed,
-        positions=positions,
-        runs=again.runs,
-        workers=again.workers,
-    )
+    record, signs = compared(entry, again.seed, made.per_image.worst)
+    before = tuple(claimed(entry, positions))
+    return AgainFound(record=record, positions=positions, signs=tuple(signs), before=before)
 
 
 def known_protocol(entry: Entry) -> Protocol:

@@ -15,7 +15,7 @@ from benchmark.publishing.names import plain
 from benchmark.running.again import Again, AgainFound, attack_again, known_protocol
 from benchmark.running.environment import environment
 from benchmark.running.kept import Collected, unpacked
-from benchmark.running.remade import Where, remake
+from benchmark.running.remade import Where, remake, request_of
 from benchmark.running.replay import OnStep, Replay, replay
 from benchmark.running.run import Listener
 
@@ -43,7 +43,6 @@ class Audited:
         audit: As the entry keeps it.
         replay: Of each image.
         again: Of the images that were attacked anew; None for none.
-        environment_before: Versions and hardware of the entry's own run.
     """
 
     audit: Audit
@@ -85,7 +84,11 @@ def audit(
     collected = _collected(entry, path, wanted)
     ready = remake(entry, where)
     replayed = replay(ready, entry, collected, shard_size=protocol.shard_size, on_step=on_step)
-    again = attack_again(entry, wanted.again, where, listener()) if wanted.again else None
+    again = (
+        attack_again(entry, wanted.again, request_of(entry, where), listener())
+        if wanted.again
+        else None
+    )
     found = Audit(
         of=content_sha256(entry),
         date=f"{datetime.now(UTC):%Y-%m-%d}",

@@ -10,13 +10,14 @@ from benchmark.errors import BenchError
 from benchmark.expression import parse_defense, stages_of
 from benchmark.job import MIXED
 from benchmark.publishing.entry import Entry
+from benchmark.running.kept import wanted_images
 from benchmark.running.remade import read_command
 from benchmark.running.request import arguments_by_stage, parse_arguments
 from benchmark.shelf import DEFENSES
 
 ORDER = (
     *("defense", "model", "dataset", "threat", "protocol", "samples", "seed"),
-    *("order", "classes", "precision", "weights"),
+    *("order", "classes", "precision", "weights", "keep-images"),
 )
 """Options in the order in which `bench run` writes them."""
 
@@ -38,6 +39,12 @@ def problems_of_command(entry: Entry) -> Iterator[str]:
     for name, wanted in _wanted(entry, options).items():
         if options.get(name) != wanted:
             yield f"command: --{name} is {options.get(name)}, and the entry says {wanted}"
+    kept, wanted_kept = (
+        entry.kept_images,
+        wanted_images(options.get("keep-images"), entry.protocol.name),
+    )
+    if kept is not None and kept.which != wanted_kept:
+        yield f"command: it keeps {wanted_kept or 'no'} images, and the entry kept {kept.which}"
     yield from _defense(entry, options.get("defense", ""), arguments)
 
 

@@ -91,8 +91,9 @@ class Questions:
         _, y, indices = originals(ready, part)
         images = self.pair(numbers, part)[1].to(device)
         root = Draws.of(ready.request.seed, indices.to(device), ready.dataset.name, "test")
+        roles = ("select", "score") if ready.victim.stochastic else ("select",)  # else asked once
         with contained(f"defense {ready.label!r}"):
-            select, score = (
+            found = [
                 ask_once(
                     ready.victim,
                     images,
@@ -101,9 +102,10 @@ class Questions:
                     criterion=self.criterion,
                     room=Room(OTHER_ROWS) if is_other else None,
                 )
-                for role in ("select", "score")
-            )
-        return (_flipped(select), _flipped(score)) if is_other else (select, score)
+                for role in roles
+            ]
+        found = [_flipped(each) for each in found] if is_other else found
+        return found[0], found[-1]
 
 
 def _joined(parts: tuple[Answers, ...]) -> Answers:
