@@ -213,7 +213,8 @@ def _finish(order: _Order) -> _Found:
     x, x_adv = order.x.float(), order.x.float()
     fooled = torch.zeros_like(order.y, dtype=torch.bool)
     for perturb in (fab.perturb, square.perturb):
-        for part in torch.split((~fooled).nonzero().flatten(), order.batch_size):
+        left = (~fooled).nonzero().flatten()
+        for part in torch.split(left, order.batch_size) if len(left) else ():
             found = perturb(x[part], order.y[part])
             with torch.no_grad():
                 wrong = victim(found).argmax(1) != order.y[part]

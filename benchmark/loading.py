@@ -318,7 +318,9 @@ def module_name(network: nn.Module, said: str = "") -> str:
     """
     if not isinstance(network, Classifier):
         known = Known(is_given=True, said=said)
-        return known_by(type(network).__name__, _copied(network, known)[1].values, code_sha256(network))
+        return known_by(
+            type(network).__name__, _copied(network, known)[1].values, code_sha256(network)
+        )
     names = leaves_of(parse_model(network.name))
     is_known = all("@" in name or home_of(name) or name in CLASSIFIERS.paths() for name in names)
     return network.name if is_known else known_by(network.name, network.sha256)

@@ -89,3 +89,49 @@ def test_a_difference_needs_images_in_pairs():
 def test_chance_is_exact_for_fixed_victims_and_a_sign_flip_for_random_ones():
     assert chance([1, 1, 1, 1], [0, 0, 0, 0]) == pytest.approx(2 / 16)
     assert chance([1, 1, 1, 1], [0.5, 0.5, 0.5, 0.5]) == pytest.approx(2 / 16)
+
+
+def test_fixed_victims_differ_by_the_images_gained_and_lost_and_images_alike_count_in_n_alone():
+    a, b = [1, 1, 0, 0, 0, 1, 0, 0], [1, 0, 1, 1, 1, 1, 0, 0]
+    mean, low, high = difference(a, b)
+    assert mean == pytest.approx((3 - 1) / 8)
+    assert (low, high) == tango(3, 1, 8)
+    assert difference(b, a) == pytest.approx((-mean, -high, -low))
+
+
+def test_an_interval_never_leaves_what_a_difference_can_be():
+    for a, b, end in (([0] * 3, [1] * 3, 1.0), ([1] * 3, [0] * 3, -1.0)):
+        mean, low, high = difference(a, b)
+        assert mean == end
+        assert -1 <= low <= mean <= high <= 1
+    mean, low, high = difference([0.9, 0.9], [0.1, 0.1])
+    assert (mean, low) == (pytest.approx(-0.8), -1.0)
+    mean, low, high = difference([0.1, 0.1], [0.9, 0.9])
+    assert (mean, high) == (pytest.approx(0.8), 1.0)
+
+
+def test_at_the_ends_of_what_can_be_the_score_is_that_of_a_certain_difference():
+    """Where every image is gained, the upper end is 1 and the lower one `n / (n + z^2)` below it."""
+    n = 20
+    low, high = tango(n, 0, n)
+    assert high == 1.0
+    assert low == pytest.approx((n - Z * Z) / (n + Z * Z), abs=1e-8)
+    assert tango(0, n, n) == pytest.approx((-1.0, -low))
+
+
+def test_one_rate_that_is_no_outcome_makes_the_test_one_of_rates():
+    """Three images, differing by 1, 1 and .5: the sum is as large as found for two of eight sign patterns."""
+    assert chance([1, 1, 1], [0, 0, 0.5]) == pytest.approx(2 / 8)
+    assert chance([1, 1, 0], [0, 0, 0.5]) == pytest.approx(4 / 8)  # 1 + 1 - .5 or more either way
+
+
+def test_a_narrower_level_is_a_narrower_interval_with_its_own_ends():
+    z = NormalDist().inv_cdf(0.95)
+    assert tango(0, 0, 30, 0.9) == pytest.approx(
+        (-(z**2) / (30 + z**2), z**2 / (30 + z**2)), abs=1e-8
+    )
+    rates = [i / 10 for i in range(11)] * 30
+    wide = difference([0.5] * 330, rates)
+    narrow = difference([0.5] * 330, rates, 0.5)
+    ratio = (narrow[2] - narrow[1]) / (wide[2] - wide[1])
+    assert ratio == pytest.approx(NormalDist().inv_cdf(0.75) / Z, rel=0.05)

@@ -34,8 +34,6 @@ from benchmark.threat import Norm
 from benchmark.trust.truths import LinearTask
 from tests.toys import Nervous, Noise, Same, image_draws, linear_target
 
-pytestmark = pytest.mark.slow
-
 N = 2
 TASK = LinearTask.make(n=N, classes=4, shape=(1, 6, 6))
 OWN = [
@@ -81,6 +79,7 @@ LABELS_ALONE = [HopSkipJump(queries=250, first=5, draws=2), Boundary(steps=20, d
 ONCE = [Substitute(rounds=2, epochs=1, draws=3)]
 """A batch is paid for, not an image."""
 UPSTREAM = [AutoAttack(version=version) for version in ("standard", "rand", "plus")]
+SLOW = [pytest.param(attack, marks=pytest.mark.slow) for attack in (FIXED_ONLY[0], *UPSTREAM)]
 
 
 class Slopeless(Same):
@@ -127,7 +126,7 @@ def test_every_attack_on_the_shelf_is_here():
     assert {attack.name for attack in every} | UNDER_OTHER_THREATS == set(ATTACKS._own)
 
 
-@pytest.mark.parametrize("attack", [*OWN, *L2_ONLY, *FIXED_ONLY, *UPSTREAM], ids=name)
+@pytest.mark.parametrize("attack", [*OWN, *L2_ONLY, FIXED_ONLY[1], *SLOW], ids=name)
 def test_a_fixed_victim_that_is_never_fooled_costs_exactly_what_was_said(attack):
     said, asked, candidates = spent(attack, Nervous(), share=0.3)
     assert asked == (said.forwards, said.backwards, said.auxiliary)
@@ -144,11 +143,13 @@ def test_a_random_victim_costs_exactly_what_was_said(attack, eot):
         assert candidates == said.candidates
 
 
+@pytest.mark.slow
 def test_upstreams_rand_on_a_random_victim_that_is_never_fooled_costs_what_was_said():
     said, asked, _ = spent(AutoAttack(), Noise(sigma=1e-6), share=0.3)
     assert asked[:2] == (said.forwards, said.backwards)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.9, 1.1, 3.0])
 @pytest.mark.parametrize(
     "attack",

@@ -9,7 +9,7 @@ from benchmark.missing import Missing, Why
 from benchmark.publishing.leaderboard import heading, to_markdown, to_text
 from benchmark.publishing.paired import difference
 from benchmark.publishing.publish import entry_path
-from benchmark.publishing.ranking import boards, is_undefended
+from benchmark.publishing.ranking import boards, is_undefended, shares_group
 from tests.boards import cells, labels, toy
 from tests.records import Run, deterministic
 
@@ -198,3 +198,41 @@ def test_another_seed_or_precision_replaces_no_ranked_entry(tmp_path):
         "it--net--seed1.json",
         "it--net--mixed.json",
     }
+
+
+def test_a_row_is_paired_with_its_own_classifier_undefended_and_with_no_other():
+    """One classifier keeps every image, the other none; a defense keeps half of them before either."""
+    rows = [toy("none", pgd="0000", **NATURAL), toy("none", pgd="1111", **ROBUST)]
+    rows += [toy("it", pgd="1100", **names) for names in (ROBUST, NATURAL)]
+    natural, robust = groups(rows)
+    assert [line.gain.value for line in natural.lines] == [0.5]
+    assert [line.gain.value for line in robust.lines] == [-0.5]
+    assert (natural.header.entry, robust.header.entry) == (rows[0], rows[1])
+    (before_natural,), (before_robust,) = natural.lines, robust.lines
+    assert not shares_group(before_natural.entry, before_robust.entry)
+    assert shares_group(before_natural.entry, rows[0])
+
+
+def test_rows_stand_by_their_worst_case_then_by_clean_accuracy_then_by_name():
+    """Higher ones first; before all of them what may be ranked, and whole runs before preliminary ones."""
+    rows = [
+        toy("low", pgd="1000"),
+        toy("b", pgd="1100", clean="1110"),
+        toy("high", pgd="1110"),
+        toy("clean", pgd="1100", clean="1111"),
+        toy("a", pgd="1100", clean="1110"),
+        toy("other seed", pgd="1111", seed=1),
+    ]
+    (group,) = groups(rows)
+    places = [(line.entry.defense.label, line.place) for line in group.lines]
+    ranked = [("high", 1), ("clean", 2), ("a", 3), ("b", 4), ("low", 5)]
+    assert places == [*ranked, ("other seed", None)]
+    early = rows[2].model_copy(update={"preliminary": True})
+    (group,) = groups([early, rows[0]])
+    assert [line.entry.defense.label for line in group.lines] == ["low", "high"]
+
+
+def test_newer_versions_of_a_protocol_and_the_standard_one_come_first():
+    made = [toy("it", version=1), toy("it", version=2), toy("it", protocol="another")]
+    found = [(board.first.protocol.name, board.first.protocol.version) for board in boards(made)]
+    assert found == [("standard", 2), ("standard", 1), ("another", 1)]

@@ -1,11 +1,13 @@
 """Square: held to the linear margin, to AutoAttack's own code, and to its count of queries."""
 
+from itertools import product
+
 import pytest
 import torch
 from pyautoattack.square import SquareAttack
 from torch import nn
 
-from attacks.square import Square, _pyramids, changed_share
+from attacks.square import Square, _Moves, _pyramids, changed_share
 from benchmark.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.purified import Purified
@@ -160,3 +162,24 @@ def test_wrong_arguments_are_refused_in_one_line(attack):
 def test_a_random_victim_needs_two_looks():
     with pytest.raises(BenchError, match="40 queries"):
         room_after(Square(queries=39, draws=20), Same(), Noise(), share=1.0)
+
+
+@pytest.mark.parametrize("side", [4, 6, 10, 13])
+def test_a_start_is_stripes_of_the_whole_budget_or_pyramids_all_over_the_image(side):
+    x = torch.full((3, 2, side, side), 0.5, dtype=torch.float64)
+    stripes = _Moves(x, LINF, image_draws(3)).start() - x
+    torch.testing.assert_close(stripes.abs(), torch.full_like(x, LINF.eps))
+    assert torch.equal(stripes, stripes[:, :, :1].expand_as(x))
+    assert len(stripes.sign().flatten(1).unique(dim=0)) == 3
+    grid = _Moves(x, L2, image_draws(3)).start() - x
+    assert L2.size(x, x + grid).tolist() == pytest.approx([L2.eps] * 3)
+    s = max(1, side // 5)
+    offset = max(0, (side - 5 * s) // 2)
+    corners = range(offset, side - s + 1, s)
+    inside = torch.zeros_like(x)
+    lengths = []
+    for i, j in product(corners, corners):
+        inside[:, :, i : i + s, j : j + s] = 1
+        lengths.append(grid[:, :, i : i + s, j : j + s].flatten(2).norm(dim=2))
+    torch.testing.assert_close(torch.stack(lengths), lengths[0].expand(len(lengths), 3, 2))
+    assert not grid[inside == 0].any()

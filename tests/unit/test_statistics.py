@@ -127,3 +127,42 @@ def test_equal_rates_never_differ_and_unequal_lengths_are_refused():
         sign_flip([0.3], [0.3, 0.7])
     with pytest.raises(ValueError, match=r"shorter|longer"):
         mcnemar([True], [])
+
+
+def test_levels_and_resamples_are_those_that_pages_name():
+    assert (statistics.LEVEL, statistics.RESAMPLES) == (0.95, 5_000)
+    assert (statistics.EXACT_FLIPS, statistics.SAMPLED_FLIPS) == (14, 20_000)
+
+
+@pytest.mark.parametrize("rates", [[0.5] * 20, [0.25], [1.0] * 7])
+def test_rates_that_are_all_alike_have_wilsons_interval(rates):
+    assert bootstrap(rates) == wilson(sum(rates), len(rates))
+
+
+def test_a_pattern_as_extreme_as_the_one_found_counts_and_a_tie_by_rounding_too():
+    """Differences .1, .2 and .3: only all signs alike reach .6; -.1 with .3 .. ties nothing else."""
+    assert sign_flip([0.1, 0.2, 0.3], [0.0, 0.0, 0.0]) == pytest.approx(2 / 8)
+    assert sign_flip([0.3, 0.0, 0.0], [0.0, 0.2, 0.1]) == 1.0  # the sum is 0 but for rounding
+    assert sign_flip([0.5], [0.25]) == 1.0
+
+
+def test_drawn_patterns_as_extreme_as_the_one_found_count_and_so_does_it_itself():
+    """Fifteen images that differ alike: all signs must agree, once in 2^14, or 1 of 20,000 draws and one."""
+    a = [0.5] * 15
+    p = sign_flip(a, [0.0] * 15)
+    assert p * 20_001 == pytest.approx(round(p * 20_001))
+    assert 1 <= round(p * 20_001) <= 8
+    even = sign_flip([0.5] * 8 + [0.0] * 8, [0.0] * 8 + [0.5] * 8)
+    assert even == 1.0  # a sum of 0 is the least that there is: every pattern is as extreme
+
+
+@pytest.mark.parametrize("exact", [0, 14])
+def test_sizes_weigh_in_drawn_and_in_counted_patterns(exact, monkeypatch):
+    """One image differs by 1 and three by .25: |sum| of .25 or more for all patterns, of 1.25 for 4 of 16."""
+    monkeypatch.setattr(statistics, "EXACT_FLIPS", exact)
+    p = sign_flip([1.0, 0.25, 0.25, 0.0], [0.0, 0.0, 0.0, 0.25])
+    assert p == pytest.approx(8 / 16, abs=0.015)
+    p = sign_flip([1.0, 0.25, 0.25, 0.25], [0.0] * 4)
+    assert p == pytest.approx(2 / 16, abs=0.015)
+    p = sign_flip([0.0, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0])
+    assert p == pytest.approx(1.0, abs=1e-12)
