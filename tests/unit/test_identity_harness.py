@@ -19,7 +19,7 @@ PLUGINS = {
     path.partition(":")[0]
     for shelf in (ATTACKS, DEFENSES, DATASETS)
     for path in shelf.paths().values()
-}
+} | {"benchmark.datasets.given", "benchmark.datasets.class_folders"}
 NAMED = {"benchmark", "benchmark.imports", "benchmark.classifiers.zoo_robustbench"}
 """Where modules are imported by a text: the face, plugins by `module:Class`, RobustBench's architectures.
 

@@ -148,6 +148,7 @@ def content(reader, value, path):
         path.write_text(str(value))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The image decoding")
 @pytest.mark.parametrize("reader", READERS)
 def test_a_file_that_is_read_while_a_plugin_is_prepared_changes_its_key(user, reader):

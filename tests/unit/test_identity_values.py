@@ -219,6 +219,7 @@ print(identity_of(Mine(), what="it", known=Known(is_given=True)).sha256())
 """
 
 
+@pytest.mark.slow
 def test_a_script_gives_the_same_in_any_process_and_folder_until_a_value_changes(tmp_path):
     found = []
     for i, (scale, seed) in enumerate([(1, "1"), (1, "2"), (2, "2")]):

@@ -123,7 +123,7 @@ def test_the_checkpoint_of_another_run_is_refused(bars, tmp_path, change):
     said = {
         "seed": "(seed was 0, now 1)",
         "argument": "(rate was 0.01, now 0.001)",
-        "recipe": "now tests.small_training:Small)",
+        "recipe": "now tests.small_training:Small, different source)",
         "threat": "(threat was linf:0.1, now linf:51/255)",
     }
     for part in (str(checkpoint), said[change], "--restart"):
