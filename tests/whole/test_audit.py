@@ -17,13 +17,14 @@ pytestmark = pytest.mark.slow
 PROTOCOL = """
 name: short
 version: 1
-summary: a few steps
+summary: enough steps to find what there is in front of an undefended classifier
 samples: 10
 shard_size: 5
 criterion: {draws: 8, vote: 4, any_of: 4}
 attacks:
   - {id: clean, column: clean, knowledge: oblivious, attack: clean}
-  - {id: pgd, column: adaptive, knowledge: white-box, attack: pgd, gradients: [best], arguments: {steps: 10}}
+  - {id: pgd, column: adaptive, knowledge: white-box, attack: pgd, gradients: [best],
+     arguments: {steps: 40, step_size: 0.25, loss: margin}}
 """
 BOARDS = Path("results/digits/linf-0.15")
 
