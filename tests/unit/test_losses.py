@@ -32,7 +32,8 @@ def test_the_margin_is_the_best_other_logit_minus_the_true_one():
 
 def test_cross_entropy_is_minus_the_logarithm_of_the_true_share():
     expected = [
-        -math.log(math.exp(row[y]) / sum(map(math.exp, row))) for row, y in zip(LOGITS.tolist(), Y)
+        -math.log(math.exp(row[y]) / sum(map(math.exp, row)))
+        for row, y in zip(LOGITS.tolist(), Y, strict=True)
     ]
     assert LOSSES["ce"](LOGITS, Y).tolist() == pytest.approx(expected)
 
