@@ -24,7 +24,7 @@ from tests.mutation.subjects import file_of, tests_of
 
 _SECONDS_OF_A_TEST = 20
 """Of the CPU: a mutant that loops forever falls at it."""
-_SECONDS_OF_A_MUTANT = 20
+_SECONDS_OF_A_MUTANT = 60
 """Of the CPU: one that is unnoticed until then has survived."""
 _OPTIONS = ["-q", "-p", "no:cacheprovider", "-m", "not slow", "-o", "timeout=600"]
 _OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins imported by now
