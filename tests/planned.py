@@ -13,7 +13,8 @@ from benchmark.criterion import Criterion, Outcome, Rule
 from benchmark.dataset import indices_of, labels_of
 from benchmark.evaluated import Evaluated, Measurement, Row, Subject
 from benchmark.folders import data_folder
-from benchmark.job import Plugin, plugin_of
+from benchmark.identity.plugins import plugin_of
+from benchmark.job import Plugin
 from benchmark.loading import load_dataset
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.publishing.assembly import assemble
@@ -24,6 +25,7 @@ from benchmark.running.plan import Subjects, make_plan
 from benchmark.shard import attack_of
 from benchmark.shelf import DEFENSES
 from benchmark.threat import Threat
+from tests.records import MEASURED
 
 HASH = "0123456789abcdef" * 4
 
@@ -48,7 +50,7 @@ class Plan:
     examination: Sequence[Measurement] = field(
         default_factory=lambda: tuple(
             Measurement(id=name, value=0.25, threshold=1.0, detail="as it should be")
-            for name in ("gradient", "memory", "batch", "constant")
+            for name in MEASURED
         )
     )
 

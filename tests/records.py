@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from benchmark.criterion import Criterion, Outcome, Rule
 from benchmark.evaluated import Diagnosed, Evaluated, Kind, Measurement, Row, Subject
@@ -12,6 +13,7 @@ from benchmark.job import Frozen, Job, Plugin
 from benchmark.missing import Missing
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.publishing.assembly import assemble
+from benchmark.publishing.diagnosis_flags import EXAMINED
 from benchmark.publishing.entry import Entry
 from benchmark.publishing.names import short_hash
 from benchmark.publishing.ranking import UNDEFENDED
@@ -33,6 +35,13 @@ COLUMNS = {
 
 Cell = str | Outcome | Mapping[Rule, Outcome]
 """What became of one image: bits alone, or an outcome, or one under each rule."""
+
+
+MEASURED = (*chain.from_iterable(EXAMINED.values()), "constant")
+"""All that is measured of victim and purifiers."""
+AS_DECLARED = tuple(
+    Measurement(id=name, value=0.0, threshold=0.5, detail="as declared") for name in MEASURED
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +103,7 @@ class Run:
     pixels: str = "p"
     seconds: float = 1.0
     diagnosis: Sequence[Varied] = ()
-    examination: tuple[Measurement, ...] = ()
+    examination: tuple[Measurement, ...] = AS_DECLARED
 
     @property
     def n(self) -> int:
