@@ -146,10 +146,12 @@ def _cpu(_: str) -> torch.device:
 
 
 def _on_disk(text: str, **_: Any) -> Path:
-    """Where a file would lie, downloaded or not; a text that names none is refused."""
+    """An empty file where one would lie, downloaded or not; a text that names none is refused."""
     if is_remote(text):
         refuse_other_form(text)
-    return Path(text.partition("#")[0].rpartition("/")[2])
+    path = Path(text.partition("#")[0].rpartition("/")[2])
+    path.touch()
+    return path
 
 
 def _stand_in(name: str, *, dataset: Dataset, **_: Any) -> Classifier:
