@@ -11,6 +11,7 @@ from benchmark.randomness import Draws
 from benchmark.running.plan import weakest_gradient
 from benchmark.running.prepared import Prepared, bare_classifiers, bench_of, dtype_of
 from benchmark.trust import conduct
+from benchmark.trust.asked import Exhibit
 from benchmark.victim import GradientMode
 
 PROBED = 4
@@ -34,7 +35,7 @@ def probe(ready: Prepared) -> Prepared:
     what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
     with ready.watched(), shown(what, x, ready.dataset):
         own, measured = conduct.examine(
-            conduct.Exhibit(
+            Exhibit(
                 victim=ready.victim,
                 what=what,
                 x=x,

@@ -15,8 +15,8 @@ from benchmark.errors import BenchError
 from benchmark.evaluated import Measurement
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
+from benchmark.trust.asked import MOVED
 from benchmark.trust.checks import MOST, TOLERANCE
-from benchmark.trust.conduct import MOVED
 from benchmark.trust.subject import Subject, autograd_of, spread
 from benchmark.victim import GradientMode, Victim, Vote
 
