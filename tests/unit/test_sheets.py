@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from benchmark.errors import BenchError
-from benchmark.publishing import sheets
+from benchmark.publishing import beside, sheets
 from benchmark.publishing.beside import write_shown
 from benchmark.publishing.entry_files import read_entry, write_entry
 from benchmark.publishing.examples import Examples
@@ -181,7 +181,7 @@ def test_an_entry_is_written_after_its_sheet(tmp_path, monkeypatch):
     def killed(*words):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sheets, "write_entry", killed)
+    monkeypatch.setattr(beside, "write_entry", killed)
     with pytest.raises(KeyboardInterrupt):
         write_shown(entry, content, path)
     assert not path.exists()
