@@ -15,7 +15,6 @@ from benchmark.evaluated import Row
 from benchmark.job import MIXED, Job
 from benchmark.numerics import fix_numerics, hardware
 from benchmark.results import Cost, Result, Status
-from benchmark.running.crew import Crew
 from benchmark.running.environment import environment
 from benchmark.running.expense import Expense, RowExpense
 from benchmark.running.plan import make_plan
