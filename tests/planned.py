@@ -94,7 +94,6 @@ class Plan:
                 f"bench run --defense {self.defense} --model digits-cnn --dataset digits "
                 f"--threat {self.threat} --protocol {name} --samples {self.n} --seed {self.seed}"
             ),
-            environment={"purifybench": "0.1.0", "python": "3.11.7", "torch": "2.15.0"},
             examination=tuple(self.examination),
         )
 
@@ -170,6 +169,7 @@ class Chance:
             ),
             trace=tuple(sorted(left, reverse=True)),
             zero_gradients=0.01 if backwards else 0.0,
+            environment={"purifybench": "0.1.0", "python": "3.11.7", "torch": "2.15.0"},
             pixels_sha256=HASH,
         )
 
