@@ -166,3 +166,10 @@ def test_sizes_weigh_in_drawn_and_in_counted_patterns(exact, monkeypatch):
     assert p == pytest.approx(2 / 16, abs=0.015)
     p = sign_flip([0.0, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0])
     assert p == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("exact", [0, 14])
+def test_sums_that_lie_apart_by_a_billionth_are_ties(exact, monkeypatch):
+    """The sums are 1e-9 and 0: all four patterns are as extreme as the one found."""
+    monkeypatch.setattr(statistics, "EXACT_FLIPS", exact)
+    assert sign_flip([5e-10, 5e-10], [0.0, 0.0]) == 1.0
