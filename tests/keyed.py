@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from benchmark.protocol import parse_protocol
-from benchmark.running.prepared import prepare, probe
+from benchmark.running.prepared import prepare
+from benchmark.running.probing import probe
 from benchmark.running.request import Request
 from benchmark.running.run import make_plan, subjects_of
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from benchmark.evaluated import Measurement, Row
 from benchmark.files import write_whole
 from benchmark.identity.closure import closure_of
 from benchmark.job import canonical
+from benchmark.results import Result
 from benchmark.running.prepared import Prepared, dtype_of
 from benchmark.trust import examination
 
@@ -35,12 +36,15 @@ AT_ONCE = 2**22
 """Of these at a time."""
 
 
-def examine_once(ready: Prepared, rows: Sequence[Row]) -> tuple[Measurement, ...]:
+def examine_once(
+    ready: Prepared, rows: Sequence[Row], results: Mapping[str, tuple[Result, ...]]
+) -> tuple[Measurement, ...]:
     """What is measured of victim and purifiers instead of believed: on a few images, once.
 
     Args:
         ready: The prepared request, as `probe` left it.
         rows: Its plan; the job of the first attack stands for all that decides the result.
+        results: What was found by the key of a job; the fingerprints of that job's shards say what no key sees.
 
     Raises:
         BenchError: It cannot be written.
@@ -50,7 +54,8 @@ def examine_once(ready: Prepared, rows: Sequence[Row]) -> tuple[Measurement, ...
     first = ready.order if len(ready.order) > 1 else (*ready.order, *every, *ready.order)
     indices = first[: max(EXAMINED, asked.examined if asked else 0)]
     job = next(row.job for row in rows if row.column is not None)
-    path = ready.request.runs / "examinations" / f"{_key(job.key, indices)}.json"
+    seen = sorted({digest for each in results[job.key] for digest in each.fingerprints})
+    path = ready.request.runs / "examinations" / f"{_key([job.key, *seen], indices)}.json"
     kept = _read(path)
     if kept is not None:
         return (*ready.examination, *kept)
@@ -104,10 +109,10 @@ def _fresh(ready: Prepared, n: int) -> Tensor | None:
         return None
 
 
-def _key(job: str, indices: tuple[int, ...]) -> str:
+def _key(jobs: list[str], indices: tuple[int, ...]) -> str:
     """sha256 of all that decides the result, hex: the victim, the images, and what measures."""
     source = closure_of([examination.__name__]).sha256()
-    return hashlib.sha256(canonical([job, indices, source]).encode()).hexdigest()
+    return hashlib.sha256(canonical([jobs, indices, source]).encode()).hexdigest()
 
 
 def _read(path: Path) -> tuple[Measurement, ...] | None:

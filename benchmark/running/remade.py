@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmark.dataset import images_of, labels_of, pixels_sha256
 from benchmark.errors import BenchError
+from benchmark.job import KEY_VERSION
 from benchmark.numerics import fix_numerics
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, load_protocol
 from benchmark.publishing.entry import Entry
@@ -172,7 +173,10 @@ def _differences(entry: Entry, ready: Prepared) -> Iterator[str]:
         yield _other(
             "classifier", entry.classifier.name, entry.classifier.sha256, ready.classifier.sha256
         )
-    if ready.classifier.code != entry.classifier.source_sha256:
+    is_hashed_alike = (
+        entry.key_version == KEY_VERSION
+    )  # else hashes of source say nothing of each other
+    if is_hashed_alike and ready.classifier.code != entry.classifier.source_sha256:
         code = entry.classifier.source_sha256, ready.classifier.code
         yield _other("source of the classifier", entry.classifier.name, *code)
     yield from _other_defenses(entry, ready)
@@ -195,7 +199,7 @@ def _other_defenses(entry: Entry, ready: Prepared) -> Iterator[str]:
             yield f"its defense is {stage.plugin} {stage.arguments}, not {plugin.path} {plugin.arguments}"
         if plugin.weights != stage.weights_sha256:
             yield _other("weights of", stage.label, stage.weights_sha256, plugin.weights)
-        if plugin.source != stage.source_sha256:
+        if entry.key_version == KEY_VERSION and plugin.source != stage.source_sha256:
             yield _other("source of", stage.label, stage.source_sha256, plugin.source)
     if (ready.label, ready.victim.stochastic) != (entry.defense.label, entry.defense.stochastic):
         yield f"its defense is called {entry.defense.label!r}, not {ready.label!r}"

@@ -101,7 +101,7 @@ def _evaluated(
         results=results,
         skipped=planned.skipped,
         command=command_of(planned.ready),
-        examination=examine_once(planned.ready, planned.rows),
+        examination=examine_once(planned.ready, planned.rows, results),
     )
     return assemble(evaluated), results
 

@@ -97,7 +97,7 @@ def test_a_flag_is_raised_just_above_its_threshold_and_not_at_it(name):
 
 @pytest.mark.parametrize("name", BOUNDARIES)
 def test_without_its_diagnosis_a_flag_is_not_run_and_says_why(name):
-    flag = found(run(), name)
+    flag = found(run(examination=()), name)
     assert (flag.verdict, flag.value, flag.threshold) == ("not-run", None, None)
     assert flag.detail
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from benchmark.criterion import Outcome, Rule
-from benchmark.publishing.measured import choose, cut, gather, rate_of
+from benchmark.publishing.measured import cut, gather
 from benchmark.publishing.outcomes import kept_margin, mean_rate
 from benchmark.publishing.rates import Rate, refuse_other_mean
+from benchmark.publishing.scores import choose, rate_of
 from benchmark.publishing.signs import points, raised_above, resolution
 from benchmark.publishing.statistics import bootstrap, wilson
 from benchmark.results import Cost, Result, Status
@@ -116,9 +117,6 @@ def test_the_first_images_are_cut_out_of_shards():
     assert [(part.start, part.stop) for part in cut(SHARDS, 2)] == [(0, 1), (1, 2)]
     assert [(part.start, part.stop) for part in cut(SHARDS, 1)] == [(0, 1)]
     assert [(part.start, part.stop) for part in cut(SHARDS, 9)] == [(0, 1), (1, 4)]
-    first = gather(ROW, SHARDS, 4).first(3)
-    assert (first.n, first.outcomes(Rule.SINGLE)) == (3, [RIGHT, RIGHT, WRONG])
-    assert gather(ROW, SHARDS, 4).first(9).n == 4
 
 
 def test_each_image_is_chosen_by_its_rate_then_its_margin_and_a_tie_stays_with_the_first_row():
@@ -126,13 +124,13 @@ def test_each_image_is_chosen_by_its_rate_then_its_margin_and_a_tie_stays_with_t
     rows = [
         gather(ROW, [shard(0, *outcomes)], 3) for outcomes in ((RIGHT,) * 3, (RIGHT, WRONG, less))
     ]
-    names = ("clean", "attack")
-    rows = [replace(m, row=replace(ROW, id=name)) for m, name in zip(rows, names, strict=True)]
-    found = choose(rows, Rule.SINGLE)
+    candidates = list(zip(("clean", "attack"), (row.scores() for row in rows), strict=True))
+    found = choose(candidates, Rule.SINGLE, 3)
     assert found.rows == ("clean", "attack", "attack")
-    assert (found.bits, found.margins) == (("1", "0", "1"), (3.0, -2.0, 1.0))
+    assert found.bits == ("1", "0", "1")
+    assert [outcome.margin for outcome in found.outcomes] == [3.0, -2.0, 1.0]
     with pytest.raises(ValueError, match="image 1 has no outcome"):
-        choose([gather(ROW, [shard(0, RIGHT)], 2)], Rule.SINGLE)
+        choose([("one", gather(ROW, [shard(0, RIGHT)], 2).scores())], Rule.SINGLE, 2)
 
 
 def test_a_rate_has_wilsons_interval_for_single_outcomes_and_the_bootstraps_for_many():

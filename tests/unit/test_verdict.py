@@ -57,15 +57,15 @@ def test_a_fixed_victim_is_asked_once_and_the_least_margin_is_chosen_of_equal_ra
     outcomes, chosen = judge(victim, FIXED, LABELS, draws=draws(2), criterion=CRITERION)
     for rule in Rule:
         assert [(o.rate, o.margin, o.bits) for o in outcomes[rule]] == [(0, -3, "0"), (1, 1, "1")]
-    assert torch.equal(chosen, torch.stack((FIXED[0, 2], FIXED[1, 0])))
-    assert [(role, len(found)) for role, found, _ in victim.asked] == [("x1", 6), ("x1", 2)]
+    assert torch.equal(chosen[:, 0], torch.stack((FIXED[0, 2], FIXED[1, 0])))
+    assert [(role, len(found)) for role, found, _ in victim.asked] == [("x1", 6)]
 
 
 def test_a_first_candidate_is_kept_where_others_are_no_worse():
     same = images([[2, 1, 0], [2, 1, 0]])
     same[0, 1, 0, 0, 2] = -1  # another image of the same margin
     _, chosen = judge(Written(), same, LABELS[:1], draws=draws(1), criterion=CRITERION)
-    assert torch.equal(chosen[0], same[0, 0])
+    assert torch.equal(chosen[0, 0], same[0, 0])
 
 
 TABLE = {
@@ -95,7 +95,7 @@ def test_a_random_victim_is_chosen_on_select_draws_and_scored_on_score_draws():
         Rule.ANY: (0.0, "01"),
     }
     assert {o.margin for o in one.values()} == {(1 - 1 - 1 + 1) / 4}
-    assert torch.equal(chosen[0], x[0, 0])
+    assert torch.equal(chosen[0, 0], x[0, 0])
     assert victim.asked[0] == ("select", [7] * 8, [0, 1, 2, 3] * 2)  # both meet the same draws
     assert victim.asked[1:] == [("score", [7] * 4, [0, 1, 2, 3])]  # once for all three rules
 
