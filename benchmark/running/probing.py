@@ -16,6 +16,8 @@ from benchmark.victim import GradientMode
 
 PROBED = 4
 """Clean images that a victim is shown before a run begins."""
+NOBODYS = 2**40
+"""From here on no image of a dataset has a number: draws of a run are not used up by looking."""
 
 
 def probe(ready: Prepared) -> Prepared:
@@ -30,7 +32,8 @@ def probe(ready: Prepared) -> Prepared:
     order = (*ready.order, *indices_of(ready.dataset, "test", ready.request.order))
     indices = torch.tensor(order[:PROBED])
     x = images_of(ready.dataset, "test", indices).to(ready.device, dtype_of(ready.request))
-    draws = Draws.of(ready.request.seed, torch.arange(len(x), device=x.device), "probe")
+    nobody = NOBODYS + torch.arange(len(x), device=x.device)
+    draws = Draws.of(ready.request.seed, nobody, "probe")
     found = {each.name: conduct_of(each, x, ready.dataset) for each in bare_classifiers(ready)}
     what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
     with ready.watched(), shown(what, x, ready.dataset):

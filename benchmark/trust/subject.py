@@ -242,9 +242,9 @@ def spread(subject: Subject) -> Tensor:
         apart = (out - whole[rows]).abs().flatten(1).amax(1)
         worst[rows] = torch.maximum(worst[rows], apart)
 
-    alone = [torch.tensor([i]) for i in range(min(b, 4))]
-    halves = [torch.arange(b // 2), torch.arange(b // 2, b)]
-    for rows in (*alone, *halves, torch.arange(b).flip(0)):
+    every = torch.arange(b, device=x.device)
+    alone = [every[i : i + 1] for i in range(min(b, 4))]
+    for rows in (*alone, every[: b // 2], every[b // 2 :], every.flip(0)):
         compare(rows, subject.purify(x[rows], draws.take(rows)))
     padding = replace(draws, images=draws.images + b)
     longer = replace(
@@ -252,7 +252,7 @@ def spread(subject: Subject) -> Tensor:
         images=torch.cat((draws.images, padding.images)),
         rows=torch.cat((draws.rows, padding.rows)),
     )
-    compare(torch.arange(b), subject.purify(torch.cat((x, 1 - x)), longer)[:b])
+    compare(every, subject.purify(torch.cat((x, 1 - x)), longer)[:b])
     return worst
 
 
