@@ -12,12 +12,11 @@ from benchmark.running.plan import weakest_gradient
 from benchmark.running.prepared import Prepared, bare_classifiers, bench_of, dtype_of
 from benchmark.trust import conduct
 from benchmark.trust.asked import Exhibit
+from benchmark.trust.subject import NOBODYS
 from benchmark.victim import GradientMode
 
 PROBED = 4
 """Clean images that a victim is shown before a run begins."""
-NOBODYS = 2**40
-"""From here on no image of a dataset has a number: draws of a run are not used up by looking."""
 
 
 def probe(ready: Prepared) -> Prepared:

@@ -17,7 +17,7 @@ from benchmark.randomness import Draws
 from benchmark.setting import Setting
 from benchmark.trust.asked import MOVED
 from benchmark.trust.checks import MOST, TOLERANCE
-from benchmark.trust.subject import Subject, autograd_of, spread
+from benchmark.trust.subject import NOBODYS, Subject, autograd_of, spread
 from benchmark.victim import GradientMode, Victim, Vote
 
 KEPT = 0.5
@@ -138,7 +138,8 @@ def _slope(exhibit: Exhibit) -> Measurement:
         said = "a purifier declares no gradient: none is followed"
         return Measurement(id="slope", value=0.0, threshold=ALLOWED, detail=said)
     victim, x, where = _finest(exhibit)
-    draws = Draws.of(exhibit.seed, torch.arange(len(x), device=x.device), "slope")
+    nobodys = NOBODYS + torch.arange(len(x), device=x.device)
+    draws = Draws.of(exhibit.seed, nobodys, "slope")
 
     def logits(at: Tensor) -> Tensor:
         asked = victim.inner if isinstance(victim, Vote) else victim  # a vote has no derivative
@@ -244,7 +245,7 @@ def _left(subject: Subject, images: Tensor, place: str) -> float:
     x = images.to(subject.setting.device, subject.setting.dtype)
     draws = replace(
         subject.draws.at("memory", place),
-        images=torch.arange(len(x), device=x.device),
+        images=NOBODYS + torch.arange(len(x), device=x.device),
         rows=torch.zeros(len(x), dtype=torch.int64, device=x.device),
     )
     threat = subject.setting.threat
