@@ -28,7 +28,7 @@ from benchmark.classifiers.source import ClassifierSource
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import ZooModel, resolve
 from benchmark.containment import contained
-from benchmark.content_names import known_by
+from benchmark.content_names import known_by, without_content
 from benchmark.dataset import Dataset, refuse_undeclared
 from benchmark.datasets.class_folders import ClassFolders
 from benchmark.datasets.npz import NpzDataset
@@ -115,7 +115,7 @@ def load_classifier(
             classifier = load_zoo(found, folder=folder, device=device, dtype=dtype)
         else:
             source = make_source(name)
-            if source.dataset != dataset.name:
+            if source.dataset not in (dataset.name, without_content(dataset.name)):
                 raise for_another(name, source.dataset, dataset.name)
             with contained(f"classifier {name!r}: loading it"):
                 classifier = source.load(folder=folder, device=device, dtype=dtype)

@@ -142,6 +142,7 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch, count: int = 1) -> Iterator[l
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a pretended GPU")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 90000)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
     check = "_accelerator_graph_capture_health_check"
     monkeypatch.setattr(torch.optim.Optimizer, check, lambda optimizer: None, raising=False)

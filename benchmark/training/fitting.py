@@ -13,6 +13,7 @@ from benchmark.classifier import Classifier
 from benchmark.classifiers.acceptance import accept
 from benchmark.configuration import parameters_of, refuse_arguments
 from benchmark.containment import contained
+from benchmark.content_names import without_content
 from benchmark.dataset import Dataset, images_of
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
@@ -151,7 +152,7 @@ def fit_classifier(
     if request.dataset is None:
         request = replace(request, dataset=source.dataset)
     dataset, setting = _setting(request)
-    if source.dataset != dataset.name:
+    if source.dataset not in (dataset.name, without_content(dataset.name)):
         raise BenchError(
             f"classifier {name!r} is for {source.dataset}, not for {dataset.name}; "
             f"add --dataset {source.dataset}"

@@ -128,7 +128,7 @@ def test_what_a_plugin_prints_goes_to_standard_error(tmp_path, monkeypatch, capf
         assert json.loads(captured.out)[0]["status"] == "complete"
         assert "NOISE" in captured.err
     assert main(["check", name, "--json"]) in (0, 1)
-    assert len(json.loads(capfd.readouterr().out)) == 13
+    assert len(json.loads(capfd.readouterr().out)) == 16
 
 
 def test_listing_imports_no_plugin_however_slow_or_hostile(tmp_path, monkeypatch, capfd):

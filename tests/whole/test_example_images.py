@@ -85,7 +85,11 @@ def test_purified_is_the_adversarial_image_at_the_first_draw_that_was_scored(mad
     entry, sheet, runs = made
     shown = entry.examples
     for i, example in enumerate(shown.rows):
-        draws = Draws.of(0, torch.tensor([example.index]), "tiny", "test").at("score").repeat(6)
+        draws = (
+            Draws.of(0, torch.tensor([example.index]), entry.dataset.name, "test")
+            .at("score")
+            .repeat(6)
+        )
         x = kept(runs, entry, example)[None]
         purified = Noise().purify(x, draws=draws.take(torch.tensor([0])).at("stage", 0))[0]
         assert (tile(sheet, shown, i, "purified") == bytes_of(purified)).all()
@@ -160,7 +164,7 @@ def test_a_purifier_that_fails_at_its_pictures_loses_them_and_nothing_else(
     entry, sheet, _ = run_shown(request(tmp_path, defense=Grumbling()))
     assert (entry.examples, sheet) == (None, None)
     assert entry.status == "complete"
-    assert "no example images: defense 'grumbling': its example images failed" in caplog.text
+    assert "its example images failed: RuntimeError: no pictures, please" in caplog.text
 
 
 def test_a_shard_that_is_gone_again_costs_the_pictures_alone(tmp_path, caplog, monkeypatch):

@@ -173,7 +173,7 @@ def test_members_of_an_ensemble_are_no_strangers_unless_nobody_else_is(asked, tm
         (["--defense", "mean(jpg>digits-cnn, none>digits-mlp)"], "Did you mean 'jpeg'"),
         (["--defense", "mean(jpeg>digits-cn, none>digits-mlp)"], "Did you mean 'digits-cnn'"),
         (["--defense", "jpeg@digits-cnn"], "was trained for no classifier; write 'jpeg'"),
-        (["--defense", BOTH, "--weights", "x.safetensors"], "leave it out"),
+        (["--defense", BOTH, "--weights", __file__], "leave it out"),
         (["--defense", "none", "--model", "mean(digits-cnn)"], "an ensemble has at least two"),
         (["--defense", "none", "--classes", "7,x"], "expected numbers with commas"),
         (["--defense", "none", "--classes", "7,,8"], "expected numbers with commas"),

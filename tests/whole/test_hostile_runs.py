@@ -95,6 +95,10 @@ class FullFile:
         return getattr(self.inner, name)
 
 
+KEPT = (".shard", ".json", ".safetensors")
+"""Shards and what they are of, and fingerprints."""
+
+
 def everything(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
@@ -119,7 +123,7 @@ def test_a_disk_that_is_full_again_and_again_ends_with_the_same_entry(
             break
         assert "No space left on device" in said
         assert "\n" not in said
-        assert all(path.suffix in (".shard", ".json") for path in everything(tmp_path))
+        assert all(path.suffix in KEPT for path in everything(tmp_path))
     monkeypatch.undo()
     assert without_timing(run(request(tmp_path))) == whole
 
@@ -156,7 +160,7 @@ def test_files_that_may_not_grow_are_one_line_and_the_run_goes_on_later(whole, t
         child.start()
         child.join(120)
         assert child.exitcode == 2
-        assert all(path.suffix in (".shard", ".json") for path in everything(tmp_path))
+        assert all(path.suffix in KEPT for path in everything(tmp_path))
     assert without_timing(run(request(tmp_path))) == whole
 
 
@@ -177,7 +181,7 @@ def test_a_real_disk_of_a_few_kilobytes_is_one_line_and_the_run_goes_on_later(
     try:
         assert main(words) == 2
         assert "No space left on device" in one_line(capfd.readouterr().err)
-        assert all(path.suffix in (".shard", ".json") for path in everything(disk))
+        assert all(path.suffix in KEPT for path in everything(disk))
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
         assert main([*words, "--json"]) == 0
         entry = json.loads(capfd.readouterr().out)[0]
@@ -300,4 +304,4 @@ def test_runs_at_once_in_one_folder_end_with_identical_entries_and_whole_pages(w
         "noise-under-test(sigma=0.2)",
     ]
     assert publish_folder(boards[0].parent).page.read_bytes() == page
-    assert {path.suffix for path in everything(tmp_path)} == {".shard", ".json", ".md"}
+    assert {path.suffix for path in everything(tmp_path)} == {*KEPT, ".md"}

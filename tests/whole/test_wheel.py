@@ -17,7 +17,19 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("benchmark", "attacks", "defenses")
-SHIPPED = {".py", ".yaml", ".safetensors", ".json", ".typed", ".html", ".css", ".js", ".svg"}
+SHIPPED = {
+    ".csv",
+    ".txt",
+    ".py",
+    ".yaml",
+    ".safetensors",
+    ".json",
+    ".typed",
+    ".html",
+    ".css",
+    ".js",
+    ".svg",
+}
 BUILD = (
     "import sys; from setuptools import build_meta; folder = sys.argv[1]; "
     "build_meta.build_sdist(folder); build_meta.build_wheel(folder)"
