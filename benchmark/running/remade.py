@@ -15,7 +15,6 @@ from torch import Tensor
 
 from benchmark.dataset import images_of, labels_of, pixels_sha256
 from benchmark.errors import BenchError
-from benchmark.job import KEY_VERSION
 from benchmark.numerics import fix_numerics
 from benchmark.protocol import Asked, AttackRow, Column, Protocol, load_protocol
 from benchmark.publishing.entry import Entry
@@ -161,7 +160,10 @@ def _only_clean(entry: Entry) -> Protocol:
 
 
 def _differences(entry: Entry, ready: Prepared) -> Iterator[str]:
-    """What is not as the entry says, one line each, the nearest cause first."""
+    """What is not as the entry says, one line each, the nearest cause first.
+
+    Hashes of source in entries of schema 1 were made otherwise, and say nothing.
+    """
     dataset, threat = entry.dataset, entry.threat
     made = ready.threat.norm.value, ready.threat.eps, tuple(ready.dataset.shape)
     if made != (threat.norm, threat.eps, threat.input_shape):
@@ -173,10 +175,7 @@ def _differences(entry: Entry, ready: Prepared) -> Iterator[str]:
         yield _other(
             "classifier", entry.classifier.name, entry.classifier.sha256, ready.classifier.sha256
         )
-    is_hashed_alike = (
-        entry.key_version == KEY_VERSION
-    )  # else hashes of source say nothing of each other
-    if is_hashed_alike and ready.classifier.code != entry.classifier.source_sha256:
+    if not entry.is_legacy and ready.classifier.code != entry.classifier.source_sha256:
         code = entry.classifier.source_sha256, ready.classifier.code
         yield _other("source of the classifier", entry.classifier.name, *code)
     yield from _other_defenses(entry, ready)
@@ -199,7 +198,7 @@ def _other_defenses(entry: Entry, ready: Prepared) -> Iterator[str]:
             yield f"its defense is {stage.plugin} {stage.arguments}, not {plugin.path} {plugin.arguments}"
         if plugin.weights != stage.weights_sha256:
             yield _other("weights of", stage.label, stage.weights_sha256, plugin.weights)
-        if entry.key_version == KEY_VERSION and plugin.source != stage.source_sha256:
+        if not entry.is_legacy and plugin.source != stage.source_sha256:
             yield _other("source of", stage.label, stage.source_sha256, plugin.source)
     if (ready.label, ready.victim.stochastic) != (entry.defense.label, entry.defense.stochastic):
         yield f"its defense is called {entry.defense.label!r}, not {ready.label!r}"

@@ -110,6 +110,11 @@ def test_clean_images_lower_nothing(defense, here, capsys):
     assert path.read_bytes() == content
 
 
+def of_other_source(e):
+    stages = [e["defense"]["stages"][0] | {"source_sha256": "0" * 64}]
+    return e | {"defense": e["defense"] | {"stages": stages}}
+
+
 @pytest.mark.parametrize(
     ("tampered", "expected"),
     [
@@ -124,16 +129,8 @@ def test_clean_images_lower_nothing(defense, here, capsys):
             lambda e: e | {"threat": e["threat"] | {"eps": 0.3, "text": "linf:0.3"}},
             "under linf:0.3",
         ),
-        (
-            lambda e: (
-                e
-                | {
-                    "defense": e["defense"]
-                    | {"stages": [e["defense"]["stages"][0] | {"source_sha256": "0" * 64}]}
-                }
-            ),
-            "source of 'gaussian'",
-        ),
+        (lambda e: of_other_source(e), "source of 'gaussian'"),
+        (lambda e: of_other_source(e) | {"key_version": 1}, "source of 'gaussian'"),
     ],
 )
 def test_what_cannot_be_made_again_is_refused(tampered, expected, here, capsys):

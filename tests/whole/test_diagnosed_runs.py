@@ -139,11 +139,13 @@ def test_a_constant_output_is_excused_from_the_curve(tmp_path):
 
 
 def test_noise_saves_images_and_a_frozen_draw_says_how_many(tmp_path):
-    entry = run(asked(tmp_path, Grainy()))
+    n = 48
+    many = {"dataset": dataset(n), "samples": n, "protocol": protocol(images=n)}
+    entry = run(asked(tmp_path, Grainy(), **many))
     row = next(row for row in entry.diagnosis if row.id == "diagnosis-frozen:exact")
     assert row.own is not None
     assert row.rate is not None
-    assert row.own < row.rate - 0.05
+    assert row.own < row.rate - 0.1
     assert row.id not in {attack.id for attack in entry.attacks}
     assert row.id not in entry.per_image.chosen
 
