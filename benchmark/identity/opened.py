@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -41,10 +41,11 @@ class Opened:
         if isinstance(path, str | bytes | os.PathLike):
             self._read.add(Path(os.path.abspath(os.fsdecode(path))))  # noqa: PTH100 (no link is followed)
 
-    def settle(self) -> None:
-        """Takes the content of what was read since the last time."""
+    def settle(self, held: Collection[Path] = ()) -> None:
+        """Takes the content of what was read since the last time, but for files that keys hold otherwise."""
         found, self._read = self._read, set()
-        for file in found:
+        apart = {Path(place) for file in held for place in (os.path.abspath(file), file.resolve())}  # noqa: PTH100
+        for file in found - apart:
             try:
                 if _counts(file):
                     self._hashes[file] = content_sha256(file)
@@ -67,11 +68,13 @@ _KNOWN: dict[str, Opened] = {}
 
 
 @contextmanager
-def watched(whose: str) -> Iterator[Opened]:
+def watched(whose: str, *, held: Collection[Path] = ()) -> Iterator[Opened]:
     """Keeps account of the files that are read in here, by this thread.
 
     Args:
         whose: Who reads them. All files that were ever read for the same one in this process are given.
+        held: Files whose content keys hold otherwise, such as the weights that a purifier is given: they change
+            from use to use, and those of an earlier use must be in no later key.
     """
     _install()
     found = _KNOWN.setdefault(whose, Opened())
@@ -80,7 +83,17 @@ def watched(whose: str) -> Iterator[Opened]:
         yield found
     finally:
         _watching.all.remove(found)
-        found.settle()
+        found.settle(held)
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """What is read in here is the harness's own affair, whoever watches around it."""
+    around, _watching.all = _watching.all, []
+    try:
+        yield
+    finally:
+        _watching.all = around
 
 
 def _counts(file: Path) -> bool:

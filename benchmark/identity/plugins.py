@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from benchmark.identity.closure import closure_of
@@ -69,9 +70,12 @@ def plugin_of(
     )
 
 
-def watched_for(kind: type, arguments: Mapping[str, object]) -> AbstractContextManager[Opened]:
-    """Keeps account of the files that are read in here, for a plugin with those arguments."""
-    return watched(f"{path_of(kind)} {canonical(described(arguments))}")
+def watched_for(
+    kind: type, arguments: Mapping[str, object], *, weights: Path | None = None
+) -> AbstractContextManager[Opened]:
+    """Keeps account of the files that are read in here but its weights, for a plugin with those arguments."""
+    held = () if weights is None else (weights,)
+    return watched(f"{path_of(kind)} {canonical(described(arguments))}", held=held)
 
 
 def described(arguments: Mapping[str, object]) -> dict[str, object]:

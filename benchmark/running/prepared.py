@@ -88,7 +88,8 @@ class Prepared:
 
     def watched(self) -> AbstractContextManager[Opened]:
         """Keeps account of files that are read in here: some purifiers read theirs with their first images."""
-        return watched(f"victim {self.label} {[one.arguments for one in self.plugins]}")
+        held = [one.weights for one in self.settings if one.weights]
+        return watched(f"victim {self.label} {[one.arguments for one in self.plugins]}", held=held)
 
     @property
     def notices(self) -> list[str]:

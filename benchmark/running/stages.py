@@ -15,6 +15,7 @@ from benchmark.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.expression import Stage
 from benchmark.identity.identity import Known, identity_of
+from benchmark.identity.opened import unwatched
 from benchmark.identity.plugins import described, plugin_of, watched_for
 from benchmark.job import Plugin
 from benchmark.running.lacking import Lack, trained_names, weights_missing
@@ -96,7 +97,7 @@ def prepare_stage(
     what = f"defense {defense.name!r}"
     known = replace(known or Known(), arguments=list(defense.arguments().values()))
     identity = identity_of(defense, what=what, known=known)
-    watching = watched_for(type(defense), defense.arguments())
+    watching = watched_for(type(defense), defense.arguments(), weights=setting.weights)
     with watching, contained(f"{what}: preparing it"):
         defense.prepare(setting)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
@@ -127,7 +128,8 @@ def _with_weights(
     if not defense.needs_weights:
         return setting
     names = _names(defense, setting, trained)
-    weights = find_weights(type(defense), **names, explicit=explicit)
+    with unwatched():
+        weights = find_weights(type(defense), **names, explicit=explicit)
     if weights is None:
         models = trained or (setting.defended().name,)
         raise weights_missing([Lack(typed.name, models, setting.dataset)])

@@ -11,6 +11,7 @@ from torch import nn
 
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
+from defenses.hgd import hgd
 from tests.keyed import forget, key_of
 
 PLUGIN = '''
@@ -171,6 +172,16 @@ def test_a_file_that_is_read_with_the_first_images_changes_the_key(user):
         )
         keys.append(user.key())
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_weights_of_an_earlier_use_are_in_no_later_key(user):
+    shipped = next(Path(hgd.__file__).parent.glob("weights/hgd[[]digits]--*.safetensors"))
+    copy = user.path / "elsewhere" / shipped.name
+    copy.parent.mkdir()
+    copy.write_bytes(shipped.read_bytes())
+    before = key_of("hgd")
+    assert key_of("hgd", weights=str(copy)) == before
+    assert key_of("hgd") == before
 
 
 @pytest.mark.parametrize("argument", ["file", "files"])
