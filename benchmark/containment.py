@@ -186,8 +186,7 @@ class _Settings:
         self.device = torch.get_default_device()
         self.is_grad = torch.is_grad_enabled()
         self.threads = torch.get_num_threads()
-        self.is_deterministic = torch.are_deterministic_algorithms_enabled()
-        self.only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+        self.determinism = torch.get_deterministic_debug_mode()
         self.cudnn = (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32)
         self.tf32 = matmul.allow_tf32
         self.precision = self.mkldnn.matmul.fp32_precision
@@ -203,7 +202,7 @@ class _Settings:
         torch.set_grad_enabled(self.is_grad)
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        torch.use_deterministic_algorithms(self.is_deterministic, warn_only=self.only_warns)
+        torch.set_deterministic_debug_mode(self.determinism)
         cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.cudnn
         matmul.allow_tf32 = self.tf32
         self.mkldnn.matmul.fp32_precision = self.precision

@@ -34,8 +34,7 @@ class _Arithmetic:
     """torch's settings of a process that decide rounding, speed or place; a new one does not inherit them."""
 
     threads: int
-    is_deterministic: bool
-    only_warns: bool
+    determinism: int
     is_benchmarking: bool
     tf32: tuple[bool, bool]
     gpu: int | None
@@ -45,8 +44,7 @@ class _Arithmetic:
     def here(cls) -> _Arithmetic:
         return cls(
             torch.get_num_threads(),
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.get_deterministic_debug_mode(),
             torch.backends.cudnn.benchmark,
             (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32),
             torch.cuda.current_device() if _is_cuda_in_use() else None,
@@ -54,7 +52,7 @@ class _Arithmetic:
 
     def apply(self) -> None:
         torch.set_num_threads(self.threads)
-        torch.use_deterministic_algorithms(self.is_deterministic, warn_only=self.only_warns)
+        torch.set_deterministic_debug_mode(self.determinism)
         torch.backends.cudnn.benchmark = self.is_benchmarking
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.tf32
         if self.gpu is not None:

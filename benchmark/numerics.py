@@ -24,11 +24,14 @@ def fix_numerics(threads: int | None = None) -> None:
         threads: For torch's own loops on the CPU; None leaves them as they are.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it as it starts
+    os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")  # so does what compiles networks
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode(
+        "warn"
+    )  # its longer twin imports the compiler: 2 s of every run
     if threads is not None:
         torch.set_num_threads(threads)
 

@@ -168,7 +168,7 @@ DATASETS: Registry[Dataset] = Registry(
     files={".npz": "npz:{}"},
 )
 DATASETS.add(
-    "digits", "benchmark.datasets.digits:Digits", "8x8 grey, 10 classes, ships with scikit-learn"
+    "digits", "benchmark.datasets.digits:Digits", "8x8 grey, 10 classes, ships with this package"
 )
 DATASETS.add("mnist", "benchmark.datasets.vision:MNIST", "28x28 grey, 10 classes")
 DATASETS.add("fashion_mnist", "benchmark.datasets.vision:FashionMNIST", "28x28 grey, 10 classes")

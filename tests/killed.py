@@ -47,7 +47,7 @@ attacks:
 WORDS = ["run", "--protocol", "mini.yaml", "--defense", "gaussian", "--dataset", "digits"]
 WORDS += ["--device", "cpu", "--workers", "2", "--runs", "runs", "--results", "boards"]
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["benchmark.cli", "benchmark.running.run", "sklearn.datasets"])
+CONTEXT.set_forkserver_preload(["benchmark.cli", "benchmark.running.run"])
 WHOM = ("caller", "worker", "all")
 END_SECONDS = 30.0
 """How long what is left of a killed run may take to end."""

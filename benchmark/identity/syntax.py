@@ -27,11 +27,7 @@ def canonical_sha256(tree: ast.AST) -> str:
 
     Fields that are empty are left out, since newer versions add such; the order of statements stays.
     """
-    digest = hashlib.sha256()
-    for word in _words(tree):
-        digest.update(word.encode())
-        digest.update(b"\n")
-    return digest.hexdigest()
+    return hashlib.sha256("".join(f"{word}\n" for word in _words(tree)).encode()).hexdigest()
 
 
 def _words(tree: ast.AST) -> Iterator[str]:

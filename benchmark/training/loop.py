@@ -208,18 +208,17 @@ def _reproducible(device: torch.device) -> Iterator[None]:
     # without this, cuBLAS is not deterministic
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     devices = [device] if device.type == "cuda" else []
-    before = torch.are_deterministic_algorithms_enabled()
-    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     switches = (cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
     cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = False, False, False
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
     begin_measuring(device)
     try:
         with torch.random.fork_rng(devices=devices):
             yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=only_warned)
+        torch.set_deterministic_debug_mode(before)
         cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = switches
 
 

@@ -26,7 +26,7 @@ from tests.mutation.subjects import sources, tests_of
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 WANTED = 0.95
 """Share of the mutants that are not equivalent which must fall."""
-_FOREIGN = ("torch", "torchvision", "numpy", "scipy.stats", "sklearn.datasets", "timm")
+_FOREIGN = ("torch", "torchvision", "numpy", "scipy.stats", "timm")
 
 
 def equivalent() -> dict[tuple[str, str], str]:
