@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 import pkgutil
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def imported(path: str, *, what: str) -> Any:
             f"{what} {path!r} cannot be imported: {imported_elsewhere(top)} was imported first under the name "
             f"{top!r} of this project's own package; give it another name, or import benchmark before it"
         )
+    if attribute in vars(sys.modules.get(module, object)):
+        return getattr(sys.modules[module], attribute)
     seconds = SLOW_SECONDS if top not in OWN else threading.TIMEOUT_MAX
     with contained(f"importing {what} {path!r}"), _said_after(seconds, f"{what} {path!r}"):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -111,7 +112,13 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / NAME
     if not path.is_file():
         return Manifest(schema_version=SCHEMA, weights=[])
-    return read_model(path.read_bytes(), Manifest, where=str(path))
+    return _manifest(path.read_bytes(), str(path))
+
+
+@lru_cache(maxsize=64)
+def _manifest(content: bytes, where: str) -> Manifest:
+    """Read once for each content: a run asks for the weights of each classifier again and again."""
+    return read_model(content, Manifest, where=where)
 
 
 def plugin_weights(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -73,11 +74,19 @@ def bootstrap(per_image_rates: Sequence[float]) -> tuple[float, float]:
     n = int(counts.sum())
     if len(values) == 1:
         return wilson(float(values[0]) * n, n)
-    drawn = np.random.default_rng(SEED).multinomial(n, counts / n, size=RESAMPLES)
-    means = (drawn * values).sum(axis=1) / n  # (RESAMPLES,)
-    low, high = np.percentile(means, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    low, high = _resampled(tuple(values.tolist()), tuple(counts.tolist()))
     mean = math.fsum(per_image_rates) / n
-    return min(mean, round(float(low), DECIMALS)), max(mean, round(float(high), DECIMALS))
+    return min(mean, low), max(mean, high)
+
+
+@lru_cache(maxsize=10_000)
+def _resampled(values: tuple[float, ...], counts: tuple[int, ...]) -> tuple[float, float]:
+    """The ends for so many images of each rate; kept, since a board asks again for what a run has asked."""
+    n, occurrences = sum(counts), np.asarray(counts)
+    drawn = np.random.default_rng(SEED).multinomial(n, occurrences / n, size=RESAMPLES)
+    means = (drawn * np.asarray(values)).sum(axis=1) / n  # (RESAMPLES,)
+    low, high = np.percentile(means, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return round(float(low), DECIMALS), round(float(high), DECIMALS)
 
 
 def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:

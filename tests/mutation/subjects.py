@@ -27,6 +27,13 @@ _FURTHER: dict[str, tuple[str, ...]] = {
     "benchmark.running.costs": ("passes",),
 }
 """Files of tests that reach a module without importing it."""
+_PINNED = (
+    *("benchmark.changes", "benchmark.goals", "benchmark.iterated", "benchmark.losses"),
+    *("benchmark.minimum_norm", "benchmark.purified", "benchmark.queries", "benchmark.randomness"),
+    *("benchmark.search", "benchmark.smallest", "benchmark.target", "benchmark.threat"),
+    "benchmark.victim",
+)
+"""Modules that the attacks of tests/unit/test_pinned.py go through, beside the attacks themselves."""
 
 
 def sources() -> dict[str, str]:
@@ -46,6 +53,8 @@ def tests_of(module: str) -> list[Path]:
     """Files of unit tests that import a module, and those declared; the ones named after it first."""
     found = {path for path, imported in _imports().items() if module in imported}
     found |= {_TESTS / f"test_{name}.py" for name in _FURTHER.get(module, ())}
+    if module.startswith("attacks.") or module in _PINNED:
+        found.add(_TESTS / "test_pinned.py")
     stem = module.rpartition(".")[2]
     return sorted(found, key=lambda path: (stem not in path.stem, path.stat().st_size, path))
 
