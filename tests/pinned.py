@@ -12,11 +12,14 @@ import json
 from dataclasses import astuple
 from pathlib import Path
 
+import pytest
 import torch
 
+from attacks import autoattack, fast_autoattack
 from benchmark.attack import Attack
 from benchmark.defense import Defense
 from benchmark.errors import BenchError
+from benchmark.foreign import Order
 from benchmark.randomness import Draws
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Threat
@@ -193,6 +196,36 @@ def found(case: str) -> list[float]:
     return [_along(change), _along(change.abs()), _along(trace), *map(float, asked)]
 
 
+def orders() -> dict[str, list[float]]:
+    """What AutoAttack's process and that of the fast one are told, and what becomes of their answers."""
+    return {name: _ordered(name) for name in ("autoattack", "fast-autoattack")}
+
+
+def _ordered(name: str) -> list[float]:
+    module = {"autoattack": autoattack, "fast-autoattack": fast_autoattack}[name]
+    target, x, y = nonlinear_target(batch_size=5)
+    x, y, told = x[:IMAGES], y[:IMAGES], []
+
+    def answered(_evaluate: object, order: Order) -> object:
+        told.append(order)
+        about = {"x_adv": (order.x + 0.01).clamp(0, 1), "rows": order.rows // 2, "forwards": 7, "backwards": 3}
+        if module is autoattack:
+            return autoattack._Report(correct=0.25, warnings=("w",), **about)
+        fooled = torch.arange(len(order.x)) < 1
+        return fast_autoattack._Found(fooled=fooled, **about)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "call_alone", answered)
+        attack = ATTACKS.get(name)(
+            **({"steps": 5, "targets": 2} if module is fast_autoattack else {})
+        )
+        x_adv = attack(target, x, y, threat=Threat.parse(LP[0]), draws=image_draws(IMAGES))
+    (order,) = told
+    asked = (target.forwards, target.backwards, target.gradients, target.room.rows, *target.trace)
+    about = (order.seed, order.batch_size, order.rows, order.classes, len(order.x))
+    return [_along((x_adv - x[:, None]).flatten()), *map(float, (*about, *asked))]
+
+
 def costs() -> dict[str, str]:
     """The hash of what each attack says that it costs, over numbers of classes, draws and shapes."""
     given = {name: arguments for name, (_, arguments) in CASES.items()}
@@ -249,7 +282,7 @@ def _given(what: str, threat: Threat) -> torch.Tensor:
 def main() -> None:
     """Writes the file."""
     lines = [f"{json.dumps(case)}: {json.dumps(found(case))}" for case in names()]
-    lines += [f"{json.dumps(case)}: {json.dumps(cost)}" for case, cost in costs().items()]
+    lines += [f"{json.dumps(case)}: {json.dumps(v)}" for case, v in (orders() | costs()).items()]
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
