@@ -208,7 +208,12 @@ def _ordered(name: str) -> list[float]:
 
     def answered(_evaluate: object, order: Order) -> object:
         told.append(order)
-        about = {"x_adv": (order.x + 0.01).clamp(0, 1), "rows": order.rows // 2, "forwards": 7, "backwards": 3}
+        about = {
+            "x_adv": (order.x + 0.01).clamp(0, 1),
+            "rows": order.rows // 2,
+            "forwards": 7,
+            "backwards": 3,
+        }
         if module is autoattack:
             return autoattack._Report(correct=0.25, warnings=("w",), **about)
         fooled = torch.arange(len(order.x)) < 1

@@ -7,6 +7,7 @@ import pytest
 from benchmark.criterion import Criterion, Outcome, Rule
 from benchmark.protocol import Column
 from benchmark.publishing.flags import EXPLANATIONS, flags_of
+from benchmark.publishing.signs import percent, points
 from tests.records import WHOLE, Run, deterministic
 
 TEN = deterministic(clean="1" * 10, pgd="1" * 5 + "0" * 5)
@@ -147,3 +148,8 @@ def test_where_no_attack_counts_none_is_said_to_have_no_effect():
 def test_a_run_without_any_rates_raises_nothing():
     entry = Run(rows=WHOLE, failed=frozenset({("clean", 0)})).entry()
     assert not [flag.id for flag in entry.flags if flag.verdict == "raised"]
+
+
+def test_shares_are_said_in_percent_and_differences_in_points():
+    assert (percent(0.5), percent(1.0), percent(0.0304)) == ("50.0 %", "100.0 %", "3.0 %")
+    assert (points(0.75, 0.5), points(0.25, 0.5)) == (25.0, -25.0)

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from benchmark.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.job import Frozen
+from benchmark.job import Frozen, Plugin
 from benchmark.purified import Purified
+from benchmark.results import Status
 from benchmark.running.prepared import bench_of, prepare
+from benchmark.shard import run_shard
 from tests import tiny
 from tests.tiny import job, network
 
@@ -57,3 +60,27 @@ def test_an_attacker_has_images_of_his_own_only_where_he_asks_for_some(bench):
 def test_what_a_shard_learns_of_memory_holds_for_the_next(bench):
     assert bench.room("kind", 8) is bench.room("kind", 3)
     assert bench.room("kind", 8) is not bench.room("other", 8)
+
+
+def test_a_shard_says_what_share_of_its_gradients_was_zero(bench):
+    """FGSM looks once at each image: of one image one look, and of four images with one dead one a quarter."""
+
+    class Dead(nn.Module):
+        """Its slope is gone where the first pixel is above a half."""
+
+        def forward(self, x):
+            lives = (x[:, 0, 0, :1] <= 0.5).to(x.dtype)
+            return network().to(x)(x) * lives
+
+    x, _, indices = bench.images(0, 8)
+    order = indices[x[:, 0, 0, 0].sort().indices].tolist()
+    n_alive = int((x[:, 0, 0, 0] <= 0.5).sum())
+    assert 2 < n_alive < 8
+    dead = Classifier(Dead(), name="dead", classes=tiny.CLASSES, sha256="dead")
+    known = replace(bench, classifiers={"dead": dead}, order=tuple(order))
+    fgsm = Plugin("attacks.fgsm:FGSM", "fgsm", "{}", "33")
+    bare = replace(job(), defenses=(), classifier=Frozen("dead", "dead"), attack=fgsm)
+    for start, stop, share in ((7, 8, 1.0), (0, 1, 0.0), (n_alive - 3, n_alive + 1, 0.25)):
+        result, _ = run_shard(known, bare, start, stop)
+        assert (result.zero_gradients, result.cost.forwards) == (share, stop - start)
+        assert (result.start, result.stop, result.status) == (start, stop, Status.OK)
