@@ -183,3 +183,19 @@ def test_a_start_is_stripes_of_the_whole_budget_or_pyramids_all_over_the_image(s
         lengths.append(grid[:, :, i : i + s, j : j + s].flatten(2).norm(dim=2))
     torch.testing.assert_close(torch.stack(lengths), lengths[0].expand(len(lengths), 3, 2))
     assert not grid[inside == 0].any()
+
+
+@pytest.mark.parametrize("h", range(5, 16))
+@pytest.mark.parametrize("w", [5, 11])
+def test_pyramids_of_a_fifth_of_the_height_are_laid_wherever_they_fit_whole(h, w):
+    x = torch.full((1, 1, h, w), 0.5, dtype=torch.float64)
+    grid = _Moves(x, L2, image_draws(1)).start() - x
+    assert float(grid.norm()) == pytest.approx(L2.eps)
+    s = h // 5
+    rows, columns = (grid[0, 0].abs().sum(i) > 0 for i in (1, 0))
+    offset = (h - 5 * s) // 2
+    assert rows.nonzero().flatten().tolist() == list(
+        range(offset, offset + s * ((h - offset) // s))
+    )
+    n_columns = s * ((w - offset) // s)
+    assert columns.nonzero().flatten().tolist() == list(range(offset, offset + n_columns))
