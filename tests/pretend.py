@@ -6,15 +6,15 @@ there is no GPU. Kernels, memory and rounding are the CPU's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 GPU = torch.device("cuda", 0)
 _MAY_MIX = {  # what takes tensors of both: copies, and indices that lie on the CPU
@@ -102,12 +102,11 @@ class _Numbered(TorchFunctionMode):
 
 
 def _computed(func: Any, args: Any, options: dict[str, Any]) -> Any:
-    tensors = [t for t in tree_flatten((args, options))[0] if isinstance(t, torch.Tensor)]
+    tensors = list(_tensors_in((*args, *options.values())))
     ours = [t for t in tensors if isinstance(t, OnGpu)]
     others = [t for t in tensors if not isinstance(t, OnGpu) and t.ndim > 0]
-    name = func._schema.name
-    known = {name, f"{name}.{func._schema.overload_name}"}
-    if ours and others and not known & _MAY_MIX:
+    name, may_mix = _known(func)
+    if ours and others and not may_mix:
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, cuda:0 and cpu")
     device = options.get("device")
     if name.startswith("aten::index") and others and any(t is not ours[0] for t in ours[1:]):
@@ -121,8 +120,14 @@ def _computed(func: Any, args: Any, options: dict[str, Any]) -> Any:
     if device is not None:
         options = {**options, "device": torch.device("cpu")}
     wrapper_of = {id(t.inner): t for t in ours}
-    plain = tree_map(lambda t: t.inner if isinstance(t, OnGpu) else t, (args, options))
-    out = func(*plain[0], **plain[1])
+
+    def bare(value: Any) -> Any:
+        return value.inner if isinstance(value, OnGpu) else value
+
+    out = func(
+        *(_mapped(bare, value) for value in args),
+        **{key: _mapped(bare, value) for key, value in options.items()},
+    )
 
     def dressed(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
@@ -131,7 +136,29 @@ def _computed(func: Any, args: Any, options: dict[str, Any]) -> Any:
             return wrapper_of[id(value)]  # changed in place
         return OnGpu(value) if is_ours and not isinstance(value, OnGpu) else value
 
-    return tree_map(dressed, out)
+    return _mapped(dressed, out)
+
+
+@lru_cache
+def _known(func: Any) -> tuple[str, bool]:
+    """An operator's name, and whether it takes tensors of both devices."""
+    name = func._schema.name
+    return name, bool({name, f"{name}.{func._schema.overload_name}"} & _MAY_MIX)
+
+
+def _tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors_in(value)
+
+
+def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
+    """A value, or each in lists inside each other, changed; operators take and give no other trees."""
+    if isinstance(value, list | tuple):
+        return type(value)([_mapped(change, each) for each in value])
+    return change(value)
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def test_every_edit_of_a_derived_value_is_noticed(name):
 
 @pytest.mark.slow
 def test_every_edit_of_every_entry_is_noticed_where_derived_and_most_elsewhere():
-    said = table(400)
+    said = table(340)
     print(said)
     counts = re.findall(r"^(\w+) +all +(\d+) of +(\d+)", said, re.MULTILINE)
     (derived_ones, measured) = ((int(a), int(b)) for _, a, b in counts)

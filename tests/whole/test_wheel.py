@@ -23,6 +23,7 @@ SHIPPED = {
     ".py",
     ".yaml",
     ".safetensors",
+    ".npz",
     ".json",
     ".typed",
     ".html",
