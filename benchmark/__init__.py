@@ -1,25 +1,14 @@
-"""The harness: vocabulary, interfaces, running, keeping, publishing, the command line."""
+"""The harness: vocabulary, interfaces, running, keeping, publishing, the command line.
+
+What third parties import from here stands in the stub beside this file. `import benchmark` starts no torch:
+each name is imported when it is first used.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
 from benchmark.own_packages import put_first
 
-if TYPE_CHECKING:
-    from benchmark.running.evaluation import evaluate
-    from benchmark.running.request import Request
-
-__all__ = ["Request", "evaluate"]
-
-_HOMES = {"Request": "benchmark.running.request", "evaluate": "benchmark.running.evaluation"}
-
 put_first()
-
-
-def __getattr__(name: str) -> Any:
-    """`benchmark.evaluate` and `benchmark.Request`, imported on use: `import benchmark` starts no torch."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'benchmark' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -145,6 +145,7 @@ def _meant(each: Import, importer: str, *, is_package: bool) -> Iterator[str]:
     if not module or _is_standard(module):
         return
     yield module
+    yield from _lazily(each.name, module)
     if each.name and folders_of(module):
         file = file_of(module)
         is_star = each.name == STAR
@@ -152,6 +153,18 @@ def _meant(each: Import, importer: str, *, is_package: bool) -> Iterator[str]:
         for name in stars if is_star else (each.name,):
             if file_of(f"{module}.{name}") is not None:
                 yield f"{module}.{name}"
+
+
+def _lazily(name: str, package: str) -> Iterator[str]:
+    """The modules behind a name of a package that imports it on first use, as its stub says (`lazy_loader`).
+
+    Where no name is said, any of them may be used.
+    """
+    file = file_of(package)
+    stub = file.with_suffix(".pyi") if file and file.name == "__init__.py" else None
+    for each in source_of(stub).imports if stub and stub.is_file() else ():
+        if each.module[:1] == "." != each.module[1:2] and name in ("", STAR, each.name):
+            yield package + (each.module if each.module != "." else f".{each.name}")
 
 
 def _beside(module: str, file: Path) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """A purifier as another package brings it: it takes contrast away, which costs a classifier its margins."""
 
-from benchmark.defense import Defense, Derivative
+from benchmark import Defense, Derivative
 
 WEIGHT = 0.3
 """How much of the image gives way to grey."""

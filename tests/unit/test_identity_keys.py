@@ -11,6 +11,7 @@ from torch import nn
 
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
+from benchmark.identity.closure import closure_of
 from defenses.hgd import hgd
 from tests.keyed import forget, key_of
 
@@ -116,6 +117,37 @@ def test_a_plugin_of_a_package_called_defenses_is_followed_too(user):
     before = user.key("pack.defenses.mine:Mine")
     user.write(pack__defenses__tool="scale = 2")
     assert user.key("pack.defenses.mine:Mine") != before
+
+
+@pytest.mark.parametrize(
+    ("line", "is_reached"),
+    [
+        ("from benchmark import Draws, iterated", {"iterated": True, "publishing.publish": False}),
+        ("from benchmark import Draws", {"iterated": False, "randomness": True}),
+        ("import benchmark", {"iterated": True, "randomness": True}),
+    ],
+)
+def test_what_the_package_imports_on_first_use_is_followed_by_its_name(user, line, is_reached):
+    user.write(mine=plugin(imports=line))
+    forget("mine")
+    reached = closure_of(["mine"]).files
+    assert {name: f"benchmark.{name}" in reached for name in is_reached} == is_reached
+
+
+def test_a_users_package_that_imports_on_first_use_is_followed_too(user):
+    user.write(mine=plugin(imports="from lazy import half", factor="half()"))
+    folder = user.path / "lazy"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(
+        "import lazy_loader\n"
+        "__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)\n"
+    )
+    (folder / "__init__.pyi").write_text("from .numbers import half\n")
+    keys = []
+    for value in ("1.0", "1.0", "0.5"):
+        (folder / "numbers.py").write_text(f"def half():\n    return {value}\n")
+        keys.append(user.key())
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_what_a_plugin_may_import_by_computed_names_changes_its_key(user):

@@ -21,6 +21,7 @@ SHIPPED = {
     ".csv",
     ".txt",
     ".py",
+    ".pyi",
     ".yaml",
     ".safetensors",
     ".npz",
