@@ -46,6 +46,7 @@ class _Course:
         return _Course(*(getattr(self, field.name)[stays] for field in fields(self)))
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class APGD(Attack):
     """Auto-PGD (Croce and Hein, "Reliable evaluation of adversarial robustness", ICML 2020, Algorithm 1).
 
@@ -67,22 +68,12 @@ class APGD(Attack):
     name = "apgd"
     summary = "Auto-PGD: CE, DLR, targeted DLR (Croce and Hein 2020)"
 
-    def __init__(
-        self,
-        *,
-        loss: str = "ce",
-        steps: int = 100,
-        restarts: int = 1,
-        targets: int = 9,
-        rho: float = 0.75,
-        momentum: float = 0.75,
-    ) -> None:
-        self.loss = loss
-        self.steps = steps
-        self.restarts = restarts
-        self.targets = targets
-        self.rho = rho
-        self.momentum = momentum
+    loss: str = "ce"
+    steps: int = 100
+    restarts: int = 1
+    targets: int = 9
+    rho: float = 0.75
+    momentum: float = 0.75
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -33,6 +33,7 @@ _OURS = "does not have a deterministic implementation"
 """What torch says of a GPU's kernel, because the harness asked for deterministic ones."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AutoAttack(Attack):
     """pyautoattack 0.2.0 (Croce and Hein, "Reliable evaluation of adversarial robustness", ICML 2020).
 
@@ -53,8 +54,7 @@ class AutoAttack(Attack):
     mixes = False
     summary = "pyautoattack, unchanged, in its own process (Croce and Hein 2020)"
 
-    def __init__(self, *, version: str = "auto") -> None:
-        self.version = version
+    version: str = "auto"
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

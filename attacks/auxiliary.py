@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ _FLAT = 1e-30
 """A mean absolute gradient below this counts as 0, so that no ratio overflows."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AuxiliaryAware(Attack):
     """PGD on a main term minus lambda times the purifiers' auxiliary loss.
 
@@ -50,24 +52,13 @@ class AuxiliaryAware(Attack):
     name = "auxiliary"
     summary = "auxiliary-aware PGD, A1 and A2 (Hwang et al. 2021)"
 
-    def __init__(
-        self,
-        *,
-        variant: str = "A2",
-        lambdas: Sequence[float] = LAMBDAS,
-        steps: int = 40,
-        step_size: float = 0.1,
-        cap: float = 10.0,
-        projection: bool = False,
-        random_start: bool = True,
-    ) -> None:
-        self.variant = variant
-        self.lambdas = lambdas
-        self.steps = steps
-        self.step_size = step_size
-        self.cap = cap
-        self.projection = projection
-        self.random_start = random_start
+    variant: str = "A2"
+    lambdas: Sequence[float] = LAMBDAS
+    steps: int = 40
+    step_size: float = 0.1
+    cap: float = 10.0
+    projection: bool = False
+    random_start: bool = True
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

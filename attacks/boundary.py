@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,7 @@ _LOST = "some images found no misclassified starting point"
 _TINY = 1e-12
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Boundary(Attack):
     """Boundary Attack (Brendel, Rauber and Bethge, ICLR 2018, algorithm 1), by labels alone.
 
@@ -53,20 +56,11 @@ class Boundary(Attack):
     mixes = False
     summary = "a random walk along the boundary by labels alone (Brendel et al. 2018)"
 
-    def __init__(
-        self,
-        *,
-        steps: int = 5000,
-        sideways: float = 0.01,
-        towards: float = 0.01,
-        factor: float = 1.5,
-        draws: int = 5,
-    ) -> None:
-        self.steps = steps
-        self.sideways = sideways
-        self.towards = towards
-        self.factor = factor
-        self.draws = draws
+    steps: int = 5000
+    sideways: float = 0.01
+    towards: float = 0.01
+    factor: float = 1.5
+    draws: int = 5
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,7 @@ _GROWTH = 10.0
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class CW(Attack):
     """Carlini and Wagner's l2 attack ("Towards evaluating the robustness", S&P 2017, sections V and VI.A).
 
@@ -49,22 +52,12 @@ class CW(Attack):
     norms = frozenset({Norm.L2})
     summary = "smallest l2 change, in tanh space (Carlini and Wagner 2017)"
 
-    def __init__(
-        self,
-        *,
-        steps: int = 200,
-        binary_search_steps: int = 9,
-        initial_const: float = 1e-3,
-        step_size: float = 0.01,
-        confidence: float = 0.0,
-        target_class: int | str | None = None,
-    ) -> None:
-        self.steps = steps
-        self.binary_search_steps = binary_search_steps
-        self.initial_const = initial_const
-        self.step_size = step_size
-        self.confidence = confidence
-        self.target_class = target_class
+    steps: int = 200
+    binary_search_steps: int = 9
+    initial_const: float = 1e-3
+    step_size: float = 0.01
+    confidence: float = 0.0
+    target_class: int | str | None = None
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -22,6 +22,7 @@ _SHRINK, _GROWTH = 0.9, 2.0
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class CWLinf(Attack):
     """Carlini and Wagner's linf attack ("Towards evaluating the robustness", S&P 2017, section VI.C).
 
@@ -55,22 +56,12 @@ class CWLinf(Attack):
     norms = frozenset({Norm.LINF})
     summary = "smallest linf change, under a shrinking bound (Carlini and Wagner 2017)"
 
-    def __init__(
-        self,
-        *,
-        rounds: int = 15,
-        steps: int = 100,
-        initial_const: float = 1e-2,
-        step_size: float = 0.05,
-        confidence: float = 0.0,
-        target_class: int | str | None = None,
-    ) -> None:
-        self.rounds = rounds
-        self.steps = steps
-        self.initial_const = initial_const
-        self.step_size = step_size
-        self.confidence = confidence
-        self.target_class = target_class
+    rounds: int = 15
+    steps: int = 100
+    initial_const: float = 1e-2
+    step_size: float = 0.05
+    confidence: float = 0.0
+    target_class: int | str | None = None
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

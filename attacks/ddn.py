@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ _FIRST_STEP, _LAST_STEP = 1.0, 0.01
 _TINY = 1e-12
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class DDN(Attack):
     """Decoupled direction and norm (Rony et al., CVPR 2019, Algorithm 1).
 
@@ -47,20 +49,11 @@ class DDN(Attack):
     norms = frozenset({Norm.L2})
     summary = "smallest l2 change, direction and length apart (Rony et al. 2019)"
 
-    def __init__(
-        self,
-        *,
-        steps: int = 100,
-        gamma: float = 0.05,
-        init_eps: float = 1.0,
-        levels: int = 0,
-        target_class: int | str | None = None,
-    ) -> None:
-        self.steps = steps
-        self.gamma = gamma
-        self.init_eps = init_eps
-        self.levels = levels
-        self.target_class = target_class
+    steps: int = 100
+    gamma: float = 0.05
+    init_eps: float = 1.0
+    levels: int = 0
+    target_class: int | str | None = None
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ _NUDGE = 1e-4
 _TINY = 1e-12
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class DeepFool(Attack):
     """The smallest change that fools (Moosavi-Dezfooli, Fawzi and Frossard, CVPR 2016, Algorithm 2, eqs. 8-12).
 
@@ -34,10 +37,9 @@ class DeepFool(Attack):
     name = "deepfool"
     summary = "steps to the nearest linearised boundary (Moosavi-Dezfooli et al. 2016)"
 
-    def __init__(self, *, steps: int = 50, overshoot: float = 0.02, candidates: int = 10) -> None:
-        self.steps = steps
-        self.overshoot = overshoot
-        self.candidates = candidates
+    steps: int = 50
+    overshoot: float = 0.02
+    candidates: int = 10
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -31,6 +31,7 @@ _START = 0.8
 """Square's first share of changed pixels."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class FastAutoAttack(Attack):
     """The four attacks of AutoAttack `standard` (Croce and Hein, ICML 2020), not AutoAttack itself.
 
@@ -54,10 +55,9 @@ class FastAutoAttack(Attack):
     parts = ("apgd",)
     summary = "what AutoAttack standard tries, faster; fixed victims only; not AutoAttack"
 
-    def __init__(self, *, steps: int = 100, targets: int = TARGETS, queries: int = 5000) -> None:
-        self.steps = steps
-        self.targets = targets
-        self.queries = queries
+    steps: int = 100
+    targets: int = TARGETS
+    queries: int = 5000
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from benchmark.attack import Attack, Passes
@@ -12,6 +14,7 @@ from benchmark.target import Target
 from benchmark.threat import Threat
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class FGSM(Attack):
     """One step of eps (Goodfellow, Shlens and Szegedy, "Explaining and harnessing", ICLR 2015, section 4).
 
@@ -26,9 +29,8 @@ class FGSM(Attack):
     name = "fgsm"
     summary = "one signed step (Goodfellow et al. 2015)"
 
-    def __init__(self, *, loss: str = "ce", random_start: bool = False) -> None:
-        self.loss = loss
-        self.random_start = random_start
+    loss: str = "ce"
+    random_start: bool = False
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

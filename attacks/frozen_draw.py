@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from benchmark.threat import Threat
 from benchmark.victim import GradientMode, Victim
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class FrozenDraw(Attack):
     """PGD, margin loss, at one draw an image, which the attacker knows and the defender keeps.
 
@@ -32,9 +35,8 @@ class FrozenDraw(Attack):
     parts = ("pgd",)
     summary = "PGD on one fixed draw an image: a diagnosis of what randomness alone does"
 
-    def __init__(self, *, steps: int = 40, step_size: float = 0.1) -> None:
-        self.steps = steps
-        self.step_size = step_size
+    steps: int = 40
+    step_size: float = 0.1
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ _LOST = "some images found no misclassified starting point"
 _TINY = 1e-12
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class HopSkipJump(Attack):
     """HopSkipJumpAttack (Chen, Jordan and Wainwright, S&P 2020, algorithm 2), by labels alone, in linf and l2.
 
@@ -52,10 +54,9 @@ class HopSkipJump(Attack):
     mixes = False
     summary = "along the boundary by labels alone (Chen et al. 2020)"
 
-    def __init__(self, *, queries: int = 5000, first: int = 100, draws: int = 5) -> None:
-        self.queries = queries
-        self.first = first
-        self.draws = draws
+    queries: int = 5000
+    first: int = 100
+    draws: int = 5
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

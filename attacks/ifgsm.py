@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from benchmark.attack import Attack, Passes
@@ -13,6 +15,7 @@ from benchmark.target import Target
 from benchmark.threat import Threat
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class IFGSM(Attack):
     """Iterated FGSM, or BIM (Kurakin, Goodfellow and Bengio, "Adversarial examples in the physical world").
 
@@ -33,16 +36,9 @@ class IFGSM(Attack):
     name = "ifgsm"
     summary = "k signed steps of eps / k, no random start (Kurakin et al. 2017)"
 
-    def __init__(
-        self,
-        *,
-        steps: int = 4,
-        labels: str = "true",
-        target_class: int | str | None = None,
-    ) -> None:
-        self.steps = steps
-        self.labels = labels
-        self.target_class = target_class
+    steps: int = 4
+    labels: str = "true"
+    target_class: int | str | None = None
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

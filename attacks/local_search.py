@@ -23,6 +23,7 @@ _ROUNDS_TO_SPEND = 5
 """Rounds in which a budget is spent at the fastest: pixels chosen together do not know of each other."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LocalSearch(Attack):
     """LocSearchAdv of Narodytska and Kasiviswanathan, "Simple black-box adversarial attacks", CVPRW 2017.
 
@@ -52,24 +53,13 @@ class LocalSearch(Attack):
     norms = frozenset({NamedSet.PIXELS})
     summary = "a few pixels, by outputs alone (Narodytska and Kasiviswanathan 2017)"
 
-    def __init__(
-        self,
-        *,
-        rounds: int = 150,
-        r: float = 1.5,
-        d: int = 5,
-        t: int = 5,
-        start: float = 0.1,
-        probes: int = 128,
-        change: str = "cyclic",
-    ) -> None:
-        self.rounds = rounds
-        self.r = r
-        self.d = d
-        self.t = t
-        self.start = start
-        self.probes = probes
-        self.change = change
+    rounds: int = 150
+    r: float = 1.5
+    d: int = 5
+    t: int = 5
+    start: float = 0.1
+    probes: int = 128
+    change: str = "cyclic"
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

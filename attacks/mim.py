@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,7 @@ _TINY = 1e-30
 """Keeps a gradient of 0 from being divided by its own length."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class MIM(Attack):
     """Momentum iterative FGSM (Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018).
 
@@ -41,22 +44,12 @@ class MIM(Attack):
     name = "mim"
     summary = "signed steps along a momentum of gradients (Dong et al. 2018)"
 
-    def __init__(
-        self,
-        *,
-        steps: int = 10,
-        step_size: float = 0.1,
-        step_unit: str = "eps",
-        decay: float = 1.0,
-        keep: str = "best",
-        target_class: int | str | None = None,
-    ) -> None:
-        self.steps = steps
-        self.step_size = step_size
-        self.step_unit = step_unit
-        self.decay = decay
-        self.keep = keep
-        self.target_class = target_class
+    steps: int = 10
+    step_size: float = 0.1
+    step_unit: str = "eps"
+    decay: float = 1.0
+    keep: str = "best"
+    target_class: int | str | None = None
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -20,6 +21,7 @@ KEEPS = ("best", "last", "max_margin")
 STEP_UNITS = ("eps", "pixel")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PGD(Attack):
     """Projected gradient descent (Madry et al., "Towards deep learning models", ICLR 2018, section 2.1).
 
@@ -53,30 +55,16 @@ class PGD(Attack):
     name = "pgd"
     summary = "projected gradient descent, EOT in one batch (Madry et al. 2018)"
 
-    def __init__(
-        self,
-        *,
-        steps: int = 40,
-        step_size: float = 0.1,
-        step_unit: str = "eps",
-        loss: str = "ce",
-        restarts: int = 1,
-        random_start: bool = True,
-        keep: str = "best",
-        target_class: int | str | None = None,
-        labels: str = "true",
-        confidence: float | None = None,
-    ) -> None:
-        self.steps = steps
-        self.step_size = step_size
-        self.step_unit = step_unit
-        self.loss = loss
-        self.restarts = restarts
-        self.random_start = random_start
-        self.keep = keep
-        self.target_class = target_class
-        self.labels = labels
-        self.confidence = confidence
+    steps: int = 40
+    step_size: float = 0.1
+    step_unit: str = "eps"
+    loss: str = "ce"
+    restarts: int = 1
+    random_start: bool = True
+    keep: str = "best"
+    target_class: int | str | None = None
+    labels: str = "true"
+    confidence: float | None = None
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from benchmark.target import Target
 from benchmark.threat import Norm, Threat
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RandomPoints(Attack):
     """As many candidates as asked for: in linf corners of the budget, in l2 random directions of length eps.
 
@@ -26,8 +29,7 @@ class RandomPoints(Attack):
     mixes = False
     summary = "many random points of the budget"
 
-    def __init__(self, *, points: int = 10) -> None:
-        self.points = points
+    points: int = 10
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from benchmark.threat import NamedSet, Threat
 SEARCHES = ("grid", "random")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RotationTranslation(Attack):
     """Engstrom et al., "Exploring the landscape of spatial robustness", ICML 2019.
 
@@ -41,20 +43,11 @@ class RotationTranslation(Attack):
     norms = frozenset({NamedSet.SPATIAL})
     summary = "rotations and shifts: grid search and worst-of-k (Engstrom et al. 2019)"
 
-    def __init__(
-        self,
-        *,
-        search: str = "grid",
-        rotations: int = 31,
-        shifts: int = 5,
-        k: int = 10,
-        candidates: int = 3,
-    ) -> None:
-        self.search = search
-        self.rotations = rotations
-        self.shifts = shifts
-        self.k = k
-        self.candidates = candidates
+    search: str = "grid"
+    rotations: int = 31
+    shifts: int = 5
+    k: int = 10
+    candidates: int = 3
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

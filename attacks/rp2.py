@@ -23,6 +23,7 @@ _BETAS = (0.9, 0.999)
 _TINY = 1e-8
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RP2(Attack):
     """Eykholt et al., "Robust physical-world attacks on deep learning visual classification", CVPR 2018, Eq. 3.
 
@@ -54,30 +55,16 @@ class RP2(Attack):
     norms = frozenset({NamedSet.STICKER})
     summary = "one painted sticker (Eykholt et al. 2018)"
 
-    def __init__(
-        self,
-        *,
-        steps: int = 100,
-        step_size: float = 0.1,
-        l2_weight: float = 0.02,
-        loss: str = "margin",
-        placement: str = "sensitive",
-        restarts: int = 1,
-        views: int = 1,
-        brightness: float = 0.2,
-        shift: int = 1,
-        target_class: int | None = None,
-    ) -> None:
-        self.steps = steps
-        self.step_size = step_size
-        self.l2_weight = l2_weight
-        self.loss = loss
-        self.placement = placement
-        self.restarts = restarts
-        self.views = views
-        self.brightness = brightness
-        self.shift = shift
-        self.target_class = target_class
+    steps: int = 100
+    step_size: float = 0.1
+    l2_weight: float = 0.02
+    loss: str = "margin"
+    placement: str = "sensitive"
+    restarts: int = 1
+    views: int = 1
+    brightness: float = 0.2
+    shift: int = 1
+    target_class: int | None = None
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

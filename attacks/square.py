@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ _POINTS = 100
 _TINY = 1e-12
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Square(Attack):
     """Square Attack (Andriushchenko et al., ECCV 2020, algorithms 1 to 3), in linf and l2.
 
@@ -45,13 +47,10 @@ class Square(Attack):
     mixes = False
     summary = "random search by squares, for any victim (Andriushchenko et al. 2020)"
 
-    def __init__(
-        self, *, queries: int = 5000, start: float = 0.8, draws: int = 20, rescales: bool = True
-    ) -> None:
-        self.queries = queries
-        self.start = start
-        self.draws = draws
-        self.rescales = rescales
+    queries: int = 5000
+    start: float = 0.8
+    draws: int = 20
+    rescales: bool = True
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -22,6 +22,7 @@ _TINY = 1e-8
 _USUAL_BOUND = 0.05
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class StAdv(Attack):
     """A flow that moves every pixel by itself, held within a bound and found by Adam on the margin.
 
@@ -48,22 +49,12 @@ class StAdv(Attack):
     norms = LP | {NamedSet.STADV}
     summary = "spatially transformed images: a bounded flow field (Xiao et al. 2018)"
 
-    def __init__(
-        self,
-        *,
-        steps: int = 20,
-        bound: float | None = None,
-        step_size: float = 0.2,
-        smoothness: float = 0.05,
-        random_start: bool = True,
-        target_class: int | None = None,
-    ) -> None:
-        self.steps = steps
-        self.bound = bound
-        self.step_size = step_size
-        self.smoothness = smoothness
-        self.random_start = random_start
-        self.target_class = target_class
+    steps: int = 20
+    bound: float | None = None
+    step_size: float = 0.2
+    smoothness: float = 0.05
+    random_start: bool = True
+    target_class: int | None = None
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ _BATCH, _RATE = 128, 1e-3
 """Of Adam."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Substitute(Attack):
     """A substitute network by Jacobian-based augmentation (Papernot et al., AsiaCCS 2017, algorithm 1).
 
@@ -57,22 +59,12 @@ class Substitute(Attack):
     parts = ("pgd", "fgsm")
     summary = "PGD on a network taught by the victim's labels (Papernot et al. 2017)"
 
-    def __init__(
-        self,
-        *,
-        rounds: int = 6,
-        step: float = 0.1,
-        period: int = 3,
-        epochs: int = 10,
-        attack: str = "pgd",
-        draws: int = 1,
-    ) -> None:
-        self.rounds = rounds
-        self.step = step
-        self.period = period
-        self.epochs = epochs
-        self.attack = attack
-        self.draws = draws
+    rounds: int = 6
+    step: float = 0.1
+    period: int = 3
+    epochs: int = 10
+    attack: str = "pgd"
+    draws: int = 1
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

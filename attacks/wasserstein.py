@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ _FULL = 1 + 1e-6
 """Above which a pixel is overfilled: less is rounding."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Wasserstein(Attack):
     """Wu, Wang and Yu, "Stronger and faster Wasserstein adversarial attacks", ICML 2020: their Frank-Wolfe.
 
@@ -49,10 +51,9 @@ class Wasserstein(Attack):
     norms = frozenset({NamedSet.WASSERSTEIN})
     summary = "brightness carried to near pixels, Frank-Wolfe (Wu et al. 2020)"
 
-    def __init__(self, *, steps: int = 300, window: int = 5, loss: str = "ce") -> None:
-        self.steps = steps
-        self.window = window
-        self.loss = loss
+    steps: int = 300
+    window: int = 5
+    loss: str = "ce"
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

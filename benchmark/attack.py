@@ -48,7 +48,7 @@ class Attack(ABC):
     """Turns images into adversarial images inside a threat; it never judges its own success.
 
     `__init__` of a subclass takes keyword-only arguments, stores them under their own names and does nothing
-    else.
+    else: what `@dataclass(kw_only=True, eq=False)` makes of annotated attributes.
     """
 
     name: ClassVar[str]

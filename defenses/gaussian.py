@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from benchmark.defense import Defense, Derivative
@@ -10,6 +12,7 @@ from benchmark.randomness import Draws
 from benchmark.setting import Setting
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Gaussian(Defense):
     """Adds independent normal noise to every pixel and clamps to [0, 1].
 
@@ -30,8 +33,7 @@ class Gaussian(Defense):
     gradient = Derivative.ALMOST_EVERYWHERE
     summary = "Gaussian noise on the input (Cohen et al. 2019)"
 
-    def __init__(self, *, sigma: float = 0.25) -> None:
-        self.sigma = sigma
+    sigma: float = 0.25
 
     def prepare(self, setting: Setting) -> None:
         """Refuses a noise level that is none.

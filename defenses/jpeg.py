@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ MODES = {1: "L", 3: "RGB"}
 """Pillow's name for images of so many channels."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Jpeg(Defense):
     """Compresses each image as a JPEG file and reads it again.
 
@@ -34,8 +36,7 @@ class Jpeg(Defense):
     gradient = Derivative.NONE
     summary = "JPEG compression; not differentiable (Guo et al. 2018)"
 
-    def __init__(self, *, quality: int = 75) -> None:
-        self.quality = quality
+    quality: int = 75
 
     def prepare(self, setting: Setting) -> None:
         """Refuses a quality or a number of channels that JPEG does not know.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -16,6 +17,7 @@ from benchmark.recipe import Recipe, TrainingAttack
 from benchmark.setting import Setting
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ClassifierRecipe(Recipe):
     """Cross-entropy by AdamW with a one-cycle learning rate, on randomly shifted images.
 
@@ -29,27 +31,13 @@ class ClassifierRecipe(Recipe):
         is_mirrored: Whether every other image, by chance, is seen as in a mirror.
     """
 
+    classifier: str
     steps: int
-    batch_size: int
-
-    def __init__(
-        self,
-        *,
-        classifier: str,
-        steps: int,
-        batch_size: int = 128,
-        rate: float = 3e-3,
-        weight_decay: float = 1e-2,
-        shift: int = 1,
-        is_mirrored: bool = False,
-    ) -> None:
-        self.classifier = classifier
-        self.steps = steps
-        self.batch_size = batch_size
-        self.rate = rate
-        self.weight_decay = weight_decay
-        self.shift = shift
-        self.is_mirrored = is_mirrored
+    batch_size: int = 128
+    rate: float = 3e-3
+    weight_decay: float = 1e-2
+    shift: int = 1
+    is_mirrored: bool = False
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
         """Makes the network and its optimiser."""

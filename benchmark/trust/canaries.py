@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -32,6 +34,7 @@ class ZeroGradient(Defense):
         return out
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class BitDepth(Defense):
     """Rounds each pixel to few grey levels: feature squeezing (Xu, Evans and Qi, NDSS 2018, section III.A).
 
@@ -46,8 +49,7 @@ class BitDepth(Defense):
     gradient = Derivative.NONE
     summary = "few grey levels; broken by BPDA (Xu et al. 2018)"
 
-    def __init__(self, *, bits: int = 3) -> None:
-        self.bits = bits
+    bits: int = 3
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """The images at the nearest of `2 ** bits` levels from 0 to 1; without a gradient."""
@@ -57,6 +59,7 @@ class BitDepth(Defense):
         return squeezed
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Saturating(Defense):
     """Leaves the image alone and multiplies the logits, so that in float32 the softmax saturates.
 
@@ -72,8 +75,7 @@ class Saturating(Defense):
     gradient = Derivative.EXACT
     summary = "logits so large that cross-entropy is flat (after defensive distillation, 2016)"
 
-    def __init__(self, *, scale: float = 1e4) -> None:
-        self.scale = scale
+    scale: float = 1e4
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """The image."""
@@ -112,6 +114,7 @@ class Rescaled(Victim):
         return self.inner.auxiliary_loss(x, draws=draws, mode=mode)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Memoriser(Defense):
     """Puts out the nearest of the clean images that it is evaluated on: it knows the answers by heart.
 
@@ -126,8 +129,7 @@ class Memoriser(Defense):
     gradient = Derivative.NONE
     summary = "the nearest clean evaluation image; broken on purpose"
 
-    def __init__(self, *, images: int = 50) -> None:
-        self.images = images
+    images: int = 50
 
     def prepare(self, setting: Setting) -> None:
         """Remembers the images that an evaluation will show."""
@@ -142,6 +144,7 @@ class Memoriser(Defense):
         return self._known[distance.argmin(1)]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Crowd(Defense):
     """Leaves a lone image alone, and mixes each image of a large batch with its neighbour in it.
 
@@ -157,8 +160,7 @@ class Crowd(Defense):
     gradient = Derivative.EXACT
     summary = "another purifier in large batches; broken on purpose"
 
-    def __init__(self, *, size: int = 8) -> None:
-        self.size = size
+    size: int = 8
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """The images; in a crowd each with a quarter of the one before it."""
@@ -166,6 +168,7 @@ class Crowd(Defense):
         return x * 1.0 if len(x) < self.size else 0.75 * x + 0.25 * x.roll(1, 0)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Constant(Defense):
     """Puts out one grey image wherever it suspects an attack: where a pixel is at none of the dataset's levels.
 
@@ -181,8 +184,7 @@ class Constant(Defense):
     gradient = Derivative.ALMOST_EVERYWHERE
     summary = "a grey image where it suspects an attack; broken on purpose"
 
-    def __init__(self, *, levels: int = 16) -> None:
-        self.levels = levels
+    levels: int = 16
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Clean images as they are, all others grey with a gradient of zero."""

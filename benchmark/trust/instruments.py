@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -74,6 +76,7 @@ class Band(Victim):
         return x.new_zeros(len(x))
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Coin(Defense):
     """Mirrors an image at grey with a known probability, by a coin of its own for each image and draw.
 
@@ -88,8 +91,7 @@ class Coin(Defense):
     stochastic = True
     gradient = Derivative.NONE
 
-    def __init__(self, *, right: float = 0.8) -> None:
-        self.right = right
+    right: float = 0.8
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """The images, or what is 1 minus them; a change of any pixel throws another coin."""

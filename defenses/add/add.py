@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from defenses.add.presets import AUTO, PAPER, preset_for, refuse_choices
 AUXILIARIES = ("reconstruction", "domain")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ADD(Defense):
     """`x_hat = G(E(x))`, with E the mean of a variational encoder.
 
@@ -49,20 +51,11 @@ class ADD(Defense):
     recipe = "defenses.add.recipe:ADDRecipe"
     summary = "perturbation-invariant representation (ADD-Defense, Zhou et al. 2021)"
 
-    def __init__(
-        self,
-        *,
-        preset: str = AUTO,
-        choices: str = PAPER,
-        norm: bool = True,
-        auxiliary: str = "reconstruction",
-        beta: float = 1e-4,
-    ) -> None:
-        self.preset = preset
-        self.choices = choices
-        self.norm = norm
-        self.auxiliary = auxiliary
-        self.beta = beta
+    preset: str = AUTO
+    choices: str = PAPER
+    norm: bool = True
+    auxiliary: str = "reconstruction"
+    beta: float = 1e-4
 
     def variant(self, shape: tuple[int, int, int]) -> str:
         """The preset's name and the successor's; none at the paper's own size with its own choices."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import torch
@@ -41,6 +41,7 @@ STADV_TARGETED = "stadv(bound=0.1, target_class=3) in linf:1"
 _FALLS = {"autoencoder": 0.1, "domain": 0.5, "image": 0.5}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ADDRecipe(Recipe):
     """Two discriminators against an auto-encoder with a class head (Zhou et al. 2021, Eqs. 2 to 7).
 
@@ -77,42 +78,22 @@ class ADDRecipe(Recipe):
     usual_prior: ClassVar[float | None] = None
     """Lambda 1 where nothing else is named; None for the dataset's."""
 
-    def __init__(
-        self,
-        *,
-        preset: str = AUTO,
-        choices: str = PAPER,
-        norm: bool = True,
-        known: Sequence[str] | None = None,
-        mmd: float | None = None,
-        prior: float | None = None,
-        domain: float | None = None,
-        label: float | None = None,
-        adversarial: float | None = None,
-        mse: float | None = None,
-        bandwidths: Sequence[float] = (1.0, 5.0, 10.0),
-        images: int | None = None,
-        steps: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        drops: Sequence[float] = (0.25, 0.5),
-    ) -> None:
-        self.preset = preset
-        self.choices = choices
-        self.norm = norm
-        self.known = known
-        self.mmd = mmd
-        self.prior = prior
-        self.domain = domain
-        self.label = label
-        self.adversarial = adversarial
-        self.mse = mse
-        self.bandwidths = bandwidths
-        self.images = images
-        self.steps = steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.drops = drops
+    preset: str = AUTO
+    choices: str = PAPER
+    norm: bool = True
+    known: Sequence[str] | None = None
+    mmd: float | None = None
+    prior: float | None = None
+    domain: float | None = None
+    label: float | None = None
+    adversarial: float | None = None
+    mse: float | None = None
+    bandwidths: Sequence[float] = (1.0, 5.0, 10.0)
+    images: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    drops: Sequence[float] = (0.25, 0.5)
 
     def length(self, setting: Setting, images: int) -> Length:
         """The preset's, where it is not told otherwise.

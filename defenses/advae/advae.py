@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from benchmark.defense import Defense, Derivative
@@ -13,6 +15,7 @@ from defenses.advae.network import Purifier
 from defenses.advae.presets import AUTO, preset_for, residual_for
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AdvAE(Defense):
     """`x_hat = sigmoid(AE(x))`: one pass, fixed and differentiable, so that its own gradient is the attack's.
 
@@ -35,12 +38,9 @@ class AdvAE(Defense):
     recipe = "defenses.advae.recipe:AdvAERecipe"
     summary = "adversarially trained auto-encoder (Li et al. 2019)"
 
-    def __init__(
-        self, *, preset: str = AUTO, residual: str | None = None, auxiliary: str = "divergence"
-    ) -> None:
-        self.preset = preset
-        self.residual = residual
-        self.auxiliary = auxiliary
+    preset: str = AUTO
+    residual: str | None = None
+    auxiliary: str = "divergence"
 
     def variant(self, shape: tuple[int, int, int]) -> str:
         """The preset's name, unless its network is the paper's, and a residual that is not the preset's."""

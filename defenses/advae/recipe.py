@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ class Pipeline(nn.Module):
         return logits
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AdvAERecipe(Recipe):
     """Adversarial training of the auto-encoder before frozen classifiers (Li et al. 2019, Eqs. 7 and 8).
 
@@ -66,40 +67,21 @@ class AdvAERecipe(Recipe):
     """
 
     steps = None
-    batch_size: int | None
 
-    def __init__(
-        self,
-        *,
-        preset: str = AUTO,
-        residual: str | None = None,
-        companions: Sequence[str] | None = (),
-        reconstruction: float | None = None,
-        labels: str = "true",
-        attack: str | None = None,
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        least_rate: float = 5e-5,
-        patience: int = 4,
-        endurance: int = 10,
-        validation_share: float = 0.1,
-        warmup: int | None = None,
-    ) -> None:
-        self.preset = preset
-        self.residual = residual
-        self.companions = companions
-        self.reconstruction = reconstruction
-        self.labels = labels
-        self.attack = attack
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.least_rate = least_rate
-        self.patience = patience
-        self.endurance = endurance
-        self.validation_share = validation_share
-        self.warmup = warmup
+    preset: str = AUTO
+    residual: str | None = None
+    companions: Sequence[str] | None = ()
+    reconstruction: float | None = None
+    labels: str = "true"
+    attack: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    least_rate: float = 5e-5
+    patience: int = 4
+    endurance: int = 10
+    validation_share: float = 0.1
+    warmup: int | None = None
 
     def length(self, setting: Setting, images: int) -> Length:
         """So many epochs of so many images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from defenses.aid.network import discriminator_for, refuse_other_taps
 from defenses.aid.presets import AUTO, preset_for
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AID(Defense):
     """`x_{k+1} = clip(x + clip_eps(x_k + a * sign(grad D(x_k)) - x))`, K times from `x_0 = x`.
 
@@ -45,22 +47,12 @@ class AID(Defense):
     recipe = "defenses.aid.recipe:AIDRecipe"
     summary = "a discriminator's signed ascent on the input (Hwang et al. 2021)"
 
-    def __init__(
-        self,
-        *,
-        preset: str = AUTO,
-        taps: Sequence[str] | None = None,
-        network: str = "code",
-        steps: int | None = None,
-        eps: float | None = None,
-        step_size: float | None = None,
-    ) -> None:
-        self.preset = preset
-        self.taps = taps
-        self.network = network
-        self.steps = steps
-        self.eps = eps
-        self.step_size = step_size
+    preset: str = AUTO
+    taps: Sequence[str] | None = None
+    network: str = "code"
+    steps: int | None = None
+    eps: float | None = None
+    step_size: float | None = None
 
     def variant(self, shape: tuple[int, int, int]) -> str:
         """The preset's name where its network is narrower than the paper's."""

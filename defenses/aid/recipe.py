@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ TARGETS = ("avmixup", "vertex", "mixup", "adversarial")
 ATTACKS = ("pgd", "cw", "deepfool")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AIDRecipe(Recipe):
     """`BCE(D(x_mix), lambda)` with `x_mix = lambda * x + (1 - lambda) * x_av`, lambda uniform for each image.
 
@@ -51,41 +53,20 @@ class AIDRecipe(Recipe):
         learning_rate: Of SGD with momentum .9 and weight decay 2e-4, constant; None is the preset's.
     """
 
-    steps: int | None
-    batch_size: int
-
-    def __init__(
-        self,
-        *,
-        preset: str = AUTO,
-        taps: Sequence[str] | None = None,
-        network: str = "code",
-        target: str = "avmixup",
-        attack: str = "pgd",
-        attack_steps: int = 10,
-        train_eps: float | None = None,
-        train_step: float | None = None,
-        gamma: float | None = None,
-        augment: bool = True,
-        epochs: int | None = None,
-        steps: int | None = None,
-        batch_size: int = 128,
-        learning_rate: float | None = None,
-    ) -> None:
-        self.preset = preset
-        self.taps = taps
-        self.network = network
-        self.target = target
-        self.attack = attack
-        self.attack_steps = attack_steps
-        self.train_eps = train_eps
-        self.train_step = train_step
-        self.gamma = gamma
-        self.augment = augment
-        self.epochs = epochs
-        self.steps = steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
+    preset: str = AUTO
+    taps: Sequence[str] | None = None
+    network: str = "code"
+    target: str = "avmixup"
+    attack: str = "pgd"
+    attack_steps: int = 10
+    train_eps: float | None = None
+    train_step: float | None = None
+    gamma: float | None = None
+    augment: bool = True
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int = 128
+    learning_rate: float | None = None
 
     def length(self, setting: Setting, images: int) -> Length:
         """So many epochs of whole batches, unless `steps` says it."""

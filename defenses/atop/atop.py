@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from benchmark.defense import Defense, Derivative
@@ -9,12 +12,64 @@ from benchmark.frozen import with_weights
 from benchmark.randomness import Draws
 from benchmark.setting import Setting
 from defenses.atop.network import Generator
-from defenses.atop.presets import AUTO, preset_for
+from defenses.atop.presets import AUTO, Preset, preset_for
 from defenses.atop.resolution import resized, shape_at
-from defenses.atop.transforms import RTS, Kind, kind_of, transform_for
+from defenses.atop.transforms import RTS, Kind, Transform, kind_of, transform_for
 
 
-class AToP(Defense):
+class Inpainting(Defense):
+    """A transform of AToP's with its generator behind it."""
+
+    stochastic = True
+    gradient = Derivative.EXACT
+    needs_weights = True
+    preset: str
+    upscale: int | None
+
+    @abstractmethod
+    def transform_of(self, preset: Preset) -> Transform:
+        """What hides pixels.
+
+        Raises:
+            BenchError: An argument is out of range.
+        """
+
+    @abstractmethod
+    def trained_for(self) -> tuple[str, ...]:
+        """What the weights were trained for besides the preset, as the variant's name says it."""
+
+    def variant(self, shape: tuple[int, int, int]) -> str:
+        """The preset's name, and what else the weights were trained for."""
+        preset = preset_for(self.preset, shape_at(shape, self.upscale))
+        size = "" if self.upscale is None else f"at{self.upscale}px"
+        return "-".join(part for part in (preset.variant, *self.trained_for(), size) if part)
+
+    def prepare(self, setting: Setting) -> None:
+        """Builds the generator and loads its weights.
+
+        Raises:
+            BenchError: An argument is out of range, no preset fits, or the weights are missing or those of
+                another network.
+        """
+        self._shape = shape_at(setting.shape, self.upscale)
+        preset = preset_for(self.preset, self._shape)
+        self._transform = self.transform_of(preset)
+        self._generator = with_weights(
+            Generator(setting.shape[0], preset),
+            setting,
+            name=self.name,
+            label=self.label(setting.shape),
+        )
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """Restored images `(b, c, h, w)` in [0, 1], at one draw of the transform for each."""
+        views = self._transform.views(resized(x, self._shape), draws=draws)
+        _, x2 = self._generator(views.images, views.keep)
+        return resized(views.compose(x2), x.shape)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class AToP(Inpainting):
     """`x_hat = g(t(x))`: t masks and adds noise, g fills and denoises; fine-tuned through the classifier.
 
     Lin, Li, Zhang, Tanaka and Zhao, "Adversarial training on purification (AToP): advancing both robustness
@@ -37,55 +92,26 @@ class AToP(Defense):
     """
 
     name = "atop"
-    stochastic = True
-    gradient = Derivative.EXACT
-    needs_weights = True
     recipe = "defenses.atop.recipe:AToPRecipe"
     summary = "adversarial training on purification (Lin et al. 2024)"
 
-    def __init__(
-        self,
-        *,
-        transform: str = "rt2",
-        sigma: float | None = None,
-        patch: int | None = None,
-        ratio: float | None = None,
-        copies: int = 4,
-        preset: str = AUTO,
-        tuned: bool = True,
-        upscale: int | None = None,
-    ) -> None:
-        self.transform = transform
-        self.sigma = sigma
-        self.patch = patch
-        self.ratio = ratio
-        self.copies = copies
-        self.preset = preset
-        self.tuned = tuned
-        self.upscale = upscale
+    transform: str = "rt2"
+    sigma: float | None = None
+    patch: int | None = None
+    ratio: float | None = None
+    copies: int = 4
+    preset: str = AUTO
+    tuned: bool = True
+    upscale: int | None = None
 
-    def variant(self, shape: tuple[int, int, int]) -> str:
-        """The preset's name, and what the weights were trained for where that is not the paper's RT2."""
-        preset = preset_for(self.preset, shape_at(shape, self.upscale))
+    def trained_for(self) -> tuple[str, ...]:
+        """The transform where that is not the paper's RT2, and whether there was no fine-tuning."""
         kind = kind_of(self.transform, RTS)
-        parts = (
-            preset.variant,
-            "" if kind is Kind.RT2 else kind,
-            "" if self.tuned else "pretrained",
-            "" if self.upscale is None else f"at{self.upscale}px",
-        )
-        return "-".join(part for part in parts if part)
+        return "" if kind is Kind.RT2 else kind, "" if self.tuned else "pretrained"
 
-    def prepare(self, setting: Setting) -> None:
-        """Builds the generator and loads its weights.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or the weights are missing or those of
-                another network.
-        """
-        self._shape = shape_at(setting.shape, self.upscale)
-        preset = preset_for(self.preset, self._shape)
-        self._transform = transform_for(
+    def transform_of(self, preset: Preset) -> Transform:
+        """RT1, RT2 or RT3."""
+        return transform_for(
             preset,
             transform=kind_of(self.transform, RTS),
             sigma=self.sigma,
@@ -93,15 +119,3 @@ class AToP(Defense):
             ratio=self.ratio,
             copies=self.copies,
         )
-        self._generator = with_weights(
-            Generator(setting.shape[0], preset),
-            setting,
-            name=self.name,
-            label=self.label(setting.shape),
-        )
-
-    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
-        """Restored images `(b, c, h, w)` in [0, 1], at one draw of the transform for each."""
-        views = self._transform.views(resized(x, self._shape), draws=draws)
-        _, x2 = self._generator(views.images, views.keep)
-        return resized(views.compose(x2), x.shape)

@@ -17,6 +17,7 @@ from defenses.atop.mae_presets import AUTO, MAEPreset, preset_for
 from defenses.atop.resolution import resized, shape_at
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AToPMAE(Defense):
     """`x_hat = rec(t(x))`: t adds noise and hides patches, the auto-encoder paints all of them.
 
@@ -41,20 +42,11 @@ class AToPMAE(Defense):
     recipe = "defenses.atop.mae_recipe:MAERecipe"
     summary = "AToP on a denoising masked auto-encoder (Lin et al. 2024)"
 
-    def __init__(
-        self,
-        *,
-        sigma: float | None = None,
-        ratio: float | None = None,
-        preset: str = AUTO,
-        tuned: bool = True,
-        upscale: int | None = None,
-    ) -> None:
-        self.sigma = sigma
-        self.ratio = ratio
-        self.preset = preset
-        self.tuned = tuned
-        self.upscale = upscale
+    sigma: float | None = None
+    ratio: float | None = None
+    preset: str = AUTO
+    tuned: bool = True
+    upscale: int | None = None
 
     def variant(self, shape: tuple[int, int, int]) -> str:
         """The preset's name, and whether the weights are pre-trained only."""

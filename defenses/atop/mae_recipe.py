@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 
-from benchmark.classifier import Classifier
 from benchmark.randomness import Draws
-from benchmark.recipe import Length, Recipe, TrainingAttack
+from benchmark.recipe import TrainingAttack
 from benchmark.setting import Setting
 from defenses.atop.augmentation import Augmentation
 from defenses.atop.mae import Hiding
 from defenses.atop.mae_network import PIXELS, MaskedAutoencoder
 from defenses.atop.mae_presets import AUTO, MAEPreset, preset_for
-from defenses.atop.pipeline import Crafter
-from defenses.atop.recipe import pretraining_of
 from defenses.atop.resolution import resized, shape_at
+from defenses.atop.two_phases import TwoPhases
 
 WARM = 0.05
 """The share of the steps over which the learning rate rises."""
 
 
-class MAERecipe(Recipe):
+@dataclass(kw_only=True, eq=False, repr=False)
+class MAERecipe(TwoPhases):
     """Pre-training on clean images, then AToP's fine-tuning on FGSM images (Lin et al., ICLR 2024).
 
     Both phases minimise `MSE(rec(x' + sigma * n), x')` over all patches, hidden or shown, of images scaled to
@@ -51,52 +51,25 @@ class MAERecipe(Recipe):
         eot: Draws over which the pipeline's logits are averaged for the attack.
     """
 
-    def __init__(
-        self,
-        *,
-        sigma: float | None = None,
-        ratio: float | None = None,
-        preset: str = AUTO,
-        tuned: bool = True,
-        upscale: int | None = None,
-        steps: int | None = None,
-        pretraining: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        ce_weight: float | None = None,
-        shift: int | None = None,
-        flip: bool | None = None,
-        attack: str = "fgsm",
-        through: str = "classifier",
-        eot: int = 1,
-    ) -> None:
-        self.sigma = sigma
-        self.ratio = ratio
-        self.preset = preset
-        self.tuned = tuned
-        self.upscale = upscale
-        self.steps = steps
-        self.pretraining = pretraining
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.ce_weight = ce_weight
-        self.shift = shift
-        self.flip = flip
-        self.attack = attack
-        self.through = through
-        self.eot = eot
+    sigma: float | None = None
+    ratio: float | None = None
+    preset: str = AUTO
+    tuned: bool = True
+    upscale: int | None = None
+    steps: int | None = None
+    pretraining: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    ce_weight: float | None = None
+    shift: int | None = None
+    flip: bool | None = None
+    attack: str = "fgsm"
+    through: str = "classifier"
+    eot: int = 1
 
-    def length(self, setting: Setting, images: int) -> Length:
-        """The preset's steps and batch where they are not given."""
-        del images
-        preset = self._preset_of(setting)
-        steps = preset.steps if self.steps is None else self.steps
-        return Length(steps, preset.batch_size if self.batch_size is None else self.batch_size)
-
-    def attacks_for(self, setting: Setting) -> tuple[str, ...]:
-        """The one that fine-tuning is made against."""
-        del setting
-        return (self.attack,) if self.tuned else ()
+    def preset_of(self, setting: Setting) -> MAEPreset:
+        """The auto-encoder's preset for images of that shape."""
+        return preset_for(self.preset, shape_at(setting.shape, self.upscale))
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
         """Makes the auto-encoder and its optimiser.
@@ -104,27 +77,10 @@ class MAERecipe(Recipe):
         Raises:
             BenchError: An argument is out of range, no preset fits, or there is no classifier.
         """
-        preset = self._preset_of(setting)
-        self._shape = shape_at(setting.shape, self.upscale)
+        preset = self.preset_of(setting)
+        self.plan(setting, attacks)
         self._hiding = Hiding.of(preset, sigma=self.sigma, ratio=self.ratio)
-        self._steps = self.length(setting, 0).steps
-        self._pretraining = pretraining_of(
-            self._steps,
-            self.pretraining if self.tuned else self._steps,
-            share=preset.pretraining / preset.steps,
-        )
-        self._rate = preset.learning_rate if self.learning_rate is None else self.learning_rate
-        self._ce_weight = preset.ce_weight if self.ce_weight is None else self.ce_weight
         self._augment = Augmentation.of(setting, shift=self.shift, flip=self.flip, otherwise=0)
-        self._classifier: Classifier = setting.defended()
-        if self.tuned:
-            self._craft = Crafter(
-                attacks,
-                attack=self.attack,
-                through=self.through,
-                eot=self.eot,
-                classifier=self._classifier,
-            )
         network = MaskedAutoencoder(setting.shape[0], preset)
         self._network = network.to(setting.device, setting.dtype)
         self._adam = AdamW(
@@ -167,9 +123,6 @@ class MAERecipe(Recipe):
         """What the auto-encoder makes of images as it stands."""
         noisy, shown = self._hiding(resized(x, self._shape), draws=draws)
         return resized(self._network(noisy, shown), x.shape)
-
-    def _preset_of(self, setting: Setting) -> MAEPreset:
-        return preset_for(self.preset, shape_at(setting.shape, self.upscale))
 
 
 def warmed_cosine(step: int, steps: int) -> float:

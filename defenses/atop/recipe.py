@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
-from benchmark.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.randomness import Draws
-from benchmark.recipe import Length, Recipe, TrainingAttack
+from benchmark.recipe import TrainingAttack
 from benchmark.setting import Setting
 from defenses.atop.augmentation import Augmentation
 from defenses.atop.network import Discriminator, Generator
-from defenses.atop.pipeline import Crafter, refuse_choice
+from defenses.atop.pipeline import refuse_choice
 from defenses.atop.presets import AUTO, Preset, preset_for
 from defenses.atop.resolution import resized, shape_at
 from defenses.atop.transforms import Views, transform_for
+from defenses.atop.two_phases import TwoPhases
 
 GAN_VARIANTS = ("paper", "code")
 TARGETS = ("adversarial", "clean")
 
 
-class AToPRecipe(Recipe):
+@dataclass(kw_only=True, eq=False, repr=False)
+class AToPRecipe(TwoPhases):
     """Pre-training on clean images, then fine-tuning on FGSM images (Lin et al., ICLR 2024, Eq. 9).
 
     Both phases minimise `L1(x1, x') + L1(x2, x') + G(x2)`, with G the generator's part of a hinge GAN; the
@@ -64,66 +66,32 @@ class AToPRecipe(Recipe):
         eot: Draws over which the pipeline's logits are averaged for the attack.
     """
 
-    def __init__(
-        self,
-        *,
-        transform: str = "rt2",
-        sigma: float | None = None,
-        patch: int | None = None,
-        ratio: float | None = None,
-        copies: int = 4,
-        preset: str = AUTO,
-        tuned: bool = True,
-        upscale: int | None = None,
-        steps: int | None = None,
-        pretraining: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        ce_weight: float | None = None,
-        ce_from: int = 0,
-        gan: str | None = None,
-        tolerance: float | None = None,
-        target: str = "adversarial",
-        shift: int | None = None,
-        flip: bool | None = None,
-        attack: str = "fgsm",
-        through: str = "classifier",
-        eot: int = 1,
-    ) -> None:
-        self.transform = transform
-        self.sigma = sigma
-        self.patch = patch
-        self.ratio = ratio
-        self.copies = copies
-        self.preset = preset
-        self.tuned = tuned
-        self.upscale = upscale
-        self.steps = steps
-        self.pretraining = pretraining
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.ce_weight = ce_weight
-        self.ce_from = ce_from
-        self.gan = gan
-        self.tolerance = tolerance
-        self.target = target
-        self.shift = shift
-        self.flip = flip
-        self.attack = attack
-        self.through = through
-        self.eot = eot
+    transform: str = "rt2"
+    sigma: float | None = None
+    patch: int | None = None
+    ratio: float | None = None
+    copies: int = 4
+    preset: str = AUTO
+    tuned: bool = True
+    upscale: int | None = None
+    steps: int | None = None
+    pretraining: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    ce_weight: float | None = None
+    ce_from: int = 0
+    gan: str | None = None
+    tolerance: float | None = None
+    target: str = "adversarial"
+    shift: int | None = None
+    flip: bool | None = None
+    attack: str = "fgsm"
+    through: str = "classifier"
+    eot: int = 1
 
-    def length(self, setting: Setting, images: int) -> Length:
-        """The preset's steps and batch where they are not given."""
-        del images
-        preset = self._preset_of(setting)
-        steps = preset.steps if self.steps is None else self.steps
-        return Length(steps, preset.batch_size if self.batch_size is None else self.batch_size)
-
-    def attacks_for(self, setting: Setting) -> tuple[str, ...]:
-        """The one that fine-tuning is made against."""
-        del setting
-        return (self.attack,) if self.tuned else ()
+    def preset_of(self, setting: Setting) -> Preset:
+        """AToP's preset for images of that shape."""
+        return preset_for(self.preset, shape_at(setting.shape, self.upscale))
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
         """Makes generator, discriminator and their optimisers.
@@ -131,8 +99,9 @@ class AToPRecipe(Recipe):
         Raises:
             BenchError: An argument is out of range, no preset fits, or there is no classifier.
         """
-        preset = self._preset_of(setting)
-        self._plan(preset, setting)
+        preset = self.preset_of(setting)
+        self._choose(preset)
+        self.plan(setting, attacks)
         self._transform = transform_for(
             preset,
             transform=self.transform,
@@ -144,15 +113,6 @@ class AToPRecipe(Recipe):
         self._augment = Augmentation.of(
             setting, shift=self.shift, flip=self.flip, otherwise=preset.shift
         )
-        self._classifier: Classifier = setting.defended()
-        if self.tuned:
-            self._craft = Crafter(
-                attacks,
-                attack=self.attack,
-                through=self.through,
-                eot=self.eot,
-                classifier=self._classifier,
-            )
         device, dtype = setting.device, setting.dtype
         self._generator = Generator(setting.shape[0], preset).to(device, dtype)
         self._critic = Discriminator(setting.shape[0], preset.critic).to(device, dtype)
@@ -234,11 +194,8 @@ class AToPRecipe(Recipe):
             for group in optimizer.param_groups:
                 group["lr"] = share * self._rate
 
-    def _preset_of(self, setting: Setting) -> Preset:
-        return preset_for(self.preset, shape_at(setting.shape, self.upscale))
-
-    def _plan(self, preset: Preset, setting: Setting) -> None:
-        """Resolves what is left to the preset.
+    def _choose(self, preset: Preset) -> None:
+        """Resolves what AToP alone leaves to the preset.
 
         Raises:
             BenchError: An argument is out of range.
@@ -250,27 +207,6 @@ class AToPRecipe(Recipe):
         self._tolerance = preset.tolerance if self.tolerance is None else self.tolerance
         if not self._tolerance >= 0:
             raise BenchError(f"atop's tolerance is 0 or more; got {self._tolerance}")
-        self._shape = shape_at(setting.shape, self.upscale)
-        self._steps = self.length(setting, 0).steps
-        self._rate = preset.learning_rate if self.learning_rate is None else self.learning_rate
-        self._ce_weight = preset.ce_weight if self.ce_weight is None else self.ce_weight
-        self._pretraining = pretraining_of(
-            self._steps,
-            self.pretraining if self.tuned else self._steps,
-            share=preset.pretraining / preset.steps,
-        )
-
-
-def pretraining_of(steps: int, wanted: int | None, *, share: float) -> int:
-    """How many of so many steps come before fine-tuning: as many as are wanted, or a share of them.
-
-    Raises:
-        BenchError: More are wanted than there are.
-    """
-    pretraining = round(share * steps) if wanted is None else wanted
-    if not 0 <= pretraining <= steps:
-        raise BenchError(f"atop's pretraining is a part of its {steps} steps; got {pretraining}")
-    return pretraining
 
 
 def l1(made: Tensor, wanted: Tensor, *, tolerance: float) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -15,6 +16,7 @@ from defenses.atop.recipe import AToPRecipe
 from defenses.atop.transforms import Kind
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TrustNoPixelRecipe(Recipe):
     """Inpainting of clean images, of each of which one of its N masks is shown in a step.
 
@@ -37,36 +39,19 @@ class TrustNoPixelRecipe(Recipe):
         attack: What makes the images of a fine-tuning.
     """
 
-    def __init__(
-        self,
-        *,
-        copies: int = 12,
-        tile: int = 1,
-        preset: str = AUTO,
-        tuned: bool = False,
-        upscale: int | None = None,
-        steps: int | None = None,
-        pretraining: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        ce_weight: float | None = None,
-        shift: int | None = None,
-        flip: bool | None = None,
-        attack: str = "fgsm",
-    ) -> None:
-        self.copies = copies
-        self.tile = tile
-        self.preset = preset
-        self.tuned = tuned
-        self.upscale = upscale
-        self.steps = steps
-        self.pretraining = pretraining
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.ce_weight = ce_weight
-        self.shift = shift
-        self.flip = flip
-        self.attack = attack
+    copies: int = 12
+    tile: int = 1
+    preset: str = AUTO
+    tuned: bool = False
+    upscale: int | None = None
+    steps: int | None = None
+    pretraining: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    ce_weight: float | None = None
+    shift: int | None = None
+    flip: bool | None = None
+    attack: str = "fgsm"
 
     def length(self, setting: Setting, images: int) -> Length:
         """AToP's."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from benchmark.defense import Defense, Derivative
@@ -16,6 +18,7 @@ from defenses.hgd.presets import AUTO, Architecture, Guide, architecture_of, gui
 AUXILIARIES = ("noise", "features")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class HGD(Defense):
     """`x_hat = x + U(x)`, clamped; one pass of a denoiser U, nothing random.
 
@@ -40,18 +43,10 @@ class HGD(Defense):
     recipe = "defenses.hgd.recipe:HGDRecipe"
     summary = "high-level representation guided denoiser (Liao et al. 2018)"
 
-    def __init__(
-        self,
-        *,
-        loss: str = Guide.LGD.value,
-        network: str = Architecture.DUNET.value,
-        preset: str = AUTO,
-        auxiliary: str = "noise",
-    ) -> None:
-        self.loss = loss
-        self.network = network
-        self.preset = preset
-        self.auxiliary = auxiliary
+    loss: str = Guide.LGD.value
+    network: str = Architecture.DUNET.value
+    preset: str = AUTO
+    auxiliary: str = "noise"
 
     def variant(self, shape: tuple[int, int, int]) -> str:
         """Preset, `dae` and loss, as far as they are not the paper's widths, a DUNET and LGD: `digits-fgd`."""
