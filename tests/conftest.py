@@ -10,6 +10,7 @@ import torch
 
 torch.set_num_threads(1)  # the suite runs in as many processes as there are cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # so do the processes that tests start
+os.fsync = lambda _file: None  # no test cuts the power
 
 
 def pytest_collection_modifyitems(items):

@@ -182,7 +182,6 @@ def kill_repeatedly(folder: Path, kills: int, seed: int = 0) -> Report:
         if not kill_at_random(runs, report, whom, None if is_last else whole):
             continue
         report.finished += 1
-        whole = runs.seconds
         if runs.entry() != expected:
             report.wrong.append(f"another entry after {killed} kills")
         report.wrong += [f"left behind: {path}" for path in runs.left_behind()]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmark.belongings import belongings, differing
 from benchmark.classifier import Classifier
-from benchmark.containment import contained, misfit
+from benchmark.containment import contained, misfit, seed_torch
 from benchmark.dataset import Dataset
 from benchmark.errors import ContractBroken
 from benchmark.logits import logits_in
@@ -229,7 +229,7 @@ class _Examined:
 
     @staticmethod
     def _seed(seed: int) -> None:
-        torch.manual_seed(seed)
+        seed_torch(seed)
         np.random.seed(seed)
         random.seed(seed)
 

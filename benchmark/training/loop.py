@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmark.containment import seed_torch
 from benchmark.dataset import Dataset
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
@@ -146,7 +147,7 @@ def _run(
         x = dataset.images("train", batch).to(setting.device, setting.dtype)
         y = loop.labels[batch].to(setting.device)
         draws = Draws.of(seed, batch.to(setting.device), "train", step)
-        torch.manual_seed(_derived_seed(seed, "step", step))  # for dropout and the like
+        seed_torch(_derived_seed(seed, "step", step))  # for dropout and the like
         with whole_batch(size), _arithmetic(setting.device, loop.options.precision):
             found = recipe.step(x, y, step=step, draws=draws)
         losses = {name: float(loss) for name, loss in found.items()}
@@ -168,7 +169,7 @@ def _run(
 def _validated(recipe: Recipe, setting: Setting, dataset: Dataset, loop: _Loop) -> float:
     """The mean loss over all held-out images."""
     seed, size = loop.options.seed, loop.length.batch_size
-    torch.manual_seed(_derived_seed(seed, "validation", 0))
+    seed_torch(_derived_seed(seed, "validation", 0))
     total = 0.0
     for batch in torch.split(loop.held, size):
         x = dataset.images("train", batch).to(setting.device, setting.dtype)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.containment import described
+from benchmark.containment import described, seed_torch
 from benchmark.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.setting import Setting
@@ -188,7 +188,7 @@ def uses_no_global_generator(subject: Subject) -> Finding:
     with generators_kept():
         outs = []
         for seed in (1, 2):
-            torch.manual_seed(seed)
+            seed_torch(seed)
             np.random.seed(seed)
             random.seed(seed)
             before = generator_states()
