@@ -14,6 +14,7 @@ os.fsync = lambda _file: None  # no test cuts the power
 
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)  # long ones first
     if torch.cuda.is_available():
         return
     for item in items:
