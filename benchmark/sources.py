@@ -58,14 +58,19 @@ def arguments_in(module: str, name: str) -> tuple[str, ...] | None:
         SyntaxError: The module is not Python.
     """
     family = _family(module, name)
+    fields: list[str] | None = None
     for kind in family:
         named = {node.name: node for node in kind.body if isinstance(node, ast.FunctionDef)}
-        if kind.decorator_list or kind.keywords or len(kind.bases) != 1 or "__new__" in named:
+        is_fielded = bool(kind.decorator_list)
+        own = _fields(kind) if is_fielded else []
+        if own is None or kind.keywords or len(kind.bases) != 1 or "__new__" in named:
             return None
-        if "__init__" in named:
+        if fields is None and "__init__" in named:
             return _arguments(named["__init__"])
+        if is_fielded or fields is not None:
+            fields = [*own, *(each for each in fields or () if each not in own)]
     last = family[-1].bases[0] if family else None
-    return () if isinstance(last, ast.Name) and last.id in _WITHOUT_OWN else None
+    return tuple(fields or ()) if isinstance(last, ast.Name) and last.id in _WITHOUT_OWN else None
 
 
 def constant_in(module: str, name: str, attribute: str) -> str | None:
@@ -84,14 +89,42 @@ def constant_in(module: str, name: str, attribute: str) -> str | None:
 
 
 def _family(module: str, name: str) -> list[ast.ClassDef]:
-    """A class and its first bases, as far as they stand in the same module."""
-    kinds = {kind.name: kind for kind in _classes(module)}
+    """A class and its first bases, in their modules, up to an interface or to what no module's text shows."""
     found: list[ast.ClassDef] = []
-    while name in kinds and kinds[name] not in found:
-        found.append(kinds[name])
-        base = kinds[name].bases[0] if kinds[name].bases else None
+    while name not in _WITHOUT_OWN:
+        kinds, homes = _read(module)
+        module = module if name in kinds else homes.get(name, "")
+        kind = _read(module)[0].get(name)
+        if kind is None or kind in found:
+            break
+        found.append(kind)
+        base = kind.bases[0] if kind.bases else None
         name = base.id if isinstance(base, ast.Name) else ""
     return found
+
+
+def _fields(kind: ast.ClassDef) -> list[str] | None:
+    """The fields of a dataclass, by its text; None where that does not say them, or it is none."""
+    options: list[ast.keyword] = []
+    match kind.decorator_list:
+        case [ast.Name(id="dataclass")]:
+            pass
+        case [ast.Call(func=ast.Name(id="dataclass"), keywords=options)]:
+            pass
+        case _:
+            return None
+    annotated = [
+        node
+        for node in kind.body
+        if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation)
+    ]
+    is_plain = all(
+        isinstance(node.target, ast.Name) and not isinstance(node.value, ast.Call)
+        for node in annotated
+    )
+    if not is_plain or any(option.arg == "init" for option in options):
+        return None
+    return [ast.unparse(node.target) for node in annotated]
 
 
 def _arguments(function: ast.FunctionDef) -> tuple[str, ...] | None:
@@ -103,8 +136,13 @@ def _arguments(function: ast.FunctionDef) -> tuple[str, ...] | None:
 
 
 def _classes(module: str) -> tuple[ast.ClassDef, ...]:
-    file = _file(module)
-    return _parsed(file, file.stat().st_mtime_ns) if file else ()
+    return tuple(_read(module)[0].values())
+
+
+def _read(module: str) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
+    """The classes of a module, and the modules of what it imports by name."""
+    file = _file(module) if module else None
+    return _parsed(file, file.stat().st_mtime_ns) if file else ({}, {})
 
 
 def _text(module: str) -> str:
@@ -118,11 +156,13 @@ def _file(module: str) -> Path | None:
 
 
 @lru_cache(maxsize=64)
-def _parsed(file: Path, changed: int) -> tuple[ast.ClassDef, ...]:
-    """The classes of a file as it is since a moment, which is part of what is remembered."""
+def _parsed(file: Path, changed: int) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
+    """What `_read` gives of a file as it is since a moment, which is part of what is remembered."""
     del changed
     body = ast.parse(file.read_bytes(), filename=str(file)).body
-    return tuple(node for node in body if isinstance(node, ast.ClassDef))
+    kinds = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+    lines = [node for node in body if isinstance(node, ast.ImportFrom) and not node.level]
+    return kinds, {name.name: line.module for line in lines for name in line.names if line.module}
 
 
 def _place(module: str) -> tuple[str | None, bool]:

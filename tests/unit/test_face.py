@@ -47,6 +47,7 @@ def test_pages_import_from_benchmark_alone(page):
     ] == []
 
 
+@pytest.mark.slow
 def test_it_is_typed_for_whoever_checks_a_plugin(tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(

@@ -54,6 +54,34 @@ def test_a_class_whose_text_does_not_say_its_arguments_leaves_them_open(module, 
     assert arguments_in(module(text), "Mine") is None
 
 
+def test_the_fields_of_a_dataclass_are_its_arguments_with_those_of_its_bases(module):
+    text = """
+@dataclass(kw_only=True)
+class Base(Defense):
+    a: int
+    b: ClassVar[int] = 0
+
+class Between(Base):
+    unused: int
+
+@dataclass(kw_only=True, eq=False)
+class Mine(Between):
+    c: float = 1.0
+    a: float = 2.0
+"""
+    name = module(text)
+    assert arguments_in(name, "Mine") == ("a", "c")
+    assert arguments_in(name, "Between") == ("a",)
+    there = module("from " + name + " import Base\nclass Yours(Base): pass", "other_module")
+    assert arguments_in(there, "Yours") == ("a",)
+    for line in ("a: int = field(init=False)", "a: int = field(default=3)"):
+        assert arguments_in(module(f"@dataclass\nclass Odd(Defense):\n    {line}"), "Odd") is None
+    assert (
+        arguments_in(module("@dataclass(init=False)\nclass Odd(Defense):\n    a: int"), "Odd")
+        is None
+    )
+
+
 def test_a_name_that_a_module_may_get_when_it_runs_is_not_said_to_be_lacking(module):
     assert lacks_name(module("class Mine: pass"), "Yours")
     assert not lacks_name(module("class Mine: pass"), "Mine")
