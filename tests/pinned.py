@@ -140,7 +140,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[dict, ...]]] = {
         ({"steps": 6, "window": 3}, {"steps": 4, "window": 5, "loss": "margin"}),
     ),
     "rotation-translation": (
-        ("spatial:0.9",),
+        ("spatial:0.9", "spatial:3"),
         (
             {"rotations": 5, "shifts": 3},
             {"search": "random", "k": 4, "candidates": 2},

@@ -71,6 +71,18 @@ def test_clean_images_that_fail_under_a_stricter_rule_are_named(clean, expected)
     assert verdict(Run(rows={"clean": [cell]}, is_stochastic=True), "clean-fails") == expected
 
 
+@pytest.mark.parametrize(
+    ("vote", "any_of", "lost"), [(0.9, 0.4, 60.0), (0.4, 0.9, 60.0), (1.0, 1.0, 0.0)]
+)
+def test_the_stricter_of_two_rules_says_how_much_of_the_clean_accuracy_is_lost(vote, any_of, lost):
+    entry = Run(rows=TEN).entry()
+    whole = entry.clean.single.model_copy(update={"value": 1.0})
+    rates = {"single": 1.0, "vote": vote, "any_of": any_of}
+    clean = {name: whole.model_copy(update={"value": rate}) for name, rate in rates.items()}
+    found = flags_of(entry.model_copy(update={"clean": entry.clean.model_copy(update=clean)}))
+    assert [flag.value for flag in found if flag.id == "clean-fails"] == [lost]
+
+
 def test_autoattacks_own_warnings_are_kept_and_raise_a_flag():
     run = Run(rows=WHOLE, warnings={"autoattack": ("randomized defense",)})
     assert verdict(run, "autoattack-warnings") == "raised"

@@ -1,5 +1,6 @@
 """What attacks say they cost: never less than what they ask, and exactly that where no image leaves early."""
 
+import math
 import sys
 
 import pytest
@@ -29,6 +30,8 @@ from attacks.square import Square
 from attacks.stadv import StAdv
 from attacks.substitute import Substitute
 from attacks.transfer import Transfer
+from benchmark.protocol import parse_protocol
+from benchmark.running import costs
 from benchmark.shelf import ATTACKS
 from benchmark.threat import Norm
 from benchmark.trust.truths import LinearTask
@@ -200,3 +203,23 @@ def test_autoattack_standard_asks_what_its_parts_ask():
     fast = FastAutoAttack().passes(classes=10, eot=1, stochastic=False, shape=(3, 32, 32))
     assert fast.backwards == said.backwards
     assert fast.forwards < said.forwards
+
+
+def test_what_a_batch_pays_at_once_is_shared_by_the_images_of_a_shard():
+    text = """
+name: shared
+version: 1
+summary: one attack that trains a network for each batch
+samples: 14
+shard_size: 7
+criterion: {draws: 1, vote: 1, any_of: 1}
+attacks:
+  - {id: clean, column: clean, knowledge: oblivious, attack: clean}
+  - {id: copy, column: transfer, knowledge: black-box, attack: substitute, arguments: {rounds: 2, epochs: 1}}
+"""
+    protocol = parse_protocol(text.encode(), where="shared")
+    spent, unknown = costs._spent(protocol, is_stochastic=False)
+    attack = ATTACKS.get("substitute")(rounds=2, epochs=1)
+    one = attack.passes(classes=costs.CLASSES, eot=1, stochastic=False, shape=costs.SHAPE)
+    assert one.shared > 7
+    assert (unknown, spent.forwards) == ((), one.forwards + math.ceil(one.shared / 7))
