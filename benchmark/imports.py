@@ -43,8 +43,9 @@ def imported(path: str, *, what: str) -> Any:
             f"{what} {path!r} cannot be imported: {imported_elsewhere(top)} was imported first under the name "
             f"{top!r} of this project's own package; give it another name, or import benchmark before it"
         )
-    if attribute in vars(sys.modules.get(module, object)):
-        return getattr(sys.modules[module], attribute)
+    loaded = sys.modules.get(module)  # None also where an import of it is forbidden
+    if loaded is not None and attribute in vars(loaded):
+        return getattr(loaded, attribute)
     seconds = SLOW_SECONDS if top not in OWN else threading.TIMEOUT_MAX
     with contained(f"importing {what} {path!r}"), _said_after(seconds, f"{what} {path!r}"):
         try:

@@ -119,3 +119,10 @@ def test_attacks_that_were_imported_before_this_project_are_named(here, monkeypa
     monkeypatch.setitem(sys.modules, "attacks", theirs)
     with pytest.raises(BenchError, match=r"attacks\.py was imported first"):
         imported("attacks.pgd:PGD", what="attack")
+
+
+def test_a_module_whose_import_is_forbidden_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "forbidden_module", None)
+    with pytest.raises(BenchError, match="forbidden_module") as caught:
+        imported("forbidden_module:Thing", what="defense")
+    assert "\n" not in str(caught.value)
