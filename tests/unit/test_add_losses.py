@@ -116,3 +116,16 @@ def test_the_gradient_penalty_is_the_squared_excess_over_length_one():
     real, fake = torch.zeros(2, 1, 1, 2), torch.ones(2, 1, 1, 2)
     share = torch.tensor([0.0, 0.5]).view(2, 1, 1, 1)
     assert float(gradient_penalty(Slope(), real, fake, share)) == pytest.approx(16)
+
+
+class Bowl(nn.Module):
+    def forward(self, x):
+        return x.flatten(1).square().sum(1, keepdim=True)  # a gradient of twice the image
+
+
+def test_the_gradient_penalty_is_taken_between_the_real_and_the_fake_image():
+    real, fake = torch.full((2, 1, 1, 1), 1.0), torch.full((2, 1, 1, 1), 3.0)
+    share = torch.tensor([0.25, 1.0]).view(2, 1, 1, 1)  # at 2.5, and at the real one
+    expected = ((2 * 2.5 - 1) ** 2 + (2 * 1.0 - 1) ** 2) / 2
+    found = gradient_penalty(Bowl(), real, fake, share)
+    assert found.item() == pytest.approx(expected)

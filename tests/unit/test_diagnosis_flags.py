@@ -210,6 +210,14 @@ def test_a_rise_is_measured_from_the_lowest_smaller_budget():
     assert "eps 0.3" in flag.detail
 
 
+def test_a_rise_of_one_image_among_many_is_said_as_it_is():
+    rows = deterministic(clean="1" * 200, pgd=right(100, 200))
+    made = Run(rows=rows, diagnosis=curve((0.1, 20), (0.2, 21), (0.5, 0), n=200))
+    flag = found(made, "eps-curve-rises")
+    assert (flag.verdict, flag.value) == ("ok", 0.5)
+    assert "eps 0.2" in flag.detail
+
+
 @pytest.mark.parametrize(("bits", "expected"), [("1000", "ok"), ("0000", "raised")])
 def test_noise_beats_a_random_victims_image_where_half_of_its_draws_more_fall(bits, expected):
     # the worst case keeps two of the first image's four draws

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from attacks.local_search import LocalSearch
+from attacks.local_search import LocalSearch, _Walk
+from benchmark.search import Search
 from benchmark.threat import Threat
 from benchmark.trust.truths import LOGIT_GAP, LinearTask, fooled_by_any
 from tests.toys import Noise, image_draws, linear_target, nonlinear_target
@@ -91,3 +92,31 @@ def test_of_a_random_victim_the_best_image_and_the_last_are_candidates():
     threat = Threat.parse("pixels:4")
     x_adv = LocalSearch(rounds=2)(target, TASK.x, TASK.y, threat=threat, draws=image_draws(8))
     assert x_adv.shape == (8, 2, 1, 6, 6)
+
+
+def clean_search():
+    target, draws = linear_target(TASK), image_draws(8)
+    return Search(target, TASK.x, TASK.y, draws=draws, puts_success_first=True)
+
+
+@pytest.mark.parametrize(("gap", "begins_anew"), [(1.0, False), (0.0, True), (-1.0, True)])
+def test_it_begins_anew_where_all_is_spent_and_nothing_rose_for_twenty_rounds(gap, begins_anew):
+    search = clean_search()
+    changed = TASK.x.clone()
+    changed[:, 0, 0, 0] = 1 - changed[:, 0, 0, 0]
+    zeros = TASK.x.new_zeros(8)
+    walk = _Walk(changed, torch.zeros(8, 36, dtype=torch.bool), zeros, zeros + 19)
+    after = LocalSearch()._begun_anew(search, walk, zeros + gap, (1, 20))
+    assert torch.equal(after.x_adv, TASK.x if begins_anew else changed)
+    assert bool(after.near.any()) == begins_anew
+    assert after.since.tolist() == [0.0] * 8
+    assert after.highest.tolist() == [-torch.inf if begins_anew else gap] * 8
+
+
+def test_where_pixels_are_left_it_goes_on_however_long_nothing_rose():
+    search = clean_search()
+    zeros = TASK.x.new_zeros(8)
+    walk = _Walk(TASK.x, torch.zeros(8, 36, dtype=torch.bool), zeros, zeros + 40)
+    after = LocalSearch()._begun_anew(search, walk, zeros, (1, 20))
+    assert after.since.tolist() == [41.0] * 8
+    assert not after.near.any()

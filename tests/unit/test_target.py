@@ -6,8 +6,9 @@ import torch
 from benchmark.search import Search, success_value
 from benchmark.target import Target
 from benchmark.threat import Norm, Threat
+from benchmark.trust.truths import LinearTask
 from benchmark.victim import GradientMode, Victim
-from tests.toys import image_draws
+from tests.toys import Noise, image_draws, linear_target
 
 
 class Scaled(Victim):
@@ -185,3 +186,12 @@ def test_a_flat_loss_is_no_evidence_of_a_masked_gradient():
     assert (made.target.gradients, made.target.zero_gradients) == (0, 0)
     made.look(X, flat)
     assert (made.target.gradients, made.target.zero_gradients) == (3, 3)
+
+
+def test_a_victim_called_as_a_plain_module_draws_anew_at_each_call():
+    task = LinearTask.make(n=4)
+    victim, again = (linear_target(task, Noise()).victim for _ in range(2))
+    first, second = victim(task.x), victim(task.x)
+    assert (first != second).any()
+    assert torch.equal(again(task.x), first)
+    assert torch.equal(again(task.x), second)
