@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.losses import LOSSES, classes_for, refuse_loss, targeted_dlr
+from benchmark.engine.attacking.search import Search, success_value
+from benchmark.engine.attacking.target import Ascent, Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.losses import LOSSES, classes_for, refuse_loss, targeted_dlr
-from benchmark.randomness import Draws
-from benchmark.search import Search, success_value
-from benchmark.target import Ascent, Target
-from benchmark.threat import Norm, Threat
 
 TARGETED = "dlr-targeted"
 KNOWN_LOSSES = ("ce", "dlr", TARGETED, "margin")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pyautoattack
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
-from benchmark.errors import BenchError
-from benchmark.foreign import (
+from benchmark.compute.own_process import call_alone
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.external import (
     NORMS,
     TARGETS,
     CountedVictim,
@@ -20,10 +20,10 @@ from benchmark.foreign import (
     passes_of_fab,
     passes_of_square,
 )
-from benchmark.isolation import call_alone
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.errors import BenchError
 
 _CLASSES_NEEDED = {"standard": 4, "plus": 4, "rand": 3}
 """By version."""
@@ -41,7 +41,7 @@ class AutoAttack(Attack):
     global generator for every batch, so it runs in a process of its own. It judges a stochastic victim by the
     last draw alone, and gives back the clean image where it thinks that it failed. Its warnings become the
     target's. It always runs in float32. Its batch is part of its result, so that where memory runs out not the
-    batch is cut, but the passes through the victim (`benchmark.pieces`); what is computed again for that is not
+    batch is cut, but the passes through the victim (`benchmark.engine.attacking.external`); what is computed again for that is not
     counted.
 
     Args:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.losses import capped_margin, margin
+from benchmark.engine.attacking.search import Search
+from benchmark.engine.attacking.target import Ascent, Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
-from benchmark.losses import capped_margin, margin
-from benchmark.randomness import Draws
-from benchmark.search import Search
-from benchmark.target import Ascent, Target
-from benchmark.threat import Threat
 
 VARIANTS = ("A1", "A2")
 LAMBDAS = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0)

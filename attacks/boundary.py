@@ -7,12 +7,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.queries import (
+    TRIES,
+    Oracle,
+    find_starts,
+    halvings,
+    on_the_rim,
+    to_boundary,
+)
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.queries import TRIES, Oracle, find_starts, halvings, on_the_rim, to_boundary
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
 
 _EVERY = 10
 """Steps after which the sideways step is judged by itself too."""

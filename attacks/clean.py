@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmark.attack import EVERY_SET, Attack, Passes
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.engine.attacking.attack import EVERY_SET, Attack, Passes
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
 
 
 class Clean(Attack):

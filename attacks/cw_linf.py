@@ -7,15 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.losses import margin
+from benchmark.engine.attacking.minimum_norm import Smallest, passes_of_looks
+from benchmark.engine.attacking.target import Ascent, Target
+from benchmark.engine.attacking.targeted import aim_of, classes_for_aim, refuse_aim
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.goals import aim_of, classes_for_aim, refuse_aim
-from benchmark.losses import margin
-from benchmark.minimum_norm import passes_of_looks
-from benchmark.randomness import Draws
-from benchmark.smallest import Smallest
-from benchmark.target import Ascent, Target
-from benchmark.threat import Norm, Threat
 
 _SHRINK, _GROWTH = 0.9, 2.0
 """By how much a bound that was met shrinks, and the constant grows where it was not: the authors' values."""

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.minimum_norm import Smallest, passes_of_looks
+from benchmark.engine.attacking.search import untargeted
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.attacking.targeted import aim_of, classes_for_aim, refuse_aim
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.goals import aim_of, classes_for_aim, refuse_aim
-from benchmark.minimum_norm import passes_of_looks
-from benchmark.randomness import Draws
-from benchmark.search import untargeted
-from benchmark.smallest import Smallest
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
 
 _FIRST_STEP, _LAST_STEP = 1.0, 0.01
 """Lengths between which a step's falls along a half cosine, as in the authors' code."""

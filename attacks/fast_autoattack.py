@@ -10,9 +10,9 @@ from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
-from benchmark.errors import BenchError
-from benchmark.foreign import (
+from benchmark.compute.own_process import call_alone
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.external import (
     NORMS,
     TARGETS,
     CountedVictim,
@@ -20,11 +20,11 @@ from benchmark.foreign import (
     passes_of_fab,
     passes_of_square,
 )
-from benchmark.isolation import call_alone
-from benchmark.randomness import Draws
-from benchmark.shelf import ATTACKS
-from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.errors import BenchError
+from benchmark.plugins import ATTACKS
 
 TARGETED = "dlr-targeted"
 _START = 0.8

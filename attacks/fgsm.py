@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
-from benchmark.losses import LOSSES, classes_for, refuse_loss
-from benchmark.randomness import Draws
-from benchmark.search import Search, untargeted
-from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.losses import LOSSES, classes_for, refuse_loss
+from benchmark.engine.attacking.search import Search, untargeted
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

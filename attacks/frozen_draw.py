@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
-from benchmark.classifier import Classifier
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.victim import GradientMode, Victim
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
-from benchmark.shelf import ATTACKS
-from benchmark.target import Target
-from benchmark.threat import Threat
-from benchmark.victim import GradientMode, Victim
+from benchmark.plugins import ATTACKS
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -8,12 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.queries import (
+    TRIES,
+    Oracle,
+    find_starts,
+    halvings,
+    on_the_rim,
+    to_boundary,
+)
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.queries import TRIES, Oracle, find_starts, halvings, on_the_rim, to_boundary
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
 
 _SHRINKS = 10
 """How often a step that leads back to the right class is halved at the most."""

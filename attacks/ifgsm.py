@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.search import Search, untargeted
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.attacking.targeted import aim_of, classes_for_aim, passes_of_aim, refuse_aim
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
-from benchmark.goals import aim_of, classes_for_aim, passes_of_aim, refuse_aim
-from benchmark.randomness import Draws
-from benchmark.search import Search, untargeted
-from benchmark.target import Target
-from benchmark.threat import Threat
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

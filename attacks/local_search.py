@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.losses import margin
+from benchmark.engine.attacking.search import Search
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import NamedSet, Threat
 from benchmark.errors import BenchError
-from benchmark.losses import margin
-from benchmark.randomness import Draws
-from benchmark.search import Search
-from benchmark.target import Target
-from benchmark.threat import NamedSet, Threat
 
 CHANGES = ("cyclic", "extremes")
 _PATIENCE = 20

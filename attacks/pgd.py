@@ -8,14 +8,27 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.losses import (
+    LOSSES,
+    Loss,
+    capped_margin,
+    classes_for,
+    margin,
+    refuse_loss,
+)
+from benchmark.engine.attacking.search import Search, success_value, untargeted
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.attacking.targeted import (
+    Aim,
+    aim_of,
+    classes_for_aim,
+    passes_of_aim,
+    refuse_aim,
+)
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
-from benchmark.goals import Aim, aim_of, classes_for_aim, passes_of_aim, refuse_aim
-from benchmark.losses import LOSSES, Loss, capped_margin, classes_for, margin, refuse_loss
-from benchmark.randomness import Draws
-from benchmark.search import Search, success_value, untargeted
-from benchmark.target import Target
-from benchmark.threat import Threat
 
 KEEPS = ("best", "last", "max_margin")
 STEP_UNITS = ("eps", "pixel")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

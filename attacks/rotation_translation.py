@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
-from benchmark.changes import Change, Rigid, moved, reach
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.losses import margin
+from benchmark.engine.attacking.perturbations import Change, Rigid, moved, reach
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import NamedSet, Threat
 from benchmark.errors import BenchError
-from benchmark.losses import margin
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.threat import NamedSet, Threat
 
 SEARCHES = ("grid", "random")
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
-from benchmark.changes import warped
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.losses import LOSSES, classes_for, cross_entropy, refuse_loss
+from benchmark.engine.attacking.perturbations import warped
+from benchmark.engine.attacking.search import Search, success_value
+from benchmark.engine.attacking.target import Ascent, Target
+from benchmark.engine.attacking.targeted import classes_for_aim
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import NamedSet, Threat
 from benchmark.errors import BenchError
-from benchmark.goals import classes_for_aim
-from benchmark.losses import LOSSES, classes_for, cross_entropy, refuse_loss
-from benchmark.randomness import Draws
-from benchmark.search import Search, success_value
-from benchmark.target import Ascent, Target
-from benchmark.threat import NamedSet, Threat
 
 PLACEMENTS = ("sensitive", "centre", "random")
 _BETAS = (0.9, 0.999)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.queries import Oracle
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.queries import Oracle
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
 
 _MARKS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """The steps out of 10,000 after which the share of changed pixels is halved."""

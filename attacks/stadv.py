@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import LP, Attack, Passes
-from benchmark.changes import Change, Flow, warped
+from benchmark.engine.attacking.attack import LP, Attack, Passes
+from benchmark.engine.attacking.losses import margin
+from benchmark.engine.attacking.perturbations import Change, Flow, warped
+from benchmark.engine.attacking.search import Search, success_value, untargeted
+from benchmark.engine.attacking.target import Objective, Target
+from benchmark.engine.attacking.targeted import classes_for_aim
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import NamedSet, Threat
 from benchmark.errors import BenchError
-from benchmark.goals import classes_for_aim
-from benchmark.losses import margin
-from benchmark.randomness import Draws
-from benchmark.search import Search, success_value, untargeted
-from benchmark.target import Objective, Target
-from benchmark.threat import NamedSet, Threat
 
 _BETAS = (0.9, 0.999)
 _TINY = 1e-8

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.attack import Attack, Passes
-from benchmark.classifier import Classifier
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.queries import majority_labels
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.queries import majority_labels
-from benchmark.randomness import Draws
-from benchmark.shelf import ATTACKS
-from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.plugins import ATTACKS
 
 _ON_IT: dict[str, dict[str, Any]] = {
     "fgsm": {},

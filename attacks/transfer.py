@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmark.attack import EVERY_SET, Attack, Passes
+from benchmark.engine.attacking.attack import EVERY_SET, Attack, Passes
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.threat import Threat
 
 
 class Transfer(Attack):

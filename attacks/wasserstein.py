@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.attack import Attack, Passes
-from benchmark.changes import Change, Transport, transported, unfolded, ways
+from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.losses import LOSSES, classes_for, refuse_loss
+from benchmark.engine.attacking.perturbations import Change, Transport, transported, unfolded, ways
+from benchmark.engine.attacking.search import Search, success_value, untargeted
+from benchmark.engine.attacking.target import Ascent, Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import NamedSet, Threat
 from benchmark.errors import BenchError
-from benchmark.losses import LOSSES, classes_for, refuse_loss
-from benchmark.randomness import Draws
-from benchmark.search import Search, success_value, untargeted
-from benchmark.target import Ascent, Target
-from benchmark.threat import NamedSet, Threat
 
 _HALVINGS = 50
 """Of the interval in which the dual variable lies: all that float32 can tell apart, and more."""
@@ -126,7 +126,7 @@ def best_plan(x: Tensor, gradient: Tensor, eps: float, window: int) -> Tensor:
         window: Width of the square of places.
 
     Returns:
-        `(b, c, window * window, h, w)`, as `benchmark.changes.transported` takes it.
+        `(b, c, window * window, h, w)`, as `benchmark.engine.attacking.perturbations.transported` takes it.
     """
     gain = unfolded(gradient, window) - gradient.unsqueeze(2)
     outside = unfolded(torch.ones_like(x[:1, :1]), window) == 0

@@ -8,10 +8,10 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Runs the process's own command line and ends it; hears interrupts before it imports."""
-    from benchmark.interrupts import hear_interrupts
+    from benchmark.compute.interrupts import hear_interrupts
 
     hear_interrupts()
-    from benchmark.leaving import leave
+    from benchmark.compute.process_exit import leave
 
     try:
         status = _run()
@@ -22,7 +22,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    from benchmark.address_space import STARTING, refuse_cramped
+    from benchmark.compute.address_space import STARTING, refuse_cramped
     from benchmark.errors import BenchError
 
     try:

@@ -10,8 +10,8 @@ from importlib.metadata import EntryPoints, entry_points
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
+from benchmark.compute.imports import FORM, imported, meant, refuse_absent
 from benchmark.errors import BenchError
-from benchmark.imports import FORM, imported, meant, refuse_absent
 from benchmark.suggestions import did_you_mean, near, quoted, unknown
 
 __all__ = ["Registry", "imported", "path_of", "unknown"]

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name for images of so many channels."""

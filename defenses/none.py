@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmark.defense import Defense, Derivative
-from benchmark.randomness import Draws
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
 
 
 class Identity(Defense):

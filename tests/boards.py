@@ -7,8 +7,8 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.ranking import boards
+from benchmark.publishing.leaderboard.ranking import boards
+from benchmark.records.entry import Entry
 from tests.records import Run, deterministic
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.defense import Defense, Derivative
-from benchmark.victim import Victim
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.victim import Victim
 
 SHAPE = (1, 4, 4)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import benchmark.memory
-from benchmark.classifier import Classifier
-from benchmark.randomness import Draws
-from benchmark.victim import GradientMode, Victim
+import benchmark.compute.memory
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.victim import GradientMode, Victim
 
 
 def run_out_of_memory() -> None:
@@ -22,7 +22,7 @@ def run_out_of_memory() -> None:
 def times_freed(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One item each time that memory is freed; nothing is collected, which would take most of a test."""
     times: list[None] = []
-    monkeypatch.setattr(benchmark.memory, "free_memory", lambda: times.append(None))
+    monkeypatch.setattr(benchmark.compute.memory, "free_memory", lambda: times.append(None))
     return times
 
 

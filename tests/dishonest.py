@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmark.defense import Defense, Derivative
-from benchmark.randomness import Draws
-from benchmark.victim import StraightThrough
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.victim import StraightThrough
 
 
 class Blind(Defense):

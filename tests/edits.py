@@ -21,9 +21,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.protocol import Protocol, load_protocol
-from benchmark.publishing.entry import Entry
-from benchmark.running.replanned import all_problems_of
+from benchmark.audit.replan import all_problems_of
+from benchmark.records.entry import Entry
+from benchmark.records.protocol import Protocol
+from benchmark.records.protocol_files import load_protocol
 from tests.planned import Plan
 
 DERIVED = re.compile(

@@ -21,23 +21,24 @@ import torch
 from packaging.requirements import Requirement
 
 import benchmark.classifiers.file
-import benchmark.running.estimate
-import benchmark.running.run
-import benchmark.training.fitting
-import benchmark.trust.contract
-import benchmark.trust.selftest
-from benchmark.classifier import Classifier
+import benchmark.estimate.estimate
+import benchmark.evaluation.execute.run
+import benchmark.selftest.check
+import benchmark.selftest.suite
+import benchmark.training.fit
 from benchmark.cli import main
 from benchmark.cli.main import bench
-from benchmark.configuration import refuse_arguments
-from benchmark.dataset import Dataset
+from benchmark.engine.arguments import refuse_arguments
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.evaluation.prepare.loading import published_name
+from benchmark.evaluation.prepare.missing_weights import lacks_of, refuse_lacks
+from benchmark.evaluation.prepare.request import Request
 from benchmark.expression import parse_model
-from benchmark.fetching.remote import is_remote, refuse_other_form
-from benchmark.loading import published_name
-from benchmark.protocol import Protocol, load_protocol
-from benchmark.running.lacking import lacks_of, refuse_lacks
-from benchmark.running.request import Request
-from benchmark.shelf import ATTACKS
+from benchmark.files.locations import is_remote, refuse_other_form
+from benchmark.plugins import ATTACKS
+from benchmark.records.protocol import Protocol
+from benchmark.records.protocol_files import load_protocol
 from tests.pages import ROOT
 
 QUICK = frozenset({"list", "claims", "table", "validate", "publish", "plot"})
@@ -111,16 +112,16 @@ def parse(words: Sequence[str]) -> click.Context:
 def end_before_the_work(patch: pytest.MonkeyPatch) -> None:
     """Lets `bench run`, `train`, `estimate`, `check` and `selftest` end where their computing would begin."""
     patch.setenv("BENCH_OFFLINE", "1")
-    patch.setattr(benchmark.running.run, "run_shown", _planned)
-    patch.setattr(benchmark.running.run, "run_slice", _planned)
-    patch.setattr(benchmark.running.estimate, "estimate", _planned)
-    patch.setattr(benchmark.trust.contract, "check_request", _planned)
-    patch.setattr(benchmark.trust.selftest, "selftest", _ended)
+    patch.setattr(benchmark.evaluation.execute.run, "run_shown", _planned)
+    patch.setattr(benchmark.evaluation.execute.run, "run_slice", _planned)
+    patch.setattr(benchmark.estimate.estimate, "estimate", _planned)
+    patch.setattr(benchmark.selftest.check, "check_request", _planned)
+    patch.setattr(benchmark.selftest.suite, "selftest", _ended)
     patch.setattr(benchmark.classifiers.file, "local_file", _on_disk)
-    patch.setattr(benchmark.training.fitting, "choose_device", _cpu)
-    patch.setattr(benchmark.training.fitting, "load_classifier", _stand_in)
-    patch.setattr(benchmark.training.fitting, "_accept", _accepted)
-    patch.setattr(benchmark.training.fitting, "train", _trained)
+    patch.setattr(benchmark.training.fit, "choose_device", _cpu)
+    patch.setattr(benchmark.training.fit, "load_classifier", _stand_in)
+    patch.setattr(benchmark.training.fit, "_accept", _accepted)
+    patch.setattr(benchmark.training.fit, "train", _trained)
 
 
 def hold_request(request: Request) -> None:

@@ -29,7 +29,7 @@ PLUGIN = """
 import os, sys
 {at_import}
 import torch
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 
 class Mine(Defense):
     name = "mine"

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from benchmark.evaluated import Measurement
-from benchmark.publishing.entry import Entry
+from benchmark.records.entry import Entry
+from benchmark.records.run import Measurement
 from tests.pictured import pictured
 from tests.records import WHOLE, Varied, deterministic
 

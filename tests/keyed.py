@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmark.protocol import parse_protocol
-from benchmark.running.prepared import prepare
-from benchmark.running.probing import probe
-from benchmark.running.request import Request
-from benchmark.running.run import make_plan, subjects_of
+from benchmark.evaluation.execute.run import make_plan, subjects_of
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.probing import probe
+from benchmark.evaluation.prepare.request import Request
+from benchmark.records.protocol_files import parse_protocol
 
 TINY = """
 name: keyed

@@ -25,8 +25,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from benchmark.__main__ import main as run_bench
-from benchmark.publishing.entry import Entry, without_timing
-from benchmark.publishing.entry_files import read_entry
+from benchmark.records.entry import Entry, without_timing
+from benchmark.records.entry_files import read_entry
 from tests.processes import files_below, session, within, words_of
 
 PROTOCOL = """
@@ -47,7 +47,7 @@ attacks:
 WORDS = ["run", "--protocol", "mini.yaml", "--defense", "gaussian", "--dataset", "digits"]
 WORDS += ["--device", "cpu", "--workers", "2", "--runs", "runs", "--results", "boards"]
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["benchmark.cli", "benchmark.running.run"])
+CONTEXT.set_forkserver_preload(["benchmark.cli", "benchmark.evaluation.execute.run"])
 WHOM = ("caller", "worker", "all")
 END_SECONDS = 30.0
 """How long what is left of a killed run may take to end."""

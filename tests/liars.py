@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 
 SHAPE = (1, 8, 8)
 """Of the images that they are tried on."""

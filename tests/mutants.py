@@ -9,7 +9,7 @@ from attacks.apgd import APGD
 from attacks.auxiliary import AuxiliaryAware
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
-from benchmark.randomness import Draws
+from benchmark.engine.randomness import Draws
 
 KINDS = {"fgsm": FGSM, "pgd": PGD, "apgd": APGD, "auxiliary": AuxiliaryAware}
 

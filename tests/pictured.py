@@ -6,9 +6,9 @@ import hashlib
 
 import torch
 
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.examples import BARE, WHOLE, Example, Examples
-from benchmark.running.pictures import sheet_of
+from benchmark.evaluation.execute.examples import sheet_of
+from benchmark.records.entry import Entry
+from benchmark.records.examples import BARE, WHOLE, Example, Examples
 from tests.records import WHOLE as ROWS
 from tests.records import Run
 

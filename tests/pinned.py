@@ -16,13 +16,13 @@ import pytest
 import torch
 
 from attacks import autoattack, fast_autoattack
-from benchmark.attack import Attack
-from benchmark.defense import Defense
+from benchmark.engine.attacking.attack import Attack
+from benchmark.engine.attacking.external import Order
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.defense import Defense
 from benchmark.errors import BenchError
-from benchmark.foreign import Order
-from benchmark.randomness import Draws
-from benchmark.shelf import ATTACKS
-from benchmark.threat import Threat
+from benchmark.plugins import ATTACKS
 from tests.toys import Nervous, Noise, image_draws, nonlinear_target
 
 FILE = Path(__file__).with_name("pinned.json")

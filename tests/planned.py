@@ -8,23 +8,24 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from benchmark.classifier import Classifier
-from benchmark.criterion import Criterion, Outcome, Rule
-from benchmark.dataset import indices_of, labels_of
-from benchmark.evaluated import Evaluated, Measurement, Row, Subject
-from benchmark.folders import data_folder
-from benchmark.identity.plugins import plugin_of
-from benchmark.job import Plugin
-from benchmark.loading import load_dataset
-from benchmark.protocol import Protocol, load_protocol
-from benchmark.publishing.assembly import assemble
-from benchmark.publishing.challenged import Handed, challenged
-from benchmark.publishing.entry import Entry
-from benchmark.results import Cost, Result, Status
-from benchmark.running.plan import Subjects, make_plan
-from benchmark.shard import attack_of
-from benchmark.shelf import DEFENSES
-from benchmark.threat import Threat
+from benchmark.engine.criterion import Criterion, Outcome, Rule
+from benchmark.engine.dataset import indices_of, labels_of
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.evaluation.execute.shard import attack_of
+from benchmark.evaluation.prepare.loading import load_dataset
+from benchmark.evaluation.prepare.plan import Subjects, make_plan
+from benchmark.evaluation.prepare.plugin_ids import plugin_of
+from benchmark.files.user_folders import data_folder
+from benchmark.plugins import DEFENSES
+from benchmark.records.entry import Entry
+from benchmark.records.job import Plugin
+from benchmark.records.protocol import Protocol
+from benchmark.records.protocol_files import load_protocol
+from benchmark.records.result import Cost, Result, Status
+from benchmark.records.run import Evaluated, Measurement, Row, Subject
+from benchmark.scoring.apply_challenge import Handed, challenged
+from benchmark.scoring.assembly import assemble
 from tests.records import MEASURED
 
 HASH = "0123456789abcdef" * 4

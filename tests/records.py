@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from benchmark.criterion import Criterion, Outcome, Rule
-from benchmark.evaluated import Diagnosed, Evaluated, Kind, Measurement, Row, Subject
-from benchmark.job import Frozen, Job, Plugin
-from benchmark.missing import Missing
-from benchmark.protocol import Asked, AttackRow, Column, Protocol, SourceRow
-from benchmark.publishing.assembly import assemble
-from benchmark.publishing.diagnosis_flags import EXAMINED
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.names import short_hash
-from benchmark.publishing.ranking import UNDEFENDED
-from benchmark.results import Cost, Result, Status
-from benchmark.threat import Knowledge, Threat
+from benchmark.engine.criterion import Criterion, Outcome, Rule
+from benchmark.engine.threat import Knowledge, Threat
+from benchmark.publishing.leaderboard.escaping import short_hash
+from benchmark.records.entry import UNDEFENDED, Entry
+from benchmark.records.job import Frozen, Job, Plugin
+from benchmark.records.missing_rows import Missing
+from benchmark.records.protocol import Asked, AttackRow, Column, Protocol, SourceRow
+from benchmark.records.result import Cost, Result, Status
+from benchmark.records.run import Diagnosed, Evaluated, Kind, Measurement, Row, Subject
+from benchmark.scoring.assembly import assemble
+from benchmark.scoring.diagnosis_flags import EXAMINED
 
 COLUMNS = {
     "clean": (Column.CLEAN, Knowledge.OBLIVIOUS),

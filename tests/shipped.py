@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.classifiers.names import CLASSIFIERS
-from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
-from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
-from benchmark.target import Target
-from benchmark.threat import Threat
-from benchmark.victim import GradientMode
-from benchmark.weights import find_weights
+from benchmark.classifiers.catalog import CLASSIFIERS
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.setting import Setting
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.files.weights import find_weights
+from benchmark.plugins import ATTACKS, DATASETS, DEFENSES
 
 PGD = {"steps": 100, "step_size": 0.05, "loss": "margin", "keep": "max_margin"}
 

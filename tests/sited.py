@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.publishing.entry import Entry
+from benchmark.records.entry import Entry
 from tests.boards import toy
 from tests.records import WHOLE, Run, deterministic
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.classifier import Classifier
-from benchmark.dataset import Dataset
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
-from benchmark.threat import Threat
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.setting import Setting
 from defenses.add.presets import PRESETS
 
 TINY = replace(

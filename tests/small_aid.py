@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.classifier import Classifier
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
-from benchmark.threat import Threat
-from benchmark.weights import save_safetensors
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.setting import Setting
+from benchmark.files.weights import save_safetensors
 from defenses.aid.aid import AID
 from defenses.aid.network import discriminator_for
 from defenses.aid.presets import preset_for

@@ -7,11 +7,11 @@ import time
 import torch
 from torch import nn
 
-from benchmark.dataset import Dataset
-from benchmark.randomness import Draws
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.setting import Setting
 from benchmark.recipe import Recipe
-from benchmark.setting import Setting
-from benchmark.threat import Threat
 from benchmark.training.record import TrainingOptions
 
 THREAT = Threat.parse("linf:0.1")

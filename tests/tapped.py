@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmark.classifier import Classifier
-from benchmark.taps import POSITIONS, Position
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.taps import POSITIONS, Position
 
 
 def hooks(classifier: Classifier) -> int:

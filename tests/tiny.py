@@ -7,15 +7,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.criterion import Criterion, Outcome, Rule
 from benchmark.datasets.given import Given
-from benchmark.defense import Defense, Derivative
-from benchmark.evaluated import Row
-from benchmark.job import Frozen, Job, Plugin
-from benchmark.protocol import Column, Protocol, parse_protocol
-from benchmark.results import Cost, Result, Status
-from benchmark.running.request import Request
-from benchmark.threat import Knowledge, Norm, Threat
+from benchmark.engine.criterion import Criterion, Outcome, Rule
+from benchmark.engine.threat import Knowledge, Norm, Threat
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.evaluation.prepare.request import Request
+from benchmark.records.job import Frozen, Job, Plugin
+from benchmark.records.protocol import Column, Protocol
+from benchmark.records.protocol_files import parse_protocol
+from benchmark.records.result import Cost, Result, Status
+from benchmark.records.run import Row
 
 PROTOCOL = b"""
 name: tiny

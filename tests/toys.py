@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmark.classifier import Classifier
-from benchmark.defense import Defense, Derivative
-from benchmark.iterated import iterated
-from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.trust.truths import LinearTask
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.checkpointed import iterated
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.purified import Purified
+from benchmark.selftest.closed_forms import LinearTask
 
 
 class Same(Defense):

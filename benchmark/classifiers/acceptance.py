@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.belongings import belongings, differing
-from benchmark.classifier import Classifier
-from benchmark.containment import contained, misfit, seed_torch
-from benchmark.dataset import Dataset
+from benchmark.compute.object_state import belongings, differing
+from benchmark.compute.sandbox import contained, misfit, seed_torch
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.logits import logits_in
 from benchmark.errors import ContractBroken
-from benchmark.logits import logits_in
 
 EXACT = 1e-6
 """How far logits may lie apart, relative to their range, where an image is asked about again in the same place

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from benchmark.classifier import Classifier
+from benchmark.engine.victims.classifier import Classifier
 from benchmark.expression import Model, Models
 
 

@@ -9,29 +9,29 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.classifier import Classifier
 from benchmark.classifiers.acceptance import refuse_misfit, shown
-from benchmark.classifiers.code import code_sha256, modules_sha256
-from benchmark.classifiers.fitting import Accuracy, Fitted, SeveralFit, fitted
-from benchmark.classifiers.names import (
+from benchmark.classifiers.catalog import (
     CLASSIFIERS,
     FILE_FORM,
     file_parts,
     key_parts,
     unknown_classifier,
 )
+from benchmark.classifiers.code import code_sha256, modules_sha256
+from benchmark.classifiers.fitting import Accuracy, Fitted, SeveralFit, fitted
 from benchmark.classifiers.rivals import largest_in
 from benchmark.classifiers.state import load_state, states_in
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
-from benchmark.containment import contained
-from benchmark.content_names import known_by
-from benchmark.dataset import Dataset, images_of, indices_of, labels_of
+from benchmark.compute.sandbox import contained
+from benchmark.engine.dataset import Dataset, images_of, indices_of, labels_of
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.logits import logits_in
 from benchmark.errors import BenchError
-from benchmark.fetching.remote import local_file, pinned
-from benchmark.logits import logits_in
+from benchmark.files.locations import local_file, pinned
+from benchmark.files.weights import sha256_of
+from benchmark.identity.content_names import known_by
 from benchmark.registry import imported
-from benchmark.weights import sha256_of
 
 ASKED = 256
 """Clean images by which rival states of a checkpoint are compared."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from benchmark.classifiers.base import ClassifierSource
 from benchmark.classifiers.resnet_v2 import ResNetV2
-from benchmark.classifiers.source import ClassifierSource
 from benchmark.classifiers.training_recipe import AdversarialRecipe, ClassifierRecipe
 from benchmark.errors import BenchError
-from benchmark.fetching.manifest import plugin_weights
+from benchmark.files.manifest import plugin_weights
 from benchmark.recipe import Recipe
 
 

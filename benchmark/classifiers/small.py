@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
+from benchmark.classifiers.base import ClassifierSource
 from benchmark.classifiers.networks import SmallCNN, SmallConv, SmallMLP, SmallVGG
-from benchmark.classifiers.source import ClassifierSource
 from benchmark.classifiers.training_recipe import AdversarialRecipe, ClassifierRecipe
 from benchmark.errors import BenchError
-from benchmark.fetching.manifest import plugin_weights
+from benchmark.files.manifest import plugin_weights
 from benchmark.recipe import Recipe
 
 _DIGITS = (1, 8, 8)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmark.classifiers.source import ClassifierSource
+from benchmark.classifiers.base import ClassifierSource
 from benchmark.errors import BenchError
 
 

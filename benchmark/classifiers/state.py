@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
 
-from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
-from benchmark.weights import is_pickle, load_safetensors, refuse_foreign
+from benchmark.files.parsing import DAMAGED
+from benchmark.files.weights import is_pickle, load_safetensors, refuse_foreign
 
 _DEEPEST = 6
 """Levels of a checkpoint that are searched for a state dict."""

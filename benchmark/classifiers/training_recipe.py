@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Optimizer
 
-from benchmark.augmentation import mirrored, shifted
-from benchmark.classifiers.names import CLASSIFIERS
-from benchmark.randomness import Draws
-from benchmark.recipe import Recipe, TrainingAttack
-from benchmark.setting import Setting
+from benchmark.classifiers.catalog import CLASSIFIERS
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.setting import Setting
+from benchmark.recipe import Recipe, TrainingAttack, mirrored, shifted
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.classifier import Classifier
 from benchmark.classifiers.state import load_checkpoint, load_state, states_in
 from benchmark.classifiers.zoo_names import CLASSES, ZooModel
 from benchmark.classifiers.zoo_robustbench import (
@@ -20,11 +19,12 @@ from benchmark.classifiers.zoo_robustbench import (
     refuse_missing,
     robustbench_module,
 )
+from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.fetching.downloads import fetch_url
-from benchmark.fetching.drive import fetch_drive
-from benchmark.fetching.recorded import hold_to_record, record, recorded_sha256
-from benchmark.weights import is_pickle, refuse_foreign, sha256_of
+from benchmark.files.downloads import fetch_url
+from benchmark.files.google_drive import fetch_drive
+from benchmark.files.known_hashes import hold_to_record, record, recorded_sha256
+from benchmark.files.weights import is_pickle, refuse_foreign, sha256_of
 
 _SAME_NETWORK = {"Standard_R50": ("Salman2020Do_R50", "Linf")}
 """Rows whose constructor downloads weights, with a row of the same architecture whose does not."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmark.publishing.names import plain
+from benchmark.publishing.leaderboard.escaping import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmark.publishing.rows import WrittenRow
+    from benchmark.publishing.leaderboard.write_entries import WrittenRow
 
 EPILOG = """\b
 Examples:
@@ -44,9 +44,9 @@ def adopt_command(*, paths: tuple[Path, ...], into: Path, audited: bool) -> int:
     replaces the earlier one of its row and keeps its challenges. Its kept images go with it up to 2 MB; an
     audit in it only with --audited, since anyone may have written it (bench audit --write makes one).
     """
-    from benchmark.publishing.entry_files import entry_paths
-    from benchmark.publishing.rows import adopt
-    from benchmark.running.replanned import all_problems_of
+    from benchmark.audit.replan import all_problems_of
+    from benchmark.publishing.leaderboard.write_entries import adopt
+    from benchmark.records.entry_files import entry_paths
 
     show_written(adopt(entry_paths(paths), into, all_problems_of, audited=audited))
     return 0
@@ -54,7 +54,7 @@ def adopt_command(*, paths: tuple[Path, ...], into: Path, audited: bool) -> int:
 
 def show_written(rows: Sequence[WrittenRow]) -> None:
     """Writes the pages of rows that were written, and says on standard error what went where."""
-    from benchmark.publishing.rows import publish_rows
+    from benchmark.publishing.leaderboard.write_entries import publish_rows
 
     for row in rows:
         if row.lost:

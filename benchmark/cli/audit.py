@@ -11,11 +11,11 @@ import click
 from benchmark.cli.options import MOST, data_option, device_option, offline_option, weights_option
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.types import Whole
-from benchmark.device_names import device_parts
+from benchmark.compute.device_names import device_parts
 
 if TYPE_CHECKING:
-    from benchmark.publishing.entry import Entry
-    from benchmark.running.audit import Audited, Wanted
+    from benchmark.audit.audit import Audited, Wanted
+    from benchmark.records.entry import Entry
 
 SHOWN = 10
 """Images that speak against an entry and are written out; the rest is counted."""
@@ -68,12 +68,12 @@ def audit_command(**options: Any) -> int:
     K random images are attacked anew, by all rows that count, from a seed that nobody could know, which bounds
     how many may be forged. Exit status 0 confirmed, 1 not confirmed, 2 not to be audited here.
     """
-    from benchmark.publishing.entry_files import read_entry  # so that --help starts quickly
+    from benchmark.records.entry_files import read_entry  # so that --help starts quickly
 
     device_parts(options["device"])
     path, before = options["entry"], read_entry(options["entry"])
-    from benchmark.running.audit import audit  # so that a wrong name starts no torch
-    from benchmark.running.remade import Where
+    from benchmark.audit.audit import audit  # so that a wrong name starts no torch
+    from benchmark.evaluation.prepare.reproduce import Where
 
     where = Where(**{name: options[name] for name in ("data", "weights", "device")})
     wanted = _wanted(before, options)
@@ -89,9 +89,9 @@ def audit_command(**options: Any) -> int:
 
 
 def _wanted(entry: Entry, options: dict[str, Any]) -> Wanted:
+    from benchmark.audit.audit import Wanted
+    from benchmark.audit.fresh_attacks import Again, fresh_seed
     from benchmark.errors import BenchError
-    from benchmark.running.again import Again, fresh_seed
-    from benchmark.running.audit import Wanted
 
     again, seed = options["again"], options["seed"]
     if again is None and seed is not None:
@@ -106,7 +106,7 @@ def _wanted(entry: Entry, options: dict[str, Any]) -> Wanted:
 
 
 def _write(before: Entry, found: Audited, path: Path) -> None:
-    from benchmark.publishing.audited import write_audited
+    from benchmark.publishing.leaderboard.updated_entries import write_audited
 
     page = write_audited(before, found.audit, path)
     click.echo(f"Written: {path}{f' and {page}' if page else ''}", err=True)
@@ -155,7 +155,7 @@ def _again_lines(entry: Entry, found: Audited) -> list[str]:
 
 def _hidden(entry: Entry, images: int) -> list[str]:
     """How much of a random victim's image its draws may hide."""
-    from benchmark.publishing.audit_figures import tolerance
+    from benchmark.scoring.audit_figures import tolerance
 
     if not entry.defense.stochastic:
         return []

@@ -19,8 +19,8 @@ import click
 )
 def baselines_command(*, model_info: Path, out: Path) -> int:
     """Write robustbench.csv from MODEL_INFO, that folder of a checkout of RobustBench."""
-    from benchmark.files import write_whole
-    from benchmark.publishing.baselines import FILE, baselines_text, gather_baselines
+    from benchmark.files.atomic import write_whole
+    from benchmark.publishing.leaderboard.baselines import FILE, baselines_text, gather_baselines
 
     found = gather_baselines(model_info)
     path = out / FILE

@@ -10,11 +10,11 @@ import click
 
 from benchmark.cli.options import data_option, device_option, offline_option, weights_option
 from benchmark.cli.progress import RunProgress
-from benchmark.device_names import device_parts
+from benchmark.compute.device_names import device_parts
 
 if TYPE_CHECKING:
-    from benchmark.publishing.rates import Rate
-    from benchmark.running.challenge import Verdict
+    from benchmark.challenge.judge import Verdict
+    from benchmark.records.rates import Rate
 
 EPILOG = """\b
 Examples:
@@ -44,13 +44,13 @@ def challenge_command(**options: Any) -> int:
     than what the entry counts, entry and page are written anew, with credit; else nothing changes. What cannot
     be verified is refused: exit status 2.
     """
-    from benchmark.publishing.entry_files import read_entry  # so that --help starts quickly
+    from benchmark.records.entry_files import read_entry  # so that --help starts quickly
 
     device_parts(options["device"])
     before = read_entry(options["entry"])
-    from benchmark.publishing.challenge_files import write_challenged
-    from benchmark.running.challenge import challenge  # so that a wrong name starts no torch
-    from benchmark.running.remade import Where
+    from benchmark.challenge.judge import challenge  # so that a wrong name starts no torch
+    from benchmark.evaluation.prepare.reproduce import Where
+    from benchmark.publishing.leaderboard.updated_entries import write_challenged
 
     where = Where(**{name: options[name] for name in ("data", "weights", "device")})
     with RunProgress(f"challenge {options['entry'].name}"):

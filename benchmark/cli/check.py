@@ -12,10 +12,10 @@ import click
 
 from benchmark.cli.options import device_option, model_option, task_options, weights_option
 from benchmark.cli.progress import RunProgress
-from benchmark.device_names import device_parts
+from benchmark.compute.device_names import device_parts
 
 if TYPE_CHECKING:
-    from benchmark.trust.checks import CheckOutcome
+    from benchmark.contract.checks import CheckOutcome
 
 
 @click.command("check")
@@ -39,8 +39,8 @@ def check_command(**options: Any) -> int:
     output, gradients against finite differences, and an image's output the same in any batch. Exit status 1
     where a check fails.
     """
-    from benchmark.running.named import refuse_unknown
-    from benchmark.running.request import Request, parse_arguments
+    from benchmark.evaluation.prepare.names import refuse_unknown
+    from benchmark.evaluation.prepare.request import Request, parse_arguments
 
     names = ("model", "dataset", "data", "threat", "seed", "device", "weights")
     request = Request(
@@ -49,7 +49,7 @@ def check_command(**options: Any) -> int:
         **{name: options[name] for name in names},
     )
     refuse_unknown(request)
-    from benchmark.trust.contract import check_request  # here so that a wrong name starts no torch
+    from benchmark.selftest.check import check_request  # here so that a wrong name starts no torch
 
     with RunProgress(f"check {options['defense']}"):
         outcomes = check_request(request)
@@ -73,7 +73,7 @@ def selftest_command(*, device: str, as_json: bool) -> int:
     Exit status 1 where something fails: such an installation is not to be trusted.
     """
     device_parts(device)
-    from benchmark.trust.selftest import Witness, selftest  # here so that --help starts no torch
+    from benchmark.selftest.suite import Witness, selftest  # here so that --help starts no torch
 
     def on_outcome(outcome: CheckOutcome) -> None:
         _show("")

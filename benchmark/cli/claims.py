@@ -16,8 +16,8 @@ from benchmark.errors import BenchError
 from benchmark.registry import unknown
 
 if TYPE_CHECKING:
-    from benchmark.publishing.claims import Claim, Judged
-    from benchmark.publishing.entry import Entry
+    from benchmark.publishing.leaderboard.claims import Claim, Judged
+    from benchmark.records.entry import Entry
 
 EPILOG = """\b
 Examples:
@@ -81,7 +81,7 @@ def claims_command(
     not comparable, and the reason stands below. `claimed` is the paper's number under its own attack and the
     attacker's knowledge that it names; the measured numbers are clean, oblivious, adaptive and worst case.
     """
-    from benchmark.publishing.claims import FILE, SYSTEMS, judge, read_claims
+    from benchmark.publishing.leaderboard.claims import FILE, SYSTEMS, judge, read_claims
 
     if (defense is None) != everything:
         raise BenchError("name a paper with --defense, or give --all")
@@ -105,7 +105,7 @@ def claims_command(
 
 def to_text(judged: Sequence[Judged]) -> str:
     """A table of claims with their measurements, and a line for each reason why others have none."""
-    from benchmark.publishing.names import plain
+    from benchmark.publishing.leaderboard.escaping import plain
 
     beside = [_cells(each) for each in judged if each.entry is not None]
     parts = []
@@ -127,7 +127,7 @@ def to_text(judged: Sequence[Judged]) -> str:
 
 
 def _cells(judged: Judged) -> list[str]:
-    from benchmark.publishing.names import shortened
+    from benchmark.publishing.leaderboard.escaping import shortened
 
     claim = judged.claim
     attack = " ".join(part for part in (claim.attack, claim.norm, claim.eps) if part)
@@ -168,7 +168,7 @@ def _narrowed(claims: Sequence[Claim], field: str, wanted: str | None) -> list[C
 
 def _entries(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
     """All entries of these folders, and one line for each file that is none."""
-    from benchmark.publishing.publish import read_entries
+    from benchmark.publishing.leaderboard.publish import read_entries
 
     entries, damaged = read_entries(
         path for folder in folders for path in sorted(folder.glob("*/*/*.json"))

@@ -13,8 +13,8 @@ from benchmark.cli.types import Share, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
-    from benchmark.publishing.comparison import Comparison
-    from benchmark.publishing.entry import Entry
+    from benchmark.publishing.leaderboard.comparison import Comparison
+    from benchmark.records.entry import Entry
 
 FELL, OPEN = 1, 3
 EPILOG = """\b
@@ -74,7 +74,7 @@ def compare_command(
     a bootstrap over images for random ones), with a p-value (exact McNemar, or a sign-flip test). Where all
     outcomes and margins agree, nothing changed, and the candidate is held.
     """
-    from benchmark.publishing import comparison_text
+    from benchmark.publishing.leaderboard import comparison_text
 
     if as_json and as_markdown:
         raise BenchError("--json and --markdown are two forms of one output; give one of them")
@@ -103,7 +103,7 @@ def compare_command(
 
 def _status(found: Sequence[Comparison], tolerance: float, gates: Sequence[str]) -> int:
     """That of the worst row: fell, then inconclusive, then held."""
-    from benchmark.publishing.comparison import Verdict
+    from benchmark.publishing.leaderboard.comparison import Verdict
 
     verdicts = {each.verdict(tolerance, gates) for each in found}
     if Verdict.FELL in verdicts:
@@ -113,7 +113,7 @@ def _status(found: Sequence[Comparison], tolerance: float, gates: Sequence[str])
 
 def _compared(pairs: Sequence[tuple[Entry, Entry]]) -> tuple[list[Comparison], list[str]]:
     """What can be compared, and one line for each pair that cannot."""
-    from benchmark.publishing.comparison import compare
+    from benchmark.publishing.leaderboard.comparison import compare
 
     found, failures = [], []
     for one, other in pairs:
@@ -126,8 +126,8 @@ def _compared(pairs: Sequence[tuple[Entry, Entry]]) -> tuple[list[Comparison], l
 
 def _pairs(base: Path, candidate: Path) -> tuple[list[tuple[Entry, Entry]], list[str]]:
     """The entries to be compared, and one line for each row that is in one folder alone."""
-    from benchmark.publishing.comparison import pair
-    from benchmark.publishing.entry_files import read_entry
+    from benchmark.publishing.leaderboard.comparison import pair
+    from benchmark.records.entry_files import read_entry
 
     kinds = [path.is_dir() for path in (base, candidate)]
     if not any(kinds):
@@ -139,6 +139,6 @@ def _pairs(base: Path, candidate: Path) -> tuple[list[tuple[Entry, Entry]], list
 
 def _entries(folder: Path) -> list[Entry]:
     """All entries below a folder; a file that is none is refused, since it may be the one that matters."""
-    from benchmark.publishing.entry_files import entry_paths, read_entry
+    from benchmark.records.entry_files import entry_paths, read_entry
 
     return [read_entry(path) for path in entry_paths([folder])]

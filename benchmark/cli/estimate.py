@@ -19,8 +19,8 @@ from benchmark.cli.progress import RunProgress
 from benchmark.cli.weights import refuse_missing
 
 if TYPE_CHECKING:
-    from benchmark.running.expense import Expense, RowExpense
-    from benchmark.running.request import Request
+    from benchmark.estimate.report import Expense, RowExpense
+    from benchmark.evaluation.prepare.request import Request
 
 EPILOG = """\b
 Examples:
@@ -56,7 +56,7 @@ def estimate_command(**options: Any) -> int:
 
 
 def _estimate(request: Request) -> Expense:
-    from benchmark.running.estimate import estimate  # here so that --help starts no torch
+    from benchmark.estimate.estimate import estimate  # here so that --help starts no torch
 
     with RunProgress(f"estimate {request.defense}") as progress:
         return estimate(request, progress.step)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import click
 
-from benchmark.address_space import refuse_cramped, refuse_rationed
 from benchmark.cli.adopt import adopt_command
 from benchmark.cli.audit import audit_command
 from benchmark.cli.baselines import baselines_command
@@ -29,11 +28,12 @@ from benchmark.cli.table import table_command
 from benchmark.cli.train import train_command
 from benchmark.cli.types import Group
 from benchmark.cli.validate import validate_command
-from benchmark.containment import exits_raised
+from benchmark.compute.address_space import refuse_cramped, refuse_rationed
+from benchmark.compute.interrupts import MESSAGE, interrupted_status, was_interrupted
+from benchmark.compute.sandbox import exits_raised
 from benchmark.errors import BenchError
-from benchmark.interrupts import MESSAGE, interrupted_status, was_interrupted
 from benchmark.own_packages import add_current_folder
-from benchmark.publishing.names import plain
+from benchmark.publishing.leaderboard.escaping import plain
 from benchmark.version import full_version
 
 log = logging.getLogger(__name__)

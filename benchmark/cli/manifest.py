@@ -19,9 +19,7 @@ import click
 )
 def manifest_command(*, folder: Path, licence: str, source: str, url: str) -> int:
     """Write FOLDER/manifest.yaml from the weights in FOLDER and their training records."""
-    from benchmark.fetching.manifest_entries import (
-        update_manifest,  # here so that --help stays quick
-    )
+    from benchmark.files.manifest_writer import update_manifest
 
     path, manifest = update_manifest(folder, licence=licence, source=source, url=url)
     click.echo(f"Written: {path} ({len(manifest.weights)} weights files)")

@@ -14,7 +14,7 @@ from benchmark.cli.types import Whole, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
-    from benchmark.running.request import Request
+    from benchmark.evaluation.prepare.request import Request
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -229,11 +229,11 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
         BenchError: A name is nobody's, an argument belongs to none of several defenses, or weights of one are
             given for several.
     """
-    from benchmark.protocol import load_protocol, protocol_names
-    from benchmark.running.named import refuse_protocol, refuse_unknown
-    from benchmark.running.paper import Typed, defenses_of, tasks_of
-    from benchmark.running.request import Request, arguments_by_defense, parse_arguments
-    from benchmark.running.slices import Slice
+    from benchmark.evaluation.prepare.names import refuse_protocol, refuse_unknown
+    from benchmark.evaluation.prepare.paper_defaults import Typed, defenses_of, tasks_of
+    from benchmark.evaluation.prepare.request import Request, arguments_by_defense, parse_arguments
+    from benchmark.evaluation.prepare.slices import Slice
+    from benchmark.records.protocol_files import load_protocol, protocol_names
 
     protocol = load_protocol(options["protocol"])
     typed = Typed(**{name: options[name] for name in ("defenses", "models", "dataset", "threat")})

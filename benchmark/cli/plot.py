@@ -32,8 +32,8 @@ def plot_convergence_command(*, entry: Path, output: Path) -> None:
 
     A line that still falls at its end stands for an attack that was stopped too early.
     """
-    from benchmark.publishing.entry_files import read_entry  # so that --help starts quickly
-    from benchmark.publishing.plots import plot_convergence
+    from benchmark.publishing.leaderboard.plots import plot_convergence
+    from benchmark.records.entry_files import read_entry  # so that --help starts quickly
 
     plot_convergence(read_entry(entry), output)
     click.echo(f"Written: {output}", err=True)
@@ -47,8 +47,8 @@ def plot_eps_curve_command(*, entry: Path, output: Path) -> None:
 
     A curve that rises, or ends high where every image can be turned into grey, stands for an attack that fails.
     """
-    from benchmark.publishing.entry_files import read_entry  # so that --help starts quickly
-    from benchmark.publishing.plots import plot_eps_curve
+    from benchmark.publishing.leaderboard.plots import plot_eps_curve
+    from benchmark.records.entry_files import read_entry  # so that --help starts quickly
 
     plot_eps_curve(read_entry(entry), output)
     click.echo(f"Written: {output}", err=True)
@@ -63,11 +63,8 @@ def plot_tradeoff_command(*, paths: tuple[Path, ...], protocol: str | None, outp
 
     They must be of one board: one dataset, threat and protocol. Undefended classifiers are hollow.
     """
-    from benchmark.publishing.entry_files import (  # so that --help starts quickly
-        entry_paths,
-        read_entry,
-    )
-    from benchmark.publishing.plot_tradeoff import plot_tradeoff
+    from benchmark.publishing.leaderboard.plot_tradeoff import plot_tradeoff
+    from benchmark.records.entry_files import entry_paths, read_entry
 
     entries = [read_entry(path) for path in entry_paths(paths)]
     if protocol is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.publishing.names import plain
+from benchmark.publishing.leaderboard.escaping import plain
 
 
 @click.command("publish")
@@ -25,7 +25,7 @@ def publish_command(*, leaderboards: Path, out: Path) -> int:
     the same bytes, and the site is replaced whole or not at all. Entries that cannot be read are named and left
     out; the exit status is 2 then, though the rest is published.
     """
-    from benchmark.publishing.site.site import publish_site  # here so that --help stays quick
+    from benchmark.publishing.site.build import publish_site  # here so that --help stays quick
 
     published = publish_site(leaderboards, out)
     click.echo(

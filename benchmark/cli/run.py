@@ -24,8 +24,8 @@ from benchmark.cli.weights import see_to_weights
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
-    from benchmark.running.request import Request
-    from benchmark.running.run import Listener
+    from benchmark.evaluation.execute.run import Listener
+    from benchmark.evaluation.prepare.request import Request
 
 Done = TypeVar("Done")
 
@@ -82,10 +82,10 @@ def run_command(**options: Any) -> int:
         return _run_slice(options)
     requests = requests_of(options)
     # imported here so that neither --help nor a wrong name starts torch
-    from benchmark.files import refuse_unwritable
-    from benchmark.publishing.leaderboard import to_text
-    from benchmark.publishing.rows import undefended_beside, write_row
-    from benchmark.running.run import run_shown
+    from benchmark.evaluation.execute.run import run_shown
+    from benchmark.files.atomic import refuse_unwritable
+    from benchmark.publishing.leaderboard.board_text import to_text
+    from benchmark.publishing.leaderboard.write_entries import undefended_beside, write_row
 
     for folder in (options["results"], options["runs"]):
         refuse_unwritable(folder)
@@ -111,8 +111,8 @@ def _run_slice(options: dict[str, Any]) -> int:
     if options["as_json"]:
         raise BenchError("--json prints entries, and a slice makes none; leave one of the two out")
     requests = requests_of(options)
-    from benchmark.files import refuse_unwritable
-    from benchmark.running.run import run_slice
+    from benchmark.evaluation.execute.run import run_slice
+    from benchmark.files.atomic import refuse_unwritable
 
     refuse_unwritable(options["runs"])
     see_to_weights(requests, train_first=options["train_first"])

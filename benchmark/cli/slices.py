@@ -10,8 +10,8 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from benchmark.running.run import Sliced
-    from benchmark.running.slices import Slice
+    from benchmark.evaluation.execute.run import Sliced
+    from benchmark.evaluation.prepare.slices import Slice
 
 slice_option = click.option(
     "--slice",

@@ -8,7 +8,7 @@ import click
 
 from benchmark.cli.types import Word
 from benchmark.errors import BenchError
-from benchmark.files import write_whole
+from benchmark.files.atomic import write_whole
 from benchmark.registry import unknown
 
 EPILOG = """\b
@@ -53,8 +53,8 @@ def table_command(
     worst case stands with its 95 % interval, and beside it the difference to the undefended classifier
     (gain), image by image.
     """
-    from benchmark.publishing.entry_files import entry_paths, read_entry
-    from benchmark.publishing.tables import COLUMNS, Form, to_table, usual
+    from benchmark.publishing.leaderboard.tables import COLUMNS, Form, to_table, usual
+    from benchmark.records.entry_files import entry_paths, read_entry
 
     names = [] if columns is None else [name.strip() for name in columns.split(",")]
     for name in names:

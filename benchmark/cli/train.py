@@ -23,9 +23,9 @@ from benchmark.cli.types import Whole, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
-    from benchmark.running.lacking import Lack
-    from benchmark.running.request import Request
-    from benchmark.training.fitting import Fitted
+    from benchmark.evaluation.prepare.missing_weights import Lack
+    from benchmark.evaluation.prepare.request import Request
+    from benchmark.training.fit import Fitted
 
 EPILOG = """\b
 Examples:
@@ -116,11 +116,7 @@ def train_command(**options: Any) -> int:
     if options["defense"] and options["adversarial"]:
         raise BenchError("--adversarial goes with --classifier; leave it out with --defense")
     request, recipe_args = _named(options)
-    from benchmark.training.fitting import (  # so that neither --help nor a wrong name starts torch
-        Fit,
-        fit_classifier,
-        fit_defense,
-    )
+    from benchmark.training.fit import Fit, fit_classifier, fit_defense
 
     fit = Fit(
         request=request,
@@ -153,9 +149,9 @@ def train_command(**options: Any) -> int:
 
 def _named(options: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
     """What is to be trained, and the arguments of its recipe; a name that nobody has is refused."""
+    from benchmark.evaluation.prepare.names import refuse_models, refuse_training
+    from benchmark.evaluation.prepare.request import Request, parse_arguments
     from benchmark.expression import leaves_of, parse_model
-    from benchmark.running.named import refuse_models, refuse_training
-    from benchmark.running.request import Request, parse_arguments
 
     names = ("dataset", "data", "threat", "seed", "device", "precision")
     request = Request(
@@ -192,7 +188,7 @@ def train_lacks(request: Request, lacks: Iterable[Lack]) -> None:
         request: The evaluation, whose threat, seed and folders hold for the training.
         lacks: What is missing.
     """
-    from benchmark.training.fitting import Fit, fit_defense
+    from benchmark.training.fit import Fit, fit_defense
 
     for lack in lacks:
         wanted = replace(

@@ -31,7 +31,7 @@ def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
     that is here; and to the sheet of example images beside it. Nothing is evaluated. Exit status 2 where one
     has a problem.
     """
-    from benchmark.publishing.entry_files import entry_paths
+    from benchmark.records.entry_files import entry_paths
 
     found = [_validated(path) for path in entry_paths(paths)]
     if as_json:
@@ -43,12 +43,11 @@ def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _validated(path: Path) -> dict[str, Any]:
-    from benchmark.publishing.beside import adoptable
-    from benchmark.publishing.boundary import failure_of
-    from benchmark.publishing.entry_files import read_entry
-    from benchmark.publishing.sheets import read_sheet
-    from benchmark.publishing.validation import notes_of
-    from benchmark.running.replanned import all_problems_of
+    from benchmark.audit.replan import all_problems_of
+    from benchmark.records.entry_boundary import failure_of
+    from benchmark.records.entry_files import adoptable, read_entry
+    from benchmark.records.example_sheets import read_sheet
+    from benchmark.scoring.validation import notes_of
 
     try:
         entry = read_entry(path)
@@ -66,7 +65,7 @@ def _validated(path: Path) -> dict[str, Any]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from benchmark.publishing.names import plain
+    from benchmark.publishing.leaderboard.escaping import plain
 
     problems: list[str] = found["problems"]
     click.echo(f"{'bad' if problems else 'ok '}  {plain(found['file'])}")

@@ -9,8 +9,8 @@ from benchmark.cli.progress import RunProgress
 from benchmark.cli.train import train_lacks
 
 if TYPE_CHECKING:
-    from benchmark.running.lacking import Lack
-    from benchmark.running.request import Request
+    from benchmark.evaluation.prepare.missing_weights import Lack
+    from benchmark.evaluation.prepare.request import Request
 
 
 def see_to_weights(requests: Sequence[Request], *, train_first: bool) -> None:
@@ -33,13 +33,17 @@ def refuse_missing(requests: Sequence[Request]) -> None:
     Raises:
         BenchError: As `see_to_weights`.
     """
-    from benchmark.running.lacking import refuse_lacks  # here so that --help starts no torch
+    from benchmark.evaluation.prepare.missing_weights import (
+        refuse_lacks,  # here so that --help starts no torch
+    )
 
     refuse_lacks(lack for _, lack in _missing(requests))
 
 
 def _missing(requests: Sequence[Request]) -> list[tuple[Request, Lack]]:
-    from benchmark.running.lacking import lacks_of  # here so that --help starts no torch
+    from benchmark.evaluation.prepare.missing_weights import (
+        lacks_of,  # here so that --help starts no torch
+    )
 
     with RunProgress("weights"):
         return [(request, lack) for request in requests for lack in lacks_of(request)]

@@ -13,9 +13,9 @@ from filelock import FileLock
 
 from benchmark.datasets.unpacking import unpack
 from benchmark.errors import BenchError
-from benchmark.fetching.downloads import fetch_url, is_offline
-from benchmark.fetching.limits import DATASET
-from benchmark.temporary import part_folder
+from benchmark.files.downloads import fetch_url, is_offline
+from benchmark.files.limits import DATASET
+from benchmark.files.temporary import part_folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.dataset import Split
 from benchmark.datasets.folder import FolderDataset, Listing, image_names, list_by_class, read_image
-from benchmark.datasets.places import class_folder
+from benchmark.datasets.paths import class_folder
 from benchmark.datasets.preparation import Preparation
+from benchmark.engine.dataset import Split
 from benchmark.errors import BenchError
-from benchmark.fetching.remote import file_sha256
+from benchmark.files.locations import file_sha256
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.dataset import Dataset, Split
+from benchmark.engine.dataset import Dataset, Split
 from benchmark.errors import BenchError
 
 TEST_PER_CLASS = 50

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.dataset import Dataset, Split
 from benchmark.datasets.preparation import Preparation
+from benchmark.engine.dataset import Dataset, Split
 from benchmark.errors import BenchError
 
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp", ".ppm"})

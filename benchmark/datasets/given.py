@@ -8,8 +8,8 @@ from typing import Self
 
 from torch import Tensor
 
-from benchmark.dataset import Dataset, Split
 from benchmark.datasets.arrays import ROUNDING
+from benchmark.engine.dataset import Dataset, Split
 from benchmark.errors import BenchError
 
 

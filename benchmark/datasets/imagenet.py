@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmark.dataset import Split
 from benchmark.datasets.folder import (
     FolderDataset,
     Listing,
@@ -20,6 +19,7 @@ from benchmark.datasets.folder import (
     sorted_listing,
 )
 from benchmark.datasets.ground_truth import read_ground_truth
+from benchmark.engine.dataset import Split
 from benchmark.errors import BenchError
 
 log = logging.getLogger(__name__)

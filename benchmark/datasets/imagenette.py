@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.dataset import Split
 from benchmark.datasets.archives import Archive, unpacked_folder
 from benchmark.datasets.folder import FolderDataset, Listing, list_by_class
+from benchmark.engine.dataset import Split
 
 WNIDS = (
     "n01440764",

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.damage import DAMAGED
-from benchmark.dataset import Dataset, Split
 from benchmark.datasets.arrays import Array, refuse_labels, to_images, to_labels
-from benchmark.datasets.places import npz_file
+from benchmark.datasets.paths import npz_file
+from benchmark.engine.dataset import Dataset, Split
+from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
-from benchmark.fetching.expansion import refuse_bomb
-from benchmark.fetching.limits import DATASET
-from benchmark.threat import Threat
+from benchmark.files.expansion import refuse_bomb
+from benchmark.files.limits import DATASET
+from benchmark.files.parsing import DAMAGED
 
 _IMAGES = ("images", "image", "imgs", "x", "data", "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "target", "arr_1")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.dataset import Split
 from benchmark.datasets.archives import Archive, unpacked_folder
 from benchmark.datasets.folder import (
     FolderDataset,
@@ -13,6 +12,7 @@ from benchmark.datasets.folder import (
     list_by_class,
     sorted_listing,
 )
+from benchmark.engine.dataset import Split
 from benchmark.errors import BenchError
 
 ARCHIVE = Archive(

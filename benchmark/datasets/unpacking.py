@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from benchmark.errors import BenchError
-from benchmark.fetching.expansion import Expansion
-from benchmark.fetching.limits import DATASET
+from benchmark.files.expansion import Expansion
+from benchmark.files.limits import DATASET
 
 _PIECE = 1 << 20
 _LONGEST_READ = 1 << 26

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torchvision import datasets as sources
 
-from benchmark.dataset import Dataset, Split
 from benchmark.datasets.archives import archives_of, unpacked
+from benchmark.engine.dataset import Dataset, Split
 from benchmark.errors import BenchError
-from benchmark.temporary import part_folder
+from benchmark.files.temporary import part_folder
 
 _IDX = (
     "train-images-idx3-ubyte",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.identity.distributions import Installed
-from benchmark.identity.places import Owner, file_of, folders_of, owner_of, packages_of
+from benchmark.identity.module_places import Owner, file_of, folders_of, owner_of, packages_of
 from benchmark.identity.source import STAR, Import, Stamp, source_of, stamp_of
 from benchmark.own_packages import OWN
 

@@ -19,9 +19,9 @@ from torch import nn
 
 from benchmark.errors import BenchError
 from benchmark.identity.code import globals_in, namespace_of, node_sha256, plain_code
-from benchmark.identity.contents import content_sha256
-from benchmark.identity.parts import is_filled, is_users, plain_bytes, slots_of, tensor_bytes
-from benchmark.identity.places import file_of
+from benchmark.identity.file_hashes import content_sha256
+from benchmark.identity.module_places import file_of
+from benchmark.identity.object_parts import is_filled, is_users, plain_bytes, slots_of, tensor_bytes
 
 _MODULE_PARTS = ("_parameters", "_buffers", "_modules")
 _HEAP = 1 << 9

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from benchmark.attack import Attack
-from benchmark.classifier import Classifier
+from benchmark.engine.attacking.attack import Attack
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.setting import Setting
+from benchmark.engine.victims.victim import GradientMode, Victim
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
+from benchmark.plugins import ATTACKS
 from benchmark.recipe import TrainingAttack
-from benchmark.setting import Setting
-from benchmark.shelf import ATTACKS
 from benchmark.suggestions import quoted
-from benchmark.target import Target
-from benchmark.threat import Threat
-from benchmark.victim import GradientMode, Victim
 
 _LONGEST = 500
 """Characters of an attack with its arguments."""

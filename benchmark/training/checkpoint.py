@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from benchmark.damage import DAMAGED
 from benchmark.errors import BenchError
-from benchmark.files import write_whole
+from benchmark.files.atomic import write_whole
+from benchmark.files.parsing import DAMAGED
 from benchmark.recipe import Recipe
 
 POINTS = 200

@@ -16,16 +16,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmark.containment import seed_torch
-from benchmark.dataset import Dataset
+from benchmark.compute.determinism import begin_measuring
+from benchmark.compute.memory import whole_batch
+from benchmark.compute.sandbox import seed_torch
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.files import write_whole
-from benchmark.job import MIXED
-from benchmark.memory import whole_batch
-from benchmark.numerics import begin_measuring
-from benchmark.randomness import Draws
+from benchmark.files.atomic import write_whole
+from benchmark.files.weights import halved, save_safetensors
 from benchmark.recipe import Length, Recipe
-from benchmark.setting import Setting
+from benchmark.records.job import MIXED
+from benchmark.training.adversarial_sets import craft
 from benchmark.training.attacks import training_attacks
 from benchmark.training.checkpoint import (
     Curves,
@@ -35,7 +37,6 @@ from benchmark.training.checkpoint import (
     resume,
     save_checkpoint,
 )
-from benchmark.training.crafting import craft
 from benchmark.training.record import (
     TrainingOptions,
     as_text,
@@ -44,7 +45,6 @@ from benchmark.training.record import (
     metadata_of,
     record_of,
 )
-from benchmark.weights import halved, save_safetensors
 
 Report = Callable[[int, int, dict[str, float] | None], None]
 """`(steps done, steps in all, losses of the last step)`, called after every step; before them, while static

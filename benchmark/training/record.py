@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.configuration import arguments_of
+from benchmark.engine.arguments import arguments_of
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
+from benchmark.files.weights import sha256_of
 from benchmark.identity.closure import closure_of
-from benchmark.job import MIXED
 from benchmark.recipe import Length, Recipe
-from benchmark.setting import Setting
-from benchmark.trained import KEY, TrainedFor
+from benchmark.records.job import MIXED
+from benchmark.records.provenance import KEY, TrainedFor
 from benchmark.training.checkpoint import Progress
-from benchmark.weights import sha256_of
 
 RECORD_SCHEMA = 1
 PRECISIONS = ("float32", MIXED)
@@ -39,7 +39,7 @@ class TrainingOptions:
         command: The command line that began the run, for the record; empty from Python.
         precision: `float32`, or `mixed`: steps under autocast, matrix products and convolutions in bfloat16,
             weights and optimiser in float32.
-        trained_for: What the weights are to say of themselves (`benchmark.trained`); None for a classifier's.
+        trained_for: What the weights are to say of themselves (`benchmark.records.provenance`); None for a classifier's.
         is_half: Whether the weights are stored as float16, half the bytes; whoever loads them casts them back.
         images: How many of the training images that the recipe wants are used, the first ones of the dataset's
             order; None for all.

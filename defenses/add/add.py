@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.network_weights import weights_of, with_weights
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.frozen import weights_of, with_weights
-from benchmark.randomness import Draws
 from benchmark.registry import unknown
-from benchmark.setting import Setting
 from defenses.add.losses import prior_divergence
 from defenses.add.network import (
     DomainDiscriminator,

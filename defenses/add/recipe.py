@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
 from benchmark.recipe import Crafted, Crafting, Length, Recipe, TrainingAttack
-from benchmark.setting import Setting
-from benchmark.threat import Norm, Threat
 from defenses.add import losses
 from defenses.add.network import (
     ClassHead,

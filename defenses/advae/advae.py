@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmark.defense import Defense, Derivative
-from benchmark.frozen import with_weights
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.network_weights import with_weights
+from benchmark.engine.victims.setting import Setting
 from defenses.advae.losses import auxiliary_for
 from defenses.advae.network import Purifier
 from defenses.advae.presets import AUTO, preset_for, residual_for

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
-from benchmark.classifier import Classifier
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
 from benchmark.recipe import Length, Recipe, TrainingAttack
-from benchmark.setting import Setting
-from benchmark.threat import Threat
 from defenses.advae.losses import cross_entropy
 from defenses.advae.network import Purifier
 from defenses.advae.presets import AUTO, preset_for, residual_for

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.network_weights import with_weights
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.frozen import with_weights
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
 from defenses.aid.network import discriminator_for, refuse_other_taps
 from defenses.aid.presets import AUTO, preset_for
 
@@ -32,7 +32,7 @@ class AID(Defense):
 
     Args:
         preset: Hyper-parameters; `auto` takes those of the dataset.
-        taps: Positions in the classifier at which D looks, named as in `benchmark.taps`; None is the preset's.
+        taps: Positions in the classifier at which D looks, named as in `benchmark.engine.victims.taps`; None is the preset's.
         network: `code` (batch norm), or `paper` (none).
         steps: K; None is the preset's.
         eps: Radius of the ball around x, linf, in pixel units of [0, 1]; None is the preset's.

@@ -8,11 +8,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from benchmark.classifier import Classifier
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.setting import Setting
+from benchmark.engine.victims.taps import POSITIONS, Position
 from benchmark.errors import BenchError
 from benchmark.registry import unknown
-from benchmark.setting import Setting
-from benchmark.taps import POSITIONS, Position
 from defenses.aid.presets import Preset
 
 NETWORKS = ("code", "paper")

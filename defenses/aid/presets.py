@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
 from benchmark.registry import unknown
-from benchmark.threat import Norm, Threat
 
 AUTO = "auto"
 _WIDTH = 1024

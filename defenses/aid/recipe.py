@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Optimizer
 
-from benchmark.augmentation import mirrored, shifted
-from benchmark.classifier import Classifier
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
-from benchmark.recipe import Length, Recipe, TrainingAttack
+from benchmark.recipe import Length, Recipe, TrainingAttack, mirrored, shifted
 from benchmark.registry import unknown
-from benchmark.setting import Setting
-from benchmark.threat import Norm, Threat
 from defenses.aid.network import discriminator_for
 from defenses.aid.presets import AUTO, Preset, preset_for
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmark.defense import Defense, Derivative
-from benchmark.frozen import with_weights
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.network_weights import with_weights
+from benchmark.engine.victims.setting import Setting
 from defenses.atop.network import Generator
 from defenses.atop.presets import AUTO, Preset, preset_for
 from defenses.atop.resolution import resized, shape_at

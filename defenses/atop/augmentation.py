@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmark.augmentation import MIRRORED, mirrored, shifted
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.setting import Setting
+from benchmark.recipe import MIRRORED, mirrored, shifted
 
 CROPPED = frozenset({"imagenette", "imagenet"})
 """Those that AToP's code pads by an eighth of their side and crops at random."""

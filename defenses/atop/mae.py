@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.network_weights import with_weights
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.frozen import with_weights
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
 from defenses.atop.mae_network import MaskedAutoencoder
 from defenses.atop.mae_presets import AUTO, MAEPreset, preset_for
 from defenses.atop.resolution import resized, shape_at

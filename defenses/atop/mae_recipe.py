@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 
-from benchmark.randomness import Draws
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.setting import Setting
 from benchmark.recipe import TrainingAttack
-from benchmark.setting import Setting
 from defenses.atop.augmentation import Augmentation
 from defenses.atop.mae import Hiding
 from defenses.atop.mae_network import PIXELS, MaskedAutoencoder

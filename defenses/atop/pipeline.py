@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from benchmark.classifier import Classifier
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
 from benchmark.recipe import TrainingAttack
 
 THROUGH = ("classifier", "pipeline")

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
 from benchmark.recipe import TrainingAttack
-from benchmark.setting import Setting
 from defenses.atop.augmentation import Augmentation
 from defenses.atop.network import Discriminator, Generator
 from defenses.atop.pipeline import refuse_choice

@@ -10,8 +10,8 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from benchmark.engine.randomness import Draws
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
 from benchmark.registry import unknown
 from defenses.atop.presets import Preset
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from benchmark.randomness import Draws
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.setting import Setting
 from benchmark.recipe import Length, Recipe, TrainingAttack
-from benchmark.setting import Setting
 from defenses.atop.presets import AUTO
 from defenses.atop.recipe import AToPRecipe
 from defenses.atop.transforms import Kind

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 
-from benchmark.classifier import Classifier
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.recipe import Length, Recipe, TrainingAttack
-from benchmark.setting import Setting
 from defenses.atop.mae_presets import MAEPreset
 from defenses.atop.pipeline import Crafter
 from defenses.atop.presets import Preset

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.classifier import Classifier
-from benchmark.setting import Setting
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.setting import Setting
 from defenses.hgd.presets import Guide
 
 

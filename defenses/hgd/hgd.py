@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmark.defense import Defense, Derivative
-from benchmark.frozen import with_weights
-from benchmark.randomness import Draws
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.network_weights import with_weights
+from benchmark.engine.victims.setting import Setting
 from benchmark.registry import unknown
-from benchmark.setting import Setting
 from defenses.hgd.guidance import distance, guidance_of
 from defenses.hgd.network import Denoiser, denoised, noise_of
 from defenses.hgd.presets import AUTO, Architecture, Guide, architecture_of, guide_of, preset_for

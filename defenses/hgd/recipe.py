@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from benchmark.augmentation import MIRRORED, mirrored
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
-from benchmark.recipe import Crafted, Crafting, Length, Recipe, TrainingAttack
-from benchmark.setting import Setting
+from benchmark.recipe import MIRRORED, Crafted, Crafting, Length, Recipe, TrainingAttack, mirrored
 from defenses.hgd.guidance import guidance_of
 from defenses.hgd.network import Denoiser, denoised, noise_of
 from defenses.hgd.presets import AUTO, Architecture, Guide, architecture_of, guide_of, preset_for

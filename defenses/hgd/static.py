@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.recipe import Crafting
 from benchmark.registry import unknown
-from benchmark.setting import Setting
-from benchmark.threat import Norm, Threat
 
 SINGLES = 3
 """How many networks are attacked one by one at the most, besides all of them together."""

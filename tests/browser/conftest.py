@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmark.publishing.entry_files import entry_text
+from benchmark.publishing.site.build import publish_site
 from benchmark.publishing.site.folder import replace_folder
+from benchmark.publishing.site.images import Sheets
 from benchmark.publishing.site.pages import render
-from benchmark.publishing.site.pictures import Sheets
-from benchmark.publishing.site.site import publish_site
+from benchmark.records.entry_files import entry_text
 from tests.boards import toy
 from tests.pictured import pictured
 from tests.sited import GAPPED, RANDOM, TRACED

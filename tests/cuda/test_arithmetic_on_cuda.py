@@ -7,19 +7,19 @@ import torch
 from torch import nn
 
 from attacks.pgd import PGD
-from benchmark.classifier import Classifier
-from benchmark.criterion import Criterion
-from benchmark.memory import free_memory
-from benchmark.mixed import InBfloat16
-from benchmark.numerics import begin_measuring, fix_numerics, peak_memory
-from benchmark.pieces import InPieces
-from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.shelf import ATTACKS
-from benchmark.target import Target
-from benchmark.threat import EXAMPLES, Norm, Threat
-from benchmark.verdict import judge
-from benchmark.victim import GradientMode
+from benchmark.compute.determinism import begin_measuring, fix_numerics, peak_memory
+from benchmark.compute.memory import free_memory
+from benchmark.engine.attacking.external import InPieces
+from benchmark.engine.attacking.mixed_precision import InBfloat16
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.criterion import Criterion
+from benchmark.engine.judging.verdict import judge
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import EXAMPLES, Norm, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.plugins import ATTACKS
 from tests.toys import Noise, Same, image_draws, nonlinear_target
 
 DEVICE = "cuda"

@@ -7,17 +7,17 @@ import torch
 
 from attacks.autoattack import AutoAttack
 from benchmark.classifiers.training_recipe import ClassifierRecipe
-from benchmark.loading import load_dataset
-from benchmark.numerics import fix_numerics
-from benchmark.protocol import Column
-from benchmark.running.request import Request
-from benchmark.running.run import run
-from benchmark.setting import Setting
-from benchmark.shelf import DEFENSES
-from benchmark.threat import Norm, Threat
+from benchmark.compute.determinism import fix_numerics
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.setting import Setting
+from benchmark.evaluation.execute.run import run
+from benchmark.evaluation.prepare.loading import load_dataset
+from benchmark.evaluation.prepare.request import Request
+from benchmark.plugins import DEFENSES
+from benchmark.records.protocol import Column
+from benchmark.selftest.check import check_request
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
-from benchmark.trust.contract import check_request
 from tests.tiny import Noise, request
 from tests.toys import Same, image_draws, nonlinear_target
 

@@ -21,17 +21,32 @@ _SUBJECTS = (
 """All that decides or derives a number."""
 
 _FURTHER: dict[str, tuple[str, ...]] = {
-    "benchmark.minimum_norm": ("passes", "goals"),
-    "benchmark.publishing.comparable": ("comparable", "comparison"),
-    "benchmark.publishing.rates": ("entry",),
-    "benchmark.running.costs": ("passes",),
+    "benchmark.engine.attacking.minimum_norm": ("passes", "goals"),
+    "benchmark.publishing.leaderboard.comparability": ("comparable", "comparison"),
+    "benchmark.records.rates": ("entry",),
+    "benchmark.estimate.write_costs": ("passes",),
 }
 """Files of tests that reach a module without importing it."""
 _PINNED = (
-    *("benchmark.changes", "benchmark.goals", "benchmark.iterated", "benchmark.losses"),
-    *("benchmark.minimum_norm", "benchmark.purified", "benchmark.queries", "benchmark.randomness"),
-    *("benchmark.search", "benchmark.smallest", "benchmark.target", "benchmark.threat"),
-    "benchmark.victim",
+    *(
+        "benchmark.engine.attacking.perturbations",
+        "benchmark.engine.attacking.targeted",
+        "benchmark.engine.victims.checkpointed",
+        "benchmark.engine.attacking.losses",
+    ),
+    *(
+        "benchmark.engine.attacking.minimum_norm",
+        "benchmark.engine.victims.purified",
+        "benchmark.engine.attacking.queries",
+        "benchmark.engine.randomness",
+    ),
+    *(
+        "benchmark.engine.attacking.search",
+        "benchmark.engine.attacking.minimum_norm",
+        "benchmark.engine.attacking.target",
+        "benchmark.engine.threat",
+    ),
+    "benchmark.engine.victims.victim",
 )
 """Modules that the attacks of tests/unit/test_pinned.py go through, beside the attacks themselves."""
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from benchmark.errors import BenchError
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.entry_files import read_entry
+from benchmark.evaluation.prepare.reproduce import Where, remake
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import read_entry
 from benchmark.registry import unknown
-from benchmark.running.remade import Where, remake
 from tests.outside.found import Budget, Hunt, write_found
 
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.criterion import Outcome, Rule, worst
-from benchmark.publishing.entry import Entry
-from benchmark.running.challenge import judged
-from benchmark.running.outside import Outside
-from benchmark.running.prepared import Prepared
-from benchmark.running.remade import originals
+from benchmark.challenge.judge import judged
+from benchmark.challenge.submission import Outside
+from benchmark.engine.criterion import Outcome, Rule, worst
+from benchmark.evaluation.prepare.prepare import Prepared
+from benchmark.evaluation.prepare.reproduce import originals
+from benchmark.records.entry import Entry
 
 Attack = Callable[[Tensor, Tensor], Tensor]
 """`(x, y) -> x_adv`: images `(b, c, h, w)` in [0, 1] and true labels `(b,)`."""

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.challenge.judge import challenge
 from benchmark.errors import BenchError
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.entry_files import read_entry
-from benchmark.running.challenge import challenge
-from benchmark.running.remade import Where, remake
+from benchmark.evaluation.prepare.reproduce import Where, remake
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import read_entry
 from tests.outside.__main__ import entry_of, refuse_attacks
 from tests.outside.found import Budget, Hunt, write_found
 

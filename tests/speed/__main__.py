@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from benchmark.numerics import fix_numerics
+from benchmark.compute.determinism import fix_numerics
 from tests.speed import bookkeeping, runs, searches
 from tests.speed.timing import TINY, Comparison, Sizes, cpu_seconds
 

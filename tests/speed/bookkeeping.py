@@ -11,18 +11,19 @@ from unittest.mock import patch
 
 import torch
 
-from benchmark.criterion import Outcome, Rule
-from benchmark.protocol import load_protocol
-from benchmark.results import Cost, Result, Status
-from benchmark.running import scheduler
-from benchmark.running.crew import Crew
-from benchmark.running.fingerprints import Fingerprints
-from benchmark.running.plan import make_plan
-from benchmark.running.prepared import bench_of, prepare
-from benchmark.running.run import subjects_of
-from benchmark.running.scheduler import run_tasks
-from benchmark.running.tasks import Task, tasks_of
-from benchmark.store import Store
+from benchmark.engine.criterion import Outcome, Rule
+from benchmark.evaluation.execute import scheduler
+from benchmark.evaluation.execute.fingerprints import Fingerprints
+from benchmark.evaluation.execute.run import subjects_of
+from benchmark.evaluation.execute.scheduler import run_tasks
+from benchmark.evaluation.execute.shard_queue import Task, tasks_of
+from benchmark.evaluation.execute.store import Store
+from benchmark.evaluation.execute.workers import Crew
+from benchmark.evaluation.prepare.make_bench import bench_of
+from benchmark.evaluation.prepare.plan import make_plan
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.records.protocol_files import load_protocol
+from benchmark.records.result import Cost, Result, Status
 from tests import tiny
 from tests.speed.timing import Comparison, Sizes, compare
 

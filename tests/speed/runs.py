@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from benchmark.losses import LOSSES
-from benchmark.numerics import hardware
-from benchmark.running.prepared import prepare
-from benchmark.running.request import Request
-from benchmark.search import untargeted
-from benchmark.target import Ascent, Target
+from benchmark.compute.determinism import hardware
+from benchmark.engine.attacking.losses import LOSSES
+from benchmark.engine.attacking.search import untargeted
+from benchmark.engine.attacking.target import Ascent, Target
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.request import Request
 from tests.speed.subjects import natural
 from tests.speed.timing import Comparison, Sizes, compare
 

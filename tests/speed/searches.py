@@ -15,8 +15,8 @@ from attacks.apgd import APGD
 from attacks.autoattack import AutoAttack
 from attacks.fast_autoattack import FastAutoAttack
 from attacks.pgd import PGD
-from benchmark.attack import Attack
-from benchmark.foreign import NORMS
+from benchmark.engine.attacking.attack import Attack
+from benchmark.engine.attacking.external import NORMS
 from tests.speed.subjects import Subject, both, natural
 from tests.speed.timing import Comparison, Sizes, compare
 

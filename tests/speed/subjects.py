@@ -11,17 +11,17 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from benchmark.classifier import Classifier
 from benchmark.classifiers.training_recipe import AdversarialRecipe, ClassifierRecipe
-from benchmark.loading import data_folder, load_classifier, load_dataset
-from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
-from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.setting import Setting
+from benchmark.engine.victims.victim import Victim
+from benchmark.evaluation.prepare.loading import data_folder, load_classifier, load_dataset
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
-from benchmark.victim import Victim
 from tests.speed.timing import Sizes
 
 DEFAULTS = {"digits": "digits-cnn", "cifar10": "standard-r18"}

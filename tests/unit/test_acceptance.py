@@ -10,11 +10,11 @@ from torch import nn
 
 from benchmark.classifiers.acceptance import accept
 from benchmark.classifiers.ensemble import ensemble
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError
-from benchmark.loading import wrap_module
-from benchmark.running.prepared import prepare
-from benchmark.running.probing import probe
+from benchmark.evaluation.prepare.given_networks import wrap_module
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.probing import probe
 from tests import tiny
 
 

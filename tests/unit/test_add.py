@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import BenchError
-from benchmark.weights import load_safetensors, save_safetensors
+from benchmark.files.weights import load_safetensors, save_safetensors
 from defenses.add.add import ADD, ADDS
 from defenses.add.network import DomainDiscriminator, Encoder, Generator, from_network, to_network
 from defenses.add.presets import PRESETS

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import BenchError
-from benchmark.shelf import DEFENSES
+from benchmark.plugins import DEFENSES
 from defenses.add.network import (
     ClassHead,
     DomainDiscriminator,

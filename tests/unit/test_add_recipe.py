@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 from benchmark.recipe import Length
-from benchmark.threat import Threat
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
 from defenses.add import losses as add_losses

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from benchmark.shelf import ATTACKS
-from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import Threat
+from benchmark.plugins import ATTACKS
 from tests.shipped import accuracy, images, oblivious, victim
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import BenchError
-from benchmark.weights import load_safetensors, save_safetensors
+from benchmark.files.weights import load_safetensors, save_safetensors
 from defenses.advae.advae import AdvAE
 from defenses.advae.losses import cross_entropy, divergence, entropy
 from defenses.advae.network import AutoEncoder, Purifier, UNet

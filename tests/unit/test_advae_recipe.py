@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from benchmark.classifier import Classifier
-from benchmark.dataset import Dataset
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.setting import Setting
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
 from defenses.advae.presets import PRESETS

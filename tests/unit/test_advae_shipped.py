@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmark.randomness import Draws
+from benchmark.engine.randomness import Draws
 from defenses.advae.recipe import AdvAERecipe
 from tests.shipped import images, record, victim
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmark.contract.checks import run_checks
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.threat import Threat
-from benchmark.trust.checks import run_checks
-from benchmark.victim import GradientMode
 from defenses.aid.aid import AID
 from defenses.aid.presets import PRESETS
 from tests.small_aid import draws, images, prepared, setting, untrained

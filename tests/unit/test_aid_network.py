@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.classifier import Classifier
 from benchmark.classifiers.zoo import zoo_network
 from benchmark.classifiers.zoo_names import resolve
-from benchmark.taps import POSITIONS
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.taps import POSITIONS
 from defenses.aid.network import Discriminator, Eye, discriminator_for
 from defenses.aid.presets import PRESETS, preset_for
 from tests.small_aid import classifier, images, setting

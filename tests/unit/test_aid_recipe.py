@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.dataset import Dataset
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
-from benchmark.threat import Threat
 from benchmark.training.attacks import made_attack
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions

@@ -8,10 +8,10 @@ from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import nn
 
 from attacks.apgd import APGD
-from benchmark.classifier import Classifier
-from benchmark.purified import Purified
-from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from tests.toys import image_draws
 
 N, STEPS = 6, 60

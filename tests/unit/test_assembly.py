@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.criterion import Outcome, Rule
+from benchmark.engine.criterion import Outcome, Rule
 from benchmark.errors import BenchError
-from benchmark.publishing.assembly import assemble
-from benchmark.publishing.statistics import bootstrap, wilson
+from benchmark.scoring.assembly import assemble
+from benchmark.scoring.statistics import bootstrap, wilson
 from tests.records import WHOLE, Run, deterministic
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import BenchError
-from benchmark.weights import load_safetensors, save_safetensors
+from benchmark.files.weights import load_safetensors, save_safetensors
 from defenses.atop.atop import AToP
 from defenses.atop.network import Generator
 from defenses.atop.presets import PRESETS

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from benchmark.errors import BenchError
+from benchmark.files.weights import save_safetensors
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
-from benchmark.weights import save_safetensors
 from defenses.atop.mae import AToPMAE, Hiding
 from defenses.atop.mae_network import Block, MaskedAutoencoder, sines
 from defenses.atop.mae_presets import PRESETS, preset_for

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import BenchError
-from benchmark.shelf import DEFENSES
+from benchmark.plugins import DEFENSES
 from defenses.atop.atop import AToP
 from defenses.atop.network import Discriminator, GatedConv, Generator, elu
 from defenses.atop.presets import PRESETS, preset_for

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.augmentation import mirrored
 from benchmark.errors import BenchError
+from benchmark.files.weights import save_safetensors
+from benchmark.recipe import mirrored
 from benchmark.training.attacks import training_attacks
-from benchmark.weights import save_safetensors
 from defenses.atop.atop import AToP
 from defenses.atop.augmentation import Augmentation
 from defenses.atop.mae_recipe import MAERecipe

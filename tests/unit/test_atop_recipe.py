@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.augmentation import shifted
 from benchmark.errors import BenchError
+from benchmark.recipe import shifted
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
 from defenses.atop.presets import PRESETS

@@ -1,6 +1,6 @@
 """The weights that ship with AToP are those of its first results."""
 
-from benchmark.weights import sha256_of
+from benchmark.files.weights import sha256_of
 from defenses.atop.recipe import AToPRecipe
 from tests.shipped import record, setting, shipped
 

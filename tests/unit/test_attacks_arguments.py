@@ -24,10 +24,10 @@ from attacks.square import Square
 from attacks.stadv import StAdv
 from attacks.substitute import Substitute
 from attacks.wasserstein import Wasserstein
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.shelf import ATTACKS
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask
+from benchmark.plugins import ATTACKS
+from benchmark.selftest.closed_forms import LinearTask
 from tests.toys import image_draws, linear_target
 
 TASK = LinearTask.make(n=2, classes=4, shape=(1, 6, 6))

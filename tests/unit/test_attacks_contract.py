@@ -16,11 +16,11 @@ from attacks.ifgsm import IFGSM
 from attacks.mim import MIM
 from attacks.pgd import PGD
 from attacks.transfer import Transfer
-from benchmark.attack import Attack
+from benchmark.engine.attacking.attack import Attack
+from benchmark.engine.attacking.losses import margin
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.losses import margin
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask, fooled_by_any
+from benchmark.selftest.closed_forms import LinearTask, fooled_by_any
 from tests.toys import Noise, Same, image_draws, linear_target, nonlinear_target
 
 LINF, L2 = Threat.parse("linf:0.04"), Threat.parse("l2:0.2")

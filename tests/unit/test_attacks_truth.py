@@ -12,9 +12,9 @@ from attacks.fgsm import FGSM
 from attacks.ifgsm import IFGSM
 from attacks.mim import MIM
 from attacks.pgd import PGD
-from benchmark.threat import Norm
-from benchmark.trust.truths import LinearTask, linear_failures
-from benchmark.victim import GradientMode
+from benchmark.engine.threat import Norm
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.selftest.closed_forms import LinearTask, linear_failures
 from tests.toys import Nervous, Noise, Quantised, Same, image_draws, linear_target
 
 TASK = LinearTask.make(n=8)

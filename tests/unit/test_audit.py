@@ -13,29 +13,22 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from benchmark.audit.fresh_attacks import Again, attack_again
+from benchmark.audit.replay import Finding, Replay, replay
 from benchmark.errors import BenchError
-from benchmark.protocol import parse_protocol
-from benchmark.publishing.audit_figures import (
-    claimed,
-    compared,
-    most_forged,
-    positions_of,
-    tolerance,
-)
-from benchmark.publishing.audited import write_audited
-from benchmark.publishing.audits import Audit, Replayed, content_sha256
-from benchmark.publishing.beside import adoptable, kept_path, read_kept, write_shown
-from benchmark.publishing.derived import derived
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.entry_files import read_entry
-from benchmark.publishing.outcomes import MARGIN_DECIMALS
-from benchmark.publishing.validation import problems_of
-from benchmark.running.again import Again, attack_again
-from benchmark.running.kept import CLEAN, Collected, unpacked
-from benchmark.running.prepared import Prepared, prepare
-from benchmark.running.replay import Finding, Replay, replay
-from benchmark.running.request import Request
-from benchmark.running.run import run_shown
+from benchmark.evaluation.execute.kept_images import CLEAN, Collected, unpacked
+from benchmark.evaluation.execute.run import run_shown
+from benchmark.evaluation.prepare.prepare import Prepared, prepare
+from benchmark.evaluation.prepare.request import Request
+from benchmark.publishing.leaderboard.updated_entries import write_audited
+from benchmark.records.audit import Audit, Replayed, content_sha256
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import adoptable, kept_path, read_entry, read_kept, write_shown
+from benchmark.records.protocol_files import parse_protocol
+from benchmark.records.rates import MARGIN_DECIMALS
+from benchmark.scoring.audit_figures import claimed, compared, most_forged, positions_of, tolerance
+from benchmark.scoring.derived import derived
+from benchmark.scoring.validation import problems_of
 from tests.tiny import network, request
 from tests.toys import Same
 
@@ -411,7 +404,7 @@ def test_kept_images_go_beside_their_entry_and_with_it_as_far_as_they_are_small(
     write_shown(fixed.entry, None, path, images=fixed.content)
     assert kept_path(path).read_bytes() == fixed.content
     assert adoptable(path, fixed.entry) == fixed.content
-    monkeypatch.setattr("benchmark.publishing.beside.ADOPTED", 10)
+    monkeypatch.setattr("benchmark.records.entry_files.ADOPTED", 10)
     assert adoptable(path, fixed.entry) is None
     write_shown(fixed.entry, None, path)
     assert not kept_path(path).exists()

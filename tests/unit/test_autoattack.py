@@ -12,11 +12,11 @@ import torch
 
 import attacks.autoattack
 from attacks.autoattack import AutoAttack
+from benchmark.compute.own_process import call_alone
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.isolation import call_alone
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask, linear_failures
-from benchmark.victim import GradientMode
+from benchmark.selftest.closed_forms import LinearTask, linear_failures
 from tests.processes import hear_interrupts, is_running, within
 from tests.toys import Noise, Quantised, Same, image_draws, linear_target, nonlinear_target
 
@@ -181,8 +181,8 @@ def test_a_process_that_dies_is_never_taken_for_a_result():
 GUARDLESS = """
 import torch
 from attacks.autoattack import AutoAttack
-from benchmark.threat import Norm
-from benchmark.trust.truths import LinearTask, linear_failures
+from benchmark.engine.threat import Norm
+from benchmark.selftest.closed_forms import LinearTask, linear_failures
 from tests.processes import hear_interrupts, is_running, within
 from tests.toys import Same, image_draws, linear_target
 
@@ -216,7 +216,7 @@ def test_a_script_without_a_main_guard_may_define_the_defense_itself(tmp_path):
 
 LINGERING = """
 import os, pathlib, sys, time
-from benchmark.isolation import call_alone
+from benchmark.compute.own_process import call_alone
 
 def linger(path):
     pathlib.Path(path + ".part").write_text(str(os.getpid()))

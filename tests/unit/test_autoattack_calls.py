@@ -7,7 +7,7 @@ import torch
 
 import attacks.autoattack
 from attacks.autoattack import AutoAttack, _evaluate
-from benchmark.threat import Norm, Threat
+from benchmark.engine.threat import Norm, Threat
 from tests.toys import image_draws, nonlinear_target
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attacks.auxiliary import AuxiliaryAware
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask
+from benchmark.engine.threat import Norm, Threat
+from benchmark.selftest.closed_forms import LinearTask
 from tests.toys import Nervous, Quantised, Same, image_draws, linear_target
 
 LINF = Threat.parse("linf:0.04")

@@ -10,9 +10,9 @@ import pytest
 from benchmark.classifiers.zoo_names import zoo_models
 from benchmark.cli import main
 from benchmark.errors import BenchError
-from benchmark.publishing.baselines import baselines_of, read_baselines, to_markdown
-from benchmark.publishing.entry_files import write_entry
-from benchmark.publishing.publish import publish_folder
+from benchmark.publishing.leaderboard.baselines import baselines_of, read_baselines, to_markdown
+from benchmark.publishing.leaderboard.publish import publish_folder
+from benchmark.records.entry_files import write_entry
 from tests.boards import cells, toy
 
 SHIPPED = Path(__file__).resolve().parents[2] / "leaderboards" / "robustbench.csv"

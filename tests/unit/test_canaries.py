@@ -4,17 +4,17 @@ import pytest
 import torch
 
 import attacks.transfer
-import benchmark.purified
-from benchmark.criterion import Rule
-from benchmark.protocol import Column
-from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.running.run import run
-from benchmark.trust.canaries import Crowd, Memoriser, ZeroGradient
-from benchmark.trust.checks import CHECKS
-from benchmark.trust.contract import check_request
-from benchmark.trust.expectations import PROTOCOL, SAMPLES, Cage, Canary, canaries, seen
-from benchmark.victim import GradientMode
+import benchmark.engine.victims.purified
+from benchmark.contract.checks import CHECKS
+from benchmark.engine.criterion import Rule
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.evaluation.execute.run import run
+from benchmark.records.protocol import Column
+from benchmark.selftest.canaries import Crowd, Memoriser, ZeroGradient
+from benchmark.selftest.canary_suite import PROTOCOL, SAMPLES, Cage, Canary, canaries, seen
+from benchmark.selftest.check import check_request
 
 pytestmark = pytest.mark.slow
 
@@ -165,7 +165,7 @@ def test_without_bpda_a_hidden_gradient_stays_hidden(monkeypatch, tmp_path):
         del mode
         return stage(victim, defense, x, draws, GradientMode.EXACT)
 
-    monkeypatch.setattr(benchmark.purified.Purified, "_stage", exact)
+    monkeypatch.setattr(benchmark.engine.victims.purified.Purified, "_stage", exact)
     found = Cage(tmp_path, "cpu").finding(CANARIES["zero-gradient"])
     assert not found.passed
     assert "adaptive 95.0%" in found.detail
@@ -175,7 +175,7 @@ def test_where_transfer_shows_clean_images_the_undefended_classifier_stands(monk
     monkeypatch.setattr(
         attacks.transfer.Transfer, "perturb", lambda attack, target, x, y, **options: x.clone()
     )
-    monkeypatch.setattr("benchmark.trust.expectations.WITH_AUTOATTACK", PROTOCOL)
+    monkeypatch.setattr("benchmark.selftest.canary_suite.WITH_AUTOATTACK", PROTOCOL)
     found = Cage(tmp_path, "cpu").undefended()
     assert not found.passed
     assert f"{Column.OBLIVIOUS} 95%" in found.detail

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from benchmark.purified import Purified
-from benchmark.shelf import DEFENSES
-from benchmark.victim import GradientMode
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.plugins import DEFENSES
 from tests.shipped import images, plain_setting, setting
 
 BPDA, EXACT = GradientMode.BPDA, GradientMode.EXACT

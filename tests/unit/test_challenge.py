@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from benchmark.criterion import Outcome, Rule
+from benchmark.challenge.judge import challenge, refuse_unready
+from benchmark.engine.criterion import Outcome, Rule
 from benchmark.errors import BenchError
-from benchmark.publishing.challenge_files import with_challenges, write_challenged
-from benchmark.publishing.challenged import Handed, carried, challenged
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.entry_files import read_entry, write_entry
-from benchmark.publishing.leaderboard import to_markdown, to_text
-from benchmark.publishing.statistics import bootstrap, wilson
-from benchmark.running.challenge import challenge, refuse_unready
+from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
+from benchmark.publishing.leaderboard.updated_entries import with_challenges, write_challenged
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import read_entry, write_entry
+from benchmark.scoring.apply_challenge import Handed, carried, challenged
+from benchmark.scoring.statistics import bootstrap, wilson
 from tests.boards import cells
 from tests.records import Run, deterministic
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.criterion import Outcome, Rule
+from benchmark.challenge.judge import refuse_made_for_draws
+from benchmark.challenge.submission import read_outside
+from benchmark.engine.criterion import Outcome, Rule
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.publishing.entry import Entry
-from benchmark.running.challenge import refuse_made_for_draws
-from benchmark.running.outside import read_outside
-from benchmark.running.remade import Where, request_of
-from benchmark.threat import Norm, Threat
+from benchmark.evaluation.prepare.reproduce import Where, request_of
+from benchmark.records.entry import Entry
 from tests.records import Run, deterministic
 
 

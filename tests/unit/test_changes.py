@@ -3,11 +3,19 @@
 import pytest
 import torch
 
-from benchmark.attack import EVERY_SET, Attack
-from benchmark.changes import DEGREES, SHIFT, Flow, Rigid, Transport, moved, transported
+from benchmark.engine.attacking.attack import EVERY_SET, Attack
+from benchmark.engine.attacking.perturbations import (
+    DEGREES,
+    SHIFT,
+    Flow,
+    Rigid,
+    Transport,
+    moved,
+    transported,
+)
+from benchmark.engine.threat import Threat
 from benchmark.errors import ContractBroken
-from benchmark.threat import Threat
-from benchmark.trust.truths import LinearTask
+from benchmark.selftest.closed_forms import LinearTask
 from tests.toys import image_draws, linear_target
 
 TASK = LinearTask.make(n=3, shape=(2, 4, 6))
@@ -151,7 +159,11 @@ CHEATS = {
     "a flow that is no number": (flow(float("nan")), STADV, "left the budget: stadv nan"),
     "a flow that lies about its size": (Modest(flow(1.0).values), STADV, "returned a Modest"),
     "images in place of a flow": (lambda x: x + 0.01, STADV, "two images do not say"),
-    "images in place of a turn": (lambda x: x.flip(3), SPATIAL, "a benchmark.changes.Rigid"),
+    "images in place of a turn": (
+        lambda x: x.flip(3),
+        SPATIAL,
+        "a benchmark.engine.attacking.perturbations.Rigid",
+    ),
     "a turn in place of a flow": (Rigid(torch.zeros(3, 3)), STADV, "returned a Rigid"),
     "a flow in place of images": (flow(), PIXELS, "must return images"),
     "a flow of another size": (Flow(torch.zeros(3, 2, 6, 4)), STADV, "of shape (3, 2, 6, 4)"),

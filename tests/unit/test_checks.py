@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.classifiers.names import CLASSIFIERS
-from benchmark.defense import Defense
+from benchmark.classifiers.catalog import CLASSIFIERS
+from benchmark.contract.checks import CHECKS, CheckOutcome, run_checks
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.defense import Defense
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.setting import Setting
-from benchmark.shelf import DATASETS, DEFENSES
-from benchmark.threat import Threat
-from benchmark.trust.checks import CHECKS, CheckOutcome, run_checks
-from benchmark.weights import find_weights
+from benchmark.files.weights import find_weights
+from benchmark.plugins import DATASETS, DEFENSES
 
 NAMES = [check.__name__ for check in CHECKS]
 

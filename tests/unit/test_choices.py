@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.criterion import Outcome, Rule
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.entry_files import read_entry, write_entry
-from benchmark.publishing.flags import flags_of
-from benchmark.publishing.leaderboard import to_markdown
-from benchmark.publishing.ranking import boards
-from benchmark.publishing.scores import FIELDS, Scores
-from benchmark.publishing.standing import why_unranked
-from benchmark.publishing.validation import problems_of
+from benchmark.engine.criterion import Outcome, Rule
+from benchmark.publishing.leaderboard.board_text import to_markdown
+from benchmark.publishing.leaderboard.eligibility import why_unranked
+from benchmark.publishing.leaderboard.ranking import boards
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import read_entry, write_entry
+from benchmark.records.scores import FIELDS, Scores
+from benchmark.scoring.flags import flags_of
+from benchmark.scoring.validation import problems_of
 from tests.boards import toy
 from tests.planned import Plan
 from tests.records import Run

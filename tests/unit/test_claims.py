@@ -9,9 +9,16 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.errors import BenchError
-from benchmark.publishing.claims import LABELS, SYSTEMS, Claim, judge, read_claims, threat_of
-from benchmark.publishing.entry_files import write_entry
-from benchmark.trained import Provenance
+from benchmark.publishing.leaderboard.claims import (
+    LABELS,
+    SYSTEMS,
+    Claim,
+    judge,
+    read_claims,
+    threat_of,
+)
+from benchmark.records.entry_files import write_entry
+from benchmark.records.provenance import Provenance
 from tests.records import Run, deterministic
 
 FILE = Path(__file__).resolve().parents[2] / "leaderboards" / "claims.csv"

@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.augmentation import shifted
 from benchmark.classifiers import small
-from benchmark.classifiers.names import CLASSIFIERS, classifier_names, classifier_note
+from benchmark.classifiers.catalog import CLASSIFIERS, classifier_names, classifier_note
 from benchmark.classifiers.training_recipe import (
     AdversarialRecipe,
     ClassifierRecipe,
     one_cycle,
 )
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.loading import load_classifier, load_dataset
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
-from benchmark.threat import Threat
+from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
+from benchmark.files.weights import sha256_of
+from benchmark.recipe import shifted
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
-from benchmark.weights import sha256_of
 
 WEIGHTS = Path(small.__file__).parent / "weights"
 UNSHIPPED = [name for name in CLASSIFIERS.names() if not CLASSIFIERS.get(name).ships]
@@ -113,7 +113,7 @@ def test_a_small_classifier_gives_the_same_logits_in_any_batch_and_mode(name, tm
 def test_names_are_listed_without_torch_or_robustbench():
     program = (
         "import sys\n"
-        "from benchmark.classifiers.names import classifier_names\n"
+        "from benchmark.classifiers.catalog import classifier_names\n"
         "print(*classifier_names('cifar10'))\n"
         "assert not {'torch', 'robustbench', 'timm'} & set(sys.modules)"
     )

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmark.classifiers import small
-from benchmark.content_names import without_content
 from benchmark.errors import BenchError
-from benchmark.loading import load_classifier, load_dataset
-from benchmark.weights import sha256_of
+from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
+from benchmark.files.weights import sha256_of
+from benchmark.identity.content_names import without_content
 
 WEIGHTS = Path(small.__file__).parent / "weights"
 

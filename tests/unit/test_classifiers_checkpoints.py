@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from benchmark.classifiers.names import CLASSIFIERS
-from benchmark.content_names import without_content
+from benchmark.classifiers.catalog import CLASSIFIERS
 from benchmark.errors import BenchError
-from benchmark.loading import load_classifier, load_dataset
-from benchmark.weights import sha256_of
+from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
+from benchmark.files.weights import sha256_of
+from benchmark.identity.content_names import without_content
 
 
 class Plain(nn.Module):

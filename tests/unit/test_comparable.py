@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from benchmark.errors import BenchError
-from benchmark.missing import Missing, Why
-from benchmark.publishing.comparison import Verdict, compare
-from benchmark.publishing.comparison_text import to_json, to_text
+from benchmark.publishing.leaderboard.comparison import Verdict, compare
+from benchmark.publishing.leaderboard.comparison_text import to_json, to_text
+from benchmark.records.missing_rows import Missing, Why
 from tests.records import Run, deterministic
 
 

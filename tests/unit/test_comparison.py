@@ -7,11 +7,11 @@ import json
 import pytest
 
 from benchmark.cli import main
-from benchmark.criterion import Outcome
+from benchmark.engine.criterion import Outcome
 from benchmark.errors import BenchError
-from benchmark.publishing.comparison import Held, Verdict, compare, pair
-from benchmark.publishing.comparison_text import to_json, to_markdown, to_text
-from benchmark.publishing.entry_files import write_entry
+from benchmark.publishing.leaderboard.comparison import Held, Verdict, compare, pair
+from benchmark.publishing.leaderboard.comparison_text import to_json, to_markdown, to_text
+from benchmark.records.entry_files import write_entry
 from tests.boards import cells, toy
 from tests.records import Run, deterministic
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.criterion import Outcome
+from benchmark.engine.criterion import Outcome
 from benchmark.errors import BenchError
-from benchmark.publishing.comparison import Change, Held, Verdict, compare
+from benchmark.publishing.leaderboard.comparison import Change, Held, Verdict, compare
 from tests.records import Run
 
 

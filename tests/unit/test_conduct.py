@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.defense import Defense
+from benchmark.engine.victims.defense import Defense
 from benchmark.errors import BenchError
-from benchmark.publishing.standing import why_unranked
-from benchmark.running.prepared import prepare
-from benchmark.running.probing import probe
-from benchmark.running.run import run
+from benchmark.evaluation.execute.run import run
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.probing import probe
+from benchmark.publishing.leaderboard.eligibility import why_unranked
 from tests import toys
 from tests.conducted import (
     BatchMean,

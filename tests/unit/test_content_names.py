@@ -14,21 +14,28 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import benchmark
-from benchmark.classifier import Classifier
-from benchmark.content_names import known_by, without_content
 from benchmark.datasets.digits import Digits
+from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.loading import load_classifier, load_dataset, load_task, module_name, published_name
-from benchmark.publishing.publish import has_content_of
-from benchmark.publishing.ranking import boards
-from benchmark.running.prepared import bench_of, prepare
-from benchmark.running.request import Request
-from benchmark.running.run import command_of
-from benchmark.shelf import DEFENSES
+from benchmark.evaluation.execute.command import command_of
+from benchmark.evaluation.prepare.given_networks import module_name
+from benchmark.evaluation.prepare.loading import (
+    load_classifier,
+    load_dataset,
+    load_task,
+    published_name,
+)
+from benchmark.evaluation.prepare.make_bench import bench_of
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.request import Request
+from benchmark.identity.content_names import known_by, without_content
+from benchmark.plugins import DEFENSES
+from benchmark.publishing.leaderboard.publish import has_content_of
+from benchmark.publishing.leaderboard.ranking import boards
 from tests.boards import toy
 
 DEFENSE = """
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 
 class Mine(Defense):
     name, stochastic, gradient = "mine", False, Derivative.EXACT
@@ -255,7 +262,7 @@ def test_a_setting_given_twice_is_refused_where_the_two_differ(argument, option,
 def test_what_options_say_is_evaluated(given, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "benchmark.running.evaluation.run", lambda request, _: asked.append(request)
+        "benchmark.evaluation.execute.evaluate.run", lambda request, _: asked.append(request)
     )
     options = Request(defense="none", model="digits-mlp", threat="linf:0.05", dataset="digits")
     benchmark.evaluate(**given, options=options)

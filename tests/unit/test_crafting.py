@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.classifier import Classifier
 from benchmark.classifiers.ensemble import MeanOf
-from benchmark.dataset import Dataset
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
 from benchmark.recipe import Crafting, Length, Recipe
-from benchmark.setting import Setting
-from benchmark.threat import Threat
-from benchmark.training import crafting as crafting_module
-from benchmark.training.crafting import craft
+from benchmark.training import adversarial_sets as crafting_module
+from benchmark.training.adversarial_sets import craft
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
 

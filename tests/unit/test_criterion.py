@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.criterion import Criterion, Outcome, Rule, worst
+from benchmark.engine.criterion import Criterion, Outcome, Rule, worst
 from benchmark.errors import BenchError
 
 CRITERION = Criterion(draws=6, vote=3, any_of=2)

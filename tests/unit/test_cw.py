@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from attacks.cw import CW, _next_constant
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask, fooled_by_any, linear_failures
-from benchmark.victim import GradientMode
+from benchmark.selftest.closed_forms import LinearTask, fooled_by_any, linear_failures
 from tests.toys import Nervous, Noise, Quantised, Same, image_draws, linear_target, nonlinear_target
 
 TASK = LinearTask.make(n=4)

@@ -14,9 +14,9 @@ from sklearn.datasets import load_digits
 from torchvision import datasets as sources
 
 from benchmark.datasets.vision import CIFAR10, MNIST
+from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
-from benchmark.loading import data_folder, load_dataset
-from benchmark.threat import Threat
+from benchmark.evaluation.prepare.loading import data_folder, load_dataset
 from tests.servers import body, serving
 
 

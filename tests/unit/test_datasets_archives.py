@@ -11,7 +11,7 @@ import pytest
 
 from benchmark.datasets import imagenette, tiny_imagenet
 from benchmark.errors import BenchError
-from benchmark.loading import load_dataset
+from benchmark.evaluation.prepare.loading import load_dataset
 from tests.photographs import TINY, TINY_VAL, put_imagenette, put_tiny_imagenet
 from tests.servers import body, serving
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.content_names import without_content
-from benchmark.dataset import images_of, labels_of
+from benchmark.engine.dataset import images_of, labels_of
 from benchmark.errors import BenchError
-from benchmark.loading import load_dataset
+from benchmark.evaluation.prepare.loading import load_dataset
+from benchmark.identity.content_names import without_content
 
 
 def draw(path, value, *, size=(6, 5), mode="RGB"):

@@ -10,7 +10,7 @@ from benchmark.datasets import imagenette
 from benchmark.datasets.folder import read_image
 from benchmark.datasets.preparation import Preparation
 from benchmark.errors import BenchError
-from benchmark.loading import load_dataset
+from benchmark.evaluation.prepare.loading import load_dataset
 from tests.photographs import (
     TINY,
     TINY_VAL,

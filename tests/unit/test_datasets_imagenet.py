@@ -9,8 +9,8 @@ import torch
 from benchmark.classifiers.zoo import robustbench_module
 from benchmark.datasets.imagenet import ImageNet, wnid_labels
 from benchmark.errors import BenchError
-from benchmark.loading import load_dataset
-from benchmark.running.run import run
+from benchmark.evaluation.execute.run import run
+from benchmark.evaluation.prepare.loading import load_dataset
 from tests.photographs import (
     imagenet_wnids,
     put,

@@ -10,7 +10,7 @@ from benchmark.datasets import folder as folders
 from benchmark.datasets.folder import read_image
 from benchmark.datasets.given import Given
 from benchmark.datasets.imagenet import ImageNet
-from benchmark.running.run import Listener, run
+from benchmark.evaluation.execute.run import Listener, run
 from tests.photographs import imagenet_wnids, put_imagenet
 from tests.tiny import dataset as tiny_dataset
 from tests.tiny import request

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.content_names import without_content
 from benchmark.errors import BenchError
-from benchmark.loading import load_dataset
+from benchmark.evaluation.prepare.loading import load_dataset
+from benchmark.identity.content_names import without_content
 
 RGB = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
 LABELS = np.array([0, 2])

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.dataset import Dataset
+from benchmark.engine.dataset import Dataset
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.loading import load_dataset
-from benchmark.running.request import Request
-from benchmark.running.run import run
+from benchmark.evaluation.execute.run import run
+from benchmark.evaluation.prepare.loading import load_dataset
+from benchmark.evaluation.prepare.request import Request
 from tests.tiny import dataset as tiny_dataset
 from tests.tiny import request
 
@@ -28,8 +28,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from benchmark.classifiers.source import ClassifierSource
-from benchmark.dataset import Dataset
+from benchmark.classifiers.base import ClassifierSource
+from benchmark.engine.dataset import Dataset
 
 
 class Stripes(Dataset):

@@ -11,7 +11,7 @@ from torchvision import datasets as sources
 
 from benchmark.datasets.vision import CIFAR100, SVHN
 from benchmark.errors import BenchError
-from benchmark.loading import load_dataset
+from benchmark.evaluation.prepare.loading import load_dataset
 from tests.servers import body, serving
 
 N = 30

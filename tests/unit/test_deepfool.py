@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from attacks.deepfool import DeepFool
-from benchmark.classifier import Classifier
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask, fooled_by_any
+from benchmark.selftest.closed_forms import LinearTask, fooled_by_any
 from tests.toys import Noise, image_draws, linear_target, nonlinear_target
 
 TASK = LinearTask.make(n=4)

@@ -8,15 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.classifier import Classifier
-from benchmark.defense import Defense
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.defense import Defense
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.setting import Setting
+from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.setting import Setting
-from benchmark.shelf import DEFENSES
-from benchmark.threat import Threat
-from benchmark.victim import GradientMode
+from benchmark.plugins import DEFENSES
 
 
 def draws(n: int) -> Draws:

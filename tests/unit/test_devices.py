@@ -12,13 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-import benchmark.running.crew
-import benchmark.running.prepared
-import benchmark.running.run
-from benchmark.defense import Defense, Derivative
-from benchmark.errors import BenchError
-from benchmark.isolation import call_alone
-from benchmark.numerics import (
+import benchmark.evaluation.execute.run
+import benchmark.evaluation.execute.workers
+import benchmark.evaluation.prepare.prepare
+from benchmark.compute.determinism import (
     choose_device,
     cores,
     default_workers,
@@ -28,12 +25,16 @@ from benchmark.numerics import (
     peak_memory,
     settle,
 )
-from benchmark.protocol import parse_protocol
-from benchmark.publishing.entry import without_timing
-from benchmark.randomness import Draws
-from benchmark.running.crew import Crew, claim_number, unpacked
-from benchmark.running.prepared import bench_of, bench_on, portable, prepare
-from benchmark.running.run import run
+from benchmark.compute.own_process import call_alone
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.errors import BenchError
+from benchmark.evaluation.execute.run import run
+from benchmark.evaluation.execute.workers import Crew, claim_number, unpacked
+from benchmark.evaluation.prepare.make_bench import bench_of, bench_on
+from benchmark.evaluation.prepare.prepare import portable, prepare
+from benchmark.records.entry import without_timing
+from benchmark.records.protocol_files import parse_protocol
 from tests.tiny import Noise, request
 
 pytestmark = pytest.mark.slow
@@ -89,7 +90,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 
 def test_threads_of_all_workers_together_are_no_more_than_the_cores(monkeypatch):
-    monkeypatch.setattr(benchmark.running.crew, "cores", lambda: 8)
+    monkeypatch.setattr(benchmark.evaluation.execute.workers, "cores", lambda: 8)
     assert [Crew(workers=n).threads for n in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
 
 
@@ -139,7 +140,7 @@ def test_a_bench_on_another_device_has_everything_there_and_the_first_stays_as_i
 ):
     asked = request(tmp_path, defense=Keeps(), model=Caching())
     here = bench_of(prepare(asked))
-    monkeypatch.setattr(benchmark.running.prepared, "choose_device", torch.device)
+    monkeypatch.setattr(benchmark.evaluation.prepare.prepare, "choose_device", torch.device)
     there = bench_on(asked, torch.device("meta"))
     assert there.device.type == "meta"
     assert {p.device.type for p in there.victim.parameters()} == {"meta"}
@@ -185,7 +186,9 @@ def test_a_crew_on_several_devices_builds_and_one_on_the_cpu_copies(tmp_path):
 def test_two_workers_on_devices_of_their_own_change_nothing(tmp_path, monkeypatch):
     asked = {"defense": Keeps(), "model": Caching()}
     alone = run(request(tmp_path / "one", **asked))
-    monkeypatch.setattr(benchmark.running.run, "devices_like", lambda device, count: (CPU, CPU))
+    monkeypatch.setattr(
+        benchmark.evaluation.execute.run, "devices_like", lambda device, count: (CPU, CPU)
+    )
     two = run(request(tmp_path / "two", workers=2, **asked))
     assert without_timing(two) == without_timing(alone)
 
@@ -200,7 +203,7 @@ def test_every_worker_has_a_number_of_its_own_and_leaves_it_to_its_successor(tmp
     try:
         assert holder.stdout.readline() == b"0\n"
         assert claim_number(tmp_path, 2) == 1
-        monkeypatch.setattr(benchmark.running.crew, "_PATIENCE", 1)
+        monkeypatch.setattr(benchmark.evaluation.execute.workers, "_PATIENCE", 1)
         assert claim_number(tmp_path, 2) in (0, 1), "a third one shares a device"
         holder.kill()
         holder.wait()
@@ -213,7 +216,7 @@ def test_every_worker_has_a_number_of_its_own_and_leaves_it_to_its_successor(tmp
 HOLDING = """
 import sys
 from pathlib import Path
-from benchmark.running.crew import claim_number
+from benchmark.evaluation.execute.workers import claim_number
 print(claim_number(Path(sys.argv[1]), 2), flush=True)
 sys.stdin.read()
 """
@@ -231,7 +234,9 @@ class Deadly(Noise):
 
 
 def test_a_worker_that_dies_is_a_named_gap_and_the_others_go_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark.running.run, "devices_like", lambda device, count: (CPU, CPU))
+    monkeypatch.setattr(
+        benchmark.evaluation.execute.run, "devices_like", lambda device, count: (CPU, CPU)
+    )
     asked = {"protocol": parse_protocol(SHORT, where="short"), "samples": 8}
     entry = run(request(tmp_path, defense=Deadly(), workers=2, **asked))
     (gap,) = entry.gaps

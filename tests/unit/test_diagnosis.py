@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.defense import Derivative
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.defense import Derivative
 from benchmark.errors import BenchError
-from benchmark.protocol import Diagnosis, load_protocol, parse_protocol, protocol_names
-from benchmark.publishing.entry_files import read_entry
-from benchmark.running.diagnosis import curve_of
-from benchmark.running.plan import make_plan
-from benchmark.running.prepared import prepare
-from benchmark.running.run import subjects_of
-from benchmark.running.tasks import tasks_of
-from benchmark.threat import Threat
+from benchmark.evaluation.execute.run import subjects_of
+from benchmark.evaluation.execute.shard_queue import tasks_of
+from benchmark.evaluation.prepare.diagnosis_plan import curve_of
+from benchmark.evaluation.prepare.plan import make_plan
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.records.entry_files import read_entry
+from benchmark.records.protocol import Diagnosis
+from benchmark.records.protocol_files import load_protocol, parse_protocol, protocol_names
 from tests import tiny
 
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"

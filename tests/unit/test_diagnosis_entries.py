@@ -7,12 +7,12 @@ import json
 import pytest
 
 from benchmark.errors import BenchError
-from benchmark.publishing.entry import without_timing
-from benchmark.publishing.entry_files import entry_text, read_entry, write_entry
-from benchmark.publishing.leaderboard import to_markdown, to_text
-from benchmark.publishing.marks import NO_DIAGNOSIS
-from benchmark.publishing.ranking import boards
-from benchmark.results import Status
+from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
+from benchmark.publishing.leaderboard.footnotes import NO_DIAGNOSIS
+from benchmark.publishing.leaderboard.ranking import boards
+from benchmark.records.entry import without_timing
+from benchmark.records.entry_files import entry_text, read_entry, write_entry
+from benchmark.records.result import Status
 from tests.boards import cells
 from tests.records import WHOLE, Run, Varied, deterministic
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.evaluated import Measurement
-from benchmark.publishing import diagnosis_flags, flags, signs
-from benchmark.publishing.diagnosis_flags import EXAMINED
-from benchmark.publishing.entry import Flag
+from benchmark.records.entry import Flag
+from benchmark.records.run import Measurement
+from benchmark.scoring import diagnosis_flags, flags
+from benchmark.scoring import flag_parts as signs
+from benchmark.scoring.diagnosis_flags import EXAMINED
 from tests.records import Run, Varied, deterministic
 
 N = 50  # one image is the two points that every comparison allows

@@ -5,9 +5,9 @@ import torch
 
 from attacks.frozen_draw import FrozenDraw
 from attacks.random_points import RandomPoints
+from benchmark.engine.threat import Norm
 from benchmark.errors import BenchError
-from benchmark.threat import Norm
-from benchmark.trust.truths import LinearTask
+from benchmark.selftest.closed_forms import LinearTask
 from tests.toys import Noise, image_draws, linear_target
 
 TASK = LinearTask.make(n=8)

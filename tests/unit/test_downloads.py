@@ -12,8 +12,9 @@ import time
 import pytest
 
 from benchmark.errors import BenchError
-from benchmark.fetching import downloads, transfer
-from benchmark.fetching.downloads import fetch_url, is_offline, reported_to
+from benchmark.files import downloads
+from benchmark.files import http as transfer
+from benchmark.files.downloads import fetch_url, is_offline, reported_to
 from tests.processes import hear_interrupts, within
 from tests.servers import body, closed_port, in_turn, serving, stalled, status
 
@@ -158,7 +159,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(server, tmp_path, monkeypatc
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("benchmark.fetching.downloads.os.fsync", full)
+    monkeypatch.setattr("benchmark.files.downloads.os.fsync", full)
     with pytest.raises(BenchError, match="No space left on device"):
         fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
     assert list(tmp_path.iterdir()) == []
@@ -167,7 +168,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(server, tmp_path, monkeypatc
 FETCH = """
 import sys
 from pathlib import Path
-from benchmark.fetching.downloads import fetch_url
+from benchmark.files.downloads import fetch_url
 fetch_url(sys.argv[1], Path(sys.argv[2]), what="net")
 """
 

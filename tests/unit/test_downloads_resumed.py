@@ -6,9 +6,9 @@ import time
 import pytest
 
 from benchmark.errors import BenchError
-from benchmark.fetching import downloads
-from benchmark.fetching.downloads import fetch_url
-from benchmark.fetching.limits import Limits
+from benchmark.files import downloads
+from benchmark.files.downloads import fetch_url
+from benchmark.files.limits import Limits
 from tests.servers import body, in_turn, part, serving, status
 
 CONTENT = bytes(range(256)) * 4000

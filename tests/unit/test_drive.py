@@ -6,9 +6,9 @@ import pytest
 import requests
 
 from benchmark.errors import BenchError
-from benchmark.fetching import downloads, limits
-from benchmark.fetching.downloads import reported_to
-from benchmark.fetching.drive import fetch_drive
+from benchmark.files import downloads, limits
+from benchmark.files.downloads import reported_to
+from benchmark.files.google_drive import fetch_drive
 from tests.servers import body, in_turn, serving, stalled, status
 
 CONTENT = bytes(range(256)) * 4000

@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from benchmark.publishing.assembly import NO_COLUMNS, NOTHING
-from benchmark.publishing.derived import derived
-from benchmark.publishing.entry import Entry, Undefended
-from benchmark.publishing.protocol_of import protocol_of
-from benchmark.publishing.validation import problems_of
-from benchmark.running.replanned import all_problems_of
+from benchmark.audit.replan import all_problems_of
+from benchmark.records.entry import Entry, Undefended
+from benchmark.records.entry_protocol import protocol_of
+from benchmark.scoring.assembly import NO_COLUMNS, NOTHING
+from benchmark.scoring.derived import derived
+from benchmark.scoring.validation import problems_of
 from tests.edits import is_noticed, plans, sampled, table
 from tests.planned import Plan
 

@@ -7,7 +7,7 @@ import torch
 
 from benchmark.datasets.digits import Digits
 from benchmark.errors import BenchError
-from benchmark.loading import load_classifier, load_task, published_name
+from benchmark.evaluation.prepare.loading import load_classifier, load_task, published_name
 
 NAME = "mean(digits-cnn, digits-mlp)"
 

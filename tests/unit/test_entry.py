@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from benchmark.errors import BenchError
-from benchmark.publishing.entry import Entry, json_schema, without_timing
-from benchmark.publishing.entry_files import entry_text, read_entry, write_entry, write_schema
+from benchmark.records.entry import Entry, json_schema, without_timing
+from benchmark.records.entry_files import entry_text, read_entry, write_entry, write_schema
 from tests.records import WHOLE, Run
 
 NOISY = {"clean": ["1111", "1101"], "pgd": ["1000", "0000"], "autoattack": ["0101", "0001"]}

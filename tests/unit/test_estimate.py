@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from attacks.pgd import PGD
-from benchmark.attack import Passes
 from benchmark.cli import main
 from benchmark.cli.estimate import to_text
-from benchmark.criterion import Criterion
 from benchmark.datasets.given import Given
-from benchmark.missing import Missing, Why
-from benchmark.protocol import parse_protocol
-from benchmark.running.estimate import estimate, verdict_passes
-from benchmark.running.expense import Expense, RowExpense
-from benchmark.running.run import Listener, run
-from benchmark.trust.truths import LinearTask
-from benchmark.verdict import judge
+from benchmark.engine.attacking.attack import Passes
+from benchmark.engine.criterion import Criterion
+from benchmark.engine.judging.verdict import judge
+from benchmark.estimate.estimate import estimate, verdict_passes
+from benchmark.estimate.report import Expense, RowExpense
+from benchmark.evaluation.execute.run import Listener, run
+from benchmark.records.missing_rows import Missing, Why
+from benchmark.records.protocol_files import parse_protocol
+from benchmark.selftest.closed_forms import LinearTask
 from tests import tiny
 from tests.toys import Noise, Same, image_draws, linear_target
 

@@ -6,14 +6,14 @@ from functools import partial
 import pytest
 import torch
 
-from benchmark.classifier import Classifier
-from benchmark.defense import Defense, Derivative
-from benchmark.purified import Purified
-from benchmark.setting import Setting
-from benchmark.threat import Norm, Threat
-from benchmark.trust import examination
-from benchmark.trust.examination import Exhibit, examine
-from benchmark.victim import StraightThrough, Victim
+from benchmark.contract import measurements as examination
+from benchmark.contract.measurements import Exhibit, examine
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.setting import Setting
+from benchmark.engine.victims.victim import StraightThrough, Victim
 from tests import toys
 from tests.dishonest import (
     Backwards,

@@ -7,10 +7,11 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from benchmark.publishing.entry import Entry, PerImage, without_timing
-from benchmark.publishing.entry_files import entry_text
-from benchmark.publishing.examples import MOST, fallen, held
-from benchmark.publishing.validation import problems_of
+from benchmark.evaluation.execute.examples import fallen, held
+from benchmark.records.entry import Entry, PerImage, without_timing
+from benchmark.records.entry_files import entry_text
+from benchmark.records.examples import MOST
+from benchmark.scoring.validation import problems_of
 from tests.pictured import FALLEN, pictured
 from tests.records import WHOLE, Run
 

@@ -24,9 +24,9 @@ def test_every_name_can_be_had_and_is_listed():
 
 
 def test_a_function_is_not_hidden_by_the_module_of_its_name():
-    from benchmark.iterated import iterated
+    from benchmark.engine.victims.checkpointed import iterated
 
-    assert benchmark.iterated is iterated
+    assert benchmark.engine.victims.checkpointed is iterated
 
 
 def test_the_reference_shows_all_of_it_and_nothing_else():
@@ -63,7 +63,7 @@ def test_it_is_typed_for_whoever_checks_a_plugin(tmp_path):
     options = ["--strict", "--follow-imports=silent", "--ignore-missing-imports"]
     said, _, status = api.run([*options, "--cache-dir", str(tmp_path), str(plugin)])
     assert status == 0, said
-    assert "benchmark.defense.Derivative" in said
+    assert "benchmark.engine.victims.defense.Derivative" in said
 
 
 @pytest.mark.slow

@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from benchmark.dataset import indices_of
-from benchmark.running.examination import EXAMINED, exhibit_of
-from benchmark.running.prepared import prepare
-from benchmark.running.probing import probe
-from benchmark.running.request import Request
-from benchmark.trust.examination import examine
+from benchmark.contract.measurements import examine
+from benchmark.engine.dataset import indices_of
+from benchmark.evaluation.execute.measure import EXAMINED, exhibit_of
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.probing import probe
+from benchmark.evaluation.prepare.request import Request
 
 PLAIN = ("none", "jpeg", "gaussian")
 TRAINED = ("aid", "atop", "hgd", "advae", "add")

@@ -10,12 +10,12 @@ import attacks.autoattack
 import attacks.fast_autoattack as module
 from attacks.autoattack import AutoAttack
 from attacks.fast_autoattack import FastAutoAttack
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
-from benchmark.identity.plugins import plugin_of
-from benchmark.shelf import ATTACKS
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask, fooled_by_any, linear_failures
-from benchmark.victim import GradientMode
+from benchmark.evaluation.prepare.plugin_ids import plugin_of
+from benchmark.plugins import ATTACKS
+from benchmark.selftest.closed_forms import LinearTask, fooled_by_any, linear_failures
 from tests.toys import Noise, Quantised, Same, image_draws, linear_target, nonlinear_target
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ import torch
 
 import attacks.fast_autoattack
 from attacks.fast_autoattack import FastAutoAttack, _finish
-from benchmark.threat import Norm
-from benchmark.trust.truths import LinearTask
+from benchmark.engine.threat import Norm
+from benchmark.selftest.closed_forms import LinearTask
 from tests.toys import Same, image_draws, linear_target
 
 TASK = LinearTask.make(n=4, classes=4, shape=(1, 6, 6))

@@ -10,21 +10,21 @@ from attacks.deepfool import DeepFool
 from attacks.fgsm import FGSM
 from attacks.mim import MIM
 from attacks.pgd import PGD
-from benchmark.classifier import Classifier
 from benchmark.datasets.given import Given
+from benchmark.engine.threat import Norm
+from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.missing import Why
-from benchmark.protocol import load_protocol, parse_protocol, protocol_names
-from benchmark.publishing.leaderboard import to_text
-from benchmark.publishing.rows_asked import MOST_CLASSES_NEEDED
-from benchmark.publishing.validation import notes_of, problems_of
-from benchmark.running.plan import make_plan
-from benchmark.running.prepared import prepare
-from benchmark.running.run import run, subjects_of
-from benchmark.shard import attack_of
-from benchmark.shelf import ATTACKS
-from benchmark.threat import Norm
-from benchmark.trust.truths import LinearTask, linear_failures
+from benchmark.evaluation.execute.run import run, subjects_of
+from benchmark.evaluation.execute.shard import attack_of
+from benchmark.evaluation.prepare.plan import make_plan
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.plugins import ATTACKS
+from benchmark.publishing.leaderboard.board_text import to_text
+from benchmark.records.missing_rows import Why
+from benchmark.records.protocol_files import load_protocol, parse_protocol, protocol_names
+from benchmark.scoring.asked_rows import MOST_CLASSES_NEEDED
+from benchmark.scoring.validation import notes_of, problems_of
+from benchmark.selftest.closed_forms import LinearTask, linear_failures
 from tests import tiny
 from tests.toys import Noise, linear_target
 

@@ -8,17 +8,18 @@ from importlib import metadata
 import pytest
 import torch
 
-import benchmark.running.environment
-import benchmark.running.scheduler
-from benchmark.defense import Defense, Derivative
+import benchmark.evaluation.execute.environment
+import benchmark.evaluation.execute.scheduler
+from benchmark.contract.fingerprint import Fingerprint, Probe, difference, take
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.fingerprint import Fingerprint, Probe, difference, take
-from benchmark.publishing.entry import without_timing
-from benchmark.purified import Purified
-from benchmark.running.prepared import bench_of, prepare
-from benchmark.running.run import Listener, run
-from benchmark.store import Store
-from benchmark.victim import GradientMode
+from benchmark.evaluation.execute.run import Listener, run
+from benchmark.evaluation.execute.store import Store
+from benchmark.evaluation.prepare.make_bench import bench_of
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.records.entry import without_timing
 from tests import tiny
 
 MODES = (GradientMode.EXACT, GradientMode.BPDA)
@@ -78,12 +79,15 @@ def shards(folder):
 
 def elsewhere(monkeypatch, **facts):
     """Lets this process be another machine."""
-    real = benchmark.running.environment.environment
+    real = benchmark.evaluation.execute.environment.environment
 
     def other(device):
         return real(device) | facts
 
-    for module in (benchmark.running.scheduler, benchmark.running.fingerprints):
+    for module in (
+        benchmark.evaluation.execute.scheduler,
+        benchmark.evaluation.execute.fingerprints,
+    ):
         monkeypatch.setattr(module, "environment", other)
 
 
@@ -320,18 +324,21 @@ def test_two_machines_shards_are_joined_without_an_alarm_and_the_entry_states_bo
 def test_an_entry_states_what_its_shards_were_made_with_and_not_what_is_installed_now(
     tmp_path, caplog, monkeypatch
 ):
-    benchmark.running.environment._lasting.cache_clear()
+    benchmark.evaluation.execute.environment._lasting.cache_clear()
     then = told(tmp_path, caplog)[0].environment
     real = metadata.version
     monkeypatch.setattr(
-        benchmark.running.environment,
+        benchmark.evaluation.execute.environment,
         "version",
         lambda name: "9.9" if name == "pyautoattack" else real(name),
     )
-    benchmark.running.environment._lasting.cache_clear()
-    assert benchmark.running.environment.environment(torch.device("cpu"))["pyautoattack"] == "9.9"
+    benchmark.evaluation.execute.environment._lasting.cache_clear()
+    assert (
+        benchmark.evaluation.execute.environment.environment(torch.device("cpu"))["pyautoattack"]
+        == "9.9"
+    )
     entry, n, _ = told(tmp_path, caplog)
-    benchmark.running.environment._lasting.cache_clear()
+    benchmark.evaluation.execute.environment._lasting.cache_clear()
     assert n == 0
     assert entry.environment == then
     assert then["pyautoattack"] == real("pyautoattack")

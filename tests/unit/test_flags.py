@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from benchmark.criterion import Criterion, Outcome, Rule
-from benchmark.protocol import Column
-from benchmark.publishing.flags import EXPLANATIONS, flags_of
-from benchmark.publishing.signs import percent, points
+from benchmark.engine.criterion import Criterion, Outcome, Rule
+from benchmark.records.protocol import Column
+from benchmark.scoring.flag_parts import percent, points
+from benchmark.scoring.flags import EXPLANATIONS, flags_of
 from tests.records import WHOLE, Run, deterministic
 
 TEN = deterministic(clean="1" * 10, pgd="1" * 5 + "0" * 5)

@@ -12,10 +12,10 @@ from attacks.deepfool import DeepFool
 from attacks.ifgsm import IFGSM
 from attacks.mim import MIM
 from attacks.pgd import PGD
-from benchmark.classifier import Classifier
-from benchmark.purified import Purified
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from tests.toys import image_draws
 
 with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmark.classifiers.state import load_state
 from benchmark.errors import BenchError
-from benchmark.weights import load_safetensors
+from benchmark.files.weights import load_safetensors
 
 
 def zipped(*names):

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from benchmark.errors import BenchError
-from benchmark.missing import Missing, Why
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.leaderboard import to_markdown, to_text
-from benchmark.publishing.tables import Form, to_table
+from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
+from benchmark.publishing.leaderboard.tables import Form, to_table
+from benchmark.records.entry import Entry
+from benchmark.records.missing_rows import Missing, Why
 from tests.records import WHOLE, Run, deterministic
 
 GAPS = {

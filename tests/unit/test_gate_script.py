@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.publishing.entry_files import write_entry
+from benchmark.records.entry_files import write_entry
 from tests.boards import toy
 
 GATE = Path(__file__).resolve().parents[2] / "docs" / "ci" / "gate.sh"

@@ -9,12 +9,12 @@ from attacks.ddn import DDN
 from attacks.ifgsm import IFGSM
 from attacks.mim import MIM
 from attacks.pgd import PGD
+from benchmark.engine.attacking.losses import cross_entropy
+from benchmark.engine.attacking.minimum_norm import Smallest
+from benchmark.engine.attacking.targeted import Aim, aim_of, passes_of_aim
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.goals import Aim, aim_of, passes_of_aim
-from benchmark.losses import cross_entropy
-from benchmark.smallest import Smallest
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask, fooled_by_any, linear_failures
+from benchmark.selftest.closed_forms import LinearTask, fooled_by_any, linear_failures
 from tests.toys import Noise, image_draws, linear_target, nonlinear_target
 
 TASK = LinearTask.make(n=4)

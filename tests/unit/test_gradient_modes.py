@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark.defense import Defense, Derivative
-from benchmark.protocol import parse_protocol
-from benchmark.running.plan import make_plan
-from benchmark.running.prepared import prepare
-from benchmark.running.run import subjects_of
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.evaluation.execute.run import subjects_of
+from benchmark.evaluation.prepare.plan import make_plan
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.records.protocol_files import parse_protocol
 from tests.tiny import request
 
 PROTOCOL = parse_protocol(

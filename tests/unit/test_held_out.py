@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.dataset import Dataset
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.recipe import Recipe
-from benchmark.setting import Setting
-from benchmark.threat import Threat
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
 

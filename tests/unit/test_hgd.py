@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.shelf import DEFENSES
-from benchmark.victim import GradientMode
-from benchmark.weights import load_safetensors, save_safetensors
+from benchmark.files.weights import load_safetensors, save_safetensors
+from benchmark.plugins import DEFENSES
 from defenses.hgd.hgd import HGD
 from defenses.hgd.network import Denoiser
 from defenses.hgd.presets import PRESETS, preset_for

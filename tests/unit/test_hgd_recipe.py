@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from benchmark.errors import BenchError
-from benchmark.training import crafting as crafting_module
+from benchmark.training import adversarial_sets as crafting_module
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
 from defenses.hgd.network import denoised, noise_of

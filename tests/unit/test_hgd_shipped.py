@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmark.shelf import ATTACKS, DEFENSES
-from benchmark.target import Target
-from benchmark.trust.checks import run_checks
+from benchmark.contract.checks import run_checks
+from benchmark.engine.attacking.target import Target
+from benchmark.plugins import ATTACKS, DEFENSES
 from tests.shipped import accuracy, images, oblivious, plain_setting, record, setting, victim
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmark.errors import BenchError
-from benchmark.training import crafting as crafting_module
-from benchmark.training.crafting import craft
+from benchmark.training import adversarial_sets as crafting_module
+from benchmark.training.adversarial_sets import craft
 from benchmark.training.loop import train
 from defenses.hgd.recipe import HGDRecipe
 from defenses.hgd.static import budgets, craftings

@@ -19,8 +19,8 @@ from benchmark.classifiers.zoo_names import resolve
 from benchmark.cli import main
 from benchmark.datasets.npz import NpzDataset
 from benchmark.errors import BenchError
-from benchmark.publishing.entry_files import read_entry, write_entry
-from benchmark.publishing.publish import entry_path, publish_folder
+from benchmark.publishing.leaderboard.publish import entry_path, publish_folder
+from benchmark.records.entry_files import read_entry, write_entry
 from tests.boards import toy
 from tests.hostile import (
     as_legacy,

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from benchmark.cli import main
-from benchmark.containment import as_if_fresh, contained, exits_raised, settings_kept
+from benchmark.compute.sandbox import as_if_fresh, contained, exits_raised, settings_kept
 from benchmark.errors import BenchError
-from benchmark.publishing.entry import without_timing
+from benchmark.evaluation.execute.run import run
+from benchmark.records.entry import without_timing
 from benchmark.registry import Registry, imported
-from benchmark.running.run import run
 from tests.hostile import mini, one_line, plugin
 from tests.tiny import Noise, request
 
@@ -110,7 +110,7 @@ def test_a_plugin_that_ends_its_process_during_an_attack_is_a_gap_and_status_1(
 
 
 def test_sys_exit_in_an_outside_attacks_own_process_is_no_answer():
-    from benchmark.isolation import call_alone
+    from benchmark.compute.own_process import call_alone
 
     with pytest.raises(RuntimeError, match=r"sys\.exit\(0\)"):
         call_alone(sys.exit, 0)
@@ -148,7 +148,7 @@ def test_listing_imports_no_plugin_however_slow_or_hostile(tmp_path, monkeypatch
 def test_a_slow_import_is_said(tmp_path, monkeypatch, caplog):
     (tmp_path / "slow_one.py").write_text("import time; time.sleep(0.5); Mine = int")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("benchmark.imports.SLOW_SECONDS", 0.05)
+    monkeypatch.setattr("benchmark.compute.imports.SLOW_SECONDS", 0.05)
     imported("slow_one:Mine", what="defense")
     assert "still importing defense 'slow_one:Mine'" in caplog.text
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmark.attack import Attack
-from benchmark.classifiers.source import ClassifierSource
+from benchmark.engine.attacking.attack import Attack
+from benchmark.classifiers.base import ClassifierSource
 from benchmark.datasets.digits import Digits
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.recipe import Recipe
 
 

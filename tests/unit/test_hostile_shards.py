@@ -9,9 +9,9 @@ import pytest
 import safetensors.torch
 
 from benchmark.errors import BenchError
-from benchmark.publishing.entry import without_timing
-from benchmark.running.run import run
-from benchmark.store import Store
+from benchmark.evaluation.execute.run import run
+from benchmark.evaluation.execute.store import Store
+from benchmark.records.entry import without_timing
 from tests.hostile import as_pickle, as_zip
 from tests.tiny import finished_shard, request
 

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.cli import main
-from benchmark.configuration import refuse_arguments
+from benchmark.engine.arguments import refuse_arguments
 from benchmark.errors import BenchError
-from benchmark.protocol import parse_protocol
-from benchmark.publishing.entry_files import read_entry, write_entry
-from benchmark.publishing.names import LONGEST, file_name
-from benchmark.publishing.publish import entry_path, publish_folder
-from benchmark.running.request import parse_arguments
-from benchmark.weights import file_name as weights_name
-from benchmark.yaml_values import read_yaml
+from benchmark.evaluation.prepare.request import parse_arguments
+from benchmark.files.parsing import read_yaml
+from benchmark.files.weights import file_name as weights_name
+from benchmark.publishing.leaderboard.escaping import LONGEST, file_name
+from benchmark.publishing.leaderboard.publish import entry_path, publish_folder
+from benchmark.records.entry_files import read_entry, write_entry
+from benchmark.records.protocol_files import parse_protocol
 from defenses.gaussian import Gaussian
 from tests.boards import cells, toy
 from tests.hostile import one_line

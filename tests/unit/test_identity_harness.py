@@ -7,12 +7,12 @@ import pytest
 
 from attacks.pgd import PGD
 from attacks.square import Square
+from benchmark.evaluation.prepare.plugin_ids import _ROOTS, harness_sha256, plugin_of
 from benchmark.identity import source
 from benchmark.identity.closure import closure_of
-from benchmark.identity.plugins import _ROOTS, harness_sha256, plugin_of
 from benchmark.identity.source import source_of
 from benchmark.own_packages import ROOT
-from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
+from benchmark.plugins import ATTACKS, DATASETS, DEFENSES
 
 FILES = closure_of(_ROOTS).files
 PLUGINS = {
@@ -20,7 +20,7 @@ PLUGINS = {
     for shelf in (ATTACKS, DEFENSES, DATASETS)
     for path in shelf.paths().values()
 } | {"benchmark.datasets.given", "benchmark.datasets.class_folders"}
-NAMED = {"benchmark", "benchmark.imports", "benchmark.classifiers.zoo_robustbench"}
+NAMED = {"benchmark", "benchmark.compute.imports", "benchmark.classifiers.zoo_robustbench"}
 """Where modules are imported by a text: the face, plugins by `module:Class`, RobustBench's architectures.
 
 What they import is in the key by the types of what is made of it.
@@ -69,7 +69,7 @@ def test_another_constant_in_any_reachable_file_asks_for_another_key(module, mon
 
 
 def test_another_constant_in_an_attack_or_its_tools_asks_for_another_key(monkeypatch):
-    for module in ("attacks.pgd", "benchmark.goals"):
+    for module in ("attacks.pgd", "benchmark.engine.attacking.targeted"):
         before = plugin_of(PGD(), label="pgd")
         path = closure_of(["attacks.pgd"]).files[module]
         changed = source.Source("0" * 64, source_of(path).imports)
@@ -85,8 +85,11 @@ def test_another_constant_in_an_attack_or_its_tools_asks_for_another_key(monkeyp
 
 
 def test_what_an_attack_alone_uses_is_in_no_other_attacks_key():
-    assert "benchmark.queries" in closure_of([Square.__module__]).files
-    assert "benchmark.queries" not in {**FILES, **closure_of([PGD.__module__]).files}
+    assert "benchmark.engine.attacking.queries" in closure_of([Square.__module__]).files
+    assert "benchmark.engine.attacking.queries" not in {
+        **FILES,
+        **closure_of([PGD.__module__]).files,
+    }
 
 
 def test_what_decides_a_number_is_in_every_key():

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.identity.closure import closure_of
 from defenses.hgd import hgd
 from tests.keyed import forget, key_of
 
 PLUGIN = '''
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 {imports}
 
 class Mine(Defense):
@@ -230,7 +230,7 @@ def test_a_file_or_folder_that_an_argument_names_changes_the_key(user, argument)
 
 
 def test_what_wrap_returns_changes_the_key(user):
-    victim = "from benchmark.victim import MeanLogits\nclass Broken(MeanLogits):\n    weight = {}"
+    victim = "from benchmark.engine.victims.victim import MeanLogits\nclass Broken(MeanLogits):\n    weight = {}"
     more = "def wrap(self, purified):\n        from broken import Broken\n        return Broken([purified])"
     keys = []
     for weight in (1, 1, 2):
@@ -409,7 +409,7 @@ def test_a_defense_from_python_has_its_key_again_after_it_was_evaluated():
 
 
 NOWHERE = """
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 class Cell(Defense):
     name, stochastic, gradient = "cell", False, Derivative.EXACT
     def purify(self, x, *, draws):

@@ -5,11 +5,11 @@ import sys
 import pytest
 
 from benchmark.errors import BenchError
+from benchmark.plugins import DATASETS, DEFENSES
 from benchmark.registry import imported
-from benchmark.shelf import DATASETS, DEFENSES
 
 PURIFIER = """
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 
 class Mine(Defense):
     name, stochastic, gradient = "mine", False, Derivative.EXACT
@@ -26,7 +26,7 @@ FILES = {
     "boxed/my_purifier.py": PURIFIER,
     "boxed/__init__.py": "",
     "lacking.py": "import torch\nimport no_such_library\nclass Mine: pass",
-    "lacks_part.py": "from benchmark.defense import Nothing\nclass Mine: pass",
+    "lacks_part.py": "from benchmark.engine.victims.defense import Nothing\nclass Mine: pass",
     "circle_a.py": "import circle_b\nclass Mine: pass",
     "circle_b.py": "from circle_a import Mine",
     "unread.py": "class Mine(:",

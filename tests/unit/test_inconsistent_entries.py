@@ -10,15 +10,18 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.errors import BenchError
-from benchmark.publishing import boundary, leaderboard, publish, validation
-from benchmark.publishing.comparison import compare
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.entry_files import read_entry, write_entry
-from benchmark.publishing.leaderboard import to_markdown, to_text
-from benchmark.publishing.publish import entry_path, publish_folder, read_entries
+from benchmark.publishing.leaderboard import board_text as leaderboard
+from benchmark.publishing.leaderboard import publish
+from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
+from benchmark.publishing.leaderboard.comparison import compare
+from benchmark.publishing.leaderboard.publish import entry_path, publish_folder, read_entries
+from benchmark.publishing.leaderboard.tables import COLUMNS, Form, to_table
 from benchmark.publishing.site import pages
-from benchmark.publishing.tables import COLUMNS, Form, to_table
-from benchmark.publishing.validation import notes_of, problems_of
+from benchmark.records import entry_boundary as boundary
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import read_entry, write_entry
+from benchmark.scoring import validation
+from benchmark.scoring.validation import notes_of, problems_of
 from tests.boards import toy
 from tests.hostile import one_line
 from tests.inconsistent import changed, whole

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.threat import Norm
-from benchmark.trust.holds import HOLDS, PINNED, wastes_no_step
-from benchmark.trust.instruments import SEEN, Coin, Masked
-from benchmark.trust.trials import TRIALS, Trial
-from benchmark.trust.truths import LOGIT_GAP, LinearTask
-from benchmark.victim import GradientMode
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.selftest.attack_cases import TRIALS, Trial
+from benchmark.selftest.attack_checks import HOLDS, PINNED, wastes_no_step
+from benchmark.selftest.closed_forms import LOGIT_GAP, LinearTask
+from benchmark.selftest.toy_victims import SEEN, Coin, Masked
 
 FEWER = {"pgd": 3, "auxiliary": 3, "apgd": 1}
 """One step less than the least that is enough in l2."""

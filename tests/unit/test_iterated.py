@@ -11,12 +11,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cosine_similarity
 
 from attacks.pgd import PGD
-from benchmark.iterated import iterated
-from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.threat import Norm
-from benchmark.trust.truths import LinearTask
-from benchmark.victim import GradientMode
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm
+from benchmark.engine.victims.checkpointed import iterated
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.selftest.closed_forms import LinearTask
 from tests.small_aid import draws as aid_draws
 from tests.small_aid import images as aid_images
 from tests.small_aid import prepared

@@ -4,17 +4,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from benchmark.criterion import Criterion
+from benchmark.engine.criterion import Criterion
+from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.job import (
-    IDENTITY_FIELDS,
-    RUNTIME_FIELDS,
-    Frozen,
-    Job,
-    Plugin,
-    canonical,
-)
-from benchmark.threat import Norm, Threat
+from benchmark.records.job import IDENTITY_FIELDS, RUNTIME_FIELDS, Frozen, Job, Plugin, canonical
 
 JOB = Job(
     row="pgd",

@@ -10,14 +10,20 @@ from attacks.hopskipjump import HopSkipJump
 from attacks.pgd import PGD
 from attacks.square import Square
 from attacks.substitute import Substitute
-from benchmark.classifier import Classifier
+from benchmark.engine.attacking.queries import (
+    TRIES,
+    Oracle,
+    find_starts,
+    majority_labels,
+    to_boundary,
+)
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import Norm
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.queries import TRIES, Oracle, find_starts, majority_labels, to_boundary
-from benchmark.target import Target
-from benchmark.threat import Norm
-from benchmark.trust.canaries import ZeroGradient
-from benchmark.trust.truths import LinearTask, fooled_by_any
+from benchmark.selftest.canaries import ZeroGradient
+from benchmark.selftest.closed_forms import LinearTask, fooled_by_any
 from tests.toys import Noise, Quantised, image_draws, linear_target
 
 pytestmark = pytest.mark.slow

@@ -10,12 +10,12 @@ from attacks.boundary import Boundary, _length, _Record
 from attacks.boundary import _Walk as BoundaryWalk
 from attacks.hopskipjump import HopSkipJump
 from attacks.hopskipjump import _Walk as HopWalk
-from benchmark.classifier import Classifier
+from benchmark.engine.attacking.queries import halvings
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.queries import halvings
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
 from tests.toys import Noise, image_draws
 
 LEVEL = 0.45

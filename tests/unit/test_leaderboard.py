@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from benchmark.publishing.assembly import assemble
-from benchmark.publishing.leaderboard import to_markdown, to_text
-from benchmark.publishing.names import markdown, plain
-from benchmark.publishing.ranking import boards
+from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
+from benchmark.publishing.leaderboard.escaping import markdown, plain
+from benchmark.publishing.leaderboard.ranking import boards
+from benchmark.scoring.assembly import assemble
 from tests.boards import cells, labels, ranked, toy
 from tests.records import WHOLE, Run, deterministic
 

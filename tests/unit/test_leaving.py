@@ -9,15 +9,15 @@ import time
 
 import pytest
 
-from benchmark.address_space import refuse_rationed
+from benchmark.compute.address_space import refuse_rationed
+from benchmark.compute.own_process import call_alone
 from benchmark.errors import BenchError
-from benchmark.isolation import call_alone
 from tests.processes import within
 
 LEAVE = """
 import atexit, multiprocessing, os, sys, threading, time
-from benchmark.leaving import leave
-from benchmark import leaving
+from benchmark.compute.process_exit import leave
+from benchmark.compute import process_exit as leaving
 leaving.PATIENCE_SECONDS = 0.5
 {before}
 sys.stdout.write("result")
@@ -80,8 +80,8 @@ HEAR = """
 import signal, sys, time
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)  # whoever runs the tests may ignore some (nohup)
-from benchmark.interrupts import hear_interrupts, interrupted_status
-from benchmark.temporary import temporary_folder
+from benchmark.compute.interrupts import hear_interrupts, interrupted_status
+from benchmark.files.temporary import temporary_folder
 hear_interrupts()
 try:
     with temporary_folder() as folder:

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.classifier import Classifier
-from benchmark.defense import Defense
-from benchmark.setting import Setting
-from benchmark.threat import Threat
-from benchmark.trust.checks import CHECKS, run_checks
+from benchmark.contract.checks import CHECKS, run_checks
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.defense import Defense
+from benchmark.engine.victims.setting import Setting
 from tests import liars
 from tests.liars import SHAPE
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from attacks.local_search import LocalSearch, _Walk
-from benchmark.search import Search
-from benchmark.threat import Threat
-from benchmark.trust.truths import LOGIT_GAP, LinearTask, fooled_by_any
+from benchmark.engine.attacking.search import Search
+from benchmark.engine.threat import Threat
+from benchmark.selftest.closed_forms import LOGIT_GAP, LinearTask, fooled_by_any
 from tests.toys import Noise, image_draws, linear_target, nonlinear_target
 
 TASK = LinearTask.make(n=8, shape=(1, 6, 6))

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from benchmark.errors import BenchError
-from benchmark.losses import (
+from benchmark.engine.attacking.losses import (
     CLASSES_NEEDED,
     LOSSES,
     capped_margin,
@@ -16,6 +15,7 @@ from benchmark.losses import (
     refuse_loss,
     targeted_dlr,
 )
+from benchmark.errors import BenchError
 
 LOGITS = torch.tensor(
     [[5.0, 1.0, 3.0, 0.5, -2.0], [0.0, 7.0, 4.0, 6.5, 1.0], [2.0, 2.5, -1.0, 9.0, 3.0]],

@@ -13,11 +13,12 @@ from huggingface_hub import constants
 from safetensors.torch import save
 
 from benchmark.errors import BenchError
-from benchmark.fetching import downloads, remote
-from benchmark.fetching.manifest import NAME, plugin_weights, read_manifest
-from benchmark.fetching.remote import cache_place, file_sha256
-from benchmark.folders import weights_folder
-from benchmark.weights import default_weights_path, file_name, find_weights, save_safetensors
+from benchmark.files import downloads
+from benchmark.files import locations as remote
+from benchmark.files.locations import cache_place, file_sha256
+from benchmark.files.manifest import NAME, plugin_weights, read_manifest
+from benchmark.files.user_folders import weights_folder
+from benchmark.files.weights import default_weights_path, file_name, find_weights, save_safetensors
 from tests.hubs import COMMIT, publish
 from tests.servers import body, serving
 
@@ -111,7 +112,9 @@ def test_shipped_weights_come_before_downloads_and_a_changed_one_is_refused(plug
 def test_what_has_another_sha256_is_refused_before_anything_parses_it(
     plugin, folder, server, monkeypatch, content
 ):
-    monkeypatch.setattr("benchmark.weights.load_file", lambda path: pytest.fail("it was parsed"))
+    monkeypatch.setattr(
+        "benchmark.files.weights.load_file", lambda path: pytest.fail("it was parsed")
+    )
     server.answers["/w"] = body(content)
     write(folder, entry(urls=[f"{server.url}/w"]))
     assert f"should be {file_sha256_of(CONTENT)}" in refused(plugin)

@@ -7,12 +7,12 @@ import pytest
 
 import benchmark
 import defenses
-from benchmark.classifiers.names import CLASSIFIERS
-from benchmark.fetching.manifest import NAME, read_manifest
-from benchmark.fetching.manifest_entries import update_manifest
-from benchmark.fetching.remote import file_sha256
-from benchmark.shelf import DEFENSES
-from benchmark.weights import file_name, find_weights
+from benchmark.classifiers.catalog import CLASSIFIERS
+from benchmark.files.locations import file_sha256
+from benchmark.files.manifest import NAME, read_manifest
+from benchmark.files.manifest_writer import update_manifest
+from benchmark.files.weights import file_name, find_weights
+from benchmark.plugins import DEFENSES
 
 SHIPPED = sorted(
     path.parent

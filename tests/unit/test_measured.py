@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark.criterion import Outcome, Rule
-from benchmark.publishing.measured import cut, gather
-from benchmark.publishing.outcomes import kept_margin, mean_rate
-from benchmark.publishing.rates import Rate, refuse_other_mean
-from benchmark.publishing.scores import choose, rate_of
-from benchmark.publishing.signs import points, raised_above, resolution
-from benchmark.publishing.statistics import bootstrap, wilson
-from benchmark.results import Cost, Result, Status
+from benchmark.engine.criterion import Outcome, Rule
+from benchmark.records.rates import Rate, kept_margin, mean_rate, refuse_other_mean
+from benchmark.records.result import Cost, Result, Status
+from benchmark.scoring.aggregate import cut, gather
+from benchmark.scoring.choice import choose, rate_of
+from benchmark.scoring.flag_parts import points, raised_above, resolution
+from benchmark.scoring.statistics import bootstrap, wilson
 from tests.boards import toy
 from tests.tiny import one_row
 

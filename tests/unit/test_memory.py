@@ -8,10 +8,10 @@ import weakref
 import pytest
 import torch
 
+from benchmark.compute.memory import Room, free_memory, is_out_of_memory
+from benchmark.engine.attacking.external import InPieces
+from benchmark.engine.attacking.target import Target
 from benchmark.errors import BenchError
-from benchmark.memory import Room, free_memory, is_out_of_memory
-from benchmark.pieces import InPieces
-from benchmark.target import Target
 from tests.cramped import Cramped, run_out_of_memory, times_freed
 from tests.toys import Noise, Same, image_draws, nonlinear_target
 

@@ -13,14 +13,14 @@ from attacks.auxiliary import AuxiliaryAware
 from attacks.fast_autoattack import FastAutoAttack
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
-from benchmark.criterion import Criterion
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.criterion import Criterion
+from benchmark.engine.judging.verdict import judge
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError
-from benchmark.running.run import run
-from benchmark.threat import Norm, Threat
+from benchmark.evaluation.execute.run import run
+from benchmark.selftest.closed_forms import LinearTask
 from benchmark.training.attacks import training_attack
-from benchmark.trust.truths import LinearTask
-from benchmark.verdict import judge
 from tests.cramped import Cramped, run_out_of_memory, times_freed
 from tests.tiny import Noise as TinyNoise
 from tests.tiny import request

@@ -6,19 +6,21 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.attacking.mixed_precision import Found, InBfloat16, search_then_confirm
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.job import MIXED
-from benchmark.mixed import Found, InBfloat16, search_then_confirm
-from benchmark.protocol import parse_protocol
-from benchmark.randomness import Draws
-from benchmark.running.estimate import estimate
-from benchmark.running.plan import make_plan
-from benchmark.running.prepared import bench_of, prepare
-from benchmark.running.run import command_of, run, subjects_of
-from benchmark.running.tasks import tasks_of
-from benchmark.shard import run_shard
-from benchmark.store import Store
+from benchmark.estimate.estimate import estimate
+from benchmark.evaluation.execute.command import command_of
+from benchmark.evaluation.execute.run import run, subjects_of
+from benchmark.evaluation.execute.shard import run_shard
+from benchmark.evaluation.execute.shard_queue import tasks_of
+from benchmark.evaluation.execute.store import Store
+from benchmark.evaluation.prepare.make_bench import bench_of
+from benchmark.evaluation.prepare.plan import make_plan
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.records.job import MIXED
+from benchmark.records.protocol_files import parse_protocol
 from tests.tiny import PROTOCOL, Noise, dataset, request
 from tests.toys import image_draws, nonlinear_target
 

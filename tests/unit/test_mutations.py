@@ -8,12 +8,12 @@ import attacks.apgd
 from attacks.auxiliary import AuxiliaryAware
 from attacks.fgsm import FGSM
 from attacks.pgd import PGD
-from benchmark.search import Search
-from benchmark.target import Target
-from benchmark.threat import Threat
-from benchmark.trust.checks import Finding, outcome_of
-from benchmark.trust.holds import HOLDS
-from benchmark.trust.trials import TRIALS
+from benchmark.contract.checks import Finding, outcome_of
+from benchmark.engine.attacking.search import Search
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import Threat
+from benchmark.selftest.attack_cases import TRIALS
+from benchmark.selftest.attack_checks import HOLDS
 from tests.mutants import KINDS, draws_reused_across_rows
 
 TRIAL = {trial.title: trial for trial in TRIALS}

@@ -4,28 +4,28 @@ from dataclasses import replace
 
 import pytest
 
-import benchmark.publishing.derived
-import benchmark.publishing.scores
-import benchmark.running.scheduler
-import benchmark.verdict
-from benchmark.attack import Attack
-from benchmark.criterion import Outcome, Rule
-from benchmark.results import Cost, Result, Status
-from benchmark.trust.checks import outcome_of
-from benchmark.trust.expectations import Cage, canaries
-from benchmark.trust.verdicts import verdicts
+import benchmark.engine.judging.verdict
+import benchmark.evaluation.execute.scheduler
+import benchmark.records.scores
+import benchmark.scoring.derived
+from benchmark.contract.checks import outcome_of
+from benchmark.engine.attacking.attack import Attack
+from benchmark.engine.criterion import Outcome, Rule
+from benchmark.records.result import Cost, Result, Status
+from benchmark.selftest.canary_suite import Cage, canaries
+from benchmark.selftest.verdict_checks import verdicts
 from tests.mutants import KINDS, draws_reused_across_rows
 
 
 def roles_renamed(patch, **new):
     """Asks at draws of other roles than it was told to."""
-    answers = benchmark.verdict._Question.answers
+    answers = benchmark.engine.judging.verdict._Question.answers
 
     def other(question, candidates, draws):
         path = tuple(new.get(name, name) for name in draws.path)
         return answers(question, candidates, replace(draws, path=path))
 
-    patch.setattr(benchmark.verdict._Question, "answers", other)
+    patch.setattr(benchmark.engine.judging.verdict._Question, "answers", other)
 
 
 def select_and_score_swapped(patch):
@@ -44,31 +44,31 @@ def best_candidate_chosen(patch):
     def best(outcomes):
         return max(range(len(outcomes)), key=lambda i: (outcomes[i].rate, outcomes[i].margin))
 
-    patch.setattr(benchmark.verdict, "worst", best)
+    patch.setattr(benchmark.engine.judging.verdict, "worst", best)
 
 
 def rows_chosen_by_their_score(patch):
     def least(outcomes):
         return min(range(len(outcomes)), key=lambda i: outcomes[i].accuracy)
 
-    patch.setattr(benchmark.publishing.scores, "worst", least)
+    patch.setattr(benchmark.records.scores, "worst", least)
 
 
 def best_row_chosen(patch):
     def best(outcomes):
         return max(range(len(outcomes)), key=lambda i: outcomes[i].rate)
 
-    patch.setattr(benchmark.publishing.scores, "worst", best)
+    patch.setattr(benchmark.records.scores, "worst", best)
 
 
 def one_draw_asked_of_many(patch):
-    answers = benchmark.verdict._Question.answers
+    answers = benchmark.engine.judging.verdict._Question.answers
 
     def once(question, candidates, draws):
         found, margins = answers(replace(question, asked=1), candidates, draws)
         return [[row * question.asked for row in image] for image in found], margins
 
-    patch.setattr(benchmark.verdict._Question, "answers", once)
+    patch.setattr(benchmark.engine.judging.verdict._Question, "answers", once)
 
 
 def crash_swallowed_by(name):
@@ -100,7 +100,7 @@ def crash_swallowed_at_the_door(patch):
 
 
 def crash_counted_as_withstood(patch):
-    perform = benchmark.running.scheduler.perform
+    perform = benchmark.evaluation.execute.scheduler.perform
 
     def kind(bench, task, store):
         result = perform(bench, task, store)
@@ -114,14 +114,16 @@ def crash_counted_as_withstood(patch):
             status=Status.OK,
             outcomes=dict.fromkeys(Rule, right),
             cost=Cost(forwards=0, backwards=0, seconds=0.0),
-            pixels_sha256=benchmark.running.scheduler._pixels(bench, task.start, task.stop),
+            pixels_sha256=benchmark.evaluation.execute.scheduler._pixels(
+                bench, task.start, task.stop
+            ),
         )
 
-    patch.setattr(benchmark.running.scheduler, "perform", kind)
+    patch.setattr(benchmark.evaluation.execute.scheduler, "perform", kind)
 
 
 def gaps_kept_quiet(patch):
-    patch.setattr(benchmark.publishing.derived, "missing_rows", lambda *_: iter(()))
+    patch.setattr(benchmark.scoring.derived, "missing_rows", lambda *_: iter(()))
 
 
 VERDICT_MUTANTS = {  # a mutation and the proof that is there for it

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attacks.noise import RandomNoise
-from benchmark.threat import Norm
-from benchmark.trust.truths import LinearTask, fooled_by_any
+from benchmark.engine.threat import Norm
+from benchmark.selftest.closed_forms import LinearTask, fooled_by_any
 from tests.toys import image_draws, linear_target
 
 TASK = LinearTask.make(n=8)

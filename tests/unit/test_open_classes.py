@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmark.errors import BenchError
-from benchmark.loading import load_dataset
-from benchmark.running.evaluation import evaluate
-from benchmark.running.prepared import prepare
-from benchmark.running.request import Request
+from benchmark.evaluation.execute.evaluate import evaluate
+from benchmark.evaluation.prepare.loading import load_dataset
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.request import Request
 from tests import tiny
 
 CLASSES = 12

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from benchmark.errors import BenchError
-from benchmark.job import Job
-from benchmark.loading import load_dataset
-from benchmark.publishing.entry import Entry, without_timing
-from benchmark.publishing.leaderboard import to_markdown, to_text
-from benchmark.publishing.publish import entry_path
-from benchmark.publishing.ranking import boards
-from benchmark.running.request import Request
-from benchmark.running.run import Listener, run
-from benchmark.store import Store
+from benchmark.evaluation.execute.run import Listener, run
+from benchmark.evaluation.execute.store import Store
+from benchmark.evaluation.prepare.loading import load_dataset
+from benchmark.evaluation.prepare.request import Request
+from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
+from benchmark.publishing.leaderboard.publish import entry_path
+from benchmark.publishing.leaderboard.ranking import boards
+from benchmark.records.entry import Entry, without_timing
+from benchmark.records.job import Job
 from tests.boards import toy
 from tests.tiny import finished_shard, request
 

@@ -59,7 +59,7 @@ POOL = """
 import os
 from loky import ProcessPoolExecutor
 from benchmark.own_packages import add_current_folder, current_folder_last, forget_order
-from benchmark.sources import source_file
+from benchmark.compute.module_sources import source_file
 
 add_current_folder()
 pool = ProcessPoolExecutor(1, initializer=forget_order)

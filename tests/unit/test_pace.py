@@ -8,9 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmark.cli.pace import LEAST_SECONDS, Pace
-from benchmark.cli.progress import LOGGED_EVERY, RunProgress
-from benchmark.results import Cost
+from benchmark.cli.progress import LEAST_SECONDS, LOGGED_EVERY, Pace, RunProgress
+from benchmark.records.result import Cost
 
 
 @pytest.fixture

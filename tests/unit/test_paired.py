@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import pytest
 
-from benchmark.publishing.paired import chance, difference, tango
+from benchmark.publishing.leaderboard.paired import chance, difference, tango
 
 Z = NormalDist().inv_cdf(0.975)
 

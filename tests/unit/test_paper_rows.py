@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.protocol import Column, parse_protocol
-from benchmark.running.run import run
-from benchmark.shelf import ATTACKS
+from benchmark.evaluation.execute.run import run
+from benchmark.plugins import ATTACKS
+from benchmark.records.protocol import Column
+from benchmark.records.protocol_files import parse_protocol
 from tests.tiny import Noise, dataset, request
 
 PAGE = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli.options import requests_of
-from benchmark.protocol import load_protocol, parse_protocol, protocol_names
-from benchmark.running.paper import Typed, tasks_of
+from benchmark.evaluation.prepare.paper_defaults import Typed, tasks_of
+from benchmark.records.protocol_files import load_protocol, parse_protocol, protocol_names
 
 PROTOCOLS = {name: load_protocol(name) for name in protocol_names()}
 PAPERS = {name: protocol.paper for name, protocol in PROTOCOLS.items() if protocol.paper}

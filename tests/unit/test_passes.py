@@ -30,12 +30,12 @@ from attacks.square import Square
 from attacks.stadv import StAdv
 from attacks.substitute import Substitute
 from attacks.transfer import Transfer
-from benchmark.protocol import parse_protocol
-from benchmark.running import costs
-from benchmark.running.plan import make_plan
-from benchmark.shelf import ATTACKS
-from benchmark.threat import Norm
-from benchmark.trust.truths import LinearTask
+from benchmark.engine.threat import Norm
+from benchmark.estimate import write_costs as costs
+from benchmark.evaluation.prepare.plan import make_plan
+from benchmark.plugins import ATTACKS
+from benchmark.records.protocol_files import parse_protocol
+from benchmark.selftest.closed_forms import LinearTask
 from tests.toys import Nervous, Noise, Same, image_draws, linear_target
 
 N = 2

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from attacks.pgd import PGD
-from benchmark.classifier import Classifier
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask, linear_failures
+from benchmark.selftest.closed_forms import LinearTask, linear_failures
 from tests.toys import image_draws, linear_target
 
 TASK = LinearTask.make(n=8)

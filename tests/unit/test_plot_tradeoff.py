@@ -9,9 +9,9 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.errors import BenchError
-from benchmark.publishing import plot_tradeoff as drawing
-from benchmark.publishing.entry_files import write_entry
-from benchmark.publishing.plot_tradeoff import plot_tradeoff
+from benchmark.publishing.leaderboard import plot_tradeoff as drawing
+from benchmark.publishing.leaderboard.plot_tradeoff import plot_tradeoff
+from benchmark.records.entry_files import write_entry
 from tests.boards import toy
 from tests.records import Run, deterministic
 from tests.sited import GAPPED

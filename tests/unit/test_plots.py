@@ -11,9 +11,9 @@ from PIL import Image
 
 from benchmark.cli import main
 from benchmark.errors import BenchError
-from benchmark.publishing.diagnosis_records import CurvePoint
-from benchmark.publishing.entry_files import write_entry
-from benchmark.publishing.plots import plot_convergence, plot_eps_curve
+from benchmark.publishing.leaderboard.plots import plot_convergence, plot_eps_curve
+from benchmark.records.diagnosis import CurvePoint
+from benchmark.records.entry_files import write_entry
 from tests.records import Run, deterministic
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,20 +9,20 @@ import torch
 
 import attacks.autoattack
 from attacks.autoattack import AutoAttack
-from benchmark import queries
 from benchmark.classifiers.training_recipe import ClassifierRecipe
-from benchmark.criterion import Criterion
-from benchmark.loading import load_dataset
-from benchmark.randomness import Draws
-from benchmark.running.request import Request
-from benchmark.running.run import run
-from benchmark.setting import Setting
-from benchmark.shelf import ATTACKS, DEFENSES
-from benchmark.threat import EXAMPLES, NamedSet, Norm, Threat
-from benchmark.training.fitting import Fit, fit_defense
+from benchmark.engine.attacking import queries
+from benchmark.engine.criterion import Criterion
+from benchmark.engine.judging.verdict import judge
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import EXAMPLES, NamedSet, Norm, Threat
+from benchmark.engine.victims.setting import Setting
+from benchmark.evaluation.execute.run import run
+from benchmark.evaluation.prepare.loading import load_dataset
+from benchmark.evaluation.prepare.request import Request
+from benchmark.plugins import ATTACKS, DEFENSES
+from benchmark.selftest.check import check_request
+from benchmark.training.fit import Fit, fit_defense
 from benchmark.training.loop import train
-from benchmark.trust.contract import check_request
-from benchmark.verdict import judge
 from tests.pretend import GPU, OnGpu, pretended_gpu
 from tests.tiny import Noise as TinyNoise
 from tests.tiny import request

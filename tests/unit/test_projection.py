@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from attacks.auxiliary import AuxiliaryAware
-from benchmark.search import Search
-from benchmark.threat import Norm
-from benchmark.trust.truths import LOGIT_GAP, LinearTask
+from benchmark.engine.attacking.search import Search
+from benchmark.engine.threat import Norm
+from benchmark.selftest.closed_forms import LOGIT_GAP, LinearTask
 from tests.toys import Nervous, image_draws, linear_target
 
 TASK = LinearTask.make(n=4, dtype=torch.float64)

@@ -3,8 +3,8 @@
 import pytest
 
 from benchmark.errors import BenchError
-from benchmark.protocol import load_protocol, parse_protocol, protocol_names
-from benchmark.yaml_values import MAX_CHARACTERS
+from benchmark.files.parsing import MAX_CHARACTERS
+from benchmark.records.protocol_files import load_protocol, parse_protocol, protocol_names
 
 GOOD = b"""
 name: mine

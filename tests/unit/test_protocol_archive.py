@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.protocol import Protocol, load_protocol, protocol_names
-from benchmark.protocol_archive import ARCHIVE, PUBLISHED, published, versions
+from benchmark.records.protocol import Protocol
+from benchmark.records.protocol_files import (
+    ARCHIVE,
+    PUBLISHED,
+    load_protocol,
+    protocol_names,
+    published,
+    versions,
+)
 
 LINES = [line.split() for line in PUBLISHED.read_text().splitlines()]
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import protocol as protocol_module
-from benchmark.classifiers.names import home_of
+from benchmark.classifiers.catalog import home_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.cli import main
-from benchmark.configuration import refuse_arguments
+from benchmark.engine.arguments import refuse_arguments
+from benchmark.engine.threat import Knowledge, Threat
 from benchmark.errors import BenchError
+from benchmark.estimate.write_costs import costs_of
+from benchmark.evaluation.execute.run import run
 from benchmark.expression import parse_defense, stages_of
-from benchmark.protocol import Column, load_protocol, parse_protocol, protocol_names
-from benchmark.protocol_costs import read_costs
-from benchmark.publishing.ranking import boards
-from benchmark.running.costs import costs_of
-from benchmark.running.run import run
-from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
-from benchmark.threat import Knowledge, Threat
+from benchmark.plugins import ATTACKS, DATASETS, DEFENSES
+from benchmark.publishing.leaderboard.ranking import boards
+from benchmark.records import protocol as protocol_module
+from benchmark.records.protocol import Column
+from benchmark.records.protocol_costs import read_costs
+from benchmark.records.protocol_files import load_protocol, parse_protocol, protocol_names
 from tests import tiny
 from tests.toys import Same
 
@@ -212,7 +213,7 @@ def test_the_costs_that_are_listed_are_those_that_the_attacks_say():
     costs = read_costs()
     assert set(costs) == set(PROTOCOLS)
     for name, protocol in PROTOCOLS.items():
-        assert costs[name] == costs_of(protocol), "python -m benchmark.running.costs"
+        assert costs[name] == costs_of(protocol), "python -m benchmark.estimate.write_costs"
         assert not costs[name].unknown
         assert not costs[name].lacks
 

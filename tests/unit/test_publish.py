@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.errors import BenchError
-from benchmark.publishing.entry_files import write_entry
-from benchmark.publishing.names import file_name
-from benchmark.publishing.publish import entry_path, publish, publish_folder
-from benchmark.publishing.rows import undefended_beside, write_row
+from benchmark.publishing.leaderboard.escaping import file_name
+from benchmark.publishing.leaderboard.publish import entry_path, publish, publish_folder
+from benchmark.publishing.leaderboard.write_entries import undefended_beside, write_row
+from benchmark.records.entry_files import write_entry
 from tests.boards import cells, labels, toy
 from tests.records import Run, deterministic
 

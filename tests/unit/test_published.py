@@ -7,22 +7,22 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.classifiers.names import CLASSIFIERS
+from benchmark.classifiers.catalog import CLASSIFIERS
 from benchmark.classifiers.training_recipe import ClassifierRecipe
 from benchmark.cli import main
-from benchmark.dataset import Dataset
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.folders import weights_folder
-from benchmark.loading import load_classifier, load_dataset
-from benchmark.randomness import Draws
-from benchmark.running.request import Request
-from benchmark.setting import Setting
-from benchmark.threat import Threat
-from benchmark.training import fitting
-from benchmark.training.fitting import Fit, fit_classifier
+from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
+from benchmark.evaluation.prepare.request import Request
+from benchmark.files.user_folders import weights_folder
+from benchmark.files.weights import halved, load_safetensors, save_safetensors
+from benchmark.training import fit as fitting
+from benchmark.training.fit import Fit, fit_classifier
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
-from benchmark.weights import halved, load_safetensors, save_safetensors
 
 PUBLISHED = {
     "mnist-x": 312_202,

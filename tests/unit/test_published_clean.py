@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.publishing.flags import flags_of
-from benchmark.publishing.published_clean import NAME, published
+from benchmark.scoring.flags import flags_of
+from benchmark.scoring.published_clean import NAME, published
 from tests.records import Run, deterministic
 
 ROWS = Path(__file__).resolve().parents[2] / "leaderboards" / "robustbench.csv"

@@ -5,9 +5,7 @@ import math
 import pytest
 import torch
 
-from benchmark.classifier import Classifier
-from benchmark.purified import Purified
-from benchmark.queries import (
+from benchmark.engine.attacking.queries import (
     MOST_HALVINGS,
     TRIES,
     Oracle,
@@ -17,10 +15,12 @@ from benchmark.queries import (
     on_the_rim,
     to_boundary,
 )
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
-from benchmark.victim import Victim
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.victim import Victim
 from tests.toys import image_draws
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from benchmark.randomness import Draws, philox
+from benchmark.engine.randomness import Draws, philox
 
 PUBLISHED = [  # counter, key, output: the known-answer file of Random123, philox4x32 with 10 rounds
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),

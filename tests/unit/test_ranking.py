@@ -5,11 +5,12 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.missing import Missing, Why
-from benchmark.publishing.leaderboard import heading, to_markdown, to_text
-from benchmark.publishing.paired import difference
-from benchmark.publishing.publish import entry_path
-from benchmark.publishing.ranking import boards, is_undefended, shares_group
+from benchmark.publishing.leaderboard.board_text import heading, to_markdown, to_text
+from benchmark.publishing.leaderboard.paired import difference
+from benchmark.publishing.leaderboard.publish import entry_path
+from benchmark.publishing.leaderboard.ranking import boards, shares_group
+from benchmark.records.entry import is_undefended
+from benchmark.records.missing_rows import Missing, Why
 from tests.boards import cells, labels, toy
 from tests.records import Run, deterministic
 

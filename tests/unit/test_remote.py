@@ -8,10 +8,11 @@ from huggingface_hub import constants
 from safetensors.torch import save
 
 from benchmark.errors import BenchError
-from benchmark.fetching import downloads, remote
-from benchmark.fetching.downloads import reported_to
-from benchmark.fetching.remote import cache_place, file_sha256, local_file, pinned
-from benchmark.folders import weights_folder
+from benchmark.files import downloads
+from benchmark.files import locations as remote
+from benchmark.files.downloads import reported_to
+from benchmark.files.locations import cache_place, file_sha256, local_file, pinned
+from benchmark.files.user_folders import weights_folder
 from tests.hubs import COMMIT, absent, publish
 from tests.servers import body, closed_port, serving, status
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmark.criterion import Outcome, Rule
+from benchmark.engine.criterion import Outcome, Rule
 from benchmark.errors import BenchError
-from benchmark.results import SCHEMA, Cost, Result, Status
+from benchmark.records.result import SCHEMA, Cost, Result, Status
 
 ONE = Outcome(rate=0.5, margin=-1.0, bits="10")
 

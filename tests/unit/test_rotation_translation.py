@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from attacks.rotation_translation import RotationTranslation
-from benchmark.changes import moved
-from benchmark.classifier import Classifier
-from benchmark.losses import margin
-from benchmark.purified import Purified
-from benchmark.target import Target
-from benchmark.threat import Threat
+from benchmark.engine.attacking.losses import margin
+from benchmark.engine.attacking.perturbations import moved
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from tests.toys import Noise, image_draws, nonlinear_target
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attacks.rp2 import RP2, _Adam, best_rectangle, rectangles
-from benchmark.threat import NamedSet, Threat
-from benchmark.trust.truths import LOGIT_GAP, LinearTask, fooled_by_any
+from benchmark.engine.threat import NamedSet, Threat
+from benchmark.selftest.closed_forms import LOGIT_GAP, LinearTask, fooled_by_any
 from tests.toys import Noise, image_draws, linear_target, nonlinear_target
 
 TASK = LinearTask.make(n=8)

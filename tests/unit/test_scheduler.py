@@ -12,15 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loky.process_executor import TerminatedWorkerError
 
-import benchmark.job
-from benchmark.criterion import Outcome, Rule
-from benchmark.results import Result, Status
-from benchmark.running import scheduler
-from benchmark.running.crew import Crew
-from benchmark.running.prepared import bench_of, prepare
-from benchmark.running.scheduler import run_tasks
-from benchmark.running.tasks import Task, TaskQueue, tasks_of
-from benchmark.store import Store
+import benchmark.records.job
+from benchmark.engine.criterion import Outcome, Rule
+from benchmark.evaluation.execute import scheduler
+from benchmark.evaluation.execute.scheduler import run_tasks
+from benchmark.evaluation.execute.shard_queue import Task, TaskQueue, tasks_of
+from benchmark.evaluation.execute.store import Store
+from benchmark.evaluation.execute.workers import Crew
+from benchmark.evaluation.prepare.make_bench import bench_of
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.records.result import Result, Status
 from tests import tiny
 
 SIZE = 4
@@ -94,8 +95,8 @@ def run(tmp_path, shards, *, workers=2):
 @pytest.mark.parametrize("shards", [5, 50])
 def test_a_key_is_hashed_once_a_job_and_a_shard_looked_up_once(tmp_path, pool, workers, shards):
     hashed, looked = Counter(), Counter()
-    canonical, load, sources = benchmark.job.canonical, Store.load, Task.sources
-    pool.setattr(benchmark.job, "canonical", lambda v: hashed.update("k") or canonical(v))
+    canonical, load, sources = benchmark.records.job.canonical, Store.load, Task.sources
+    pool.setattr(benchmark.records.job, "canonical", lambda v: hashed.update("k") or canonical(v))
     pool.setattr(Store, "load", lambda *given: looked.update("l") or load(*given))
     pool.setattr(Task, "sources", property(lambda task: looked.update("s") or sources.fget(task)))
     tasks, _, seen = run(tmp_path, shards, workers=workers)

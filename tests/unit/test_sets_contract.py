@@ -11,12 +11,12 @@ from attacks.rotation_translation import RotationTranslation
 from attacks.rp2 import RP2
 from attacks.stadv import StAdv
 from attacks.wasserstein import Wasserstein
-from benchmark.classifier import Classifier
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import EXAMPLES, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.target import Target
-from benchmark.threat import EXAMPLES, Threat
-from benchmark.trust.truths import LinearTask, fooled_by_any
+from benchmark.selftest.closed_forms import LinearTask, fooled_by_any
 from tests.toys import Noise, image_draws, linear_target, nonlinear_target
 
 TASK = LinearTask.make(n=2)

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.classifier import Classifier
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
-from benchmark.job import Frozen, Plugin
-from benchmark.purified import Purified
-from benchmark.results import Status
-from benchmark.running.prepared import bench_of, prepare
-from benchmark.shard import run_shard
+from benchmark.evaluation.execute.shard import run_shard
+from benchmark.evaluation.prepare.make_bench import bench_of
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.records.job import Frozen, Plugin
+from benchmark.records.result import Status
 from tests import tiny
 from tests.tiny import job, network
 

@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 
 from benchmark.errors import BenchError
-from benchmark.publishing import beside, sheets
-from benchmark.publishing.beside import write_shown
-from benchmark.publishing.entry_files import read_entry, write_entry
-from benchmark.publishing.examples import Examples
-from benchmark.publishing.sheets import read_sheet, sheet_path
-from benchmark.running.pictures import about_grey, eight_bits, sheet_of
+from benchmark.evaluation.execute.examples import about_grey, eight_bits, sheet_of
+from benchmark.records import entry_files as beside
+from benchmark.records import example_sheets as sheets
+from benchmark.records.entry_files import read_entry, write_entry, write_shown
+from benchmark.records.example_sheets import read_sheet, sheet_path
+from benchmark.records.examples import Examples
 from tests.pictured import pictured
 
 

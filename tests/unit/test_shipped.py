@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.weights import sha256_of
+from benchmark.files.weights import sha256_of
 from tests.shipped import accuracy, images, oblivious, plain_setting, record, shipped, victim
 
 ROWS = {

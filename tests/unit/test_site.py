@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.flags import EXPLANATIONS
-from benchmark.publishing.marks import BOUND
+from benchmark.publishing.leaderboard.footnotes import BOUND
 from benchmark.publishing.site.pages import render
 from benchmark.publishing.site.panels import panels
-from benchmark.publishing.site.places import settled, shelves
+from benchmark.publishing.site.urls import settled, shelves
+from benchmark.records.entry import Entry
+from benchmark.scoring.flags import EXPLANATIONS
 from tests.boards import toy
 from tests.records import Run, deterministic
 from tests.sited import BOARD
@@ -221,7 +221,7 @@ def test_a_name_that_is_too_long_is_cut_and_told_apart():
 def test_rendering_starts_no_torch():
     code = (
         "import sys, pathlib; import benchmark.cli.publish; "
-        "from benchmark.publishing.site.site import publish_site; assert 'torch' not in sys.modules"
+        "from benchmark.publishing.site.build import publish_site; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

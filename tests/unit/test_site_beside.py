@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from benchmark.publishing.baselines import FILE, Baseline, baselines_text
-from benchmark.publishing.claims import Claim
-from benchmark.publishing.entry_files import write_entry
-from benchmark.publishing.publish import entry_path
-from benchmark.publishing.site.beside import Beside
+from benchmark.publishing.leaderboard.baselines import FILE, Baseline, baselines_text
+from benchmark.publishing.leaderboard.claims import Claim
+from benchmark.publishing.leaderboard.publish import entry_path
+from benchmark.publishing.site.build import publish_site
 from benchmark.publishing.site.pages import render
-from benchmark.publishing.site.site import publish_site
+from benchmark.publishing.site.references import Beside
+from benchmark.records.entry_files import write_entry
 from tests.boards import toy
 from tests.sites import Page, broken_links
 

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.publishing.site.charts import Axis, Point, Series, bends, lines, scatter, spread
+from benchmark.publishing.leaderboard.charts import (
+    Axis,
+    Point,
+    Series,
+    bends,
+    lines,
+    scatter,
+    spread,
+)
 from benchmark.publishing.site.views import Cell
 
 

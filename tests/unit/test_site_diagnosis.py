@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmark.publishing.diagnosis_records import CurvePoint, DiagnosisRecord
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.outcomes import Cost
 from benchmark.publishing.site.pages import render
 from benchmark.publishing.site.panels import panels
+from benchmark.records.diagnosis import CurvePoint, DiagnosisRecord
+from benchmark.records.entry import Entry
+from benchmark.records.rates import Cost
 from tests.boards import toy
 from tests.sited import BOARD
 from tests.sites import Page, broken_links

@@ -8,11 +8,11 @@ import shutil
 import pytest
 
 from benchmark.cli import main
-from benchmark.publishing.entry_files import entry_text, write_entry
-from benchmark.publishing.names import plain
-from benchmark.publishing.sheets import sheet_path
+from benchmark.publishing.leaderboard.escaping import plain
+from benchmark.publishing.site.images import Sheets
 from benchmark.publishing.site.pages import render
-from benchmark.publishing.site.pictures import Sheets
+from benchmark.records.entry_files import entry_text, write_entry
+from benchmark.records.example_sheets import sheet_path
 from tests.hostile import one_line
 from tests.pictured import pictured
 from tests.sites import Page, broken_links, pages

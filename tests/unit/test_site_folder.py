@@ -7,12 +7,12 @@ import json
 import pytest
 
 from benchmark.errors import BenchError
-from benchmark.publishing.entry_files import write_entry
-from benchmark.publishing.publish import entry_path
+from benchmark.publishing.leaderboard.publish import entry_path
 from benchmark.publishing.site import folder as place
+from benchmark.publishing.site.build import publish_site
 from benchmark.publishing.site.folder import replace_folder
 from benchmark.publishing.site.pages import MANIFEST
-from benchmark.publishing.site.site import publish_site
+from benchmark.records.entry_files import write_entry
 from tests.boards import toy
 
 

@@ -8,9 +8,9 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from benchmark.publishing.entry import Entry
 from benchmark.publishing.site.entry_page import is_plain_command
 from benchmark.publishing.site.pages import render
+from benchmark.records.entry import Entry
 from tests.boards import toy
 from tests.sited import BOARD, GAPPED, RANDOM, TRACED
 from tests.sited import entries as every

@@ -4,10 +4,16 @@ import sys
 
 import pytest
 
-from benchmark.configuration import parameters_of
+from benchmark.compute.module_sources import (
+    arguments_in,
+    classes_in,
+    constant_in,
+    is_missing,
+    lacks_name,
+)
+from benchmark.engine.arguments import parameters_of
+from benchmark.plugins import ATTACKS, DEFENSES
 from benchmark.registry import imported
-from benchmark.shelf import ATTACKS, DEFENSES
-from benchmark.sources import arguments_in, classes_in, constant_in, is_missing, lacks_name
 
 OURS = {**DEFENSES.paths(), **ATTACKS.paths()}
 

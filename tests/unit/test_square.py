@@ -8,13 +8,13 @@ from pyautoattack.square import SquareAttack
 from torch import nn
 
 from attacks.square import Square, _Moves, _pyramids, changed_share
-from benchmark.classifier import Classifier
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask
+from benchmark.selftest.closed_forms import LinearTask
 from tests.toys import Noise, Quantised, Same, image_draws, linear_target
 
 TASK = LinearTask.make(n=4, classes=4, shape=(1, 6, 6))

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from attacks.stadv import StAdv, roughness, warped
-from benchmark.classifier import Classifier
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import NamedSet, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
-from benchmark.purified import Purified
-from benchmark.target import Target
-from benchmark.threat import NamedSet, Threat
 from tests.toys import Noise, image_draws
 
 SIDE = 8

@@ -9,15 +9,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from benchmark.classifier import Classifier
-from benchmark.content_names import without_content
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.purifier import prepare_stage
 from benchmark.expression import Stage
-from benchmark.running.stages import prepare_stage
-from benchmark.setting import Setting
-from benchmark.threat import Norm, Threat
-from benchmark.trained import KEY
+from benchmark.identity.content_names import without_content
+from benchmark.records.provenance import KEY
 from tests.toys import Same
 
 

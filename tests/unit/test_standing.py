@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.evaluated import Measurement
-from benchmark.publishing.comparison import compare
-from benchmark.publishing.comparison_text import to_json
-from benchmark.publishing.comparison_text import to_text as compared
-from benchmark.publishing.diagnosis_flags import EXAMINED
-from benchmark.publishing.leaderboard import to_markdown, to_text
-from benchmark.publishing.ranking import boards
+from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
+from benchmark.publishing.leaderboard.comparison import compare
+from benchmark.publishing.leaderboard.comparison_text import to_json
+from benchmark.publishing.leaderboard.comparison_text import to_text as compared
+from benchmark.publishing.leaderboard.eligibility import why_unranked
+from benchmark.publishing.leaderboard.ranking import boards
+from benchmark.publishing.leaderboard.tables import Form, to_table, usual
 from benchmark.publishing.site.entry_page import footnotes
-from benchmark.publishing.standing import why_unranked
-from benchmark.publishing.tables import Form, to_table, usual
-from benchmark.publishing.validation import problems_of
+from benchmark.records.run import Measurement
+from benchmark.scoring.diagnosis_flags import EXAMINED
+from benchmark.scoring.validation import problems_of
 from tests.boards import toy
 from tests.records import AS_DECLARED
 

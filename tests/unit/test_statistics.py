@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmark.publishing import statistics
-from benchmark.publishing.statistics import bootstrap, interval, mcnemar, sign_flip, wilson
+from benchmark.scoring import statistics
+from benchmark.scoring.statistics import bootstrap, interval, mcnemar, sign_flip, wilson
 
 RNG = np.random.default_rng(0)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from benchmark.errors import BenchError
-from benchmark.results import Result, Status
-from benchmark.running.tasks import tasks_of
-from benchmark.store import Store
+from benchmark.evaluation.execute.shard_queue import tasks_of
+from benchmark.evaluation.execute.store import Store
+from benchmark.records.result import Result, Status
 from tests.tiny import finished_shard
 
 
@@ -55,7 +55,7 @@ def test_a_truncated_shard_is_noticed(shard, length):
 
 def test_a_record_of_another_schema_is_made_again(shard, monkeypatch, caplog):
     store, job, result, images = shard
-    monkeypatch.setattr("benchmark.results.SCHEMA", 99)
+    monkeypatch.setattr("benchmark.records.result.SCHEMA", 99)
     store.save(job, result, images)
     monkeypatch.undo()
     with caplog.at_level(logging.WARNING):
@@ -83,7 +83,7 @@ def test_nothing_but_whole_files_is_left_when_the_disk_is_full(tmp_path, monkeyp
     def full(_handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("benchmark.files.os.fsync", full)
+    monkeypatch.setattr("benchmark.files.atomic.os.fsync", full)
     with pytest.raises(BenchError, match="No space left"):
         Store(tmp_path).save(job, result, images)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

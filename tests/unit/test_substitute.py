@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from attacks.substitute import Substitute, _network
-from benchmark.dataset import Dataset
 from benchmark.datasets.given import Given
+from benchmark.engine.attacker_images import seed_images, seeds_sha256
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
-from benchmark.loading import load_classifier, load_dataset
-from benchmark.protocol import parse_protocol
-from benchmark.purified import Purified
-from benchmark.randomness import Draws
-from benchmark.running.estimate import estimate
-from benchmark.running.run import run
-from benchmark.seeds import seed_images, seeds_sha256
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask
+from benchmark.estimate.estimate import estimate
+from benchmark.evaluation.execute.run import run
+from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
+from benchmark.records.protocol_files import parse_protocol
+from benchmark.selftest.closed_forms import LinearTask
 from tests.tiny import CLASSES, dataset, request
 from tests.toys import Noise, Quantised, image_draws, linear_target
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.shelf import ATTACKS, DATASETS, DEFENSES
+from benchmark.plugins import ATTACKS, DATASETS, DEFENSES
 from benchmark.suggestions import near, quoted, unknown
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.publishing.entry_files import write_entry
-from benchmark.publishing.tables import COLUMNS, Form, to_table, usual
+from benchmark.publishing.leaderboard.tables import COLUMNS, Form, to_table, usual
+from benchmark.records.entry_files import write_entry
 from tests.boards import cells, toy
 
 BOARDS = Path(__file__).resolve().parents[2] / "leaderboards"

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.classifiers.names import CLASSIFIERS
+from benchmark.classifiers.catalog import CLASSIFIERS
+from benchmark.engine.victims.taps import POSITIONS, Position
 from benchmark.errors import BenchError
-from benchmark.loading import load_classifier, load_dataset
-from benchmark.taps import POSITIONS, Position
+from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
 from tests.tapped import check_taps, classifier_of, hooks
 
 SMALL = [

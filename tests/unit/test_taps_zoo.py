@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.classifiers.zoo_names import CLASSES, resolve
-from benchmark.taps import POSITIONS
+from benchmark.engine.victims.taps import POSITIONS
 from tests.tapped import check_taps, classifier_of
 from tests.zoo_checkpoints import ARCHITECTURES, images_of, model_of, network_of, shape_of
 

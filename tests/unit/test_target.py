@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from benchmark.search import Search, success_value
-from benchmark.target import Target
-from benchmark.threat import Norm, Threat
-from benchmark.trust.truths import LinearTask
-from benchmark.victim import GradientMode, Victim
+from benchmark.engine.attacking.search import Search, success_value
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.victim import GradientMode, Victim
+from benchmark.selftest.closed_forms import LinearTask
 from tests.toys import Noise, image_draws, linear_target
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import temporary
 from benchmark.errors import BenchError
-from benchmark.files import write_whole
-from benchmark.temporary import clear, clear_up, part_folder, part_of, temporary_folder
+from benchmark.files import temporary
+from benchmark.files.atomic import write_whole
+from benchmark.files.temporary import clear, clear_up, part_folder, part_of, temporary_folder
 from tests.processes import within
 
 OWNER = """
 import sys, time
 from pathlib import Path
-from benchmark.temporary import temporary_folder
+from benchmark.files.temporary import temporary_folder
 with temporary_folder() as folder:
     (folder / "bench.pkl").write_bytes(b"images")
     time.sleep(60)
@@ -151,7 +151,7 @@ def test_a_file_being_written_is_never_taken_away(tmp_path, monkeypatch):
         clear(tmp_path)
         fsync(handle)
 
-    monkeypatch.setattr("benchmark.files.os.fsync", looked_at)
+    monkeypatch.setattr("benchmark.files.atomic.os.fsync", looked_at)
     write_whole(tmp_path / "file", b"whole")
     assert (tmp_path / "file").read_bytes() == b"whole"
 

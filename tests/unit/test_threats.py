@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from benchmark.engine.threat import EXAMPLES, NamedSet, Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.threat import EXAMPLES, NamedSet, Norm, Threat
 
 
 @pytest.mark.parametrize("text", EXAMPLES.values())
@@ -89,7 +89,7 @@ def test_a_pixel_that_is_no_number_counts_as_changed():
 def test_where_images_do_not_tell_a_size_none_is_told(name):
     threat = Threat.parse(EXAMPLES[name])
     assert not threat.is_read_off
-    with pytest.raises(BenchError, match=r"benchmark\.changes"):
+    with pytest.raises(BenchError, match=r"benchmark\.engine\.attacking\.perturbations"):
         threat.size(*changed())
 
 

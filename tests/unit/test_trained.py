@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.errors import BenchError
-from benchmark.trained import KEY, Behind, TrainedFor, Use, provenance_of, stated
-from benchmark.weights import save_safetensors, sha256_of
+from benchmark.files.weights import save_safetensors, sha256_of
+from benchmark.records.provenance import KEY, Behind, TrainedFor, Use, provenance_of, stated
 
 NET, OTHER = ("net", "aa"), ("other", "bb")
 SAID = TrainedFor(
@@ -244,8 +244,8 @@ def test_bytes_that_are_no_weights_are_refused(tmp_path_factory, content):
 
 
 def test_the_shipped_weights_say_what_they_were_trained_for():
-    from benchmark.shelf import DEFENSES
-    from benchmark.weights import find_weights
+    from benchmark.files.weights import find_weights
+    from benchmark.plugins import DEFENSES
 
     found = find_weights(
         DEFENSES.get("atop"), label="atop[digits]", classifier="digits-cnn", dataset="digits"

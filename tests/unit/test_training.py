@@ -8,15 +8,15 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from benchmark.attack import Attack
+from benchmark.engine.attacking.attack import Attack
+from benchmark.engine.randomness import Draws
 from benchmark.errors import BenchError
-from benchmark.randomness import Draws
-from benchmark.shelf import ATTACKS
+from benchmark.files.weights import sha256_of
+from benchmark.plugins import ATTACKS
 from benchmark.training.attacks import training_attack
 from benchmark.training.checkpoint import Curves
 from benchmark.training.loop import batch_indices, train
 from benchmark.training.record import TrainingOptions
-from benchmark.weights import sha256_of
 from tests.small_training import SETTING, THREAT, Bars, Small
 
 

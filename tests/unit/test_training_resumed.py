@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.setting import Setting
-from benchmark.threat import Threat
+from benchmark.files.weights import sha256_of
 from benchmark.training.checkpoint import (
     Curves,
     Progress,
@@ -21,7 +22,6 @@ from benchmark.training.checkpoint import (
     save_checkpoint,
 )
 from benchmark.training.loop import train
-from benchmark.weights import sha256_of
 from tests.small_training import SETTING, Bars, Small, eager
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from benchmark.errors import BenchError
+from benchmark.files.weights import save_safetensors
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
-from benchmark.weights import save_safetensors
 from defenses.atop.network import Generator
 from defenses.atop.presets import PRESETS
 from defenses.atop.trust_no_pixel import TrustNoPixel

@@ -17,7 +17,7 @@ from benchmark.datasets.folder import read_image
 from benchmark.datasets.npz import NpzDataset
 from benchmark.datasets.unpacking import unpack
 from benchmark.errors import BenchError
-from benchmark.fetching import expansion
+from benchmark.files import expansion
 
 FILES = {"set/a.txt": b"first", "set/deep/b.txt": b"second" * 1000, "c": b""}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.entry_files import write_entry
-from benchmark.publishing.validation import notes_of, problems_of
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import write_entry
+from benchmark.scoring.validation import notes_of, problems_of
 from tests.boards import toy
 from tests.records import Run
 

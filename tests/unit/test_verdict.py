@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from benchmark.criterion import Criterion, Rule
+from benchmark.compute.memory import Room
+from benchmark.engine.criterion import Criterion, Rule
+from benchmark.engine.judging.verdict import ROWS, judge, survivors
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.victim import Victim
 from benchmark.errors import ContractBroken
-from benchmark.memory import Room
-from benchmark.randomness import Draws
-from benchmark.verdict import ROWS, judge, survivors
-from benchmark.victim import Victim
 
 CRITERION = Criterion(draws=4, vote=3, any_of=2)
 

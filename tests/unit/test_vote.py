@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from benchmark.randomness import Draws
-from benchmark.victim import GradientMode, Victim, Vote
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.victim import GradientMode, Victim, Vote
 
 SIDES = torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64)
 

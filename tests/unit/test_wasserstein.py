@@ -7,12 +7,12 @@ from scipy.optimize import linprog
 from torch import nn
 
 from attacks.wasserstein import Wasserstein, best_plan, without_excess
-from benchmark.changes import Transport, transported
-from benchmark.classifier import Classifier
-from benchmark.purified import Purified
-from benchmark.target import Target
-from benchmark.threat import NamedSet, Threat
-from benchmark.trust.truths import LOGIT_GAP, LinearTask, fooled_by_any
+from benchmark.engine.attacking.perturbations import Transport, transported
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.threat import NamedSet, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.purified import Purified
+from benchmark.selftest.closed_forms import LOGIT_GAP, LinearTask, fooled_by_any
 from tests.toys import Noise, Same, image_draws, linear_target
 
 SIDE = 4

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from benchmark.classifiers.state import load_state
 from benchmark.errors import BenchError
-from benchmark.fetching.manifest import NAME
-from benchmark.weights import (
+from benchmark.files.manifest import NAME
+from benchmark.files.weights import (
     default_weights_path,
     file_name,
     find_weights,
@@ -138,7 +138,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     def interrupted(_handle: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmark.files.os.fsync", interrupted)
+    monkeypatch.setattr("benchmark.files.atomic.os.fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         put(path, 2.0)
     assert sha256_of(path) == before

@@ -12,12 +12,12 @@ from benchmark.classifiers.zoo import load_zoo, zoo_network
 from benchmark.classifiers.zoo_names import resolve, zoo_models
 from benchmark.classifiers.zoo_robustbench import robustbench_module
 from benchmark.errors import BenchError
-from benchmark.fetching import downloads
-from benchmark.fetching.recorded import recorded_sha256
-from benchmark.loading import load_classifier, load_dataset
-from benchmark.running.prepared import prepare
-from benchmark.running.request import Request
-from benchmark.weights import sha256_of
+from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.request import Request
+from benchmark.files import downloads
+from benchmark.files.known_hashes import recorded_sha256
+from benchmark.files.weights import sha256_of
 
 GOWAL = "Gowal2021Improving_28_10_ddpm_100m"
 R18 = "Gowal2021Improving_R18_ddpm_100m"

@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmark.classifier import Classifier
 from benchmark.classifiers import zoo_robustbench
 from benchmark.classifiers.state import load_checkpoint
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import CLASSES, resolve
-from benchmark.dataset import Dataset
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.loading import load_classifier
-from benchmark.weights import sha256_of
+from benchmark.evaluation.prepare.loading import load_classifier
+from benchmark.files.weights import sha256_of
 from tests.zoo_checkpoints import ARCHITECTURES, images_of, model_of, network_of, place, shape_of
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from benchmark.classifiers import zoo_names
-from benchmark.classifiers.names import (
+from benchmark.classifiers.catalog import (
     classifier_note,
     file_parts,
     home_of,
@@ -17,13 +17,13 @@ from benchmark.classifiers.names import (
 from benchmark.classifiers.zoo_names import ALIASES, CLASSES, resolve, zoo_models
 from benchmark.classifiers.zoo_robustbench import robustbench_module
 from benchmark.cli.main import main
-from benchmark.dataset import Dataset
 from benchmark.datasets.preparation import Preparation
+from benchmark.engine.dataset import Dataset
+from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
-from benchmark.loading import load_task
+from benchmark.evaluation.prepare.loading import load_task
+from benchmark.plugins import DATASETS
 from benchmark.registry import path_of
-from benchmark.shelf import DATASETS
-from benchmark.threat import Threat
 
 ALL = [model for dataset in CLASSES for model in zoo_models(dataset)]
 
@@ -190,7 +190,7 @@ def test_the_listing_says_of_each_model_its_norm_budget_and_preparation(capsys):
 def test_listing_the_zoo_imports_neither_torch_nor_what_it_reads():
     program = (
         "import sys\n"
-        "from benchmark.classifiers.names import classifier_names, classifier_note\n"
+        "from benchmark.classifiers.catalog import classifier_names, classifier_note\n"
         "for d in ('cifar10', 'cifar100', 'imagenet'):\n"
         "    assert all(classifier_note(name, d) for name in classifier_names(d))\n"
         "assert not {'torch', 'robustbench', 'timm', 'torchvision'} & set(sys.modules)"

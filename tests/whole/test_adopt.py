@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.publishing.entry_files import read_entry
+from benchmark.records.entry_files import read_entry
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = Path("digits/linf-0.15")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from benchmark.errors import WeightsMissing
-from benchmark.protocol import parse_protocol
-from benchmark.running.evaluation import evaluate
-from benchmark.running.request import Request
-from benchmark.running.run import run
+from benchmark.evaluation.execute.evaluate import evaluate
+from benchmark.evaluation.execute.run import run
+from benchmark.evaluation.prepare.request import Request
+from benchmark.records.protocol_files import parse_protocol
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.publishing.beside import kept_path
-from benchmark.publishing.entry_files import read_entry
+from benchmark.records.entry_files import kept_path, read_entry
 
 pytestmark = pytest.mark.slow
 

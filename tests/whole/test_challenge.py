@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from benchmark.cli import main
-from benchmark.publishing.entry_files import entry_text, read_entry
-from benchmark.running.remade import Where, originals, remake
+from benchmark.evaluation.prepare.reproduce import Where, originals, remake
+from benchmark.records.entry_files import entry_text, read_entry
 
 pytestmark = pytest.mark.slow
 

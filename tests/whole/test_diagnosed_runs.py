@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.protocol import parse_protocol
-from benchmark.publishing.diagnosis_flags import EXAMINED
-from benchmark.publishing.entry import without_timing
-from benchmark.publishing.entry_files import read_entry, write_entry
-from benchmark.publishing.standing import why_unranked
-from benchmark.running.estimate import estimate
-from benchmark.running.run import Listener, run, run_slice
-from benchmark.running.slices import Slice
-from benchmark.trust import examination
+from benchmark.contract import measurements as examination
+from benchmark.estimate.estimate import estimate
+from benchmark.evaluation.execute.run import Listener, run, run_slice
+from benchmark.evaluation.prepare.slices import Slice
+from benchmark.publishing.leaderboard.eligibility import why_unranked
+from benchmark.records.entry import without_timing
+from benchmark.records.entry_files import read_entry, write_entry
+from benchmark.records.protocol_files import parse_protocol
+from benchmark.scoring.diagnosis_flags import EXAMINED
 from tests.dishonest import (
     Backwards,
     Blind,

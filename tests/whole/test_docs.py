@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-import benchmark.running.evaluation
+import benchmark.evaluation.execute.evaluate
 from benchmark.errors import BenchError
-from benchmark.fetching.manifest import Manifest
-from benchmark.protocol import Protocol, parse_protocol
-from benchmark.running.run import run
-from benchmark.yaml_values import read_model
+from benchmark.evaluation.execute.run import run
+from benchmark.files.manifest import Manifest
+from benchmark.files.parsing import read_model
+from benchmark.records.protocol import Protocol
+from benchmark.records.protocol_files import parse_protocol
 from tests.held import give, hold_protocol, hold_request, parse
 from tests.pages import OUTPUTS, PAGES, ROOT, SHELLS, Block, anchors_of, blocks_of, links_of
 
@@ -126,7 +127,7 @@ def run_python(block: Block, monkeypatch):
         )
 
     with monkeypatch.context() as patch, warnings.catch_warnings():
-        patch.setattr(benchmark.running.evaluation, "run", on_two_images)
+        patch.setattr(benchmark.evaluation.execute.evaluate, "run", on_two_images)
         warnings.simplefilter("ignore")  # other people's libraries may
         exec(compile(block.text, block.where, "exec"), {"__name__": block.name or "page"})
 

@@ -15,9 +15,10 @@ import defenses
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.cli import main
 from benchmark.cli.progress import RunProgress
-from benchmark.fetching import downloads, remote
-from benchmark.fetching.downloads import fetch_url
-from benchmark.fetching.remote import file_sha256
+from benchmark.files import downloads
+from benchmark.files import locations as remote
+from benchmark.files.downloads import fetch_url
+from benchmark.files.locations import file_sha256
 from tests.hubs import COMMIT, publish
 from tests.servers import body, in_turn, serving, status
 

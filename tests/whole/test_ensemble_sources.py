@@ -7,15 +7,16 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmark.classifier import Classifier
+from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.protocol import parse_protocol
-from benchmark.running.plan import make_plan
-from benchmark.running.prepared import bench_of, prepare
-from benchmark.running.request import Request
-from benchmark.running.run import run, subjects_of
-from benchmark.running.strangers import Strangers
-from benchmark.shard import run_shard
+from benchmark.evaluation.execute.run import run, subjects_of
+from benchmark.evaluation.execute.shard import run_shard
+from benchmark.evaluation.prepare.make_bench import bench_of
+from benchmark.evaluation.prepare.plan import make_plan
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.request import Request
+from benchmark.evaluation.prepare.surrogates import Strangers
+from benchmark.records.protocol_files import parse_protocol
 from tests import tiny
 from tests.toys import Same
 

@@ -11,15 +11,16 @@ import torch
 from PIL import Image
 
 from benchmark.cli import main
+from benchmark.engine.randomness import Draws
 from benchmark.errors import BenchError
-from benchmark.publishing.entry_files import read_entry
-from benchmark.publishing.examples import BARE, WHOLE, fallen
-from benchmark.publishing.sheets import read_sheet, sheet_path
-from benchmark.randomness import Draws
-from benchmark.running import run as running
-from benchmark.running.run import Listener, run, run_shown
-from benchmark.running.slices import Slice
-from benchmark.store import Store
+from benchmark.evaluation.execute import run as running
+from benchmark.evaluation.execute.examples import fallen
+from benchmark.evaluation.execute.run import Listener, run, run_shown
+from benchmark.evaluation.execute.store import Store
+from benchmark.evaluation.prepare.slices import Slice
+from benchmark.records.entry_files import read_entry
+from benchmark.records.example_sheets import read_sheet, sheet_path
+from benchmark.records.examples import BARE, WHOLE
 from tests.tiny import Noise, dataset, request
 
 pytestmark = pytest.mark.slow

@@ -10,17 +10,18 @@ import torch
 
 import benchmark
 from benchmark.cli import main
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
-from benchmark.publishing.entry import without_timing
-from benchmark.publishing.entry_files import read_entry
-from benchmark.publishing.publish import entry_path
-from benchmark.randomness import Draws
-from benchmark.running.estimate import estimate
-from benchmark.running.prepared import bench_of, prepare
-from benchmark.running.request import Request, arguments_by_defense
-from benchmark.running.run import Listener, run, run_slice
-from benchmark.running.slices import Slice
-from benchmark.victim import GradientMode
+from benchmark.estimate.estimate import estimate
+from benchmark.evaluation.execute.run import Listener, run, run_slice
+from benchmark.evaluation.prepare.make_bench import bench_of
+from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.request import Request, arguments_by_defense
+from benchmark.evaluation.prepare.slices import Slice
+from benchmark.publishing.leaderboard.publish import entry_path
+from benchmark.records.entry import without_timing
+from benchmark.records.entry_files import read_entry
 from tests.tiny import PROTOCOL
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.criterion import Outcome
-from benchmark.publishing.entry_files import write_entry
+from benchmark.engine.criterion import Outcome
+from benchmark.records.entry_files import write_entry
 from tests.actions import Hub, Runner
 from tests.records import Run
 

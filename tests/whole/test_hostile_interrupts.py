@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import files
 from benchmark.cli import main
-from benchmark.interrupts import MESSAGE
-from benchmark.publishing.entry import without_timing
-from benchmark.running.run import run
+from benchmark.compute.interrupts import MESSAGE
+from benchmark.evaluation.execute.run import run
+from benchmark.files import atomic as files
+from benchmark.records.entry import without_timing
 from tests.hostile import PROTOCOL
 from tests.processes import files_below, hear_interrupts, session, within, words_of
 from tests.tiny import request
@@ -65,7 +65,7 @@ class Bench:
         return session(self.process.pid)
 
     def runs_autoattack(self) -> bool:
-        return any("benchmark.isolation" in words_of(pid) for pid in self.family())
+        return any("benchmark.compute.own_process" in words_of(pid) for pid in self.family())
 
     def leftovers(self) -> list[Path]:
         """What lies in the temporary folder, torch's own lasting cache excepted."""
@@ -166,7 +166,7 @@ def test_interrupted_in_training_it_goes_on_and_leaves_nothing_behind(tmp_path, 
 
 
 class InterruptedOs:
-    """The `os` module of `benchmark.files` under a Ctrl-C at the k-th call of any kind."""
+    """The `os` module of `benchmark.files.atomic` under a Ctrl-C at the k-th call of any kind."""
 
     def __init__(self, k: int) -> None:
         self.k = k

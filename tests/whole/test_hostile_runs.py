@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import files
 from benchmark.cli import main
-from benchmark.content_names import without_content
 from benchmark.errors import BenchError
-from benchmark.files import refuse_unwritable, write_whole
-from benchmark.publishing.entry import without_timing
-from benchmark.publishing.entry_files import read_entry
-from benchmark.publishing.publish import publish_folder
-from benchmark.publishing.rows import publish_rows, write_row
-from benchmark.running.run import run
+from benchmark.evaluation.execute.run import run
+from benchmark.files import atomic as files
+from benchmark.files.atomic import refuse_unwritable, write_whole
+from benchmark.identity.content_names import without_content
+from benchmark.publishing.leaderboard.publish import publish_folder
+from benchmark.publishing.leaderboard.write_entries import publish_rows, write_row
+from benchmark.records.entry import without_timing
+from benchmark.records.entry_files import read_entry
 from tests.boards import cells, toy
 from tests.hostile import mini, one_line
 from tests.tiny import Noise, request
@@ -33,11 +33,11 @@ from tests.tiny import Noise, request
 pytestmark = pytest.mark.slow
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "benchmark.running.run", "tests.tiny"])
+CONTEXT.set_forkserver_preload(["torch", "benchmark.evaluation.execute.run", "tests.tiny"])
 
 
 class FullOs:
-    """The `os` module of `benchmark.files` on a disk that is full at the k-th operation of one kind."""
+    """The `os` module of `benchmark.files.atomic` on a disk that is full at the k-th operation of one kind."""
 
     def __init__(self, operation: str, k: int) -> None:
         self.operation = operation

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.protocol import parse_protocol
-from benchmark.running.request import Request
-from benchmark.running.run import Listener, run, run_slice
-from benchmark.running.slices import Slice
+from benchmark.evaluation.execute.run import Listener, run, run_slice
+from benchmark.evaluation.prepare.request import Request
+from benchmark.evaluation.prepare.slices import Slice
+from benchmark.records.protocol_files import parse_protocol
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import files
 from benchmark.errors import BenchError
-from benchmark.publishing.beside import write_shown
-from benchmark.publishing.entry import without_timing
-from benchmark.publishing.entry_files import read_entry
-from benchmark.publishing.sheets import read_sheet
-from benchmark.running.run import run
+from benchmark.evaluation.execute.run import run
+from benchmark.files import atomic as files
+from benchmark.records.entry import without_timing
+from benchmark.records.entry_files import read_entry, write_shown
+from benchmark.records.example_sheets import read_sheet
 from tests.pictured import pictured
 from tests.processes import files_below, is_running, within
 from tests.tiny import request
@@ -25,7 +24,7 @@ from tests.tiny import request
 pytestmark = pytest.mark.slow
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "benchmark.running.run", "tests.tiny"])
+CONTEXT.set_forkserver_preload(["torch", "benchmark.evaluation.execute.run", "tests.tiny"])
 
 
 class KillingFile:
@@ -55,7 +54,7 @@ class KillingFile:
 
 
 class KillingOs:
-    """The `os` module of `benchmark.files`, with a kill planted before or after a rename."""
+    """The `os` module of `benchmark.files.atomic`, with a kill planted before or after a rename."""
 
     def __init__(self, *, rename: int, when: str):
         self.rename = rename

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.publishing.entry import json_schema
-from benchmark.publishing.entry_files import read_entry, write_schema
-from benchmark.publishing.leaderboard import to_text
-from benchmark.publishing.publish import entry_path, publish_folder
+from benchmark.publishing.leaderboard.board_text import to_text
+from benchmark.publishing.leaderboard.publish import entry_path, publish_folder
+from benchmark.records.entry import json_schema
+from benchmark.records.entry_files import read_entry, write_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARDS = ROOT / "leaderboards"

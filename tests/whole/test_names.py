@@ -20,7 +20,7 @@ attacks:
 """
 THEIRS = """
 import torch
-from benchmark.defense import Defense
+from benchmark.engine.victims.defense import Defense
 
 class Mine(Defense):
     def __init__(self, *, size=1): pass

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.protocol import load_protocol, protocol_names
-from benchmark.running.request import Request
-from benchmark.running.run import run
+from benchmark.evaluation.execute.run import run
+from benchmark.evaluation.prepare.request import Request
+from benchmark.records.protocol_files import load_protocol, protocol_names
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from attacks.pgd import PGD
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.publishing.entry import without_timing
-from benchmark.running.run import Listener, run
+from benchmark.evaluation.execute.run import Listener, run
+from benchmark.records.entry import without_timing
 from tests.tiny import Noise, dataset, network, protocol, request
 
 pytestmark = pytest.mark.slow

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-import benchmark.trust.selftest
+import benchmark.selftest.suite
 from benchmark.cli import main
+from benchmark.contract.checks import Finding
 from benchmark.errors import BenchError
-from benchmark.trust.checks import Finding
-from benchmark.trust.expectations import canaries
-from benchmark.trust.selftest import Witness, proofs, selftest
-from benchmark.trust.trials import TRIALS
+from benchmark.selftest.attack_cases import TRIALS
+from benchmark.selftest.canary_suite import canaries
+from benchmark.selftest.suite import Witness, proofs, selftest
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def one_of_three_fails(monkeypatch):
         yield "bad", crashes
         yield "canary of steel", lambda: Finding(False, "adaptive 95.0%")
 
-    monkeypatch.setattr(benchmark.trust.selftest, "proofs", few)
+    monkeypatch.setattr(benchmark.selftest.suite, "proofs", few)
 
 
 def test_all_of_it_passes_and_can_be_read_by_a_program(capfd):

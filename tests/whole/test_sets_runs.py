@@ -7,9 +7,10 @@ import json
 import pytest
 
 from benchmark.cli import main
-from benchmark.protocol import Protocol, parse_protocol
-from benchmark.running.estimate import estimate
-from benchmark.running.run import run
+from benchmark.estimate.estimate import estimate
+from benchmark.evaluation.execute.run import run
+from benchmark.records.protocol import Protocol
+from benchmark.records.protocol_files import parse_protocol
 from tests.tiny import request
 
 pytestmark = pytest.mark.slow

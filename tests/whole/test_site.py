@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.publishing.entry_files import read_entry
+from benchmark.records.entry_files import read_entry
 from tests.hostile import one_line
 from tests.sites import Page, broken_links
 
@@ -94,7 +94,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from benchmark.publishing.site import folder
-from benchmark.publishing.site.site import publish_site
+from benchmark.publishing.site.build import publish_site
 
 when, left = sys.argv[3], int(sys.argv[4])
 write, exchange = folder.write_whole, folder._exchanged

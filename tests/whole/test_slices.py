@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from benchmark.cli import main
 from benchmark.errors import BenchError
-from benchmark.publishing.entry import without_timing
-from benchmark.publishing.entry_files import read_entry
-from benchmark.running.run import Listener, run, run_slice
-from benchmark.running.slices import Slice
+from benchmark.evaluation.execute.run import Listener, run, run_slice
+from benchmark.evaluation.prepare.slices import Slice
+from benchmark.records.entry import without_timing
+from benchmark.records.entry_files import read_entry
 from tests.tiny import PROTOCOL, Noise, request
 
 pytestmark = pytest.mark.slow
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "benchmark.running.run", "tests.tiny"])
+CONTEXT.set_forkserver_preload(["torch", "benchmark.evaluation.execute.run", "tests.tiny"])
 
 
 def one_slice(folder, part):

@@ -16,9 +16,9 @@ PLUGIN = '''
 import torch
 from torch import nn
 
-from benchmark.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.recipe import Recipe
-from benchmark.weights import load_safetensors
+from benchmark.files.weights import load_safetensors
 
 
 class Shrink(Defense):

@@ -10,9 +10,9 @@ import pytest
 from safetensors import safe_open
 
 from benchmark.cli import main
-from benchmark.content_names import without_content
-from benchmark.publishing.entry_files import read_entry
-from benchmark.trained import KEY, TrainedFor
+from benchmark.identity.content_names import without_content
+from benchmark.records.entry_files import read_entry
+from benchmark.records.provenance import KEY, TrainedFor
 from tests.tiny import PROTOCOL
 from tests.whole.test_train import PLUGIN
 

@@ -5,21 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.publishing.columns import (
-    AUTOATTACK,
-    CLEAN,
-    GAIN,
-    IMAGES,
-    WORST,
-    BoardColumn,
-    columns_of,
-)
-from benchmark.publishing.diagnosis_table import HEADERS as HEADERS_OF_DIAGNOSIS
-from benchmark.publishing.diagnosis_table import TITLE, diagnosis_rows
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.flags import EXPLANATIONS
-from benchmark.publishing.gap_lines import gap_lines
-from benchmark.publishing.leaderboard import (
+from benchmark.publishing.leaderboard.board_text import (
     RULES_HEADERS,
     fewer_lines,
     heading,
@@ -29,12 +15,31 @@ from benchmark.publishing.leaderboard import (
     rules_cells,
     undefended_lines,
 )
-from benchmark.publishing.marks import UNDIAGNOSED, flag_marks, footnotes, marks, name_marks, raised
-from benchmark.publishing.names import shortened
-from benchmark.publishing.ranking import Board, Group, Line, is_undefended
-from benchmark.publishing.site.beside import Beside
+from benchmark.publishing.leaderboard.columns import (
+    AUTOATTACK,
+    CLEAN,
+    GAIN,
+    IMAGES,
+    WORST,
+    BoardColumn,
+    columns_of,
+)
+from benchmark.publishing.leaderboard.diagnosis_table import HEADERS as HEADERS_OF_DIAGNOSIS
+from benchmark.publishing.leaderboard.diagnosis_table import TITLE, diagnosis_rows
+from benchmark.publishing.leaderboard.escaping import shortened
+from benchmark.publishing.leaderboard.footnotes import (
+    UNDIAGNOSED,
+    flag_marks,
+    footnotes,
+    gap_lines,
+    marks,
+    name_marks,
+    raised,
+)
+from benchmark.publishing.leaderboard.ranking import Board, Group, Line
 from benchmark.publishing.site.panels import tradeoff
-from benchmark.publishing.site.places import Shelf
+from benchmark.publishing.site.references import Beside
+from benchmark.publishing.site.urls import Shelf
 from benchmark.publishing.site.views import (
     BoardView,
     Cell,
@@ -48,6 +53,8 @@ from benchmark.publishing.site.views import (
     Summary,
     Table,
 )
+from benchmark.records.entry import Entry, is_undefended
+from benchmark.scoring.flags import EXPLANATIONS
 
 THEIRS = "RobustBench’s own"
 NAME_LENGTH = 48

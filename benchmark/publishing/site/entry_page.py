@@ -8,19 +8,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmark.publishing.cells import bound, percent, with_interval
-from benchmark.publishing.claims import Claim
-from benchmark.publishing.columns import ADAPTIVE, CLEAN, OBLIVIOUS, WORST, Span
-from benchmark.publishing.entry import AttackRecord, Entry, Family, Flag, Rate
-from benchmark.publishing.environments import told_apart
-from benchmark.publishing.flags import EXPLANATIONS
-from benchmark.publishing.identity import Stage
-from benchmark.publishing.marks import footnotes
-from benchmark.publishing.ranking import Line
+from benchmark.publishing.leaderboard.cells import bound, percent, with_interval
+from benchmark.publishing.leaderboard.claims import Claim
+from benchmark.publishing.leaderboard.columns import ADAPTIVE, CLEAN, OBLIVIOUS, WORST, Span
+from benchmark.publishing.leaderboard.footnotes import footnotes
+from benchmark.publishing.leaderboard.ranking import Line
+from benchmark.publishing.site.images import Gallery, gallery
 from benchmark.publishing.site.panels import Panel, panels
-from benchmark.publishing.site.pictures import Gallery, gallery
-from benchmark.publishing.site.places import Placed
+from benchmark.publishing.site.urls import Placed
 from benchmark.publishing.site.views import Cell
+from benchmark.records.entry import AttackRecord, Entry, Family, Flag, Rate
+from benchmark.records.environments import told_apart
+from benchmark.records.identity import Stage
+from benchmark.scoring.flags import EXPLANATIONS
 
 FIGURES = (CLEAN, OBLIVIOUS, ADAPTIVE, WORST)
 """Columns that stand large on top of the page."""

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmark.errors import BenchError
-from benchmark.files import write_whole
+from benchmark.files.atomic import write_whole
+from benchmark.files.temporary import part_folder
 from benchmark.publishing.site.pages import MANIFEST
-from benchmark.temporary import part_folder
 
 _HERE = -100
 """AT_FDCWD: paths are meant as they stand."""

@@ -11,14 +11,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from benchmark.publishing.entry import Entry
-from benchmark.publishing.entry_files import entry_text
-from benchmark.publishing.names import plain
-from benchmark.publishing.site.beside import Beside
+from benchmark.publishing.leaderboard.escaping import plain
 from benchmark.publishing.site.board_page import board_views, explained, summaries
 from benchmark.publishing.site.entry_page import entry_view
-from benchmark.publishing.site.pictures import Sheets
-from benchmark.publishing.site.places import Shelf, shelves
+from benchmark.publishing.site.images import Sheets
+from benchmark.publishing.site.references import Beside
+from benchmark.publishing.site.urls import Shelf, shelves
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import entry_text
 
 MANIFEST = "site.json"
 """Lists every other file of the site: what a later publishing may replace."""

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from benchmark.protocol import Column
-from benchmark.publishing.entry import AttackRecord, Entry
-from benchmark.publishing.names import shortened
-from benchmark.publishing.ranking import Board, Line, is_undefended
-from benchmark.publishing.site.charts import Axis, Chart, Point, Series, lines, scatter
-from benchmark.publishing.site.places import Shelf
+from benchmark.publishing.leaderboard.charts import Axis, Chart, Point, Series, lines, scatter
+from benchmark.publishing.leaderboard.escaping import shortened
+from benchmark.publishing.leaderboard.ranking import Board, Line
+from benchmark.publishing.site.urls import Shelf
+from benchmark.records.entry import AttackRecord, Entry, is_undefended
+from benchmark.records.protocol import Column
 
 NAME_LENGTH = 28
 """Characters of a name in a chart."""

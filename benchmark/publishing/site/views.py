@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from benchmark.publishing.columns import BoardColumn
-from benchmark.publishing.entry import Rate
-from benchmark.publishing.site.charts import Chart
+from benchmark.publishing.leaderboard.charts import Chart
+from benchmark.publishing.leaderboard.columns import BoardColumn
+from benchmark.records.entry import Rate
 
 _NUMBER = re.compile(r"(?:≤ )?([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kM]?)")
 _SCALES = {"": 1.0, "k": 1e3, "M": 1e6}

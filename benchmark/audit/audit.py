@@ -1,0 +1,119 @@
+"""Audits: an entry's victim made again, asked again about its images, and attacked anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmark.audit.fresh_attacks import Again, AgainFound, attack_again, known_protocol
+from benchmark.audit.replay import OnStep, Replay, replay
+from benchmark.errors import BenchError
+from benchmark.evaluation.execute.environment import environment
+from benchmark.evaluation.execute.kept_images import Collected, unpacked
+from benchmark.evaluation.execute.run import Listener
+from benchmark.evaluation.prepare.reproduce import Where, remake, request_of
+from benchmark.publishing.leaderboard.escaping import plain
+from benchmark.records.audit import BY_LENGTH, Audit, content_sha256
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import kept_path, read_kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What an audit is to do.
+
+    Args:
+        images: The file of kept images; None for the one beside the entry.
+        again: What is attacked anew; None for nothing.
+        by: Who audits; one line.
+    """
+
+    images: Path | None = None
+    again: Again | None = None
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """What an audit found.
+
+    Args:
+        audit: As the entry keeps it.
+        replay: Of each image.
+        again: Of the images that were attacked anew; None for none.
+    """
+
+    audit: Audit
+    replay: Replay
+    again: AgainFound | None
+
+
+def audit(
+    entry: Entry,
+    path: Path,
+    wanted: Wanted,
+    where: Where,
+    *,
+    on_step: OnStep = lambda *_: None,
+    listener: Callable[[], Listener | None] = lambda: None,
+) -> Audited:
+    """Makes an entry's victim again, asks it about the entry's images, and attacks some anew.
+
+    Args:
+        entry: As it was read.
+        path: Its file.
+        wanted: What is to be done.
+        where: Where files are, and what computes.
+        on_step: Told of the replay's progress.
+        listener: Makes what is told of the attacks'.
+
+    Raises:
+        BenchError: The entry keeps no scores, its victim or its images are not to be had, or an attack failed.
+    """
+    by = plain(wanted.by)
+    if len(by) > BY_LENGTH:
+        raise BenchError(f"--by has at most {BY_LENGTH} characters; got {len(by)}")
+    if entry.is_legacy or entry.worst is None:
+        raise BenchError(
+            f"this entry keeps no scores of its images (schema 1), or has no worst case; make it again first: "
+            f"{entry.command}"
+        )
+    protocol = known_protocol(entry)
+    collected = _collected(entry, path, wanted)
+    ready = remake(entry, where)
+    replayed = replay(ready, entry, collected, shard_size=protocol.shard_size, on_step=on_step)
+    again = (
+        attack_again(entry, wanted.again, request_of(entry, where), listener())
+        if wanted.again
+        else None
+    )
+    found = Audit(
+        of=content_sha256(entry),
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        by=by,
+        versions=environment(ready.device),
+        replayed=replayed.record(),
+        again=again.record if again else None,
+    )
+    return Audited(audit=found, replay=replayed, again=again)
+
+
+def _collected(entry: Entry, path: Path, wanted: Wanted) -> Collected | None:
+    """The images that the entry's run kept; None where there are none, and attacking anew is asked for.
+
+    Raises:
+        BenchError: The entry names none, or the file is missing or another.
+    """
+    kept, place = entry.kept_images, wanted.images or kept_path(path)
+    if kept is None:
+        if wanted.again and wanted.images is None:
+            return None
+        raise BenchError(
+            "this entry kept no images to be asked about again: add --again K, which attacks K images anew, or "
+            "make the entry again with --keep-images worst added to its command"
+        )
+    if wanted.again and wanted.images is None and not place.exists():
+        return None
+    return unpacked(read_kept(place, kept), entry, kept)

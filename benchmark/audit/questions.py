@@ -1,0 +1,118 @@
+"""Questions: a victim asked once more about images of an entry, at the entry's own draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmark.compute.memory import Room
+from benchmark.compute.sandbox import contained
+from benchmark.engine.criterion import Criterion
+from benchmark.engine.judging.verdict import Answers, ask_once
+from benchmark.engine.randomness import Draws
+from benchmark.evaluation.execute.kept_images import CLEAN, Collected
+from benchmark.evaluation.prepare.prepare import Prepared
+from benchmark.evaluation.prepare.reproduce import originals
+from benchmark.records.entry import Entry
+
+OTHER_ROWS = 61
+"""Rows in one pass of the other layout in which a victim is asked where something differs, back to front."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Answers `(n, draws)` about one image of each original at `select` and at `score` draws."""
+
+    select: Answers
+    score: Answers
+
+    def at(self, i: int) -> Asked:
+        """Those about one original, `(draws,)`."""
+        return Asked(*(Answers(a.predictions[i], a.margins[i], a.rivals[i]) for a in self.parts))
+
+    @property
+    def parts(self) -> tuple[Answers, Answers]:
+        """Both."""
+        return self.select, self.score
+
+
+class Questions:
+    """A victim with the images that it is asked about, each question asked once.
+
+    Args:
+        ready: The victim and its dataset.
+        entry: Of which the draws are.
+        collected: Kept images.
+        shard_size: Originals asked about at once.
+    """
+
+    def __init__(
+        self, ready: Prepared, entry: Entry, collected: Collected | None, shard_size: int
+    ) -> None:
+        self.ready = ready
+        self.entry = entry
+        self.collected = collected
+        self.shard_size = shard_size
+        self.criterion = Criterion(**entry.criterion.model_dump())
+        self._known: dict[tuple[tuple[int, ...], bool], Asked] = {}
+
+    def asked(self, numbers: tuple[int, ...], *, is_other: bool = False) -> Asked:
+        """Answers about images by their numbers, one an original.
+
+        Args:
+            numbers: `CLEAN`, or of kept images.
+            is_other: Asked in another layout, so that what rounding does is seen.
+        """
+        if (numbers, is_other) not in self._known:
+            n, size = len(numbers), OTHER_ROWS if is_other else self.shard_size
+            parts = [torch.arange(i, min(i + size, n)) for i in range(0, n, size)]
+            found = [self._part(numbers, part, is_other=is_other) for part in parts]
+            self._known[numbers, is_other] = Asked(*map(_joined, zip(*found, strict=True)))
+        return self._known[numbers, is_other]
+
+    def pair(self, numbers: tuple[int, ...], part: Tensor) -> tuple[Tensor, Tensor]:
+        """Clean images `(b, c, h, w)` at positions `(b,)`, and those of numbers for them."""
+        x, _, _ = originals(self.ready, part)
+        shown = [
+            x[i]
+            if self.collected is None or numbers[at] == CLEAN
+            else self.collected.images[numbers[at]]
+            for i, at in enumerate(part.tolist())
+        ]
+        return x, torch.stack(shown).to(x)
+
+    def _part(
+        self, numbers: tuple[int, ...], part: Tensor, *, is_other: bool
+    ) -> tuple[Answers, Answers]:
+        part = part.flip(0) if is_other else part
+        ready, device = self.ready, self.ready.device
+        _, y, indices = originals(ready, part)
+        images = self.pair(numbers, part)[1].to(device)
+        root = Draws.of(ready.request.seed, indices.to(device), ready.dataset.name, "test")
+        roles = ("select", "score") if ready.victim.stochastic else ("select",)  # else asked once
+        with contained(f"defense {ready.label!r}"):
+            found = [
+                ask_once(
+                    ready.victim,
+                    images,
+                    y.to(device),
+                    draws=root.at(role),
+                    criterion=self.criterion,
+                    room=Room(OTHER_ROWS) if is_other else None,
+                )
+                for role in roles
+            ]
+        found = [_flipped(each) for each in found] if is_other else found
+        return found[0], found[-1]
+
+
+def _joined(parts: tuple[Answers, ...]) -> Answers:
+    """Answers about one image each, put together, on the CPU."""
+    columns = ([p.predictions, p.margins, p.rivals] for p in parts)
+    return Answers(*(torch.cat(each)[:, 0].cpu() for each in zip(*columns, strict=True)))
+
+
+def _flipped(found: Answers) -> Answers:
+    return Answers(found.predictions.flip(0), found.margins.flip(0), found.rivals.flip(0))

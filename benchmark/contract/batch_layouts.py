@@ -1,0 +1,95 @@
+"""Layouts: whether an image's answer hangs on what else is in its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from benchmark.classifiers.acceptance import ROUNDED, wide_rows
+from benchmark.contract.ask import MOVED, Asked
+
+RUN = 4
+"""Draws of each image in a short run of EOT rows."""
+
+
+def crowd_of(here: Asked, fine: Asked) -> tuple[float, str]:
+    """The share of images whose answers hang on the batch, and how; the share is 0 where none may be named.
+
+    Small layouts are asked as finely as can be; wide ones in the run's own precision, since 512 rows in float64
+    would cost more than all else.
+    """
+    if share := _beside_others(here):
+        return share, "an image's logits change with what else is in the batch"
+    b, most = len(here.x), wide_rows(here.x[:1])
+    wide = replace(here, tolerance=ROUNDED, allowed=MOVED)
+    small = {"alone": [[0], [-1]], "in another order": [list(range(b))[::-1]]}
+    for asked, k, layouts in ((fine, RUN, small), (wide, -(-max(most, 2 * b) // b), {})):
+        run = _Runs(asked, k)
+        for name, parts in run.layouts(layouts):
+            moved = run.moved(parts)
+            share = float(moved.double().mean())
+            if share > asked.allowed:
+                return share, f"an image's logits are others {name}"
+    return 0.0, ""
+
+
+def _beside_others(here: Asked) -> float:
+    """The share of images that answer otherwise at the same place of a batch of the same size.
+
+    Rounding has no reason to differ there, however much a purifier makes of it.
+    """
+    own, n = here.exhibit.draws, 0
+    for i in (0, len(here.x) - 1):
+        others, images = (1 - here.x).flip(0), own.images + 1_000_003
+        others[i], images[i] = here.x[i], own.images[i]
+        answer = here.ask(others, replace(own, images=images))
+        n += bool(here.moved(answer, here.first)[i])
+    return n / 2
+
+
+class _Runs:
+    """Rows as attacks and verdicts lay them out: the k draws of one image, then those of the next.
+
+    Each image is looked at by its first and its last draw, which are first asked for among those of others.
+
+    Args:
+        asked: Who is asked.
+        k: Draws of each image.
+    """
+
+    def __init__(self, asked: Asked, k: int) -> None:
+        b, device = len(asked.x), asked.x.device
+        self.asked = asked
+        self.rows = asked.x.repeat_interleave(k, 0)
+        self.draws = asked.exhibit.draws.repeat(k)
+        self.every = torch.arange(b * k, device=device)
+        self.first = torch.arange(b, device=device) * k
+        ends = (self.first, self.first + k - 1)
+        self.known = {int(row): answer for end in ends for row, answer in self._ask(end)}
+
+    def _ask(self, part: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from zip(part, self.asked.ask(self.rows[part], self.draws.take(part)), strict=True)
+
+    def layouts(self, small: Mapping[str, list[list[int]]]) -> Iterator[tuple[str, list[Tensor]]]:
+        """Layouts by name: positions of the rows of each batch."""
+        for name, parts in small.items():
+            yield name, [self.first[part] for part in parts]
+        yield f"in a batch of {len(self.every)}", [self.every]
+        batch = self.asked.exhibit.batch
+        if batch < len(self.every):
+            yield "in the batches of the run", [self.every[:batch]]
+
+    def moved(self, parts: Sequence[Tensor]) -> Tensor:
+        """Which images answer otherwise in a layout, `(b,)` bool."""
+        k = len(self.every) // len(self.first)
+        moved = torch.zeros(len(self.first), dtype=torch.bool)
+        for part in parts:
+            for row, answer in self._ask(part):
+                if int(row) in self.known:
+                    moved[int(row) // k] |= self.asked.moved(
+                        answer[None], self.known[int(row)][None]
+                    )[0].cpu()
+        return moved

@@ -1,0 +1,296 @@
+"""Examinations: what a purifier does, measured on a few images while it is evaluated, instead of believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from benchmark.classifiers.acceptance import ROUNDED
+from benchmark.compute.sandbox import contained
+from benchmark.contract.ask import MOVED
+from benchmark.contract.checks import MOST, TOLERANCE
+from benchmark.contract.probe import NOBODYS, Subject, autograd_of, spread
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.setting import Setting
+from benchmark.engine.victims.victim import GradientMode, Victim, Vote
+from benchmark.errors import BenchError
+from benchmark.records.run import Measurement
+
+KEPT = 0.5
+"""How much less of a perturbation a purifier may leave on evaluation images than on fresh ones, relative to the
+latter. Both come from one distribution, so that an honest purifier leaves the same but for which images they
+are (the shipped ones differ by 0.13 at the most, on 16 images of digits); one that has learnt by heart leaves
+next to nothing."""
+KEPT_MIRRORED = 0.99
+"""The same where the fresh images are the evaluation images upside down, since there is no training split: an
+honest purifier may well do worse on these, but not a hundred times."""
+SHIFTED = 0.7
+"""The same where the fresh images are the evaluation images shifted by a pixel, to the side that is
+cleaned best: the shipped purifiers leave between 0.30 more and 0.39 less on digits, where a pixel is an eighth
+of an image; one that knows its images gives all of them back, and no shifted one."""
+STRAIGHT = 0.98
+"""The cosine between what a purifier changes of a shifted image and the way from there to an evaluation image,
+above which it went to that image: 1 for one that knows the images, however little of the way it goes; no higher
+than 0.90 for the shipped ones, on digits, where a way has only 64 pixels."""
+RESTORED = 1e-4
+"""The share of a perturbation below which fresh images count as restored, too: then no image tells anything."""
+UNMOVED = 1e-6
+"""A change of an image no longer than this, in the l2 norm, is none."""
+ALLOWED = round(1.0 - MOST, 9)
+"""The share of points at which a gradient may contradict, where it is declared almost everywhere."""
+KINKS = 1e-2
+"""How far a slope of the logits may lie from the derivative, relative to its length: a deep network has so many
+kinks that a step crosses some."""
+SAME = 1e-6
+"""Logits no farther apart than this, relative to the largest, are the same."""
+CONSTANT = 0.999
+"""The share of different images with the same logits above which the output is constant: all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """What is examined.
+
+    Args:
+        victim: The defended classifier.
+        stages: Its purifiers with what each was prepared with.
+        images: The first evaluation images `(b, c, h, w)` in [0, 1], at least two.
+        fresh: As many training images; None where there are none.
+        seed: Of all draws.
+        known: The images of the evaluation split, as far as memory and time allow, some at a time.
+        made: Makes the victim anew in a precision.
+    """
+
+    victim: Victim
+    stages: Sequence[tuple[Defense, Setting]]
+    images: Tensor
+    fresh: Tensor | None
+    seed: int
+    known: Callable[[], Iterable[Tensor]]
+    made: Callable[[torch.dtype], Victim]
+
+    def subjects(self) -> list[Subject]:
+        """Each purifier by itself."""
+        return [Subject(defense, at, self.images, self.seed) for defense, at in self.stages]
+
+
+def examine(exhibit: Exhibit) -> tuple[Measurement, ...]:
+    """Measures everything; what a purifier trips over is a measurement without a value.
+
+    Where there are several purifiers, the worst of them is told.
+    """
+    kinds: dict[str, Callable[[Exhibit], Measurement]] = {
+        "gradient": _gradient,
+        "slope": _slope,
+        "memory": _memory,
+        "shifted": _shifted,
+        "nearest": _nearest,
+        "batch": _batch,
+        "constant": _constant,
+    }
+    return tuple(_measured(name, kind, exhibit) for name, kind in kinds.items())
+
+
+def _measured(name: str, kind: Callable[[Exhibit], Measurement], exhibit: Exhibit) -> Measurement:
+    try:
+        with contained(f"measuring {name!r}"):
+            return kind(exhibit)
+    except BenchError as error:
+        return Measurement(id=name, value=None, threshold=None, detail=str(error))
+
+
+def _gradient(exhibit: Exhibit) -> Measurement:
+    """The share of points that contradict what is declared, against central differences in float64.
+
+    Declared exact: any point at which autograd is not the derivative; almost everywhere: more than one in ten
+    (`MOST`); none: nine in ten at which it is, since then the attacks go without a gradient that there is. A
+    gradient of 0 everywhere contradicts at every point.
+    """
+    found = []
+    for subject in exhibit.subjects():
+        declared = subject.defense.gradient
+        slope = subject.finest.autograd()
+        share = 0.0 if slope.is_flat else slope.agrees
+        value = share if declared is Derivative.NONE else 1.0 - share
+        threshold = {Derivative.EXACT: 0.0, Derivative.NONE: MOST}.get(declared, ALLOWED)
+        if declared is Derivative.EXACT and slope.is_coarse:
+            threshold = ALLOWED
+        detail = (
+            f"{subject.defense.name} declares {declared}; autograd is the derivative at {share:.1%} of "
+            f"the points{', told coarsely: it computes in less than float64' if slope.is_coarse else ''}"
+        )
+        found.append(Measurement(id="gradient", value=value, threshold=threshold, detail=detail))
+    return _worst("gradient", found)
+
+
+def _slope(exhibit: Exhibit) -> Measurement:
+    """The share of points at which the logits of the whole victim, as wrapped, have another derivative.
+
+    Kinks of the classifier are nobody's declaration: one point in ten may differ. Where a purifier declares no
+    gradient the attacks do without, and there is nothing to be held to.
+    """
+    declared = [defense.gradient for defense, _ in exhibit.stages]
+    if Derivative.NONE in declared:
+        said = "a purifier declares no gradient: none is followed"
+        return Measurement(id="slope", value=0.0, threshold=ALLOWED, detail=said)
+    victim, x, where = _finest(exhibit)
+    nobodys = NOBODYS + torch.arange(len(x), device=x.device)
+    draws = Draws.of(exhibit.seed, nobodys, "slope")
+
+    def logits(at: Tensor) -> Tensor:
+        asked = victim.inner if isinstance(victim, Vote) else victim  # a vote has no derivative
+        return asked.logits(at, draws=draws, mode=GradientMode.EXACT)
+
+    rounding = max((subject.finest.rounding for subject in exhibit.subjects()), default=0.0)
+    slope = autograd_of(logits, x, draws, rounding=rounding, kinks=KINKS)
+    share = 0.0 if slope.is_flat else slope.agrees
+    detail = (
+        f"autograd is the derivative of the victim's logits at {share:.1%} of the points, {where}"
+    )
+    return Measurement(id="slope", value=1.0 - share, threshold=ALLOWED, detail=detail)
+
+
+def _finest(exhibit: Exhibit) -> tuple[Victim, Tensor, str]:
+    """The victim in float64, else itself, with images off the clamps and the precision in words."""
+    x = 0.1 + 0.75 * exhibit.images
+    n = torch.arange(len(x), device=x.device)
+    draws = Draws.of(exhibit.seed, n, "jitter")
+    x = x.double() + 0.05 * draws.uniform(tuple(x.shape[1:]), dtype=torch.float64)
+    try:
+        with contained("in float64, it"), torch.no_grad():
+            twin = exhibit.made(torch.float64)
+            twin.logits(x[:2], draws=draws.take(n[:2]), mode=GradientMode.EXACT)
+            return twin, x, "in float64"
+    except BenchError as error:
+        return exhibit.victim, x.to(exhibit.images.dtype), f"in float32 ({error})"
+
+
+def _memory(exhibit: Exhibit) -> Measurement:
+    """How much less of random noise a purifier leaves on evaluation images than on fresh ones, relatively."""
+    if exhibit.fresh is None:
+        upside_down = [exhibit.images.flip(-2)]
+        return _kept("memory", exhibit, upside_down, KEPT_MIRRORED, "the same upside down")
+    return _kept("memory", exhibit, [exhibit.fresh], KEPT, "training images")
+
+
+def _shifted(exhibit: Exhibit) -> Measurement:
+    """The same, against the evaluation images shifted by a pixel: also where all of a dataset is restored."""
+    said = "the same shifted by a pixel"
+    return _kept("shifted", exhibit, shifts(exhibit.images), SHIFTED, said)
+
+
+def shifts(images: Tensor) -> list[Tensor]:
+    """Images `(b, c, h, w)` shifted by a pixel to each of four sides, what leaves coming in again."""
+    sides = ((0, 1), (0, -1), (1, 0), (-1, 0))
+    return [images.roll(side, (-2, -1)) for side in sides]
+
+
+def _kept(
+    name: str, exhibit: Exhibit, others: Sequence[Tensor], threshold: float, kind: str
+) -> Measurement:
+    """How much less noise is left on evaluation images than on those of the others that are cleaned best."""
+    found = []
+    for subject in exhibit.subjects():
+        own = _left(subject, exhibit.images, "own")
+        other = min(_left(subject, each, "fresh") for each in others)
+        value = 0.0 if other <= RESTORED else 1.0 - own / other
+        detail = (
+            f"{subject.defense.name} leaves {own:.1%} of random noise on evaluation images, {other:.1%} on "
+            f"{kind} (relative difference)"
+        )
+        found.append(Measurement(id=name, value=value, threshold=threshold, detail=detail))
+    return _worst(name, found)
+
+
+def _nearest(exhibit: Exhibit) -> Measurement:
+    """How straight a purifier moves evaluation images that were shifted by a pixel to some evaluation image.
+
+    The cosine between what it changes and the way to that image, the greatest of all. It sees one that mixes an
+    image it knows into its output, and one that knows every image of a dataset.
+    """
+    found = []
+    for subject in exhibit.subjects():
+        shown = torch.cat(shifts(exhibit.images)).to(subject.images)
+        at = Subject(subject.defense, subject.setting, shown, exhibit.seed)
+        straight = _straightness(shown, at.purify() - shown, exhibit.known())
+        detail = (
+            f"{subject.defense.name} moves shifted images to evaluation images with a cosine of "
+            f"{straight:.3f} at the most"
+        )
+        found.append(Measurement(id="nearest", value=straight, threshold=STRAIGHT, detail=detail))
+    return _worst("nearest", found)
+
+
+def _straightness(x: Tensor, change: Tensor, known: Iterable[Tensor]) -> float:
+    """The greatest cosine between changes of images `(b, c, h, w)` and the ways to known ones; at least 0."""
+    start, step = x.flatten(1).double(), change.flatten(1).double()
+    length, most = step.norm(dim=1), 0.0
+    if not bool((length > UNMOVED).any()):
+        return 0.0
+    start, step, length = (each[length > UNMOVED] for each in (start, step, length))
+    for some in known:
+        ends = some.flatten(1).to(start)
+        along = step @ ends.T - (step * start).sum(1, keepdim=True)  # (b, n)
+        way = torch.cdist(start, ends).clamp_min(UNMOVED)
+        most = max(most, float((along / (way * length[:, None])).max()))
+    return min(1.0, most)
+
+
+def _left(subject: Subject, images: Tensor, place: str) -> float:
+    """The share of random signs of eps, in mean absolute value, that is left on images after purification."""
+    x = images.to(subject.setting.device, subject.setting.dtype)
+    draws = replace(
+        subject.draws.at("memory", place),
+        images=NOBODYS + torch.arange(len(x), device=x.device),
+        rows=torch.zeros(len(x), dtype=torch.int64, device=x.device),
+    )
+    threat = subject.setting.threat
+    shape = tuple(x.shape[1:])
+    signs = (2 * draws.at("signs").integers(2, shape) - 1).to(x.dtype)
+    x_adv = threat.project(x, x + threat.eps * threat.direction(signs))
+    out = subject.purify(x_adv, draws)
+    return float((out - x).abs().mean() / (x_adv - x).abs().mean().clamp_min(1e-12))
+
+
+def _batch(exhibit: Exhibit) -> Measurement:
+    """The greatest difference of an image's outputs over ways of batching it, in float64.
+
+    Where that is not to be had, the share of images that move by more than `ROUNDED`, of which some may: steps
+    by the sign of a gradient make much of rounding.
+    """
+    found = []
+    for subject in exhibit.subjects():
+        finest = subject.finest
+        apart = spread(finest)
+        value, threshold = float(apart.max()), TOLERANCE
+        detail = f"{subject.defense.name}: a pixel of the same image differs by {value:.3g}"
+        if not finest.is_fine:
+            value, threshold = float((apart > ROUNDED).double().mean()), MOVED
+            detail = f"{subject.defense.name}: in float32, {value:.1%} of the images differ"
+        found.append(Measurement(id="batch", value=value, threshold=threshold, detail=detail))
+    return _worst("batch", found)
+
+
+def _constant(exhibit: Exhibit) -> Measurement:
+    """The share of different images that have the logits of the first, at one draw for all."""
+    x = exhibit.images
+    shown = torch.cat((x, torch.zeros_like(x[:1]), torch.ones_like(x[:1]), 1 - x[:1]))
+    images = torch.zeros(len(shown), dtype=torch.int64, device=x.device)
+    draws = Draws.of(exhibit.seed, images, "constant")
+    with torch.no_grad():
+        logits = exhibit.victim.logits(shown, draws=draws, mode=GradientMode.EXACT)
+    apart = (logits - logits[:1]).abs().amax(1)
+    share = float((apart <= SAME * logits.abs().max()).double().mean())
+    detail = f"{share:.1%} of {len(shown)} different images have the same logits"
+    return Measurement(id="constant", value=share, threshold=CONSTANT, detail=detail)
+
+
+def _worst(name: str, found: Sequence[Measurement]) -> Measurement:
+    """The one farthest above its threshold; without any purifier nothing can be wrong."""
+    if not found:
+        return Measurement(id=name, value=0.0, threshold=0.0, detail="there is no purifier")
+    return max(found, key=lambda each: (each.value or 0.0) - (each.threshold or 0.0))

@@ -1,0 +1,281 @@
+"""A defense under examination, and what can be measured on it."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.compute.sandbox import as_if_fresh, contained
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Defense
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.setting import Setting
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.errors import BenchError, ContractBroken
+
+NOBODYS = 2**40
+"""From here on no image of a dataset has a number: looking uses up no draw of a run."""
+STEPS = (1e-5, 1e-6, 1e-7)
+"""Step lengths of finite differences; a point agrees when one of them does (a step may cross a kink)."""
+COARSE_STEPS = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
+"""The same where no more than float32 is computed in: those far above its rounding tell something."""
+DROWNED = 0.3
+"""The share of a gradient's length that rounding may make of a slope for it to tell anything."""
+COARSE = 0.05
+"""How far a slope may then lie from the derivative, relative to the length of the gradient."""
+DIRECTIONS = 4
+"""Random directions in which each image's derivative is taken."""
+
+
+class Subject:
+    """A defense under examination, with the images it is shown.
+
+    Args:
+        defense: Prepared with `setting`.
+        setting: In float32, with its classifier.
+        images: `(b, c, h, w)` in [0, 1], at least two of them.
+        seed: Of all draws.
+    """
+
+    def __init__(self, defense: Defense, setting: Setting, images: Tensor, seed: int) -> None:
+        self.defense = defense
+        self.setting = setting
+        self.images = images.to(setting.device, setting.dtype)
+        nobodys = NOBODYS + torch.arange(len(images), device=setting.device)
+        self.draws = Draws.of(seed, nobodys, "check")
+        self.other = replace(self.draws, seed=seed + 1)
+
+    @cached_property
+    def double(self) -> Subject:
+        """The same defense in float64, on images that lie off the clamps and off each other's grid."""
+        setting = replace(
+            self.setting,
+            dtype=torch.float64,
+            classifier=copy.deepcopy(self.setting.defended()).to(torch.float64),
+        )
+        jitter = self.draws.at("jitter").uniform(tuple(self.images.shape[1:]), dtype=torch.float64)
+        images = 0.1 + 0.75 * self.images.double() + 0.05 * jitter
+        return Subject(rebuilt(self.defense, setting), setting, images, self.draws.seed)
+
+    @cached_property
+    def finest(self) -> Subject:
+        """The same in float64; itself, on the same images, where it cannot be made or asked in that."""
+        try:
+            with contained("in float64, it"):
+                self.double.purify()
+                return self.double
+        except ContractBroken:
+            raise
+        except BenchError:
+            return Subject(self.defense, self.setting, 0.1 + 0.75 * self.images, self.draws.seed)
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether it computes in float64."""
+        return self.images.dtype == torch.float64
+
+    @cached_property
+    def rounding(self) -> float:
+        """The relative rounding that its output shows; 0 where that is computed in float64 indeed."""
+        return rounding_of(self.images, self.purify().double())
+
+    def autograd(self) -> Slope:
+        """How autograd through the purifier fares (`autograd_of`)."""
+
+        def function(x: Tensor) -> Tensor:
+            return self.victim().purify(x, draws=self.draws, mode=GradientMode.EXACT)
+
+        return autograd_of(function, self.images, self.draws)
+
+    def victim(self, *, is_checkpointed: bool = False) -> Purified:
+        """The defense before its classifier."""
+        return Purified([self.defense], self.setting.defended(), is_checkpointed=is_checkpointed)
+
+    def purify(self, x: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+        """Purified images without gradients; of the subject's own images and draws by default."""
+        with torch.no_grad():
+            return self.victim().purify(
+                self.images if x is None else x,
+                draws=self.draws if draws is None else draws,
+                mode=GradientMode.EXACT,
+            )
+
+
+def rebuilt(defense: Defense, setting: Setting) -> Defense:
+    """A new defense from the arguments of another, prepared."""
+    twin = type(defense)(**defense.arguments())
+    twin.prepare(setting)
+    return twin
+
+
+def gradient_of(subject: Subject, cotangent: Tensor, *, is_checkpointed: bool) -> Tensor | None:
+    """The gradient of `(cotangent * purify(x)).sum()`, `(b, c, h, w)`; None where there is no graph."""
+    x = subject.images.clone().requires_grad_()
+    with torch.enable_grad():
+        out = subject.victim(is_checkpointed=is_checkpointed).purify(
+            x, draws=subject.draws, mode=GradientMode.EXACT
+        )
+        if not out.requires_grad:
+            return None
+        (gradient,) = torch.autograd.grad((cotangent * out).sum(), x, allow_unused=True)
+    return gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """How autograd fares against central differences.
+
+    Args:
+        agrees: The share of (image, direction) at which it is the derivative; 0 where it reaches no input.
+        reaches: Whether it reaches the input at all.
+        is_flat: Whether it is 0 everywhere although the output changes.
+        is_coarse: Whether less than float64 is computed in, so that it could be told coarsely only.
+    """
+
+    agrees: float
+    reaches: bool
+    is_flat: bool
+    is_coarse: bool
+
+
+def autograd_of(
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    draws: Draws,
+    *,
+    rounding: float = 0.0,
+    kinks: float = 0.0,
+) -> Slope:
+    """How autograd through a function of images fares against central differences.
+
+    Args:
+        function: Images `(b, c, h, w)` to `(b, ...)`, each by itself, at frozen draws.
+        x: Images, off the clamps by 0.1.
+        draws: Of these images, for the directions.
+        rounding: The relative rounding inside, where what comes out does not show it.
+        kinks: How far a slope may lie from the derivative, relative to the length of the gradient: what kinks
+            do that no step is too short for.
+    """
+
+    def plain(at: Tensor) -> Tensor:
+        with as_if_fresh("slope"), torch.no_grad():
+            return function(at).double()
+
+    out = plain(x)
+    rounding = max(rounding, rounding_of(x, out))
+    cotangent = draws.at("cotangent").normal(tuple(out.shape[1:]), dtype=torch.float64)
+    leaf = x.clone().requires_grad_()
+    with as_if_fresh("slope"), torch.enable_grad():
+        graph = function(leaf)
+    if not graph.requires_grad:
+        return Slope(0.0, reaches=False, is_flat=False, is_coarse=rounding > 0)
+    (found,) = torch.autograd.grad((cotangent * graph).sum(), leaf, allow_unused=True)
+    gradient = torch.zeros_like(x) if found is None else found
+    is_flat = not bool(gradient.any()) and not torch.equal(out, plain(1 - x))
+
+    def value(at: Tensor) -> Tensor:
+        return (cotangent * plain(at)).flatten(1).sum(1)
+
+    noise = 0.6 * rounding * (cotangent * out).flatten(1).norm(dim=1)
+    allowed = max(kinks, COARSE if rounding else 0.0)
+    agrees = _agreement(value, gradient, x, draws, noise if rounding else None, allowed)
+    return Slope(agrees, reaches=True, is_flat=is_flat, is_coarse=rounding > 0)
+
+
+def rounding_of(x: Tensor, out: Tensor) -> float:
+    """The relative rounding of what came out, `(b, ...)` float64; 0 where all is computed in float64."""
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        if torch.equal(out.to(dtype).double(), out):
+            return float(torch.finfo(dtype).eps)
+    return 0.0 if x.dtype == torch.float64 else float(torch.finfo(torch.float32).eps)
+
+
+def _agreement(
+    value: Callable[[Tensor], Tensor],
+    gradient: Tensor,
+    x: Tensor,
+    draws: Draws,
+    noise: Tensor | None,
+    spread: float,
+) -> float:
+    """The share of (image, direction) at which a gradient is the derivative.
+
+    Args:
+        value: What it is of, `(b,)`, of images like `x`.
+        gradient: By autograd, `(b, c, h, w)`.
+        x: Images.
+        draws: For the directions.
+        noise: Three standard errors of half the difference of two values by rounding, `(b,)`; None where there
+            is none to speak of.
+        spread: How far a slope may lie from the derivative, relative to the length of the gradient.
+    """
+    found = []
+    length = gradient.double().flatten(1).norm(dim=1)
+    for i in range(DIRECTIONS):
+        v = draws.at("direction", i).normal(tuple(x.shape[1:]), dtype=x.dtype).clamp(-3, 3)
+        expected = (gradient * v).double().flatten(1).sum(1)
+        close = torch.zeros_like(expected, dtype=torch.bool)
+        for h in STEPS if noise is None else COARSE_STEPS:
+            slope = (value(x + h * v) - value(x - h * v)) / (2 * h)
+            allowed = 1e-6 + 1e-4 * expected.abs() + spread * length
+            told = torch.ones_like(close)
+            if noise is not None:
+                allowed = allowed + noise / h
+                told = (noise / h <= DROWNED * length) | (length == 0)
+            close |= ((slope - expected).abs() <= allowed) & told
+        found.append(close)
+    return float(torch.cat(found).double().mean())
+
+
+def spread(subject: Subject) -> Tensor:
+    """The greatest difference of each image's outputs over ways of batching it, `(b,)`."""
+    x, draws = subject.images, subject.draws
+    whole, b = subject.purify(), len(x)
+    worst = x.new_zeros(b)
+
+    def compare(rows: Tensor, out: Tensor) -> None:
+        apart = (out - whole[rows]).abs().flatten(1).amax(1)
+        worst[rows] = torch.maximum(worst[rows], apart)
+
+    every = torch.arange(b, device=x.device)
+    alone = [every[i : i + 1] for i in range(min(b, 4))]
+    for rows in (*alone, every[: b // 2], every[b // 2 :], every.flip(0)):
+        compare(rows, subject.purify(x[rows], draws.take(rows)))
+    padding = replace(draws, images=draws.images + b)
+    longer = replace(
+        draws,
+        images=torch.cat((draws.images, padding.images)),
+        rows=torch.cat((draws.rows, padding.rows)),
+    )
+    compare(every, subject.purify(torch.cat((x, 1 - x)), longer)[:b])
+    return worst
+
+
+def generator_states() -> list[bytes]:
+    """The states of the global generators of torch (also on CUDA), numpy and Python."""
+    return [
+        torch.get_rng_state().numpy().tobytes(),
+        *(state.cpu().numpy().tobytes() for state in torch.cuda.get_rng_state_all()),
+        repr(np.random.get_state(legacy=False)).encode(),
+        repr(random.getstate()).encode(),
+    ]
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Puts the global generators back to where they were."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)

@@ -1,0 +1,202 @@
+"""A module's batch in pieces: for attack libraries whose own batch must stay whole while memory runs out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.compute.memory import Room
+from benchmark.engine.attacking.attack import Passes
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.victims.victim import GradientMode, Victim
+
+RowLogits = Callable[[Tensor, Tensor], Tensor]
+"""`(x (r, c, h, w), rows (r,)) -> logits (r, k)`: each row's logits hang on that row and its place alone."""
+
+
+class InPieces:
+    """Logits of whole batches, computed in as many passes as memory asks for.
+
+    While a batch fits, its graph is kept for the backward pass as ever. Where it does not, forward or backward,
+    the forward pass keeps nothing, and the backward pass computes each piece again: the same logits and
+    gradients but for rounding. Only the graph of the last call is kept; a backward pass through an older one
+    computes it again.
+
+    Args:
+        rows: At the most in one pass.
+        on_backward: Told of the rows of each finished backward pass.
+    """
+
+    def __init__(self, rows: int, *, on_backward: Callable[[int], None]) -> None:
+        self.room = Room(rows)
+        self.on_backward = on_backward
+        self._last: _Call | None = None
+
+    def __call__(self, x: Tensor, row_logits: RowLogits) -> Tensor:
+        """Logits `(b, k)` of images `(b, c, h, w)`, differentiable in `x` where gradients are enabled."""
+        if self._last is not None:
+            self._last.graph = None
+        call = _Call(self, x.detach(), row_logits)
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return call.forward(keeps_graph=False)
+        self._last = call
+        out: Tensor = _Pass.apply(x, call)
+        return out
+
+
+class _Call:
+    """One batch on its way through, and its graph while it is kept."""
+
+    def __init__(self, owner: InPieces, x: Tensor, row_logits: RowLogits) -> None:
+        self.owner = owner
+        self.x = x
+        self.row_logits = row_logits
+        self.graph: tuple[Tensor, Tensor] | None = None
+        """The batch as a leaf, and its logits."""
+
+    def forward(self, *, keeps_graph: bool) -> Tensor:
+        """Logits `(b, k)` without a graph of the caller's."""
+
+        def one_pass(rows: Tensor) -> Tensor:
+            if not keeps_graph or len(rows) < len(self.x):
+                with torch.no_grad():
+                    return self.row_logits(self.x[rows], rows)
+            leaf, logits = self._with_graph(rows)
+            self.graph = leaf, logits
+            return logits.detach()
+
+        return torch.cat([found for _, found in self._passes(one_pass)])
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """The gradient `(b, c, h, w)` for that of the logits, `(b, k)`."""
+
+        def one_pass(rows: Tensor) -> Tensor:
+            graph, whole = self.graph, len(rows) == len(self.x)
+            self.graph = None  # a pass that breaks off leaves none behind
+            leaf, logits = graph if graph and whole else self._with_graph(rows)
+            (found,) = torch.autograd.grad(logits, leaf, gradient[rows], retain_graph=whole)
+            self.graph = (leaf, logits) if whole and self.owner._last is self else None
+            return found
+
+        found = torch.cat([found for _, found in self._passes(one_pass)])
+        self.owner.on_backward(len(found))
+        return found
+
+    def _with_graph(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaf = self.x[rows].requires_grad_()
+            return leaf, self.row_logits(leaf, rows)
+
+    def _passes(self, one_pass: Callable[[Tensor], Tensor]) -> list[tuple[Tensor, Tensor]]:
+        return list(self.owner.room.passes(len(self.x), one_pass, self.x.device))
+
+
+class _Pass(torch.autograd.Function):
+    """A call's two halves as autograd knows them."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, call: _Call) -> Tensor:
+        """The call's logits."""
+        del x
+        ctx.call = call  # type: ignore[attr-defined]
+        return call.forward(keeps_graph=True)
+
+    @staticmethod
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor
+    ) -> tuple[Tensor, None]:
+        """The call's gradient."""
+        call: _Call = ctx.call  # type: ignore[attr-defined]
+        return call.backward(gradients[0]), None
+
+
+NORMS: Mapping[str, str] = MappingProxyType({Norm.LINF: "Linf", Norm.L2: "L2"})
+"""What pyautoattack calls the norms."""
+TARGETS = 9
+"""Target classes of AutoAttack's targeted attacks, where there are so many others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One evaluation by outside code: a victim with its gradient mode, images `(b, c, h, w)`, labels `(b,)`.
+
+    `batch_size` is that code's, `rows` what may pass through the victim at once.
+    """
+
+    victim: Victim
+    mode: GradientMode
+    classes: int
+    x: Tensor
+    y: Tensor
+    threat: Threat
+    batch_size: int
+    rows: int
+    seed: int
+
+
+class CountedVictim(nn.Module):
+    """A victim as pyautoattack calls it: fresh draws for each call, and every pass counted.
+
+    pyautoattack works in float32; the victim sees its own dtype. Where memory runs out a batch passes in
+    pieces, which pyautoattack does not notice; what is computed again for that is not counted.
+    """
+
+    def __init__(self, order: Order) -> None:
+        super().__init__()
+        self.order = order
+        self.pieces = InPieces(order.rows, on_backward=self._count)
+        self.calls = 0
+        self.forwards = 0
+        self.backwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits `(b, k)`, float32."""
+        order = self.order
+        rows = torch.arange(len(x), device=x.device)
+        draws = Draws.of(order.seed, rows, "autoattack", self.calls)
+        self.calls += 1
+        self.forwards += len(x)
+
+        def row_logits(part: Tensor, at: Tensor) -> Tensor:
+            return order.victim.logits(part, draws=draws.take(at), mode=order.mode)
+
+        return self.pieces(x.to(order.x.dtype), row_logits).float()
+
+    def _count(self, rows: int) -> None:
+        self.backwards += rows
+
+    @property
+    def rows(self) -> int:
+        """How many rows in one pass there was memory for."""
+        return self.pieces.room.rows
+
+
+class WarningListener(logging.Handler):
+    """Keeps the text of every warning."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps one."""
+        self.messages.append(record.getMessage())
+
+
+def passes_of_fab(*, steps: int, targets: int) -> Passes:
+    """Targeted FAB of pyautoattack: for each target two predictions, the steps, and one more that judges.
+
+    A step looks once with a gradient and once without.
+    """
+    return Passes(forwards=1 + targets * (3 + 2 * steps), backwards=targets * steps)
+
+
+def passes_of_square(*, queries: int) -> Passes:
+    """Square of pyautoattack: its queries, the start, and a prediction before and after."""
+    return Passes(forwards=queries + 3, backwards=0)

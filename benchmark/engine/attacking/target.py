@@ -1,0 +1,146 @@
+"""Targets: what an attack may ask of its victim, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmark.compute.memory import Room
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.victim import GradientMode, Victim
+
+Objective = Callable[[Tensor, Tensor, Draws], tuple[Tensor, Tensor]]
+"""`(x, which, draws) -> (loss, logits)`: rows of images `(r, c, h, w)` and the position `(r,)` of each row's
+image in the attacked batch, to the loss to be raised `(r,)` and the logits `(r, k)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ascent:
+    """What one look at an objective gives, for b images."""
+
+    loss: Tensor
+    """Mean loss over EOT rows, `(b,)`."""
+    gradient: Tensor
+    """Gradient of that mean, `(b, c, h, w)`."""
+    logits: Tensor
+    """Mean logits over EOT rows, `(b, k)`."""
+
+
+class Target:
+    """A victim as an attack sees it: logits and gradients at given draws, with every pass counted.
+
+    Args:
+        victim: What is attacked.
+        classes: Number of classes.
+        mode: The gradient mode for the victim.
+        eot: Draws over which each gradient is averaged; 1 for a deterministic victim.
+        batch_size: Rows in one forward pass at the most; it changes no result, only memory and time. Where
+            memory runs out, `room` gets smaller, and this stays.
+        sources: Images made by the jobs that this one names, `(b, m, c, h, w)`, for the whole batch.
+        leaves_early: Whether an image that is already misclassified may leave the batch at once; only for a
+            deterministic victim, and never where images are made for transfer.
+        seeds: Images of the attacker's own, `(n, c, h, w)`; None where the attack asks for none.
+    """
+
+    def __init__(
+        self,
+        victim: Victim,
+        *,
+        classes: int,
+        mode: GradientMode = GradientMode.EXACT,
+        eot: int = 1,
+        batch_size: int = 256,
+        sources: Tensor | None = None,
+        leaves_early: bool = False,
+        seeds: Tensor | None = None,
+    ) -> None:
+        self.victim = victim
+        self.classes = classes
+        self.mode = mode
+        self.eot = eot
+        self.batch_size = batch_size
+        self.room = Room(batch_size)
+        self.sources = sources
+        self.seeds = seeds
+        self.leaves_early = leaves_early and not victim.stochastic
+        self.forwards = 0
+        self.backwards = 0
+        self.trace: list[float] = []
+        self.warnings: list[str] = []
+        self.zero_gradients = 0
+        self.gradients = 0
+
+    def logits(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """Logits `(b, k)` of the victim, differentiable where gradients are enabled; one draw a row."""
+        self.forwards += len(x)
+        return self.victim.logits(x, draws=draws, mode=self.mode)
+
+    def bare_logits(self, x: Tensor) -> Tensor:
+        """Mean logits `(b, k)` of the bare classifiers inside the victim: what an oblivious attacker sees."""
+        self.forwards += len(x)
+        return self.victim.bare_logits(x)
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """The purifiers' auxiliary loss `(b,)`, differentiable where gradients are enabled."""
+        return self.victim.auxiliary_loss(x, draws=draws, mode=self.mode)
+
+    def predict(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """Logits `(b, k)` without gradients, cut into batches."""
+
+        def one_pass(part: Tensor) -> Tensor:
+            with self._counted_if_whole(), torch.no_grad():
+                return self.logits(x[part], draws=draws.take(part))
+
+        return torch.cat([found for _, found in self.room.passes(len(x), one_pass, x.device)])
+
+    def ascend(self, x: Tensor, objective: Objective, *, draws: Draws) -> Ascent:
+        """The mean of an objective over `eot` draws, with its gradient: all draws in one batch, cut to size.
+
+        Args:
+            x: Images `(b, c, h, w)`.
+            objective: The loss to be raised.
+            draws: Of the b images; repeated here, once for every EOT row.
+
+        Returns:
+            Loss, gradient and logits of the b images, averaged over their rows, without graph.
+        """
+        b, n = len(x), self.eot
+        rows = draws.repeat(n) if n > 1 else draws
+        which = torch.arange(b, device=x.device).repeat_interleave(n)
+        loss = x.new_zeros(b)
+        gradient = torch.zeros_like(x)
+        logits = x.new_zeros(b, self.classes)
+
+        def one_pass(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            at = which[part]
+            with self._counted_if_whole(), torch.enable_grad():
+                leaf = x[at].detach().requires_grad_()
+                row_loss, row_logits = objective(leaf, at, rows.take(part))
+                (row_gradient,) = torch.autograd.grad(row_loss.sum(), leaf)
+            return row_loss.detach() / n, row_gradient / n, row_logits.detach() / n
+
+        for part, found in self.room.passes(b * n, one_pass, x.device):
+            self.backwards += len(part)
+            for total, row_values in zip((loss, gradient, logits), found, strict=True):
+                total.index_add_(0, which[part], row_values)
+        self.gradients += b
+        self.zero_gradients += int((gradient.flatten(1).abs().amax(1) == 0).sum())
+        return Ascent(loss, gradient, logits)
+
+    def mark(self, correct: float) -> None:
+        """Adds a step to the convergence trace: the share of the attacked images still classified rightly."""
+        self.trace.append(correct)
+
+    @contextmanager
+    def _counted_if_whole(self) -> Iterator[None]:
+        """What a pass counts is taken back where it breaks off."""
+        before = self.forwards
+        try:
+            yield
+        except BaseException:
+            self.forwards = before
+            raise

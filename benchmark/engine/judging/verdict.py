@@ -1,0 +1,208 @@
+"""The verdict: one candidate an image chosen on `select` draws, then scored on `score` draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmark.compute.memory import Room
+from benchmark.engine.criterion import Criterion, Outcome, Rule, worst
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.victim import GradientMode, Victim
+from benchmark.errors import ContractBroken
+
+ROWS = 512
+"""Rows of the one batch layout in which verdicts are made, whatever the batch size of the attack; fewer
+only where memory runs out."""
+
+
+def judge(
+    victim: Victim,
+    candidates: Tensor,
+    y: Tensor,
+    *,
+    draws: Draws,
+    criterion: Criterion,
+    room: Room | None = None,
+) -> tuple[dict[Rule, tuple[Outcome, ...]], Tensor]:
+    """Chooses and scores: the choice looks at `select` draws alone, the score at `score` draws alone.
+
+    A deterministic victim is asked once, so that an image's score is no other than what it was chosen by.
+
+    Args:
+        victim: Who classifies.
+        candidates: Images `(b, m, c, h, w)` in [0, 1], m for each of b originals.
+        y: True labels `(b,)`.
+        draws: Of the b originals, at the run's root: the draws are the same for all attacks.
+        criterion: How many draws; a deterministic victim is asked once.
+        room: For how many rows in one pass there was memory before; None for `ROWS`.
+
+    Returns:
+        For each rule b outcomes, and the chosen images `(b, r, c, h, w)`: one for each rule in the order of
+        `Rule`, or r = 1 where all rules chose the same.
+
+    Raises:
+        ContractBroken: A logit is not finite.
+    """
+    ask = _Question(victim, y, asked(victim, criterion), room or Room(ROWS))
+    labels = [int(label) for label in y]
+    select = ask.answers(candidates, draws.at("select"))
+    choices = {rule: _choose(rule, select, labels, criterion) for rule in Rule}
+    picks = torch.tensor([[pick for pick, _ in choices[rule]] for rule in Rule], device=y.device)
+    rows = torch.arange(len(y), device=y.device)
+    chosen = [candidates[rows, picks[i]] for i in range(len(Rule))]
+    outcomes: dict[Rule, tuple[Outcome, ...]] = {}
+    scored: dict[tuple[int, ...], list[list[int]]] = {}
+    for i, rule in enumerate(Rule):
+        same = tuple(picks[i].tolist())
+        if same not in scored and victim.stochastic:
+            again = ask.answers(chosen[i].unsqueeze(1), draws.at("score"))
+            scored[same] = again.predictions[:, 0].tolist()
+        elif same not in scored:
+            # asked once: what chose is what counts, whatever the layout of a second pass
+            scored[same] = select.predictions[rows, picks[i]].tolist()
+        outcomes[rule] = tuple(
+            Outcome(before.rate, before.margin, criterion.outcomes(rule, predictions, label))
+            for (_, before), predictions, label in zip(
+                choices[rule], scored[same], labels, strict=True
+            )
+        )
+    return outcomes, torch.stack(chosen[:1] if len(scored) == 1 else chosen, dim=1)
+
+
+def survivors(
+    victim: Victim,
+    candidates: Tensor,
+    y: Tensor,
+    *,
+    draws: Draws,
+    criterion: Criterion,
+    room: Room | None = None,
+) -> Tensor:
+    """Positions `(k,)` of the images that no candidate beats at every `select` draw.
+
+    The others have a rate of 0 under each rule, and no further candidate could lower it. The arguments are
+    those of `judge`.
+
+    Raises:
+        ContractBroken: A logit is not finite.
+    """
+    ask = _Question(victim, y, asked(victim, criterion), room or Room(ROWS))
+    predictions = ask.answers(candidates, draws.at("select")).predictions.tolist()
+    left = [
+        i
+        for i, (rows, label) in enumerate(zip(predictions, y.tolist(), strict=True))
+        if all(label in row for row in rows)
+    ]
+    return torch.tensor(left, dtype=torch.int64, device=y.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A victim's answers about m images of each of b originals, at a number of draws each.
+
+    Args:
+        predictions: Predicted classes, `(b, m, draws)` int64.
+        margins: True logit minus best other, likewise, float64.
+        rivals: The best class beside the true one, likewise, int64.
+    """
+
+    predictions: Tensor
+    margins: Tensor
+    rivals: Tensor
+
+
+def asked(victim: Victim, criterion: Criterion) -> int:
+    """How often a victim is asked about an image, on `select` and on `score` draws each."""
+    return criterion.draws if victim.stochastic else 1
+
+
+def ask_once(
+    victim: Victim,
+    images: Tensor,
+    y: Tensor,
+    *,
+    draws: Draws,
+    criterion: Criterion,
+    room: Room | None = None,
+) -> Answers:
+    """A victim's answers about one image `(b, c, h, w)` of each original, as `judge` asks for them.
+
+    Args:
+        victim: Who classifies.
+        images: In [0, 1].
+        y: True labels `(b,)`.
+        draws: Of the b originals, at `select` or at `score`.
+        criterion: How many draws.
+        room: Rows in one pass at the most; None for `ROWS`.
+
+    Raises:
+        ContractBroken: A logit is not finite.
+    """
+    ask = _Question(victim, y, asked(victim, criterion), room or Room(ROWS))
+    return ask.answers(images.unsqueeze(1), draws)
+
+
+def _choose(
+    rule: Rule, select: Answers, labels: list[int], criterion: Criterion
+) -> list[tuple[int, Outcome]]:
+    """For each image the position of its candidate, and what the `select` draws said of it."""
+    found = []
+    means = select.margins.mean(2).tolist()
+    for predictions, margins, label in zip(select.predictions.tolist(), means, labels, strict=True):
+        options = []
+        for row, margin in zip(predictions, margins, strict=True):
+            bits = criterion.outcomes(rule, row, label)
+            options.append(Outcome(bits.count("1") / len(bits), margin, bits))
+        pick = worst(options)
+        found.append((pick, options[pick]))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Who is asked about images of labels `(b,)`, how often, and with how much room."""
+
+    victim: Victim
+    y: Tensor
+    asked: int
+    room: Room
+
+    def answers(self, candidates: Tensor, draws: Draws) -> Answers:
+        """What the victim says of candidates `(b, m, c, h, w)`."""
+        y, asked = self.y, self.asked
+        b, m = candidates.shape[:2]
+        x = candidates.flatten(0, 1)  # (b * m, c, h, w)
+        originals = torch.arange(b, device=y.device).repeat_interleave(m * asked)
+        repeated = draws.repeat(
+            asked
+        )  # (b * asked): every candidate of an image meets the same draws
+        which = torch.arange(b * asked, device=y.device).view(b, 1, asked)
+        which = which.expand(b, m, asked).flatten()
+
+        def one_pass(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            with torch.no_grad():
+                logits = self.victim.logits(
+                    x[part // asked], draws=repeated.take(which[part]), mode=GradientMode.EXACT
+                )
+            if not bool(logits.isfinite().all()):
+                raise ContractBroken(
+                    "the victim returned a logit that is not finite; a purifier or a classifier "
+                    "divides by zero or overflows"
+                )
+            return logits.argmax(1), *_margin(logits, y[originals[part]])
+
+        found = [found for _, found in self.room.passes(b * m * asked, one_pass, y.device)]
+        predictions, margins, rivals = (
+            torch.cat(each).view(b, m, asked) for each in zip(*found, strict=True)
+        )
+        return Answers(predictions, margins.double(), rivals)
+
+
+def _margin(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """True logits minus the best others, and the classes of those, `(b,)` each."""
+    true = logits.gather(1, y[:, None]).squeeze(1)
+    best, rivals = logits.scatter(1, y[:, None], -torch.inf).max(1)
+    return true - best, rivals

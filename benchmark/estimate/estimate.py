@@ -1,0 +1,240 @@
+"""Estimates: what a run will cost at the most, in passes, disk and hours, before it is begun."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+
+from benchmark.compute.determinism import fix_numerics, hardware
+from benchmark.engine.attacking.attack import Passes
+from benchmark.engine.criterion import Outcome, Rule
+from benchmark.engine.dataset import pixels_sha256
+from benchmark.engine.judging.verdict import ROWS
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.estimate.report import Expense, RowExpense
+from benchmark.estimate.timing import Setup, Stopwatch
+from benchmark.evaluation.execute.environment import environment
+from benchmark.evaluation.execute.run import crew_of, say_notices, subjects_of
+from benchmark.evaluation.execute.shard import attack_of
+from benchmark.evaluation.execute.store import Store
+from benchmark.evaluation.prepare.bench import Bench
+from benchmark.evaluation.prepare.make_bench import bench_of
+from benchmark.evaluation.prepare.plan import make_plan
+from benchmark.evaluation.prepare.prepare import Prepared, prepare
+from benchmark.evaluation.prepare.probing import probe
+from benchmark.evaluation.prepare.request import Request
+from benchmark.files.temporary import temporary_folder
+from benchmark.records.job import MIXED, Job
+from benchmark.records.result import Cost, Result, Status
+from benchmark.records.run import Row
+
+OnStep = Callable[[int, int, str], None]
+"""Called with how many of how many rows are timed, and the one at hand."""
+
+
+def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
+    """Prepares a request as a run does, and reckons what running it would cost; attacks nothing.
+
+    Raises:
+        BenchError: The request cannot be met as it stands.
+    """
+    fix_numerics()
+    ready = probe(prepare(request))
+    say_notices(ready)
+    rows, skipped = make_plan(ready.protocol, subjects_of(ready))
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.job.key, row)
+    once = list(first.values())
+    reckoner = _Reckoner(ready, first)
+    crew = crew_of(ready)
+    found = []
+    with crew.as_one_worker():
+        for i, row in enumerate(once):
+            if on_step is not None:
+                on_step(i, len(once), row.id)
+            found.append(reckoner.row(row))
+    return Expense(
+        title={
+            "defense": ready.label,
+            "classifier": ready.classifier.name,
+            "dataset": ready.dataset.name,
+            "threat": str(ready.threat),
+            "protocol": ready.protocol.name,
+        },
+        is_stochastic=ready.victim.stochastic,
+        rows=tuple(found),
+        skipped=skipped,
+        shard_size=ready.protocol.shard_size,
+        workers=crew.workers,
+        hardware=hardware(ready.device),
+    )
+
+
+def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
+    """Passes forward for one image that choose among its candidates and score the choice, at the most.
+
+    A deterministic victim is asked once. Of a random one, where there is a choice, each of the three rules may
+    choose another candidate.
+    """
+    if not is_stochastic:
+        return candidates
+    return (candidates + (len(Rule) if candidates > 1 else 1)) * job.criterion.draws
+
+
+class _Reckoner:
+    """Reckons rows one by one.
+
+    Args:
+        ready: The prepared request.
+        rows: All rows by their job's key, for the candidates of sources.
+    """
+
+    def __init__(self, ready: Prepared, rows: Mapping[str, Row]) -> None:
+        self.ready = ready
+        self.rows = rows
+        self.bench: Bench = bench_of(ready)
+        self.store = Store(ready.request.runs)
+        self.stopwatch = Stopwatch(self.bench, seed=ready.request.seed)
+        n, size = len(ready.order), ready.protocol.shard_size
+        self.shards = [(start, min(start + size, n)) for start in range(0, n, size)]
+        self.pixels: dict[tuple[int, int], str] = {}
+
+    def _shards_of(self, row: Row) -> list[tuple[int, int]]:
+        """Those of a row: a diagnosis takes the first images alone."""
+        n = row.images(len(self.ready.order))
+        return [(start, min(stop, n)) for start, stop in self.shards if start < n]
+
+    def row(self, row: Row) -> RowExpense:
+        """One row."""
+        job = row.job
+        passes = self._passes(job)
+        is_stochastic = self.bench.victim_of(job).stochastic
+        verdict = seconds = None
+        if passes is not None:
+            verdict = verdict_passes(job, passes.candidates, is_stochastic=is_stochastic)
+            if job.precision == MIXED:  # float32 looks at the search's candidates in between
+                asked = job.criterion.draws if is_stochastic else 1
+                verdict += passes.candidates // 2 * asked
+            seconds = self._seconds(job, passes, verdict)
+        return RowExpense(
+            id=row.id,
+            column="diagnosis" if row.diagnosis else row.column or "source",
+            attack=job.attack.label,
+            gradient=job.gradient,
+            eot=job.eot,
+            images=row.images(len(self.ready.order)),
+            done=sum(
+                stop - start
+                for start, stop in self._shards_of(row)
+                if self._is_done(job, start, stop)
+            ),
+            passes=passes,
+            verdict=verdict,
+            disk=self._disk(job, passes),
+            seconds=seconds,
+        )
+
+    def _passes(self, job: Job) -> Passes | None:
+        """The attack's own word; one that shows other jobs' images hands back all of theirs.
+
+        In mixed precision an image that survives is attacked twice; both are reckoned at float32's speed.
+        """
+        passes = attack_of(job).passes(
+            classes=self.ready.dataset.classes,
+            eot=job.eot,
+            stochastic=self.bench.victim_of(job).stochastic,
+            shape=self.ready.dataset.shape,
+        )
+        if passes is not None and passes.shared:  # once a shard, spread over its images
+            share = math.ceil(passes.shared * len(self.shards) / len(self.ready.order))
+            passes = replace(passes, forwards=passes.forwards + share, shared=0)
+        if passes is not None and job.precision == MIXED:
+            counts = ("forwards", "backwards", "auxiliary", "candidates")
+            passes = replace(passes, **{name: 2 * getattr(passes, name) for name in counts})
+        if passes is None or not job.needs:
+            return passes
+        made = [self._passes(self.rows[key].job) for key in job.needs]
+        if any(source is None for source in made):
+            return None
+        return Passes(
+            forwards=passes.forwards,
+            backwards=passes.backwards,
+            candidates=sum(source.candidates for source in made if source is not None),
+        )
+
+    def _seconds(self, job: Job, passes: Passes, verdict: int) -> float:
+        """For one image: attack and verdict, each in the batches that it uses."""
+        victim = self.bench.victim_of(job)
+        name = job.classifier.name if not job.defenses else ""
+        images = self.shards[0][1]
+        asked = job.criterion.draws if victim.stochastic else 1
+        judging = Setup(
+            name=name,
+            mode=GradientMode.EXACT,
+            rows=min(ROWS, images * asked * passes.candidates),
+            has_gradients=False,
+        )
+        seconds = verdict * self.stopwatch.speed(judging, victim).forward
+        if not passes.forwards:
+            return seconds
+        attacking = Setup(
+            name=name,
+            mode=GradientMode(job.gradient),
+            rows=min(job.fixed_batch or self.bench.batch_size, images * job.eot),
+            on_bare=passes.on_bare,
+            has_gradients=passes.backwards > 0,
+            has_auxiliary=passes.auxiliary > 0,
+        )
+        speed = self.stopwatch.speed(attacking, victim)
+        return (
+            seconds
+            + passes.forwards * speed.forward
+            + passes.backwards * speed.backward
+            + passes.auxiliary * speed.auxiliary
+        )
+
+    def _is_done(self, job: Job, start: int, stop: int) -> bool:
+        found = self.store.load(job, start, stop)
+        if found is None:
+            return False
+        if (start, stop) not in self.pixels:
+            x, y, _ = self.bench.images(start, stop)
+            self.pixels[start, stop] = pixels_sha256(x, y.tolist())
+        return found.pixels_sha256 == self.pixels[start, stop]
+
+    def _disk(self, job: Job, passes: Passes | None) -> float:
+        """Bytes for one image: of a shard that the store writes without images, and of those it would keep."""
+        start, stop = self.shards[0]
+        outcomes = {
+            rule: (Outcome(2 / 3, -2 / 3, "1" * self._bits(job, rule)),) * (stop - start)
+            for rule in Rule
+        }
+        looks = passes.backwards // job.eot if passes and attack_of(job).per_image else 1
+        record = Result(
+            job=job.key,
+            start=start,
+            stop=stop,
+            status=Status.OK,
+            outcomes=outcomes,
+            cost=Cost(forwards=10**9, backwards=10**9, seconds=2 / 3),
+            trace=(2 / 3,) * looks,
+            pixels_sha256="0" * 64,
+            environment=environment(self.bench.device),
+            fingerprints=("0" * 64,) * (1 + len(job.needs)),
+        )
+        with temporary_folder() as folder:
+            store = Store(folder)
+            store.save(job, record, torch.zeros(0, dtype=self.bench.dtype))
+            written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        kept = passes.candidates if passes and job.is_source else 1
+        pixels = math.prod(self.ready.dataset.shape) * self.bench.dtype.itemsize
+        return written / (stop - start) + kept * pixels
+
+    def _bits(self, job: Job, rule: Rule) -> int:
+        if not self.bench.victim_of(job).stochastic:
+            return 1
+        return max(1, job.criterion.draws // job.criterion.group(rule))

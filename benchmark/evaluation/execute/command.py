@@ -1,0 +1,62 @@
+"""Command."""
+
+from __future__ import annotations
+
+import shlex
+
+from benchmark.classifiers.file import pinned_model
+from benchmark.evaluation.execute.kept_images import wanted_images
+from benchmark.evaluation.prepare.loading import published_name
+from benchmark.evaluation.prepare.prepare import Prepared
+from benchmark.expression import Model, Models, is_expression, parse_model
+from benchmark.files.locations import pinned
+
+
+def command_of(ready: Prepared) -> str:
+    """The command that makes an entry again; for objects from Python, what it would be with their names."""
+    request = ready.request
+    options = {
+        "defense": request.defense if isinstance(request.defense, str) else ready.label,
+        **_typed_model(ready),
+        "dataset": request.dataset if isinstance(request.dataset, str) else ready.dataset.name,
+        "threat": str(ready.threat),
+        "protocol": request.protocol if isinstance(request.protocol, str) else ready.protocol.name,
+        "samples": len(ready.order),
+        "seed": request.seed,
+    }
+    if request.order != "nested":
+        options["order"] = request.order
+    if request.only_classes:
+        options["classes"] = ",".join(map(str, request.only_classes))
+    if request.precision != "float32":
+        options["precision"] = request.precision
+    if request.weights is not None:
+        options["weights"] = pinned(request.weights)
+    kept = wanted_images(request.keep_images, ready.protocol.name)
+    if kept != wanted_images(None, ready.protocol.name):
+        options["keep-images"] = kept or "none"
+    words = ["bench", "run"]
+    for name, value in options.items():
+        words += [f"--{name}", str(value)]
+    for key, value in request.defense_args.items():
+        words += ["--defense-arg", f"{key}={value}"]
+    return shlex.join(words)
+
+
+def _typed_model(ready: Prepared) -> dict[str, str]:
+    """The classifier as the command takes it; nothing where the expression names it."""
+    model = ready.request.model
+    if isinstance(ready.request.defense, str) and is_expression(ready.request.defense):
+        return {}
+    if not isinstance(model, str):
+        return {"model": ready.classifier.name}
+    return {"model": str(_pinned(parse_model(model), ready.dataset.name))}
+
+
+def _pinned(model: Model, dataset: str) -> Model:
+    """A classifier as it was typed, files by what they hold, RobustBench's short names in full."""
+    if isinstance(model, Models):
+        return Models(tuple(_pinned(member, dataset) for member in model.members))
+    if model.startswith("file:"):
+        return pinned_model(model)
+    return model if ":" in model else str(published_name(model, dataset))

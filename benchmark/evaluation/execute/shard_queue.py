@@ -1,0 +1,114 @@
+"""Tasks: the shards of a run's jobs, and the queue that releases each when its sources are finished."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from benchmark.records.job import Job
+from benchmark.records.run import Row
+
+Place = tuple[str, int]
+"""A shard among all of a run: its job's key, and the first of its positions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One shard of one job.
+
+    Args:
+        row: The job in its place in the protocol.
+        start: First position in the order of images.
+        stop: One past the last.
+        needs: The jobs whose images of the same shard it takes.
+        fingerprints: Digests of the fingerprints under which it is done: of its victim, and of theirs.
+    """
+
+    row: Row
+    start: int
+    stop: int
+    needs: tuple[Job, ...]
+    fingerprints: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self.row.job
+
+    @property
+    def place(self) -> Place:
+        """Its own place; no other task of a run has it."""
+        return self.row.job.key, self.start
+
+    @property
+    def sources(self) -> list[Place]:
+        """The places of the shards whose images it takes."""
+        return [(job.key, self.start) for job in self.needs]
+
+    def __hash__(self) -> int:
+        return hash(self.place)  # not of the whole job
+
+
+def tasks_of(rows: Sequence[Row], n: int, shard_size: int) -> list[Task]:
+    """Every shard of every job, jobs that others need before those, at boundaries fixed by `shard_size`.
+
+    A job that stands in several rows is done once, in the first of them.
+    """
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.job.key, row)
+    return [
+        Task(row, start, stop, needs)
+        for row in sorted(first.values(), key=lambda row: bool(row.job.needs))
+        for needs in [tuple(first[key].job for key in row.job.needs)]
+        for start in range(0, row.images(n), shard_size)
+        for stop in [min(start + shard_size, row.images(n))]
+    ]
+
+
+class TaskQueue:
+    """Tasks that are not begun, of which each may begin as soon as its sources are finished.
+
+    Each step takes time in proportion to the task's own sources and followers, however many tasks there are.
+
+    Args:
+        tasks: In the order in which they begin where nothing holds them up.
+    """
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._waiting = {task.place: task for task in tasks}
+        self._missing: dict[Place, int] = {}
+        self._followers: dict[Place, list[Task]] = {}
+        self._ready: deque[Task] = deque()
+        for place, task in self._waiting.items():
+            missing = [source for source in task.sources if source in self._waiting]
+            self._missing[place] = len(missing)
+            for source in missing:
+                self._followers.setdefault(source, []).append(task)
+            if not missing:
+                self._ready.append(task)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def first(self) -> Task | None:
+        """The next task that may begin; None where all that are left wait for sources."""
+        return self._ready[0] if self._ready else None
+
+    def begin(self) -> Task:
+        """Takes that task out."""
+        task = self._ready.popleft()
+        del self._waiting[task.place]
+        return task
+
+    def finish(self, task: Task) -> None:
+        """Releases what waited for a task that was begun."""
+        for follower in self._followers.pop(task.place, ()):
+            self._missing[follower.place] -= 1
+            if not self._missing[follower.place]:
+                self._ready.append(follower)
+
+    def left(self) -> list[Task]:
+        """All that are not begun, in order."""
+        return list(self._waiting.values())

@@ -1,0 +1,127 @@
+"""Diagnoses planned: variations of one attack on the first images, which test the evaluation itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmark.engine.threat import Knowledge, Norm, Threat
+from benchmark.evaluation.prepare.plugin_ids import plugin_of
+from benchmark.plugins import ATTACKS
+from benchmark.records.job import Job, canonical
+from benchmark.records.protocol import Diagnosis
+from benchmark.records.run import Diagnosed, Kind, Row
+
+GREY = 0.5
+"""The linf budget that turns every image into grey, so that no classifier can tell one from another."""
+
+
+def diagnosis_rows(
+    asked: Diagnosis,
+    rows: Sequence[Row],
+    *,
+    modes: Sequence[str],
+    is_stochastic: bool,
+    shape: tuple[int, int, int],
+) -> Iterator[Row]:
+    """The rows of a protocol's diagnosis.
+
+    Args:
+        asked: What it asks for.
+        rows: The planned rows on the victim.
+        modes: The gradient modes that count as the best of this victim.
+        is_stochastic: Whether the victim is random.
+        shape: `(c, h, w)` of an image.
+    """
+    family = [row for row in rows if row.id.partition(":")[0] == asked.of]
+    bases = [row for row in family if row.job.gradient in modes] or family
+    for base in bases:
+        vary = _Variation(asked, base, is_stochastic)
+        yield from vary.doubled()
+        yield from vary.curve(shape)
+        yield from vary.frozen()
+    if bases and asked.points:
+        yield _Variation(asked, bases[0], is_stochastic).noise()
+
+
+def curve_of(
+    threat: Threat, multiples: Sequence[float], shape: tuple[int, int, int]
+) -> list[float]:
+    """The budgets of an eps curve but the threat's own, ascending; the last turns every image into grey.
+
+    In l2 no image is farther from grey than `GREY` times the square root of its number of pixel values.
+    """
+    end = GREY if threat.norm is Norm.LINF else GREY * math.sqrt(math.prod(shape))
+    wanted = sorted({multiple * threat.eps for multiple in multiples} | {end})
+    return [eps for eps in wanted if eps <= end and not math.isclose(eps, threat.eps)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Variation:
+    """One row of the varied attack, in one gradient mode."""
+
+    asked: Diagnosis
+    base: Row
+    is_stochastic: bool
+
+    def doubled(self) -> Iterator[Row]:
+        """Twice the steps; twice the draws where there are any."""
+        job = self.base.job
+        arguments = self._arguments()
+        if "steps" in self.asked.doubled and isinstance(arguments.get("steps"), int):
+            twice = canonical({**arguments, "steps": 2 * arguments["steps"]})
+            yield self._row("steps", replace(job, attack=replace(job.attack, arguments=twice)))
+        if "eot" in self.asked.doubled and self.is_stochastic:
+            yield self._row("eot", replace(job, eot=2 * job.eot))
+
+    def curve(self, shape: tuple[int, int, int]) -> Iterator[Row]:
+        """The attack under other budgets."""
+        job = self.base.job
+        if self.asked.curve:
+            for eps in curve_of(job.threat, self.asked.curve, shape):
+                threat = Threat(job.threat.norm, eps)
+                yield self._row("eps", replace(job, threat=threat), f"-{eps:.4g}")
+
+    def frozen(self) -> Iterator[Row]:
+        """As many steps at one fixed draw."""
+        if self.asked.frozen and self.is_stochastic:
+            steps = self._arguments().get("steps", 40)
+            yield self._row("frozen", self._by("frozen-draw", steps=steps))
+
+    def noise(self) -> Row:
+        """Random points, which no gradient led to."""
+        row = self._row("noise", self._by("random-points", points=self.asked.points))
+        return replace(row, id="diagnosis-noise", knowledge=Knowledge.BLACK_BOX)
+
+    def _arguments(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.base.job.attack.arguments)
+        return found
+
+    def _by(self, name: str, **arguments: object) -> Job:
+        """The base's job with another attack, one draw a gradient."""
+        attack = ATTACKS.get(name)(**arguments)
+        parts = [ATTACKS.get(part) for part in attack.parts]
+        plugin = plugin_of(attack, label=attack.name, parts=parts)
+        precision = self.base.job.precision
+        return replace(
+            self.base.job,
+            attack=plugin,
+            eot=1,
+            precision=precision if attack.mixes else precision.replace("mixed", "float32"),
+            fixed_batch=self.base.job.fixed_batch if self.base.job.is_uncut else 0,
+        )
+
+    def _row(self, kind: Kind, job: Job, suffix: str = "") -> Row:
+        mode = f":{job.gradient}" if ":" in self.base.id else ""
+        name = f"diagnosis-{kind}{suffix}{mode}"
+        return replace(
+            self.base,
+            id=name,
+            job=replace(job, row=name),
+            column=None,
+            counts=False,
+            diagnosis=Diagnosed(kind=kind, of=self.base.id, images=self.asked.images),
+        )

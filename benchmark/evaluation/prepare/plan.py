@@ -1,0 +1,277 @@
+"""Plans: a protocol applied to one defense and one classifier, as a graph of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchmark.compute.sandbox import contained
+from benchmark.engine.arguments import parameters_of, refuse_arguments
+from benchmark.engine.attacking.attack import Attack
+from benchmark.engine.criterion import Criterion
+from benchmark.engine.threat import Knowledge, Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.diagnosis_plan import diagnosis_rows
+from benchmark.evaluation.prepare.plugin_ids import harness_sha256, plugin_of, watched_for
+from benchmark.plugins import ATTACKS
+from benchmark.records.job import MIXED, Frozen, Job, Plugin
+from benchmark.records.missing_rows import Missing, Why
+from benchmark.records.protocol import BARE, SURROGATES, AttackRow, Protocol, SourceRow
+from benchmark.records.protocol_rows import BEST, names_of
+from benchmark.records.run import Row
+
+CLEAN = "clean"
+"""The attack that changes nothing: as a source it measures the bare classifier itself, and is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subjects:
+    """What a protocol is applied to.
+
+    Args:
+        defenses: The purifiers, prepared, in order.
+        plugins: The same as a key sees them.
+        is_stochastic: Whether the victim made of them is.
+        is_uncut: Whether its answers, or those of a bare classifier, hang on the batch.
+        classifier: The defended classifier.
+        surrogates: Classifiers of the same task for transfer.
+        ensembles: Those that the protocol makes images on, by the expression, as far as there are members.
+        dataset: The dataset's name.
+        split: Which of its splits.
+        classes: Number of classes.
+        threat: The budget.
+        precision: `float32`, `float64` or `mixed`.
+        seed: The run's seed.
+        order: Of which order of the dataset the images are taken.
+        preparation: How its files became images.
+        only_classes: Those whose images are evaluated; none for all.
+        composition: How an ensemble is put together; empty for a chain.
+        seeds: The sha256 of so many images of an attacker's own; None where there are none.
+        shape: `(c, h, w)` of an image.
+        victim: sha256 of how purifiers and classifier are put together.
+        images: sha256 of the dataset's source.
+        said: The user's word for what no hash sees.
+    """
+
+    defenses: Sequence[Defense]
+    plugins: tuple[Plugin, ...]
+    is_stochastic: bool
+    classifier: Classifier
+    surrogates: Mapping[str, Classifier]
+    dataset: str
+    split: str
+    classes: int
+    threat: Threat
+    precision: str
+    seed: int
+    order: str = "nested"
+    preparation: str = ""
+    only_classes: tuple[int, ...] = ()
+    composition: str = ""
+    seeds: Callable[[int], str] | None = None
+    shape: tuple[int, int, int] = (1, 1, 1)
+    ensembles: Mapping[str, Classifier] = field(default_factory=dict)
+    victim: str = ""
+    images: str = ""
+    said: str = ""
+    is_uncut: bool = False
+
+
+def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
+    """What a chain offers to back-propagation: the least that one of its stages does."""
+    order = [Derivative.EXACT, Derivative.ALMOST_EVERYWHERE, Derivative.NONE]
+    return max(
+        (defense.gradient for defense in defenses), key=order.index, default=Derivative.EXACT
+    )
+
+
+def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[str, Missing]]:
+    """All jobs of a protocol, sources first, and the rows that cannot be planned, each with its reason.
+
+    The diagnosis comes last: a job that a ranked row has too is done for that row.
+
+    Raises:
+        BenchError: The protocol names an attack that there is not, or arguments that it does not take.
+    """
+    planner = _Planner(protocol, subjects)
+    sources = {row.id: list(planner.source_rows(row)) for row in protocol.sources}
+    rows = [made for group in sources.values() for made in group]
+    for row in protocol.attacks_on(is_stochastic=subjects.is_stochastic):
+        rows.extend(planner.attack_rows(row, sources))
+    wanted = {key for row in rows if row.column is not None for key in row.job.needs}
+    kept = [
+        row
+        for row in rows
+        if row.column is not None or row.job.key in wanted or row.job.attack.label == CLEAN
+    ]
+    if protocol.diagnosis is not None:
+        kept += diagnosis_rows(
+            protocol.diagnosis,
+            [row for row in kept if row.column is not None],
+            modes=BEST[weakest_gradient(subjects.defenses)],
+            is_stochastic=subjects.is_stochastic,
+            shape=subjects.shape,
+        )
+    return kept, planner.skipped
+
+
+class _Planner:
+    def __init__(self, protocol: Protocol, subjects: Subjects) -> None:
+        self.protocol = protocol
+        self.subjects = subjects
+        self.skipped: dict[str, Missing] = {}
+        self.engine = harness_sha256()
+
+    def source_rows(self, row: SourceRow) -> Iterator[Row]:
+        """One row for each classifier that a source is made on."""
+        knowledge = Knowledge.OBLIVIOUS if row.sees_bare else Knowledge.TRANSFER
+        attack = self._attack(row)
+        if not self._fits(row, attack):
+            return
+        for classifier in self._made_on(row):
+            job = self._job(row.id, attack, classifier=classifier, is_source=True)
+            yield Row(
+                id=f"{row.id}:{classifier.name}",
+                job=job,
+                column=None,
+                knowledge=knowledge,
+                counts=False,
+            )
+
+    def _made_on(self, row: SourceRow) -> list[Classifier]:
+        if row.against == BARE:
+            return [self.subjects.classifier]
+        if row.against == SURROGATES:
+            return list(self.subjects.surrogates.values())
+        found = self.subjects.ensembles.get(row.against)
+        if found is not None:
+            return [found]
+        self.skipped[row.id] = Missing(
+            Why.NO_SURROGATES,
+            f"too few surrogate classifiers are known for {self.subjects.dataset} to make {row.against}",
+        )
+        return []
+
+    def attack_rows(self, row: AttackRow, sources: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
+        """One row for each gradient mode; none, with a reason kept, where it cannot be run."""
+        stochastic = self.subjects.is_stochastic
+        attack = self._attack(row)
+        if not self._fits(row, attack):
+            return
+        needs = tuple(made.job.key for source in row.sources for made in sources[source])
+        if row.sources and not needs:
+            self.skipped[row.id] = self._without_sources(row)
+            return
+        for mode, name in names_of(row, weakest_gradient(self.subjects.defenses)).items():
+            job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
+            yield Row(
+                id=name,
+                job=job,
+                column=row.column,
+                knowledge=row.knowledge,
+                counts=row.counts == "always" or not stochastic,
+            )
+
+    def _fits(self, row: SourceRow | AttackRow, attack: Attack) -> bool:
+        """Whether the attack exists for the task's classes, threat and images; else the reason is kept."""
+        s, is_source = self.subjects, isinstance(row, SourceRow)
+        checks: dict[Why, Callable[[], object]] = {
+            Why.TOO_FEW_CLASSES: lambda: attack.refuse_classes(
+                s.classes, stochastic=s.is_stochastic and not is_source
+            ),
+            Why.THREAT_UNSUPPORTED: lambda: attack.refuse_threat(s.threat),
+            Why.NO_SEED_IMAGES: lambda: self._seeds(attack),
+        }
+        for why, check in checks.items():
+            try:
+                check()
+            except BenchError as error:
+                self.skipped[row.id] = Missing(why, str(error))
+                return False
+        return True
+
+    def _without_sources(self, row: AttackRow) -> Missing:
+        """Why none of a row's sources was made: a gap, unless no source of it is one."""
+        missing = [self.skipped[source] for source in row.sources if source in self.skipped]
+        if len(missing) < len(row.sources):  # one that is made on no surrogate is in no plan
+            reason = f"no surrogate classifiers are known for {self.subjects.dataset}"
+            missing.append(Missing(Why.NO_SURROGATES, reason))
+        why = min((one.why for one in missing), key=lambda why: why.is_not_applicable)
+        return Missing(why, "; ".join(map(str, missing)))
+
+    def _attack(self, row: SourceRow | AttackRow) -> Attack:
+        kind = ATTACKS.get(row.attack)
+        what = f"protocol {self.protocol.name!r}, row {row.id!r}: attack {row.attack!r}"
+        refuse_arguments(row.arguments, kind, what=what)
+        with (
+            watched_for(kind, parameters_of(kind) | row.arguments),
+            contained(f"{what}: making it"),
+        ):
+            return kind(**row.arguments)
+
+    def _job(
+        self,
+        row: str,
+        attack: Attack,
+        *,
+        classifier: Classifier | None = None,
+        is_source: bool = False,
+        gradient: str = "exact",
+        eot: int = 1,
+        needs: tuple[str, ...] = (),
+    ) -> Job:
+        s = self.subjects
+        frozen = classifier or s.classifier
+        return Job(
+            row=row,
+            defenses=() if is_source else s.plugins,
+            classifier=Frozen(
+                frozen.name, frozen.sha256, frozen.code, frozen.source, frozen.harness
+            ),
+            dataset=s.dataset,
+            split=s.split,
+            threat=s.threat,
+            attack=plugin_of(
+                attack,
+                label=attack.name,
+                weights=self._seeds(attack),
+                parts=[ATTACKS.get(name) for name in attack.parts],
+            ),
+            gradient=gradient,
+            eot=eot if s.is_stochastic and not is_source else 1,
+            is_source=is_source,
+            criterion=self._criterion(is_stochastic=s.is_stochastic and not is_source),
+            precision=self._precision(attack, is_source=is_source),
+            seed=s.seed,
+            fixed_batch=0 if attack.per_image and not s.is_uncut else self.protocol.shard_size,
+            is_uncut=s.is_uncut,
+            needs=needs,
+            order=s.order,
+            preparation=s.preparation,
+            only_classes=s.only_classes,
+            composition="" if is_source else s.composition,
+            engine=self.engine,
+            victim="" if is_source else s.victim,
+            images=s.images,
+            said=s.said,
+        )
+
+    def _seeds(self, attack: Attack) -> str:
+        """The sha256 of the attacker's own images; empty where the attack asks for none.
+
+        Raises:
+            BenchError: There are not so many.
+        """
+        known = self.subjects.seeds
+        return known(attack.seeds) if attack.seeds and known is not None else ""
+
+    def _precision(self, attack: Attack, *, is_source: bool) -> str:
+        """Mixed only where there is a search to be done twice; images made for transfer are made once."""
+        mixes = attack.mixes and attack.per_image and not is_source
+        precision = self.subjects.precision
+        return "float32" if precision == MIXED and not mixes else precision
+
+    def _criterion(self, *, is_stochastic: bool) -> Criterion:
+        return self.protocol.asked() if is_stochastic else Criterion(draws=1, vote=1, any_of=1)

@@ -1,0 +1,261 @@
+"""Requests made real: everything that a request names, loaded, checked and ready to be attacked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from benchmark.classifiers.acceptance import Conduct
+from benchmark.compute.determinism import choose_device
+from benchmark.engine.dataset import Dataset, indices_of, labels_of
+from benchmark.engine.threat import Threat
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.defense import Defense
+from benchmark.engine.victims.setting import Setting
+from benchmark.engine.victims.victim import AsStochastic, Victim
+from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.given_networks import wrap_module
+from benchmark.evaluation.prepare.loading import (
+    data_folder,
+    load_classifier,
+    load_task,
+    with_known_classes,
+)
+from benchmark.evaluation.prepare.missing_weights import lacks_of, refuse_lacks
+from benchmark.evaluation.prepare.purifier import Staged
+from benchmark.evaluation.prepare.request import Request, expression_of, make_defenses, model_named
+from benchmark.evaluation.prepare.surrogates import Strangers
+from benchmark.evaluation.prepare.victim_builder import Builder, Built
+from benchmark.identity.identity import Known, identity_of
+from benchmark.identity.opened_files import Opened, watched
+from benchmark.records.job import Plugin
+from benchmark.records.protocol import Protocol
+from benchmark.records.protocol_files import load_protocol
+from benchmark.records.run import Measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Everything a request names, loaded and ready."""
+
+    request: Request
+    protocol: Protocol
+    threat: Threat
+    dataset: Dataset
+    classifier: Classifier
+    surrogates: Mapping[str, Classifier]
+    ensembles: Mapping[str, Classifier]
+    """Those that images for transfer are made on, by the protocol's expression."""
+    stages: tuple[Staged, ...]
+    victim: Victim
+    label: str
+    """The published name of the defense."""
+    victim_sha256: str
+    """How the victim is put together, and of which source."""
+    composition: str
+    """How the purifiers and classifiers of an ensemble are put together; empty for a chain."""
+    order: tuple[int, ...]
+    device: torch.device
+    made: Callable[[torch.dtype], Victim]
+    """Makes the same victim anew, from new purifiers and copies of the classifiers, in a precision."""
+    conduct: Mapping[str, Conduct] = field(default_factory=dict)
+    """How the bare classifiers answer, by their names, and the victim, by an empty one: as `probe` found."""
+    examination: tuple[Measurement, ...] = ()
+    """What `probe` measured of the victim."""
+
+    @property
+    def defenses(self) -> tuple[Defense, ...]:
+        """All purifiers, in the order in which they were typed."""
+        return tuple(stage.defense for stage in self.stages)
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """The same as a key sees them."""
+        return tuple(stage.plugin for stage in self.stages)
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """What each was prepared with."""
+        return tuple(stage.setting for stage in self.stages)
+
+    def watched(self) -> AbstractContextManager[Opened]:
+        """Keeps account of files that are read in here: some purifiers read theirs with their first images."""
+        held = [one.weights for one in self.settings if one.weights]
+        return watched(f"victim {self.label} {[one.arguments for one in self.plugins]}", held=held)
+
+    @property
+    def notices(self) -> list[str]:
+        """Lines for the user about what purifiers were trained for."""
+        return list(dict.fromkeys(line for stage in self.stages for line in stage.notices()))
+
+    @property
+    def is_uncut(self) -> bool:
+        """Whether some answer hangs on the batch, so that none may be cut."""
+        return any(each.random or each.crowd for each in self.conduct.values())
+
+    def behaving(
+        self, conduct: Mapping[str, Conduct], examination: tuple[Measurement, ...] = ()
+    ) -> Prepared:
+        """The same with what was measured of it: a victim that is random is asked as one."""
+        own = conduct.get("", Conduct())
+        is_said = self.victim.stochastic or not own.random
+        return replace(
+            self,
+            conduct=conduct,
+            examination=examination,
+            victim=self.victim if is_said else AsStochastic(self.victim),
+        )
+
+
+def prepare(request: Request) -> Prepared:
+    """Loads everything that a request names.
+
+    Raises:
+        BenchError: Something is missing, damaged or impossible.
+    """
+    device = choose_device(request.device)
+    wanted = request.protocol
+    protocol = wanted if isinstance(wanted, Protocol) else load_protocol(wanted)
+    model = model_named(request)
+    dataset, threat = load_task(
+        request.dataset, model, request.threat, folder=data_folder(request.data)
+    )
+    defenses = make_defenses(request)
+    refuse_lacks(lacks_of(request))  # before anything is downloaded
+    load = _Loader(request, dataset, device)
+    dataset = with_known_classes(dataset, model or dataset.model, load.classifier)
+    load = replace(load, dataset=dataset)
+    protocol = protocol.for_classes(dataset.classes)
+    order = order_of(dataset, request, protocol)
+    setting = Setting(
+        dataset=dataset.name,
+        shape=dataset.shape,
+        classes=dataset.classes,
+        threat=threat,
+        device=device,
+        dtype=dtype_of(request),
+    )
+    is_given = isinstance(request.defense, Defense)
+    known = Known(is_given=is_given, said=request.identity)
+
+    def builder(load: Callable[[str | torch.nn.Module], Classifier], at: Setting) -> Builder:
+        new = iter(defenses if at is setting else make_defenses(portable(request)))
+        return Builder(at, load, new, request.weights, request.data, known=known)
+
+    built = builder(load.classifier, setting)
+    expression, base = expression_of(request), model or dataset.model
+    found = built.victim(expression, base)
+
+    def made(dtype: torch.dtype) -> Victim:
+        def copied(model: str | torch.nn.Module) -> Classifier:
+            return copy.deepcopy(load.classifier(model)).to(dtype)
+
+        return builder(copied, replace(setting, dtype=dtype)).victim(expression, base).victim
+
+    strangers = Strangers(dataset, protocol, found.classifier, load.classifier)
+    return Prepared(
+        request=request,
+        protocol=protocol,
+        threat=threat,
+        dataset=dataset,
+        classifier=found.classifier,
+        surrogates=strangers.surrogates(),
+        ensembles=strangers.ensembles(),
+        stages=tuple(built.stages),
+        victim=found.victim,
+        victim_sha256=_victim_sha256(found, built.stages),
+        label=found.label,
+        composition=found.composition,
+        order=order,
+        device=device,
+        made=made,
+    )
+
+
+def _victim_sha256(found: Built, stages: Sequence[Staged]) -> str:
+    """sha256 of a victim's own source and structure; purifiers and classifiers in it are known already."""
+    known = {id(one.defense): f"stage {i}" for i, one in enumerate(stages)}
+    known |= {
+        id(one): f"classifier {one.name} {one.sha256} {one.source} {one.harness}"
+        for one in found.victim.classifiers
+    }
+    what = f"the victim of defense {found.label!r}"
+    return identity_of(found.victim, what=what, known=Known(objects=known)).sha256()
+
+
+def portable(request: Request) -> Request:
+    """The request with nothing in it that was prepared on some device."""
+    defense = request.defense
+    if not isinstance(defense, Defense):
+        return request
+    return replace(request, defense=type(defense)(**defense.arguments()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    request: Request
+    dataset: Dataset
+    device: torch.device
+    known: dict[str, Classifier] = field(default_factory=dict)
+
+    def classifier(self, model: str | torch.nn.Module) -> Classifier:
+        """A classifier, of each name but one."""
+        if isinstance(model, str) and model in self.known:
+            return self.known[model]
+        found = self._loaded(model)
+        return self.known.setdefault(model, found) if isinstance(model, str) else found
+
+    def _loaded(self, model: str | torch.nn.Module) -> Classifier:
+        dtype = dtype_of(self.request)
+        if not isinstance(model, str):
+            return wrap_module(
+                model,
+                dataset=self.dataset,
+                device=self.device,
+                dtype=dtype,
+                said=self.request.identity,
+            )
+        return load_classifier(
+            model,
+            dataset=self.dataset,
+            folder=data_folder(self.request.data),
+            device=self.device,
+            dtype=dtype,
+        )
+
+
+def dtype_of(request: Request) -> torch.dtype:
+    """The precision of a request as torch names it."""
+    return torch.float64 if request.precision == "float64" else torch.float32
+
+
+def order_of(dataset: Dataset, request: Request, protocol: Protocol) -> tuple[int, ...]:
+    """Indices of the images of a request, in order.
+
+    Raises:
+        BenchError: There are not so many, or a class that there is not.
+    """
+    order = indices_of(dataset, "test", request.order)
+    where = "" if request.order == "nested" else " in RobustBench's order"
+    if request.only_classes:
+        unknown = [str(label) for label in request.only_classes if label >= dataset.classes]
+        if unknown:
+            raise BenchError(
+                f"dataset {dataset.name!r} has classes 0 to {dataset.classes - 1}; --classes names "
+                f"{', '.join(unknown)}"
+            )
+        labels = labels_of(dataset, "test").tolist()
+        order = [index for index in order if labels[index] in request.only_classes]
+        where += f" of classes {','.join(map(str, request.only_classes))}"
+    samples = request.samples
+    if not order or (samples is not None and samples > len(order)):
+        raise BenchError(
+            f"dataset {dataset.name!r} has {len(order)} test images{where}; --samples {samples or 1} is more "
+            f"than that"
+        )
+    n = samples or min(protocol.samples or len(order), len(order))
+    return tuple(order[i] for i in request.positions or range(n))

@@ -1,0 +1,58 @@
+"""Probes: victim and classifiers shown a few clean images, so that a broken one is known before an attack."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmark.classifiers.acceptance import conduct_of, shown
+from benchmark.contract import conduct
+from benchmark.contract.ask import Exhibit
+from benchmark.contract.probe import NOBODYS
+from benchmark.engine.dataset import images_of, indices_of
+from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.defense import Derivative
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.evaluation.prepare.make_bench import bare_classifiers, bench_of
+from benchmark.evaluation.prepare.plan import weakest_gradient
+from benchmark.evaluation.prepare.prepare import Prepared, dtype_of
+
+PROBED = 4
+"""Clean images that a victim is shown before a run begins."""
+
+
+def probe(ready: Prepared) -> Prepared:
+    """Shows victim and classifiers a few clean images, and takes note of how they answer.
+
+    Returns:
+        The same, behaving as it was measured: a victim that is random is asked as one.
+
+    Raises:
+        BenchError: A plugin breaks its contract, or images and classifier do not fit each other.
+    """
+    order = (*ready.order, *indices_of(ready.dataset, "test", ready.request.order))
+    indices = torch.tensor(order[:PROBED])
+    x = images_of(ready.dataset, "test", indices).to(ready.device, dtype_of(ready.request))
+    nobody = NOBODYS + torch.arange(len(x), device=x.device)
+    draws = Draws.of(ready.request.seed, nobody, "probe")
+    found = {each.name: conduct_of(each, x, ready.dataset) for each in bare_classifiers(ready)}
+    what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
+    with ready.watched(), shown(what, x, ready.dataset):
+        own, measured = conduct.examine(
+            Exhibit(
+                victim=ready.victim,
+                what=what,
+                x=x,
+                draws=draws,
+                modes=_modes(ready),
+                batch=bench_of(ready).batch_size,
+                classes=ready.dataset.classes,
+                made=ready.made,
+            )
+        )
+    return ready.behaving(found | {"": own}, measured)
+
+
+def _modes(ready: Prepared) -> tuple[GradientMode, ...]:
+    """The gradient modes in which a run may ask: the exact one only where one is declared."""
+    has_gradient = weakest_gradient(ready.defenses) is not Derivative.NONE
+    return (*((GradientMode.EXACT,) if has_gradient else ()), GradientMode.BPDA)

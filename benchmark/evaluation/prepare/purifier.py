@@ -1,0 +1,223 @@
+"""One purifier of a request, made ready: its weights found and held against their use, its label, its key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from inspect import Parameter
+from pathlib import Path
+from typing import Final
+
+from benchmark.compute.sandbox import contained
+from benchmark.engine.arguments import parameters_of
+from benchmark.engine.victims.defense import Defense
+from benchmark.engine.victims.setting import Setting
+from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.missing_weights import Lack, trained_names, weights_missing
+from benchmark.evaluation.prepare.plugin_ids import described, plugin_of, watched_for
+from benchmark.expression import Stage
+from benchmark.files.weights import find_weights, sha256_of, shipped_sha256
+from benchmark.identity.content_names import known_by
+from benchmark.identity.identity import Known, identity_of
+from benchmark.identity.opened_files import unwatched
+from benchmark.plugins import DATASETS, DEFENSES, RECIPES
+from benchmark.records.job import Plugin
+from benchmark.records.provenance import Provenance, Use, provenance_of
+
+PRESET: Final = "preset"
+"""The argument that the variant of a defense may bear the name of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A purifier in its place.
+
+    Args:
+        typed: What the user called it.
+        defense: Prepared.
+        setting: What it was prepared with.
+        plugin: The same as a key sees it.
+        provenance: What its weights were trained for; None where it has none.
+    """
+
+    typed: Stage
+    defense: Defense
+    setting: Setting
+    plugin: Plugin
+    provenance: Provenance | None
+
+    def notices(self) -> list[str]:
+        """Lines for the user about weights that were trained for something else than what is evaluated."""
+        differs = self.provenance.differs if self.provenance else ()
+        said = {
+            "alone": "was trained alone and stands behind another purifier here",
+            "behind": "was trained behind other purifiers than here",
+            "dataset": "was trained on another dataset",
+            "arguments": "was trained with other arguments",
+        }
+        return [f"{self.plugin.label} {said[d]}; its entry says so" for d in differs if d in said]
+
+
+def prepare_stage(
+    typed: Stage,
+    defense: Defense,
+    setting: Setting,
+    *,
+    before: Sequence[Staged] = (),
+    explicit: Path | str | None = None,
+    data: Path | None = None,
+    known: Known | None = None,
+) -> Staged:
+    """Finds a purifier's weights, prepares it, and says what a key and an entry need to know of it.
+
+    Args:
+        typed: What the user called it.
+        defense: Not yet prepared.
+        setting: With the classifier behind it.
+        before: The purifiers that stand before it.
+        explicit: The weights that the user named.
+        data: The data folder; None for the usual one.
+        known: Whether it was given as an object, and what the user says of it; None for one by name.
+
+    Raises:
+        WeightsMissing: It needs weights that nobody has.
+        BenchError: They were trained for something else than the user says, or it cannot be prepared.
+    """
+    trained = trained_names(typed, setting.dataset, folder=data)
+    if trained and not defense.needs_weights:
+        raise BenchError(
+            f"defense {str(typed)!r}: {defense.name!r} has no weights, and so was trained for no classifier; "
+            f"write {typed.name!r}"
+        )
+    setting = _with_weights(typed, defense, setting, trained, explicit)
+    provenance = None
+    if setting.weights is not None:
+        use = _use(typed, defense, setting, trained, before)
+        provenance = provenance_of(setting.weights, use)
+    what = f"defense {defense.name!r}"
+    known = replace(known or Known(), arguments=list(defense.arguments().values()))
+    identity = identity_of(defense, what=what, known=known)
+    watching = watched_for(type(defense), defense.arguments(), weights=setting.weights)
+    with watching, contained(f"{what}: preparing it"):
+        defense.prepare(setting)
+    sha256 = sha256_of(setting.weights) if setting.weights else ""
+    plugin = plugin_of(defense, label="", weights=sha256, identity=identity)
+    content = _unnamed_content(defense, setting, trained, plugin)
+    label = _label(defense, setting, trained, provenance, content)
+    return Staged(
+        typed=typed,
+        defense=defense,
+        setting=setting,
+        plugin=replace(plugin, label=label),
+        provenance=provenance,
+    )
+
+
+def _with_weights(
+    typed: Stage,
+    defense: Defense,
+    setting: Setting,
+    trained: tuple[str, ...],
+    explicit: Path | str | None,
+) -> Setting:
+    """The setting with the weights that were found for a defense."""
+    if explicit is not None and not defense.needs_weights:
+        raise BenchError(
+            f"--weights goes with one defense that is trained; {defense.name!r} has no weights: leave it out"
+        )
+    if not defense.needs_weights:
+        return setting
+    names = _names(defense, setting, trained)
+    with unwatched():
+        weights = find_weights(type(defense), **names, explicit=explicit)
+    if weights is None:
+        models = trained or (setting.defended().name,)
+        raise weights_missing([Lack(typed.name, models, setting.dataset)])
+    return replace(setting, weights=weights)
+
+
+def _names(defense: Defense, setting: Setting, trained: tuple[str, ...]) -> dict[str, str]:
+    """What weights of a defense are looked up by."""
+    return {
+        "label": defense.label(setting.shape),
+        "classifier": "&".join(trained or (setting.defended().name,)),
+        "dataset": setting.dataset,
+    }
+
+
+def _unnamed_content(
+    defense: Defense, setting: Setting, trained: tuple[str, ...], plugin: Plugin
+) -> list[str]:
+    """The sha256s, hex, of what the defense's name does not say; none where it says all.
+
+    Its source, unless it is registered under that name, and its weights, unless they are those that ship with
+    it or that its manifest lists.
+    """
+    found = []
+    if DEFENSES.paths().get(defense.name) != plugin.path:
+        found.append(plugin.source)
+    if plugin.weights:
+        shipped = shipped_sha256(type(defense), **_names(defense, setting, trained))
+        found += [plugin.weights] if plugin.weights != shipped else []
+    return found
+
+
+def _use(
+    typed: Stage,
+    defense: Defense,
+    setting: Setting,
+    trained: tuple[str, ...],
+    before: Sequence[Staged],
+) -> Use:
+    classifier = setting.defended()
+    return Use(
+        name=typed.name,
+        label=defense.label(setting.shape),
+        classifier=(classifier.name, classifier.sha256),
+        trained=trained,
+        dataset=setting.dataset,
+        is_known=setting.dataset in DATASETS.names(),
+        shape=setting.shape,
+        arguments=defense.arguments(),
+        behind="+".join(one.plugin.label for one in before if one.typed.name != "none"),
+        defaults=lambda: parameters_of(RECIPES.get(defense.recipe)) if defense.recipe else {},
+    )
+
+
+def _label(
+    defense: Defense,
+    setting: Setting,
+    trained: tuple[str, ...],
+    provenance: Provenance | None,
+    content: Sequence[str],
+) -> str:
+    """The published name, such as `atop[digits](transform=rt3)@digits-cnn`, or `mine-1a2b3c4d` by its content.
+
+    In brackets stand the arguments that are not the defaults, but for a preset that the variant is called by,
+    behind the @ the classifiers that it was trained for where they are not the one behind it.
+    """
+    defaults, variant = parameters_of(type(defense)), defense.variant(setting.shape)
+    changed = [
+        f"{name}={_said(value)}"
+        for name, value in described(defense.arguments()).items()
+        if value != _default(defaults[name])
+        and not (name == PRESET and variant and value == variant)
+    ]
+    name = defense.label(setting.shape)
+    label = known_by(name, *content) if content else name
+    label += f"({', '.join(changed)})" if changed else ""
+    is_same = trained in ((), (setting.defended().name,))
+    if is_same and not (provenance and "classifier" in provenance.differs):
+        return label
+    return f"{label}@{'&'.join(trained)}"
+
+
+def _default(value: object) -> object:
+    return value if value is Parameter.empty else described({"": value})[""]
+
+
+def _said(value: object) -> object:
+    """An argument in a name: an object by its class and the beginning of its sha256."""
+    if isinstance(value, dict) and set(value) == {"type", "sha256"}:
+        return f"{value['type'].rpartition('.')[2].rpartition(':')[2]}#{value['sha256'][:8]}"
+    return value

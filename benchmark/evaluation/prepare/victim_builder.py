@@ -1,0 +1,134 @@
+"""Victims of a request, built from its expression: purifiers before classifiers, and ensembles of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch import nn
+
+from benchmark.classifiers.ensemble import build_model, ensemble
+from benchmark.compute.sandbox import contained
+from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.defense import Defense
+from benchmark.engine.victims.purified import Purified
+from benchmark.engine.victims.setting import Setting
+from benchmark.engine.victims.victim import MeanLogits, Victim
+from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.purifier import Staged, prepare_stage
+from benchmark.expression import Chain, Expression, Model, parse_model, stages_of
+from benchmark.identity.identity import Known
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A victim with its undefended counterpart.
+
+    Args:
+        victim: What is attacked.
+        classifier: The same without purifiers.
+        label: The published name, without the classifier where that is one.
+        composition: How an ensemble is put together, with purifiers by their number; empty for a chain.
+    """
+
+    victim: Victim
+    classifier: Classifier
+    label: str
+    composition: str = ""
+
+
+@dataclass(slots=True)
+class Builder:
+    """Builds the victim of one request.
+
+    Args:
+        setting: Without classifier and weights.
+        load: Gives the classifier of a name, or of a module from Python.
+        defenses: The purifiers in the order in which they were typed.
+        weights: Those that the user named.
+        data: The data folder; None for the usual one.
+        stages: The purifiers that are ready.
+        known: What a key is told of purifiers that were given as objects; None for those by name.
+    """
+
+    setting: Setting
+    load: Callable[[str | nn.Module], Classifier]
+    defenses: Iterator[Defense]
+    weights: Path | str | None
+    data: Path | None = None
+    stages: list[Staged] = field(default_factory=list)
+    known: Known | None = None
+
+    def victim(self, expression: Expression, model: Model | nn.Module) -> Built:
+        """What an expression stands for.
+
+        Args:
+            expression: As the user typed it.
+            model: The classifier of a chain that names none.
+
+        Raises:
+            BenchError: Something of it cannot be loaded or prepared.
+        """
+        self._refuse_weights(expression)
+        if isinstance(expression, Chain):
+            return self._chain(expression, model)
+        return self._member(expression)
+
+    def _member(self, expression: Expression) -> Built:
+        if isinstance(expression, Chain):
+            first = len(self.stages)
+            built = self._chain(expression, expression.model or "")
+            numbers = "+".join(str(i) for i in range(first, len(self.stages)))
+            return replace(
+                built,
+                label=f"{built.label}>{built.classifier.name}",
+                composition=f"{numbers}>{built.classifier.name}",
+            )
+        members = [self._member(member) for member in expression.members]
+        return Built(
+            victim=MeanLogits([member.victim for member in members]),
+            classifier=ensemble([member.classifier for member in members]),
+            label=f"mean({', '.join(member.label for member in members)})",
+            composition=f"mean({', '.join(member.composition for member in members)})",
+        )
+
+    def _chain(self, chain: Chain, model: Model | nn.Module) -> Built:
+        wanted = model if chain.model is None else chain.model
+        classifier = self._classifier(wanted)
+        setting = replace(self.setting, classifier=classifier)
+        staged: list[Staged] = []
+        for typed in chain.stages:
+            defense = next(self.defenses)
+            staged.append(
+                prepare_stage(
+                    typed,
+                    defense,
+                    setting,
+                    before=staged,
+                    explicit=self.weights,
+                    data=self.data,
+                    known=self.known,
+                )
+            )
+        self.stages += staged
+        victim: Victim = Purified([one.defense for one in staged], classifier)
+        for one in staged:
+            with contained(f"defense {one.defense.name!r}: wrapping its victim"):
+                victim = one.defense.wrap(victim)
+        return Built(victim, classifier, "+".join(one.plugin.label for one in staged))
+
+    def _classifier(self, model: Model | nn.Module) -> Classifier:
+        if isinstance(model, nn.Module):
+            return self.load(model)
+        return build_model(parse_model(model) if isinstance(model, str) else model, self.load)
+
+    def _refuse_weights(self, expression: Expression) -> None:
+        if self.weights is None:
+            return
+        stages = stages_of(expression)
+        if len(stages) > 1:
+            raise BenchError(
+                f"--weights goes with one defense that is trained; {stages[0].name!r} is part of a chain: "
+                f"leave it out"
+            )

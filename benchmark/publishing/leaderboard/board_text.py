@@ -1,0 +1,253 @@
+"""The leaderboard: boards rendered as Markdown or text; pure, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tabulate import tabulate
+
+from benchmark.publishing.leaderboard.cells import bound, percent, with_interval
+from benchmark.publishing.leaderboard.columns import WORST, BoardColumn, columns_of
+from benchmark.publishing.leaderboard.diagnosis_table import HEADERS as DIAGNOSIS_HEADERS
+from benchmark.publishing.leaderboard.diagnosis_table import TITLE as DIAGNOSIS_TITLE
+from benchmark.publishing.leaderboard.diagnosis_table import diagnosis_rows
+from benchmark.publishing.leaderboard.eligibility import why_unranked
+from benchmark.publishing.leaderboard.escaping import markdown, plain, shortened
+from benchmark.publishing.leaderboard.footnotes import (
+    flag_marks,
+    footnotes,
+    gap_lines,
+    marks,
+    name_marks,
+)
+from benchmark.publishing.leaderboard.ranking import Board, Group, Line, boards, unlike_protocol
+from benchmark.records.entry import Entry
+
+NAME_WIDTH = 18
+"""Characters of a name in the terminal's table."""
+ALONE = " alone"
+"""Stands behind a classifier's name in the terminal's table."""
+NOT_MEASURED = "not measured"
+RULES_HEADERS = ("defense / classifier", "single draw", "vote of k", "any of n", "draws, k, n")
+
+
+def to_markdown(entries: Iterable[Entry], title: str, left_out: Sequence[str] = ()) -> str:
+    """A page: one table for each board, with its flags and gaps explained below it.
+
+    Args:
+        entries: In any order.
+        title: The page's heading.
+        left_out: Files that could not be read, one line each; they are named on the page.
+    """
+    parts = [
+        f"# {markdown(title)}",
+        "`bench run` writes this page from the entries (`*.json`) of its folder; each holds its own command. "
+        "Accuracies in %, of the true label, on all n images in every column; 95 % intervals are "
+        "Wilson's for one outcome an image, else a bootstrap over images. Worst case: for each image one "
+        "candidate is chosen over the clean image and all attacks that count, and scored on fresh draws. "
+        "Defenses are ranked by it among those before the same classifier, whose own line, undefended, stands "
+        "above them; *over undefended* is the difference to that line in points, image by image.",
+    ]
+    parts += [_markdown_board(board) for board in boards(entries)]
+    if left_out:
+        parts.append("Left out, because they cannot be read:")
+        parts.append("\n".join(f"- {markdown(line)}" for line in left_out))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_board(board: Board) -> str:
+    entries = board.entries
+    columns, letters = columns_of(entries), marks(entries)
+    rows = []
+    for group in board.groups:
+        rows.append(_markdown_header(group, columns, entries, letters))
+        for line in group.lines:
+            name = (
+                f"{markdown(line.entry.defense.label)}{name_marks(line.entry)}{remarks(line.entry)}"
+            )
+            flags = " ".join(flag_marks(line.entry, entries, letters)) or "–"
+            rows.append([place_of(line), name, *(c.cell(line) for c in columns), flags])
+    table = _pipe(rows, ["rank", "defense", *(column.title for column in columns), "flags"])
+    parts = [f"## {markdown(heading(board))}", _about(board.first), table]
+    random = [rules_cells(entry) for entry in entries if entry.defense.stochastic]
+    if random:
+        escaped = [[markdown(name), *cells] for name, *cells in random]
+        parts += ["Stochastic victims under each rule, clean → worst case:"]
+        parts += [_pipe(escaped, RULES_HEADERS)]
+    diagnosed = [[markdown(cell) for cell in row] for row in diagnosis_rows(entries)]
+    if diagnosed:
+        parts += [DIAGNOSIS_TITLE, _pipe(diagnosed, DIAGNOSIS_HEADERS)]
+    notes = [
+        *footnotes(entries, letters),
+        *gap_lines(entries),
+        *fewer_lines(board),
+        *other_lines(board),
+    ]
+    if notes:
+        parts.append("\n".join(f"- {markdown(note)}" for note in notes))
+    return "\n\n".join(parts)
+
+
+def _markdown_header(
+    group: Group, columns: Sequence[BoardColumn], entries: Sequence[Entry], letters: dict[str, str]
+) -> list[str]:
+    name = markdown(group.classifier.name)
+    line = group.header
+    if line is None:
+        return ["", f"{name}, undefended: {NOT_MEASURED}", *("" for _ in columns), ""]
+    flags = " ".join(flag_marks(line.entry, entries, letters)) or "–"
+    said = f"{name}, undefended{name_marks(line.entry)}{remarks(line.entry)}"
+    return ["", said, *(column.cell(line) for column in columns), flags]
+
+
+def rules_cells(entry: Entry) -> list[str]:
+    """A stochastic victim under each rule, its name first; not escaped."""
+    asked = entry.criterion
+    return [
+        f"{entry.defense.label} / {entry.classifier.name}",
+        *(_twin(entry, rule) for rule in ("single", "vote", "any_of")),
+        f"{asked.draws}, {asked.vote}, {asked.any_of}",
+    ]
+
+
+def _twin(entry: Entry, rule: str) -> str:
+    """Clean accuracy and worst case under one rule."""
+    if entry.clean is None or entry.worst is None:
+        return "gap"
+    clean, worst = getattr(entry.clean, rule), getattr(entry.worst, rule)
+    return f"{percent(clean)} → {bound(entry)}{with_interval(worst)}"
+
+
+def to_text(entries: Iterable[Entry]) -> str:
+    """The boards for a terminal of about 120 columns."""
+    return "\n\n".join(_text_board(board) for board in boards(entries)) + "\n"
+
+
+def _text_board(board: Board) -> str:
+    entries = board.entries
+    columns = [column for column in columns_of(entries) if column.short]
+    letters = marks(entries)
+    rows = []
+    for group in board.groups:
+        rows.append(_text_header(group, columns, entries, letters))
+        for line in group.lines:
+            mark = name_marks(line.entry)
+            name = shortened(line.entry.defense.label, NAME_WIDTH - len(mark)) + mark
+            flags = "".join(flag_marks(line.entry, entries, letters))
+            rows.append([place_of(line), name, *(c.cell(line) for c in columns), flags])
+    headers = ["#", "defense", *(column.short for column in columns), "flags"]
+    aligned = ("right", "left", *["right"] * len(columns), "left")
+    table = tabulate([headers, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True)
+    lines = [
+        *_whole_names(board),
+        *footnotes(entries, letters),
+        *gap_lines(entries),
+        *undefended_lines(board),
+        *fewer_lines(board),
+        *other_lines(board),
+    ]
+    return "\n".join([plain(heading(board)), table, *(f"  {plain(note)}" for note in lines)])
+
+
+def _text_header(
+    group: Group, columns: Sequence[BoardColumn], entries: Sequence[Entry], letters: dict[str, str]
+) -> list[str]:
+    line = group.header
+    mark = name_marks(line.entry) if line else ""
+    name = shortened(group.classifier.name, NAME_WIDTH - len(ALONE) - len(mark)) + ALONE + mark
+    if line is None:
+        return ["", name, *(NOT_MEASURED if c is WORST else "" for c in columns), ""]
+    flags = "".join(flag_marks(line.entry, entries, letters))
+    return ["", name, *(column.cell(line) for column in columns), flags]
+
+
+def _whole_names(board: Board) -> list[str]:
+    """The names that a narrow table cuts off, by the row's place."""
+    lines = []
+    for group in board.groups:
+        if len(plain(group.classifier.name)) > NAME_WIDTH - len(ALONE):
+            lines.append(f"{shortened(group.classifier.name, NAME_WIDTH)}: {group.classifier.name}")
+        lines += [
+            f"{place_of(line)}: {name_of(line.entry)}"
+            for line in group.lines
+            if len(plain(line.entry.defense.label)) > NAME_WIDTH
+        ]
+    return lines
+
+
+def place_of(line: Line) -> str:
+    """A line's rank in its group."""
+    return "–" if line.place is None else str(line.place)
+
+
+def remarks(entry: Entry) -> str:
+    """What stands behind a name, in brackets: that a row is preliminary, no add-on, or refuted."""
+    words = {
+        "preliminary": entry.preliminary,
+        "not add-on": not entry.defense.add_on,
+        "not ranked": bool(why_unranked(entry)),
+    }
+    said = ", ".join(word for word, holds in words.items() if holds)
+    return f" ({said})" if said else ""
+
+
+def heading(board: Board) -> str:
+    """What a board compares: images, threat and protocol."""
+    dataset, threat, protocol = board.first.dataset, board.first.threat, board.first.protocol
+    preliminary = " (preliminary)" if all(entry.preliminary for entry in board.entries) else ""
+    order = "" if dataset.order == "nested" else ", RobustBench's first n"
+    if dataset.only_classes:
+        order += f", classes {', '.join(map(str, dataset.only_classes))} alone"
+    order += f", {dataset.preparation}" if dataset.preparation else ""
+    order += f", images {board.images}" if board.images else ""
+    return (
+        f"{dataset.name} {dataset.split}{order}, {threat.text}: protocol {protocol.name}, version "
+        f"{protocol.version}{preliminary}"
+    )
+
+
+def _about(entry: Entry) -> str:
+    c, h, w = entry.threat.input_shape
+    return f"Protocol sha256 {markdown(entry.protocol.sha256[:16])}; images {c} x {h} x {w}."
+
+
+def undefended_lines(board: Board) -> list[str]:
+    """One line for the classifiers of a board that no entry measured undefended."""
+    names = [group.classifier.name for group in board.groups if group.header is None]
+    if not names:
+        return []
+    return [
+        f"undefended: {NOT_MEASURED}: {', '.join(names)} (bench run --defense none measures it)"
+    ]
+
+
+def fewer_lines(board: Board) -> list[str]:
+    """One line for the rows that have no rank because others of their group are on more images."""
+    found = []
+    for group in board.groups:
+        most = max((line.entry.dataset.n for line in group.lines if line.place), default=0)
+        found += [
+            f"{name_of(line.entry)} ({line.entry.dataset.n}, not {most})"
+            for line in group.lines
+            if line.place is None and line.entry.dataset.n < most
+        ]
+    return [f"without a rank, on fewer images: {', '.join(found)}"] if found else []
+
+
+def other_lines(board: Board) -> list[str]:
+    """One line for the entries that are not shown, since another one stands for their row."""
+    said = [
+        f"{name_of(entry)}, n = {entry.dataset.n}{f' ({words})' if words else ''}"
+        for entry in board.others
+        for words in [", ".join(unlike_protocol(entry))]
+    ]
+    return [f"also measured, and not shown: {'; '.join(said)}"] if said else []
+
+
+def name_of(entry: Entry) -> str:
+    """A defense and its classifier."""
+    return f"{entry.defense.label} on {entry.classifier.name}"
+
+
+def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)

@@ -1,0 +1,84 @@
+"""Cells of a leaderboard: an entry's numbers as text."""
+
+from __future__ import annotations
+
+from benchmark.publishing.leaderboard.ranking import Gain
+from benchmark.records.entry import Entry, Rate, Rates
+from benchmark.records.protocol import Column
+
+NOT_APPLICABLE = "n/a"
+"""Stands where no row of a column exists for such a task."""
+CHALLENGED = "§"
+"""Marks a worst case that images from outside lowered."""
+
+
+def percent_or_gap(rates: Rates | None) -> str:
+    """Accuracy of single draws."""
+    return percent(rates.single) if rates else "gap"
+
+
+def family_cell(entry: Entry, column: Column) -> str:
+    """Accuracy under an attack family."""
+    family = entry.family(column)
+    if family is None:
+        return "–" if entry.is_applicable(column) else NOT_APPLICABLE
+    return percent_or_gap(family.rates)
+
+
+def worst_cell(entry: Entry) -> str:
+    """The worst case with its interval and marks."""
+    worst = f"{bound(entry)}{with_interval(entry.worst.single)}" if entry.worst else "gap"
+    return worst + (CHALLENGED if entry.challenges else "")
+
+
+def gain_cell(gain: Gain | None, n: int) -> str:
+    """The difference to the undefended classifier, in points; on how many images, where not on all n."""
+    if gain is None:
+        return "–"
+    return with_ends(gain)[:-1] + ("" if gain.n == n else f", n = {gain.n}") + ")"
+
+
+def with_ends(gain: Gain) -> str:
+    """A difference in points with its interval."""
+    value = _points(gain.value)
+    sign = "+" if float(value) > 0 else ""
+    return f"{sign}{value} ({_points(gain.low)} to {_points(gain.high)})"
+
+
+def _points(share: float) -> str:
+    """A difference in points; never `-0.0`."""
+    return f"{round(100 * share, 1) + 0.0:.1f}"
+
+
+def native(entry: Entry) -> str:
+    """Where AutoAttack does not enter the worst case: its own verdict, the last of its trace, and a mark."""
+    family = entry.columns.autoattack
+    rows = [row for row in entry.attacks if family and row.id in family.rows]
+    if any(row.counts for row in rows) or not (family and family.rates):
+        return ""
+    own = [f"{100 * row.trace[-1]:.1f}" for row in rows if row.trace]
+    return f" ({', '.join(own)})†" if own else "†"
+
+
+def bound(entry: Entry) -> str:
+    """What stands before a number that attacks are missing from."""
+    return "≤ " if entry.status == "gaps" else ""
+
+
+def percent(rate: Rate) -> str:
+    """A rate without its interval."""
+    return f"{100 * rate.value:.1f}"
+
+
+def with_interval(rate: Rate) -> str:
+    """A rate with its interval."""
+    return f"{percent(rate)} ({100 * rate.low:.1f}–{100 * rate.high:.1f})"
+
+
+def amount(value: float) -> str:
+    """About two digits: 12.3k, 410, 7.5, 0.012."""
+    if value >= 1e6:
+        return f"{value / 1e6:.1f}M"
+    if value >= 1e4:
+        return f"{value / 1e3:.1f}k"
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"

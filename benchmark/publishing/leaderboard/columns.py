@@ -1,0 +1,146 @@
+"""Columns: every number of a board, declared once for pages, terminals, tables for papers and the site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchmark.publishing.leaderboard.cells import (
+    amount,
+    family_cell,
+    gain_cell,
+    native,
+    percent_or_gap,
+    worst_cell,
+)
+from benchmark.publishing.leaderboard.ranking import Line
+from benchmark.records.entry import Entry, is_undefended
+from benchmark.records.protocol import Column
+
+
+class Span(Protocol):
+    """A share or a difference of shares, with the ends of its 95 % interval."""
+
+    @property
+    def value(self) -> float:
+        """It."""
+
+    @property
+    def low(self) -> float:
+        """Its lower end."""
+
+    @property
+    def high(self) -> float:
+        """Its upper end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardColumn:
+    """One number of a line.
+
+    Args:
+        name: As `bench table --columns` takes it.
+        title: On a page.
+        short: In a terminal; empty where there is no room for it.
+        cell: Its text.
+        span: The number itself; None where the line has none. No function where it is no share.
+        family: The attack family that it is of.
+        is_usual: Whether it stands on every board, or only where some entry has it.
+    """
+
+    name: str
+    title: str
+    short: str
+    cell: Callable[[Line], str]
+    span: Callable[[Line], Span | None] | None = None
+    family: Column | None = None
+    is_usual: bool = True
+
+    def is_on(self, entries: Iterable[Entry]) -> bool:
+        """Whether it stands on a board of these entries."""
+        if self.is_usual or self.family is None:
+            return True
+        return any(
+            entry.family(self.family) is not None or not entry.is_applicable(self.family)
+            for entry in entries
+        )
+
+
+def _family(
+    column: Column, title: str, short: str, *, mark: Callable[[Entry], str] = lambda _: ""
+) -> BoardColumn:
+    def span(line: Line) -> Span | None:
+        family = line.entry.family(column)
+        return family.rates.single if family and family.rates else None
+
+    return BoardColumn(
+        name=column.value,
+        title=title,
+        short=short,
+        cell=lambda line: family_cell(line.entry, column) + mark(line.entry),
+        span=span,
+        family=column,
+        is_usual=column is not Column.BLACK_BOX,
+    )
+
+
+def _passes(line: Line) -> str:
+    cost = line.entry.cost
+    return f"{amount(cost.forwards_per_image)} / {amount(cost.backwards_per_image)}"
+
+
+CLEAN = BoardColumn(
+    name="clean",
+    title="clean",
+    short="clean",
+    cell=lambda line: percent_or_gap(line.entry.clean),
+    span=lambda line: line.entry.clean.single if line.entry.clean else None,
+)
+OBLIVIOUS = _family(Column.OBLIVIOUS, "oblivious", "obliv")
+AUTOATTACK = _family(Column.AUTOATTACK, "AutoAttack (native)", "AA", mark=native)
+ADAPTIVE = _family(Column.ADAPTIVE, "BPDA+EOT (adaptive)", "adapt")
+WORST = BoardColumn(
+    name="worst",
+    title="worst case (95 %)",
+    short="worst case",
+    cell=lambda line: worst_cell(line.entry),
+    span=lambda line: line.entry.worst.single if line.entry.worst else None,
+)
+GAIN = BoardColumn(
+    name="gain",
+    title="over undefended (95 %)",
+    short="over undefended",
+    cell=lambda line: (
+        "" if is_undefended(line.entry) else gain_cell(line.gain, line.entry.dataset.n)
+    ),
+    span=lambda line: line.gain,
+)
+IMAGES = BoardColumn(name="n", title="n", short="n", cell=lambda line: str(line.entry.dataset.n))
+BOARD_COLUMNS = (
+    CLEAN,
+    OBLIVIOUS,
+    AUTOATTACK,
+    ADAPTIVE,
+    _family(Column.AUXILIARY, "auxiliary-aware", "aux"),
+    _family(Column.TRANSFER, "transfer", "transf"),
+    _family(Column.BLACK_BOX, "black-box (queries)", "query"),
+    WORST,
+    GAIN,
+    BoardColumn(
+        name="passes", title="passes per image (forward / backward)", short="", cell=_passes
+    ),
+    BoardColumn(
+        name="seconds",
+        title="seconds per image",
+        short="s/img",
+        cell=lambda line: amount(line.entry.cost.seconds_per_image),
+    ),
+    IMAGES,
+)
+"""In the order in which they stand; another one is another line here."""
+
+
+def columns_of(entries: Sequence[Entry]) -> list[BoardColumn]:
+    """The columns of a board of these entries."""
+    return [column for column in BOARD_COLUMNS if column.is_on(entries)]

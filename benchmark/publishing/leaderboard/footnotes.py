@@ -1,0 +1,245 @@
+"""Marks on a leaderboard and the footnotes that explain them: flags, gaps, what was trained for what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from benchmark.publishing.leaderboard.cells import CHALLENGED, native, percent
+from benchmark.publishing.leaderboard.diagnosis_table import is_diagnosed
+from benchmark.publishing.leaderboard.eligibility import why_unranked
+from benchmark.publishing.leaderboard.ranking import unlike_protocol
+from benchmark.records.entry import Entry, Gap
+from benchmark.records.identity import Stage
+from benchmark.records.protocol import PRECISION, SEED
+from benchmark.records.provenance import Difference, TrainedFor, other_arguments
+from benchmark.scoring.audit_figures import valid_audit
+from benchmark.scoring.flags import EXPLANATIONS
+
+NATIVE = (
+    "† AutoAttack on a stochastic victim: its images drawn again (its own verdict, by the last draw alone, in "
+    "brackets); it does not enter the worst case"
+)
+BOUND = "≤: attacks are missing (gaps), so that the truth is at most this; such a row has no rank"
+UNDIAGNOSED = "°"
+"""Marks an entry without a diagnosis on a board where others have one."""
+NO_DIAGNOSIS = (
+    f"{UNDIAGNOSED}: without a diagnosis, as entries were before there was one; its flags say nothing of "
+    f"longer attacks, other budgets, random points or what its purifiers declare"
+)
+OTHERWISE = "¶"
+"""Marks an entry at another seed or precision than protocols are ranked at."""
+ELSEWHERE = "‡"
+"""Marks a defense that was trained for something else than what was evaluated."""
+
+AUDITED = "✓"
+"""Marks a defense whose entry was audited and confirmed."""
+REFUTED = "✗"
+"""Marks one whose audit speaks against its entry."""
+
+
+def raised(entry: Entry) -> list[str]:
+    """The flags that are raised."""
+    return [flag.id for flag in entry.flags if flag.verdict == "raised"]
+
+
+def marks(board: Sequence[Entry]) -> dict[str, str]:
+    """A letter for each flag that is raised on a board."""
+    found = {name for entry in board for name in raised(entry)}
+    ordered = [name for name in EXPLANATIONS if name in found] + sorted(found - set(EXPLANATIONS))
+    return {name: chr(ord("a") + i) if i < 26 else f"z{i}" for i, name in enumerate(ordered)}
+
+
+def flag_marks(entry: Entry, board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
+    """An entry's marks: a letter for each raised flag, and whether its flags say less than its neighbours'.
+
+    Args:
+        entry: One of the board's.
+        board: Its entries.
+        letters: Of its flags, as `marks` gives them.
+    """
+    found = [letters[name] for name in raised(entry)]
+    return found + ([UNDIAGNOSED] if entry in _undiagnosed(board) else [])
+
+
+def _undiagnosed(board: Sequence[Entry]) -> list[Entry]:
+    """The entries without a diagnosis, where others have one."""
+    without = [entry for entry in board if not is_diagnosed(entry)]
+    return without if len(without) < len(board) else []
+
+
+def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
+    """One line for each mark on a board.
+
+    Args:
+        board: Its entries.
+        letters: Of its flags, as `marks` gives them.
+    """
+    notes = [
+        f"{mark}: {name}{': ' if name in EXPLANATIONS else ''}{EXPLANATIONS.get(name, '')}"
+        for name, mark in letters.items()
+    ]
+    if _undiagnosed(board):
+        notes.append(NO_DIAGNOSIS)
+    if any(native(entry) for entry in board):
+        notes.append(NATIVE)
+    if any(entry.status == "gaps" for entry in board):
+        notes.append(BOUND)
+    notes += unranked_lines(board)
+    notes += [line for entry in board for line in _otherwise_lines(entry)]
+    notes += [line for entry in board for line in _training_lines(entry)]
+    notes += [line for entry in board for line in audit_lines(entry)]
+    return notes + [line for entry in board for line in _challenge_lines(entry)]
+
+
+def unranked_lines(board: Sequence[Entry]) -> list[str]:
+    """One line for each reason for which entries of a board have no rank."""
+    names: dict[str, list[str]] = {}
+    for entry in board:
+        for reason in why_unranked(entry):
+            said = f"{entry.defense.label} on {entry.classifier.name}"
+            names.setdefault(reason, []).append(said)
+    return [
+        f"not ranked: {reason} ({'every row' if len(whose) == len(board) else ', '.join(whose)})"
+        for reason, whose in names.items()
+    ]
+
+
+def name_marks(entry: Entry) -> str:
+    """The marks behind a defense's name.
+
+    They say that its weights were trained for something else or not as their recipe stands, that it was
+    evaluated at another seed or precision than protocols are ranked at, and what an audit of it found.
+    """
+    audit = valid_audit(entry)
+    audited = (AUDITED if audit.is_confirmed else REFUTED) if audit else ""
+    trained = [stage.training for stage in entry.defense.stages if stage.training]
+    is_as_meant = all(training.is_as_meant for training in trained)
+    elsewhere = "" if is_as_meant else ELSEWHERE
+    return elsewhere + (OTHERWISE if unlike_protocol(entry) else "") + audited
+
+
+def _otherwise_lines(entry: Entry) -> list[str]:
+    """How an entry was evaluated, where that is not how protocols are ranked."""
+    said = unlike_protocol(entry)
+    if not said:
+        return []
+    return [
+        f"{OTHERWISE} {entry.defense.label} on {entry.classifier.name}: {', '.join(said)}; ranks are given at "
+        f"seed {SEED} and precision {PRECISION} alone"
+    ]
+
+
+def audit_lines(entry: Entry) -> list[str]:
+    """What an audit of an entry found, where it has one that belongs to it."""
+    audit = valid_audit(entry)
+    if audit is None:
+        return []
+    said = audit.replayed
+    of = f"images kept ({said.kept})" if said.kept else "clean images alone"
+    parts = [
+        f"replay of {of}: {said.confirmed} confirmed, {said.within_rounding} within rounding, "
+        f"{said.contradicted} contradicted"
+    ]
+    if again := audit.again:
+        parts.append(
+            f"{again.images} attacked anew: {again.agreed} agree, {again.fallen} fall now, {again.stood} stand "
+            f"now, so that at most {again.at_most:.0%} of its images are forged"
+        )
+    mark, who = AUDITED if audit.is_confirmed else REFUTED, f" by {audit.by}" if audit.by else ""
+    name = f"{entry.defense.label} on {entry.classifier.name}"
+    return [f"{mark} {name}: audited {audit.date}{who}; {'; '.join(parts)}"]
+
+
+def _challenge_lines(entry: Entry) -> list[str]:
+    """Who lowered an entry from outside, and by how much."""
+    return [
+        f"{CHALLENGED} {entry.defense.label} on {entry.classifier.name}: worst case "
+        f"{percent(one.worst_before.single)} → {percent(one.worst_after.single)} by {one.chosen} of "
+        f"{one.images} images from outside: {one.credit or 'nobody named'} (sha256 {one.sha256[:16]})"
+        for one in entry.challenges
+    ]
+
+
+def _training_lines(entry: Entry) -> list[str]:
+    """What the weights of an entry were trained for and how, where that is something else."""
+    lines = []
+    for stage in entry.defense.stages:
+        training = stage.training
+        if training is None or training.is_as_meant:
+            continue
+        said = [_difference(name, stage, training.trained_for) for name in training.differs]
+        if training.unlike_recipe:
+            said.append(f"with {assigned(training.unlike_recipe)}, unlike its recipe")
+        lines.append(
+            f"{ELSEWHERE} {entry.defense.label} on {entry.classifier.name}: {stage.label} was trained "
+            f"{', '.join(said)}"
+        )
+    return list(dict.fromkeys(lines))
+
+
+def _difference(name: Difference, stage: Stage, said: TrainedFor | None) -> str:
+    if said is None:
+        return "for another classifier, as its user says; its weights state nothing"
+    other = other_arguments(said, stage.arguments)
+    return {
+        "classifier": f"for {' and '.join(said.names)}",
+        "dataset": f"on {said.dataset}",
+        "arguments": f"with {assigned(other)}",
+        "alone": "alone, with no purifier before it",
+        "behind": f"behind {said.behind}",
+    }[name]
+
+
+def assigned(arguments: Mapping[str, object]) -> str:
+    """Arguments as `steps=3 size=2`."""
+    return " ".join(f"{key}={value}" for key, value in arguments.items())
+
+
+def gap_lines(board: Sequence[Entry]) -> list[str]:
+    """One line for each gap on a board, and for each row that its task's few classes leave out or change."""
+    lines = [
+        f"gap: {_name(entry)}: {_titled(gap)}: {gap.reason}"
+        for entry in board
+        for gap in entry.gaps
+    ]
+    return lines + [line for told in (_excused, _stand_ins) for line in _by_row(board, told)]
+
+
+def _by_row(
+    board: Sequence[Entry], told: Callable[[Entry], Iterable[tuple[str, str]]]
+) -> list[str]:
+    """What is told of rows of the protocol, each row once: of whom, and in which words."""
+    names: dict[str, list[str]] = {}
+    words: dict[str, dict[str, None]] = {}
+    for entry in board:
+        for row, reason in told(entry):
+            names.setdefault(row, []).append(_name(entry))
+            words.setdefault(row, {})[reason] = None
+    return [
+        f"{row} ({'every row' if len(whose) == len(board) else ', '.join(whose)}): "
+        f"{'; '.join(words[row])}"
+        for row, whose in names.items()
+    ]
+
+
+def _excused(entry: Entry) -> list[tuple[str, str]]:
+    return [(f"not applicable: {_titled(gap)}", gap.reason) for gap in entry.not_applicable]
+
+
+def _stand_ins(entry: Entry) -> list[tuple[str, str]]:
+    return [
+        (
+            f"stands in: {one.row}",
+            f"with {', '.join(f'{key}={value}' for key, value in one.arguments.items())}, because the task has "
+            f"fewer than {one.below} classes",
+        )
+        for one in entry.stand_ins
+    ]
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.defense.label} on {entry.classifier.name}"
+
+
+def _titled(gap: Gap) -> str:
+    return f"{gap.row}{f' ({gap.column})' if gap.column else ''}"

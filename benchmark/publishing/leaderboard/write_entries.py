@@ -1,0 +1,126 @@
+"""Rows on disk: an entry and its sheet written where they belong, and the pages of the folders they went to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import BenchError
+from benchmark.publishing.leaderboard.publish import (
+    Published,
+    entry_path,
+    publish_folder,
+    read_entries,
+)
+from benchmark.publishing.leaderboard.ranking import shares_group
+from benchmark.publishing.leaderboard.updated_entries import with_challenges
+from benchmark.records.entry import Entry, is_undefended
+from benchmark.records.entry_files import adoptable, read_entry, write_schema, write_shown
+from benchmark.records.example_sheets import read_sheet
+from benchmark.scoring.validation import problems_of
+
+Check = Callable[[Entry], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRow:
+    """An entry that was written.
+
+    Args:
+        entry: As it stands in its file, with the challenges of the one that it replaced.
+        path: Its file.
+        lost: One line where challenges of the replaced entry do not fit the new one; else empty.
+    """
+
+    entry: Entry
+    path: Path
+    lost: str
+
+
+def write_row(
+    entry: Entry, sheet: bytes | None, folder: Path, *, images: bytes | None = None
+) -> WrittenRow:
+    """Writes an entry and the files beside it below a folder of results or leaderboards.
+
+    Args:
+        entry: The entry.
+        sheet: Its sheet of example images, a PNG; None where it has none.
+        folder: Holds `<dataset>/<threat>/*.json` and the schema.
+        images: Its kept images, packed; None where they do not go with it.
+
+    Raises:
+        BenchError: A file cannot be written.
+    """
+    path = entry_path(folder, entry)
+    kept, lost = with_challenges(entry, path)
+    write_shown(kept, sheet, path, images=images)
+    write_schema(folder)
+    return WrittenRow(kept, path, lost)
+
+
+def undefended_beside(rows: Sequence[WrittenRow]) -> list[Entry]:
+    """The undefended classifiers of rows whose entries an earlier run wrote into the same folders."""
+    folders = dict.fromkeys(row.path.parent for row in rows)
+    known, _ = read_entries(path for folder in folders for path in sorted(folder.glob("*.json")))
+    own = {row.path for row in rows}
+    return [
+        entry
+        for path, entry in known.items()
+        if path not in own
+        and is_undefended(entry)
+        and any(shares_group(entry, row.entry) for row in rows)
+    ]
+
+
+def read_valid(path: Path, check: Check = problems_of) -> tuple[Entry, bytes | None]:
+    """An entry that `bench validate` finds no fault in, and its sheet.
+
+    Args:
+        path: Its file.
+        check: Tells its problems, one line each.
+
+    Raises:
+        BenchError: It cannot be read, or has a problem; the line names the first.
+    """
+    entry = read_entry(path)
+    sheet = read_sheet(path, entry)
+    problems = check(entry)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise BenchError(
+            f"{path} is not valid: {problems[0]}{more}; `bench validate {path}` lists all of it; run its "
+            f"command again"
+        )
+    return entry, sheet
+
+
+def adopt(
+    paths: Iterable[Path], folder: Path, check: Check = problems_of, *, audited: bool = False
+) -> list[WrittenRow]:
+    """Copies valid entries and the files beside them into a folder of leaderboards: all of them, or none.
+
+    Args:
+        paths: Of the entries.
+        folder: Of the leaderboards.
+        check: Gives what is wrong with one, a line each.
+        audited: Whether audits in them go along; else they are left out, since anyone may write one.
+
+    Raises:
+        BenchError: One of them is not valid, or a file cannot be written.
+    """
+    rows = [(*read_valid(path, check), adoptable(path, read_entry(path))) for path in paths]
+    kept = None if audited else {"audit": None}
+    return [
+        write_row(entry.model_copy(update=kept), sheet, folder, images=images)
+        for entry, sheet, images in rows
+    ]
+
+
+def publish_rows(rows: Sequence[WrittenRow]) -> list[Published]:
+    """Writes the page of each folder that rows were written to.
+
+    Raises:
+        BenchError: A page cannot be written.
+    """
+    return [publish_folder(folder) for folder in dict.fromkeys(row.path.parent for row in rows)]

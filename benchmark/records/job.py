@@ -1,0 +1,184 @@
+"""Jobs: one attack on one victim, as a frozen value whose key covers everything that decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmark.engine.criterion import Criterion
+from benchmark.engine.threat import Threat
+from benchmark.errors import BenchError
+
+KEY_VERSION = 2
+"""Raised whenever the meaning of a key changes without any of its fields changing."""
+
+MIXED = "mixed"
+"""The precision in which bfloat16 searches and float32 judges (`benchmark.engine.attacking.mixed_precision`)."""
+
+RUNTIME_FIELDS = frozenset({"row"})
+"""Fields that decide nothing about the result."""
+IDENTITY_FIELDS = frozenset(
+    {
+        "defenses",
+        "composition",
+        "classifier",
+        "dataset",
+        "split",
+        "order",
+        "only_classes",
+        "preparation",
+        "threat",
+        "attack",
+        "gradient",
+        "eot",
+        "is_source",
+        "criterion",
+        "precision",
+        "seed",
+        "fixed_batch",
+        "is_uncut",
+        "needs",
+        "engine",
+        "victim",
+        "images",
+        "said",
+        "key_version",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plugin as a key sees it.
+
+    Args:
+        path: `module:Class`.
+        label: The name it is published under.
+        arguments: Its constructor's arguments, canonical JSON.
+        source: sha256 of its modules and of all that they import of its own package or folder, hex.
+        weights: sha256 of its weights file, or of the images that an attacker has of his own, hex; empty where
+            there are none.
+        harness: sha256 of the harness's modules that those import, hex.
+        content: sha256 of the packages it rests on, of files it opened or its arguments name, and of what it
+            holds, hex.
+    """
+
+    path: str
+    label: str
+    arguments: str
+    source: str
+    weights: str = ""
+    harness: str = ""
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A classifier as a key sees it.
+
+    Args:
+        name: What an entry calls it.
+        sha256: Of its weights, hex.
+        code: sha256 of the user's own modules behind it, hex; empty where there are none.
+        source: sha256 of all else of its own that decides its logits, hex.
+        harness: sha256 of the harness's modules that these import, hex.
+    """
+
+    name: str
+    sha256: str
+    code: str = ""
+    source: str = ""
+    harness: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: the key is kept in the instance's dict
+class Job:
+    """One attack on one victim; a shard of it is some of its images.
+
+    Args:
+        row: The id of the protocol's row; for people only.
+        defenses: The purifiers in the order in which an image passes them; none for a bare classifier.
+        classifier: The frozen classifier.
+        dataset: Its name; the pixels' own hash stands in each shard.
+        split: `train` or `test`.
+        threat: The budget.
+        attack: The attack.
+        gradient: `exact` or `bpda`.
+        eot: Draws a gradient is averaged over.
+        is_source: Whether its images are made for other jobs: full length, every image, all kept.
+        criterion: How often the victim is asked.
+        precision: `float32`, `float64`, or `mixed`: searched in bfloat16, then in float32.
+        seed: The run's seed.
+        fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
+        is_uncut: Whether no batch may be cut, since the victim's answers hang on it.
+        needs: Keys of the jobs whose images it takes.
+        engine: sha256 of the harness's own source that decides any result, hex.
+        victim: sha256 of how purifiers and classifier are put together, and of the source that does it, hex;
+            empty for a bare classifier.
+        images: sha256 of the source of the dataset, hex.
+        said: The user's word for what no hash sees (`identity="..."`); empty for none.
+        order: Of which order of the dataset a shard's positions are: `nested` or `robustbench`.
+        preparation: How the dataset's files became images; empty where there is but one way.
+        only_classes: The classes whose images that order was cut down to; none for all.
+        composition: How the purifiers, by their number, and the classifiers of an ensemble are put together;
+            empty for a chain.
+        key_version: `KEY_VERSION`.
+    """
+
+    row: str
+    defenses: tuple[Plugin, ...]
+    classifier: Frozen
+    dataset: str
+    split: str
+    threat: Threat
+    attack: Plugin
+    gradient: str
+    eot: int
+    is_source: bool
+    criterion: Criterion
+    precision: str
+    seed: int
+    fixed_batch: int = 0
+    is_uncut: bool = False
+    needs: tuple[str, ...] = ()
+    engine: str
+    victim: str = ""
+    images: str = ""
+    said: str = ""
+    order: str = "nested"
+    preparation: str = ""
+    only_classes: tuple[int, ...] = ()
+    composition: str = ""
+    key_version: int = KEY_VERSION
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 of all that decides the result, hex; computed once."""
+        identity = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name in IDENTITY_FIELDS
+        }
+        return hashlib.sha256(canonical(identity).encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """A value as JSON in which equal values are equal text.
+
+    Raises:
+        BenchError: It holds something that JSON cannot say.
+    """
+
+    def plain(item: object) -> Any:
+        if hasattr(item, "__dataclass_fields__"):
+            return asdict(item)  # type: ignore[call-overload]
+        if isinstance(item, Path):
+            return str(item)
+        raise BenchError(
+            f"an argument of type {type(item).__name__} cannot enter a job's key; plugins take numbers, "
+            f"strings, booleans, lists and None (got {item!r})"
+        )
+
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"), default=plain)

@@ -1,0 +1,128 @@
+"""What a run hands to publishing: the plan, its facts, and every result; no torch from here on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmark.engine.threat import Knowledge
+from benchmark.records.job import Job
+from benchmark.records.missing_rows import Missing
+from benchmark.records.protocol import Column, Protocol
+from benchmark.records.provenance import Provenance
+from benchmark.records.result import Result
+
+Kind = Literal["steps", "eot", "eps", "noise", "frozen"]
+"""What a diagnosis varies: the steps or the draws of a gradient doubled, another budget, random points instead
+of an attack, or one fixed draw an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosed:
+    """What makes a row a diagnosis.
+
+    Args:
+        kind: What it varies.
+        of: Id of the row that it is held against.
+        images: It takes the first so many.
+    """
+
+    kind: Kind
+    of: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What was measured of the purifiers themselves, on a few images.
+
+    Args:
+        id: What was measured.
+        value: None where it could not be.
+        threshold: Above it the value is a bad sign; None likewise.
+        detail: One line: what the value says, or why there is none.
+    """
+
+    id: str
+    value: float | None
+    threshold: float | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One job in its place in a protocol.
+
+    Args:
+        id: The row's id, with the gradient mode behind it where the protocol asks for several (`pgd:bpda`), and
+            the classifier's name where a source is made on several.
+        job: The job.
+        column: The family it belongs to; None for a source and for a diagnosis.
+        knowledge: What the attacker knows.
+        counts: Whether it enters the worst case.
+        diagnosis: Where it tests the evaluation itself: what it varies.
+    """
+
+    id: str
+    job: Job
+    column: Column | None
+    knowledge: Knowledge
+    counts: bool
+    diagnosis: Diagnosed | None = None
+
+    def images(self, n: int) -> int:
+        """How many of a run's n images it takes."""
+        return min(n, self.diagnosis.images) if self.diagnosis else n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What was evaluated, in words and numbers.
+
+    Args:
+        label: The published name (`atop[digits]`, `atop[digits]+jpeg`, `none`).
+        is_stochastic: Whether draws matter.
+        gradient: What the defense declares: exact, almost-everywhere or none (the weakest of a chain).
+        is_add_on: Whether the classifier stays frozen and its own.
+        classes: Number of classes.
+        shape: `(c, h, w)` of one image at the classifier's input.
+        split: `train` or `test`.
+        indices: Index of each evaluated image into its split, in the dataset's order.
+        labels: True label of each of them.
+        training: What the weights of each purifier were trained for; None where it has none.
+    """
+
+    label: str
+    is_stochastic: bool
+    gradient: str
+    is_add_on: bool
+    classes: int
+    shape: tuple[int, int, int]
+    split: str
+    indices: tuple[int, ...]
+    labels: tuple[int, ...]
+    training: tuple[Provenance | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """A finished run of one defense on one classifier under one protocol.
+
+    Args:
+        subject: What was evaluated.
+        protocol: How.
+        rows: Every job of the plan, sources included.
+        results: For each job's key its shards in order; a missing shard is missing here.
+        skipped: Rows that could not be planned, each with its reason: gaps, or not applicable.
+        command: The command that makes the entry again.
+        examination: What was measured of the purifiers themselves.
+    """
+
+    subject: Subject
+    protocol: Protocol
+    rows: tuple[Row, ...]
+    results: Mapping[str, tuple[Result, ...]]
+    skipped: Mapping[str, Missing]
+    command: str
+    examination: tuple[Measurement, ...] = ()

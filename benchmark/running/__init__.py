@@ -1,1 +1,0 @@
-"""Running: from a request to results, what is not done yet."""

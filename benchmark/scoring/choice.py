@@ -1,0 +1,82 @@
+"""Choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmark.engine.criterion import Outcome, Rule, worst
+from benchmark.records.rates import Rate, Rates, mean_rate
+from benchmark.records.scores import Scores
+from benchmark.scoring.statistics import interval
+
+Candidates = Sequence[tuple[str, Scores | None]]
+"""The rows that enter a choice, by their ids, clean ones first, so that a tie leaves an image as it is. A row
+that is a gap enters with the images that it did finish: what broke an image broke it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """For each image the one that is scored, and the row it came from; under one rule."""
+
+    rows: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def bits(self) -> tuple[str, ...]:
+        """The outcomes on `score` draws, one string an image."""
+        return tuple(outcome.bits for outcome in self.outcomes)
+
+
+def choose(candidates: Candidates, rule: Rule, n: int) -> Chosen:
+    """The one image to be scored for each of n originals, by `select` draws alone (`criterion.worst`).
+
+    Raises:
+        ValueError: Some image has no outcome in any of them.
+    """
+    columns = [(name, scores.outcomes(rule, n)) for name, scores in candidates if scores]
+    names, chosen = [], []
+    for i in range(n):
+        present = [(name, found[i]) for name, found in columns if found[i] is not None]
+        outcomes = [outcome for _, outcome in present if outcome is not None]
+        if not outcomes:
+            raise ValueError(f"image {i} has no outcome in any row")
+        at = worst(outcomes)
+        names.append(present[at][0])
+        chosen.append(outcomes[at])
+    return Chosen(tuple(names), tuple(chosen))
+
+
+def choose_all(candidates: Candidates, n: int) -> dict[Rule, Chosen]:
+    """The choice under each rule; made once where no row tells the rules apart."""
+    single = choose(candidates, Rule.SINGLE, n)
+    if all(scores is None or scores.vote is scores.any_of is None for _, scores in candidates):
+        return dict.fromkeys(Rule, single)
+    return {Rule.SINGLE: single} | {
+        rule: choose(candidates, rule, n) for rule in (Rule.VOTE, Rule.ANY)
+    }
+
+
+def rates_of(outcomes: Mapping[Rule, Sequence[Outcome]]) -> Rates:
+    """Under each rule, the accuracy on `score` draws."""
+    single = rate_of([outcome.bits for outcome in outcomes[Rule.SINGLE]])
+    others = [
+        single
+        if outcomes[rule] == outcomes[Rule.SINGLE]
+        else rate_of([outcome.bits for outcome in outcomes[rule]])
+        for rule in (Rule.VOTE, Rule.ANY)
+    ]
+    return Rates(single=single, vote=others[0], any_of=others[1])
+
+
+def rates(candidates: Candidates, n: int) -> Rates:
+    """Under each rule, the accuracy on the images chosen out of these rows."""
+    return rates_of({rule: chosen.outcomes for rule, chosen in choose_all(candidates, n).items()})
+
+
+def rate_of(bits: Sequence[str]) -> Rate:
+    """The mean of one string of outcomes an image, with its interval."""
+    shares = [outcome.count("1") / len(outcome) for outcome in bits]
+    low, high = interval(shares, is_binary=all(len(outcome) == 1 for outcome in bits))
+    value = mean_rate(bits)
+    return Rate(value=value, low=min(low, value), high=max(high, value))

@@ -1,0 +1,259 @@
+"""Flags: verdicts on the known signs of an evaluation that fails to attack, computed from an entry alone.
+
+Accuracies are compared in percentage points. A flag that is raised proves nothing; it says where to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from benchmark.engine.threat import Knowledge
+from benchmark.records.entry import AttackRecord, Entry, Family, Flag, Rate
+from benchmark.records.protocol import Column
+from benchmark.scoring.choice_flags import worst_above_column
+from benchmark.scoring.diagnosis_flags import (
+    black_box_beats_white_box,
+    doubled_eot,
+    doubled_steps,
+    eps_curve_ends_high,
+    eps_curve_rises,
+    examined,
+    random_noise,
+)
+from benchmark.scoring.flag_parts import WEAKER_POINTS, not_run, percent, points, raised_above
+from benchmark.scoring.published_clean import unlike_published
+
+ZERO_GRADIENTS = 0.05
+"""Share of gradients that may be zero everywhere: a saturated loss gives a few, a masked one gives most."""
+CLEAN_POINTS = 10.0
+"""How far clean accuracy may drop under a stricter rule, before that rule rather than the attack does the work
+(DiffBreak's issue 1: success at any of many draws drives clean images down as well)."""
+NATIVE_POINTS = 5.0
+"""How far AutoAttack's own verdict may lie from the re-scored one: more than twice the standard error of 512
+images; measured upstream, 26 % natively were 48.5 % when drawn again."""
+FALL_POINTS = 2.0
+"""How far accuracy may still fall in the last quarter of the steps: one image of 50 is noise."""
+FLOOR_CLEAN_POINTS = 5.0
+"""How far a trained defense may stay behind its bare classifier on clean images (DESIGN section 7)."""
+FLOOR_OBLIVIOUS_POINTS = -20.0
+"""The same on images made on the bare classifier: it must be 20 ahead (DESIGN section 7)."""
+
+EXPLANATIONS = {
+    "transfer-beats-white-box": "images made on other classifiers do more harm than the adaptive attacks",
+    "oblivious-beats-adaptive": "images made on the bare classifier do more harm than the adaptive attacks",
+    "one-step": "one signed step does more harm than many",
+    "zero-gradients": "gradients are zero: the attack was blind",
+    "clean-fails": "clean images fail under the vote or any-of-n rule itself",
+    "autoattack-warnings": "AutoAttack itself complained about the victim",
+    "autoattack-native": "AutoAttack's own verdict is not what its images do when drawn again",
+    "convergence": "accuracy was still falling in the last quarter of the steps",
+    "training-floor-clean": "a trained defense loses too many clean images",
+    "training-floor-oblivious": "a trained defense hardly helps where only its classifier is attacked",
+    "no-attack-effect": "no attack changed anything",
+    "black-box-beats-white-box": "an attacker who sees outputs alone does more harm than the adaptive attacks",
+    "doubled-steps": "twice the steps change the number: the attack was too short",
+    "doubled-eot": "twice the draws a gradient change the number: its gradients were too noisy",
+    "eps-curve-rises": "a larger budget leaves more accuracy than a smaller one",
+    "eps-curve-ends-high": "accuracy is left where every image can be turned into grey",
+    "gradient-not-as-declared": "autograd through a purifier is not what it declares",
+    "random-noise": "random points fool images that every attack left alone",
+    "memorises-images": "a purifier gives back evaluation images, and others not",
+    "batch-dependent": "what becomes of an image hangs on its batch",
+    "undeclared-randomness": "it is random in a way that it does not declare",
+    "worst-above-column": "the worst case is above what it was chosen from, by more than its draws explain",
+    "unlike-published": "the bare classifier's clean accuracy is not the one that RobustBench publishes of it",
+}
+"""What it means that a flag is raised, by its id; in the order in which flags stand in an entry."""
+
+
+def flags_of(entry: Entry) -> tuple[Flag, ...]:
+    """All flags of an entry, in the order of `EXPLANATIONS`; the entry's own flags are not looked at."""
+    return tuple(
+        check(entry)
+        for check in (
+            _transfer_beats_white_box,
+            _oblivious_beats_adaptive,
+            _one_step,
+            _zero_gradients,
+            _clean_fails,
+            _autoattack_warnings,
+            _autoattack_native,
+            _convergence,
+            _training_floor_clean,
+            _training_floor_oblivious,
+            _no_attack_effect,
+            black_box_beats_white_box,
+            doubled_steps,
+            doubled_eot,
+            eps_curve_rises,
+            eps_curve_ends_high,
+            partial(examined, name="gradient-not-as-declared"),
+            random_noise,
+            partial(examined, name="memorises-images"),
+            partial(examined, name="batch-dependent"),
+            partial(examined, name="undeclared-randomness"),
+            worst_above_column,
+            unlike_published,
+        )
+    )
+
+
+def _single(family: Family | None) -> float | None:
+    return family.rates.single.value if family and family.rates else None
+
+
+def _transfer_beats_white_box(entry: Entry) -> Flag:
+    return _beats_adaptive("transfer-beats-white-box", "transfer", entry, entry.columns.transfer)
+
+
+def _oblivious_beats_adaptive(entry: Entry) -> Flag:
+    return _beats_adaptive("oblivious-beats-adaptive", "oblivious", entry, entry.columns.oblivious)
+
+
+def _beats_adaptive(name: str, kind: str, entry: Entry, family: Family | None) -> Flag:
+    weaker, adaptive = _single(family), _single(entry.columns.adaptive)
+    if weaker is None or adaptive is None:
+        return not_run(name, f"the {kind} or the adaptive column has no value")
+    detail = f"{kind} {percent(weaker)}, adaptive {percent(adaptive)} (points ahead)"
+    return raised_above(name, points(adaptive, weaker), WEAKER_POINTS, detail)
+
+
+def _lowest(rows: Sequence[AttackRecord]) -> float | None:
+    return min((row.rates.single.value for row in rows if row.rates), default=None)
+
+
+def _is_one_step(row: AttackRecord) -> bool:
+    """FGSM, also where a paper's is `ifgsm` of one step."""
+    return row.attack == "fgsm" or (row.attack == "ifgsm" and row.arguments.get("steps") == 1)
+
+
+def _one_step(entry: Entry) -> Flag:
+    white = [row for row in entry.attacks if row.knowledge is Knowledge.WHITE_BOX]
+    one = _lowest([row for row in white if _is_one_step(row)])
+    many = _lowest(
+        [row for row in white if not _is_one_step(row) and row.column is Column.ADAPTIVE]
+    )
+    if one is None or many is None:
+        return not_run(
+            "one-step", "the protocol has no one-step attack, or no adaptive one finished"
+        )
+    detail = f"one step {percent(one)}, many {percent(many)} (points ahead)"
+    return raised_above("one-step", points(many, one), WEAKER_POINTS, detail)
+
+
+def _zero_gradients(entry: Entry) -> Flag:
+    rows = [
+        row
+        for row in entry.attacks
+        if row.knowledge is Knowledge.WHITE_BOX
+        and row.status == "ok"
+        and row.column is not Column.CLEAN
+    ]
+    if not rows:
+        return not_run("zero-gradients", "no white-box attack finished")
+    most = max(rows, key=lambda row: row.zero_gradients)
+    detail = f"most in {most.id} (share of its gradients)"
+    return raised_above("zero-gradients", most.zero_gradients, ZERO_GRADIENTS, detail)
+
+
+def _clean_fails(entry: Entry) -> Flag:
+    if entry.clean is None:
+        return not_run("clean-fails", "there is no clean accuracy")
+    single, vote, any_of = (
+        rate.value for rate in (entry.clean.single, entry.clean.vote, entry.clean.any_of)
+    )
+    detail = (
+        f"clean: single {percent(single)}, vote {percent(vote)}, any-of-n {percent(any_of)} "
+        f"(points lost)"
+    )
+    return raised_above("clean-fails", points(single, min(vote, any_of)), CLEAN_POINTS, detail)
+
+
+def _autoattack_rows(entry: Entry) -> list[AttackRecord]:
+    return [row for row in entry.attacks if row.column is Column.AUTOATTACK and row.status == "ok"]
+
+
+def _autoattack_warnings(entry: Entry) -> Flag:
+    rows = _autoattack_rows(entry)
+    if not rows:
+        return not_run("autoattack-warnings", "AutoAttack did not finish, or was not asked for")
+    warnings = [text for row in rows for text in row.warnings]
+    detail = "; ".join(warnings) or "none (number of warnings)"
+    return raised_above("autoattack-warnings", float(len(warnings)), 0.0, detail)
+
+
+def _autoattack_native(entry: Entry) -> Flag:
+    """Its own verdict is the last point of its trace, where the attack kept one."""
+    rows = [row for row in _autoattack_rows(entry) if row.trace and row.rates]
+    gaps = [(row.rates.single.value, row.trace[-1]) for row in rows if row.rates]
+    if not gaps:
+        return not_run("autoattack-native", "AutoAttack kept no verdict of its own")
+    again, native = max(gaps, key=lambda pair: abs(pair[0] - pair[1]))
+    detail = f"natively {percent(native)}, drawn again {percent(again)} (points apart)"
+    return raised_above("autoattack-native", abs(points(again, native)), NATIVE_POINTS, detail)
+
+
+def _convergence(entry: Entry) -> Flag:
+    columns = (Column.ADAPTIVE, Column.AUXILIARY)
+    falls = {
+        row.id: _late_fall(row.trace)
+        for row in entry.attacks
+        if row.column in columns and row.status == "ok" and len(row.trace) >= 4
+    }
+    if not falls:
+        return not_run("convergence", "no adaptive attack kept a trace of at least four steps")
+    most = max(falls, key=lambda name: falls[name])
+    detail = f"most in {most} (points lost in the last quarter of its steps)"
+    return raised_above("convergence", falls[most], FALL_POINTS, detail)
+
+
+def _late_fall(trace: Sequence[float]) -> float:
+    """Points by which the lowest accuracy so far fell in the last quarter of the steps.
+
+    The lowest so far, because a trace starts again with each restart. Where it reached 0 nothing was left to
+    fall, and the trace of a deterministic victim ends there.
+    """
+    lowest = min(trace)
+    return points(min(trace[: 3 * len(trace) // 4]), lowest) if lowest > 0 else 0.0
+
+
+def _training_floor_clean(entry: Entry) -> Flag:
+    defended = entry.clean.single if entry.clean else None
+    bare = entry.undefended.clean
+    return _floor(entry, "training-floor-clean", bare, defended, FLOOR_CLEAN_POINTS)
+
+
+def _training_floor_oblivious(entry: Entry) -> Flag:
+    family = entry.columns.oblivious
+    defended = family.rates.single if family and family.rates else None
+    bare = entry.undefended.oblivious
+    return _floor(entry, "training-floor-oblivious", bare, defended, FLOOR_OBLIVIOUS_POINTS)
+
+
+def _floor(entry: Entry, name: str, bare: Rate | None, defended: Rate | None, most: float) -> Flag:
+    """Whether a trained defense loses more than `most` points to its bare classifier."""
+    if not any(stage.weights_sha256 for stage in entry.defense.stages):
+        return not_run(name, "nothing in this defense is trained")
+    if bare is None or defended is None:
+        return not_run(name, "the bare or the defended accuracy is not known")
+    detail = (
+        f"bare {percent(bare.value)}, defended {percent(defended.value)} (points lost; a gain is "
+        f"negative)"
+    )
+    return raised_above(name, points(bare.value, defended.value), most, detail)
+
+
+def _no_attack_effect(entry: Entry) -> Flag:
+    if entry.clean is None or entry.worst is None or not entry.clean.single.value:
+        return not_run("no-attack-effect", "no clean image was right, or nothing was measured")
+    if not any(row.counts and row.column is not Column.CLEAN for row in entry.attacks):
+        return not_run("no-attack-effect", "no attack of the protocol counts for such a victim")
+    lost = points(entry.clean.single.value, entry.worst.single.value)
+    return Flag(
+        id="no-attack-effect",
+        value=lost,
+        threshold=0.0,
+        verdict="raised" if lost <= 0 else "ok",
+        detail="points between clean accuracy and the worst case; there must be some",
+    )

@@ -1,0 +1,145 @@
+"""Entries of schema 1: whether one agrees with itself, as far as that can be seen; pure."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from benchmark.records.entry import AttackRecord, Entry, Rate
+from benchmark.records.protocol import Column
+from benchmark.records.rates import OTHER_MACHINE
+from benchmark.scoring.flags import flags_of
+from benchmark.scoring.statistics import interval
+
+
+def _indices(entry: Entry) -> Iterator[str]:
+    indices = ",".join(map(str, entry.per_image.indices))
+    if hashlib.sha256(indices.encode()).hexdigest() != entry.dataset.indices_sha256:
+        yield "dataset.indices_sha256 is not that of per_image.indices"
+
+
+def _intervals(entry: Entry) -> Iterator[str]:
+    found: list[tuple[str, Rate, Sequence[str]]] = [
+        (row.id, row.rates.single, row.outcomes)
+        for row in (*entry.attacks, *entry.sources)
+        if row.rates
+    ]
+    if entry.clean and entry.worst:
+        found.append(("clean", entry.clean.single, entry.per_image.clean))
+        found.append(("worst", entry.worst.single, entry.per_image.worst))
+    for name, rate, outcomes in found:
+        shares = [bits.count("1") / len(bits) for bits in outcomes]
+        low, high = interval(shares, is_binary=all(len(bits) == 1 for bits in outcomes))
+        apart = max(abs(min(low, rate.value) - rate.low), abs(max(high, rate.value) - rate.high))
+        if apart > OTHER_MACHINE:
+            yield (
+                f"{name}: the interval {rate.low:.4f} to {rate.high:.4f} is not that of its outcomes, "
+                f"{low:.4f} to {high:.4f}"
+            )
+
+
+def _draws(entry: Entry) -> Iterator[str]:
+    wanted = entry.criterion.draws if entry.defense.stochastic else 1
+    for name, outcomes in (
+        ("per_image.clean", entry.per_image.clean),
+        ("per_image.worst", entry.per_image.worst),
+        *((row.id, row.outcomes) for row in entry.attacks),
+    ):
+        if any(len(bits) != wanted for bits in outcomes):
+            yield f"{name}: expected {wanted} outcomes an image"
+        if outcomes and len(outcomes) != entry.dataset.n:
+            yield f"{name}: expected one row of outcomes for each of {entry.dataset.n} images"
+
+
+def _worst_case(entry: Entry) -> Iterator[str]:
+    """Each image's worst case is that of the row which it names; no row that counts does more harm."""
+    rows = {row.id: row for row in entry.attacks}
+    images = entry.per_image
+    for i, name in enumerate(images.chosen):
+        row = rows.get(name)
+        if row is None:
+            continue  # a challenge's image, whose outcomes stand nowhere else; reading has checked the name
+        if not row.counts:
+            yield f"image {images.indices[i]}: its worst case is of {name}, which does not count"
+        elif row.outcomes and row.outcomes[i] != images.worst[i]:
+            yield f"image {images.indices[i]}: its worst case is not what {name} did to it"
+    if entry.defense.stochastic:
+        return  # what was chosen on `select` draws may be better on `score` draws
+    for row in entry.attacks:
+        for i, bits in enumerate(row.outcomes if row.counts else ()):
+            if bits == "0" and images.worst[i] == "1":
+                yield f"image {images.indices[i]}: withstood in the worst case, but not under {row.id}"
+
+
+def _columns(entry: Entry) -> Iterator[str]:
+    rows = {row.id: row for row in entry.attacks}
+    families = {column: getattr(entry.columns, column.value, None) for column in Column}
+    for column, family in families.items():
+        if family is None or family.rates is None:
+            continue
+        strange = [i for i in family.rows if i not in rows or rows[i].column is not column]
+        if strange:
+            yield f"column {column}: {strange[0]} is no row of it"
+            continue
+        yield from _column(column, family.rates.single, [rows[i] for i in family.rows], entry)
+
+
+def _column(
+    column: Column, rate: Rate, rows: Sequence[AttackRecord], entry: Entry
+) -> Iterator[str]:
+    """A fixed victim's column has the worst of its rows for each image.
+
+    Of a random one, one candidate is chosen over all rows, and which is not in the entry: its share of right
+    outcomes is that of one of the rows.
+    """
+    shares = [
+        [bits.count("1") / len(bits) for bits in image]
+        for image in zip(*(row.outcomes for row in rows), strict=True)
+    ]
+    low = math.fsum(map(min, shares)) / len(shares)
+    high = math.fsum(map(max, shares)) / len(shares) if entry.defense.stochastic else low
+    if not low - OTHER_MACHINE <= rate.value <= high + OTHER_MACHINE:
+        span = f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"
+        yield f"column {column}: {rate.value:.4f} is not what its rows give, {span}"
+
+
+def _flags(entry: Entry) -> Iterator[str]:
+    stored = {flag.id: flag for flag in entry.flags}
+    if len(stored) != len(entry.flags):
+        yield "a flag stands twice"
+    for flag in flags_of(entry):
+        found = stored.pop(flag.id, None)
+        if found is None:
+            if flag.verdict == "raised":
+                yield f"flag {flag.id} is missing, and its entry raises it"
+        elif found.verdict != flag.verdict or not _is_close(found.value, flag.value):
+            yield f"flag {flag.id} says {found.verdict}, and its entry {flag.verdict}"
+    for name in stored:
+        yield f"flag {name} is none that is known"
+
+
+def _cost(entry: Entry) -> Iterator[str]:
+    once = {row.job_key: row.cost for row in (*entry.attacks, *entry.sources)}
+    for name in ("forwards_per_image", "backwards_per_image", "seconds_per_image"):
+        total = math.fsum(getattr(cost, name) for cost in once.values())
+        said = getattr(entry.cost, name)
+        if not math.isclose(total, said, rel_tol=OTHER_MACHINE, abs_tol=OTHER_MACHINE):
+            yield f"cost.{name} is {said:g}, and that of its rows {total:g}"
+
+
+def _is_close(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=OTHER_MACHINE, abs_tol=OTHER_MACHINE)
+
+
+LEGACY_CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
+    _indices,
+    _draws,
+    _intervals,
+    _worst_case,
+    _columns,
+    _flags,
+    _cost,
+)

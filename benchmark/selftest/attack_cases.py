@@ -1,0 +1,82 @@
+"""Trials: every search of the shelf that must find what a closed form says is there, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmark.engine.attacking.attack import Attack
+from benchmark.engine.threat import Norm
+from benchmark.plugins import ATTACKS
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One attack with the arguments under which it is held to truths.
+
+    Args:
+        title: What the self-test calls it.
+        attack: Its name on the shelf.
+        arguments: With steps enough to find every margin.
+        tight: For each norm in which it is to be held, what is to be changed of them so that it has not one
+            step to spare on a linear problem: with so many it finds the margin, with fewer it cannot.
+        not_held: What of `benchmark.selftest.attack_checks.HOLDS` it is not held to, by name, because it does not apply.
+        norms: Those that it attacks in.
+    """
+
+    title: str
+    attack: str
+    arguments: Mapping[str, Any]
+    tight: Mapping[Norm, Mapping[str, Any]] = field(default_factory=dict)
+    not_held: tuple[str, ...] = ()
+    norms: tuple[Norm, ...] = tuple(Norm)
+
+    def ample(self) -> Attack:
+        """The attack with steps enough."""
+        return self._made({})
+
+    def tightest(self, norm: Norm) -> Attack:
+        """The attack with not one step to spare."""
+        return self._made(self.tight[norm])
+
+    def _made(self, changes: Mapping[str, Any]) -> Attack:
+        return ATTACKS.get(self.attack)(**{**self.arguments, **changes})
+
+
+_STEPS = {"steps": 20, "step_size": 0.25}
+_FOUR = {norm: {"steps": 4, "step_size": 0.25, "random_start": False} for norm in Norm}
+"""Four steps of a quarter of the budget: three do not leave the margin behind."""
+_ONE: dict[Norm, dict[str, Any]] = {norm: {} for norm in Norm}
+_AUTO = {Norm.LINF: {"steps": 1}, Norm.L2: {"steps": 2}}
+"""APGD's first step is twice the budget: in linf it ends in the corner, in l2 the second one does."""
+_CW = {"steps": 60, "binary_search_steps": 6, "initial_const": 0.1, "step_size": 0.02}
+_A1, _A2 = ({"variant": name, "lambdas": [0.0, 1.0], **_STEPS} for name in ("A1", "A2"))
+
+_ONE_LOOK = ("draws_anew_over_steps", "keeps_the_best")
+"""What means nothing where there is but one step."""
+_BLIND = ("draws_anew_over_rows", "draws_anew_over_steps", "keeps_the_best")
+"""What a search cannot be held to that looks at the bare classifier."""
+_NEAREST = (*_BLIND, "wastes_no_step", "spends_what_it_says")
+"""Nor one that goes to the nearest boundary, wherever that lies, and ends there."""
+_NEAREST_IN_L2 = (*_NEAREST, "stays_among_images")
+"""Nor, where pixels are at a bound, one in l2 alone: the closed form there is linf's."""
+
+TRIALS: tuple[Trial, ...] = (
+    Trial("fgsm", "fgsm", {}, _ONE, _ONE_LOOK),
+    Trial("pgd, cross-entropy", "pgd", _STEPS, _FOUR),
+    Trial("pgd, margin", "pgd", {**_STEPS, "loss": "margin"}, _FOUR),
+    Trial("apgd, cross-entropy", "apgd", {"steps": 25}, _AUTO),
+    Trial("apgd, DLR", "apgd", {"steps": 25, "loss": "dlr"}, _AUTO),
+    Trial("apgd, targeted DLR", "apgd", {"steps": 25, "loss": "dlr-targeted"}, _AUTO),
+    Trial("auxiliary-aware A1", "auxiliary", _A1, _FOUR, _BLIND),
+    Trial("auxiliary-aware A2", "auxiliary", _A2, _FOUR),
+    Trial("auxiliary-aware A2, projected", "auxiliary", {**_A2, "projection": True}, _FOUR),
+    Trial("deepfool", "deepfool", {"steps": 6}, not_held=_NEAREST),
+    Trial("cw", "cw", _CW, not_held=_NEAREST_IN_L2, norms=(Norm.L2,)),
+    Trial("ifgsm", "ifgsm", {"steps": 20}, {norm: {"steps": 4} for norm in Norm}, _ONE_LOOK),
+    Trial("mim", "mim", _STEPS, {norm: {"steps": 1, "step_size": 1.0} for norm in Norm}),
+    Trial("ddn", "ddn", {"steps": 60}, not_held=_NEAREST_IN_L2, norms=(Norm.L2,)),
+    Trial("cw-linf", "cw-linf", {"rounds": 6, "steps": 40}, not_held=_NEAREST, norms=(Norm.LINF,)),
+)
+"""A new attack is one line here; what it is held to is `benchmark.selftest.attack_checks`."""

@@ -1,1 +1,0 @@
-"""Trust: what a plugin declares is checked, and the attacks of this installation are shown to attack."""
