@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PLUGIN = '''
-from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark import Defense, Derivative
 
 
 class Blur(Defense):

@@ -41,8 +41,8 @@ class AutoAttack(Attack):
     global generator for every batch, so it runs in a process of its own. It judges a stochastic victim by the
     last draw alone, and gives back the clean image where it thinks that it failed. Its warnings become the
     target's. It always runs in float32. Its batch is part of its result, so that where memory runs out not the
-    batch is cut, but the passes through the victim (`benchmark.engine.attacking.external`); what is computed again for that is not
-    counted.
+    batch is cut, but the passes through the victim (`benchmark.engine.attacking.external`); what is computed
+    again for that is not counted.
 
     Args:
         version: `auto` (`standard` for a deterministic victim, `rand` for a stochastic one), or one of

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import lazy_loader
 
+from benchmark.former_names import know_former_names
 from benchmark.own_packages import put_first
 
 put_first()
+know_former_names()
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,40 +1,33 @@
 """What third parties import, `from benchmark import ...`: each name is imported when it is first used."""
 
-from .attack import Attack, Passes
-from .classifier import Classifier
-from .classifiers.source import ClassifierSource
+from .classifiers.base import ClassifierSource
 from .classifiers.training_recipe import ClassifierRecipe
-from .dataset import Dataset
-from .defense import Defense, Derivative
+from .engine.attacking.attack import Attack, Passes
+from .engine.attacking.losses import capped_margin, cross_entropy, dlr, margin, targeted_dlr
+from .engine.attacking.search import Search, untargeted
+from .engine.attacking.target import Ascent, Target
+from .engine.dataset import Dataset
+from .engine.randomness import Draws
+from .engine.threat import Knowledge, NamedSet, Norm, Threat
+from .engine.victims.checkpointed import iterated
+from .engine.victims.classifier import Classifier
+from .engine.victims.defense import Defense, Derivative
+from .engine.victims.purified import Purified
+from .engine.victims.setting import Setting
+from .engine.victims.victim import GradientMode, MeanLogits, Victim, Vote
 from .errors import BenchError, ContractBroken, WeightsMissing
-from .fetching.manifest import plugin_weights
-from .iterated import iterated
-from .losses import capped_margin, cross_entropy, dlr, margin, targeted_dlr
-from .protocol import (
-    AttackRow,
-    Column,
-    Diagnosis,
-    Protocol,
-    SourceRow,
-    load_protocol,
-    protocol_names,
-)
-from .publishing.entry import Entry
-from .publishing.entry_files import entry_paths, read_entry, write_entry
-from .publishing.site.site import publish_site
-from .purified import Purified
-from .randomness import Draws
+from .evaluation.execute.evaluate import evaluate
+from .evaluation.execute.run import Listener
+from .evaluation.prepare.reproduce import Where, originals, remake
+from .evaluation.prepare.request import Request
+from .files.manifest import plugin_weights
+from .files.weights import load_safetensors
+from .publishing.site.build import publish_site
 from .recipe import Crafted, Crafting, Length, Recipe, TrainingAttack
-from .running.evaluation import evaluate
-from .running.remade import Where, originals, remake
-from .running.request import Request
-from .running.run import Listener
-from .search import Search, untargeted
-from .setting import Setting
-from .target import Ascent, Target
-from .threat import Knowledge, NamedSet, Norm, Threat
-from .victim import GradientMode, MeanLogits, Victim, Vote
-from .weights import load_safetensors
+from .records.entry import Entry
+from .records.entry_files import entry_paths, read_entry, write_entry
+from .records.protocol import AttackRow, Column, Diagnosis, Protocol, SourceRow
+from .records.protocol_files import load_protocol, protocol_names
 
 __all__ = [
     "Ascent",

@@ -1,4 +1,4 @@
-"""The interface of training: modules, optimisers, one step; the loop is `benchmark.training.loop`."""
+"""The interface of training: modules, optimisers, one step, augmentation; `benchmark.training.loop` runs it."""
 
 from __future__ import annotations
 

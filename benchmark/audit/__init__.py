@@ -1,1 +1,1 @@
-"""Audit."""
+"""Audits: a published entry's victim asked again about its images, and attacked anew."""

@@ -118,8 +118,9 @@ def refuse_unready(entry: Entry) -> None:
 def judged(ready: Prepared, entry: Entry, handed: Outside) -> Judged:
     """What the harness says of images from outside: chosen-for and scored on the entry's own draws.
 
-    They are held to the budget as an attack's are (`benchmark.engine.attacking.attack`): rounding is projected, an excess is
-    refused. The clean images are judged beside them, and must get what the entry says of them.
+    They are held to the budget as an attack's are (`benchmark.engine.attacking.attack`): rounding is
+    projected, an excess is refused. The clean images are judged beside them, and must get what the entry says
+    of them.
 
     Args:
         ready: The entry's victim, as `remake` gives it.

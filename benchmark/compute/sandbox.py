@@ -74,7 +74,7 @@ def misfit(
 
 def _innermost(error: BaseException) -> str:
     """`file.py:12` of the innermost frame that is neither the harness's nor a library's; else empty."""
-    harness = Path(__file__).parent
+    harness = Path(__file__).parent.parent
     standard = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
     own, installed = [], []
     for frame in traceback.extract_tb(error.__traceback__):

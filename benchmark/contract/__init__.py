@@ -1,1 +1,1 @@
-"""Contract."""
+"""The contract: what a defense or a classifier declares, checked and measured."""

@@ -1,1 +1,1 @@
-"""Estimate."""
+"""Estimates: what a run will cost, before it is begun."""

@@ -1,1 +1,1 @@
-"""Evaluation."""
+"""An evaluation: a request made ready (`prepare`), then run (`execute`)."""

@@ -1,1 +1,1 @@
-"""Files."""
+"""Files: written whole, read without trust, downloaded and checked."""

@@ -1,4 +1,4 @@
-"""Npz arrays."""
+"""Arrays out of `.npz` archives that nobody has reason to trust."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain values out of YAML that nobody has reason to trust: no aliases, no tags, no depth, no infinity."""
+"""Files that nobody has reason to trust: plain values out of YAML, and what parsers raise on a damaged one."""
 
 from __future__ import annotations
 

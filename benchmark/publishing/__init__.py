@@ -1,1 +1,1 @@
-"""Publishing: from results to entries, tables and pages; without torch."""
+"""Publishing: from entries to tables and pages; without torch."""

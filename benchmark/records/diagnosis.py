@@ -65,7 +65,7 @@ class CurvePoint(Strict):
 
 
 class Examined(Strict):
-    """What was measured of the purifiers themselves on a few images (`benchmark.contract.measurements`)."""
+    """What was measured of the purifiers themselves on a few images (`benchmark.trust.examination`)."""
 
     id: str
     value: float | None

@@ -17,7 +17,6 @@ from benchmark.records.challenge import (
     refuse_other_choices,
 )
 from benchmark.records.diagnosis import CurvePoint, DiagnosisRecord, Examined
-from benchmark.records.entry import Entry
 from benchmark.records.environments import MadeWith, shared
 from benchmark.records.examples import Examples
 from benchmark.records.identity import (
@@ -132,7 +131,7 @@ class AttackRecord(Strict):
 
 
 class Flag(Strict):
-    """A verdict on a known sign of an evaluation that fails to attack (`benchmark.scoring.flags`)."""
+    """A verdict on a known sign of an evaluation that fails to attack (`benchmark.publishing.flags`)."""
 
     id: str
     value: float | None

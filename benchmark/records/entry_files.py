@@ -1,4 +1,4 @@
-"""Entries on disk: JSON, checked field by field when read, written whole or not at all."""
+"""Entries on disk, with the files beside them: checked field by field when read, written whole or not."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ KEY_VERSION = 2
 """Raised whenever the meaning of a key changes without any of its fields changing."""
 
 MIXED = "mixed"
-"""The precision in which bfloat16 searches and float32 judges (`benchmark.engine.attacking.mixed_precision`)."""
+"""In which bfloat16 searches and float32 judges (`benchmark.engine.attacking.mixed_precision`)."""
 
 RUNTIME_FIELDS = frozenset({"row"})
 """Fields that decide nothing about the result."""

@@ -129,7 +129,8 @@ ThreatText = Annotated[str, Field(pattern=r"^[a-z0-9-]+:[0-9./e-]+$")]
 class Paper(_Model):
     """The table of a paper that a protocol measures as the paper did, and the task that it was measured on.
 
-    `bench run` takes what its command leaves open from here (`benchmark.evaluation.prepare.paper_defaults`); no result hangs on it.
+    `bench run` takes what its command leaves open from here (`benchmark.evaluation.prepare.paper_defaults`); no
+    result hangs on it.
     """
 
     defenses: Annotated[list[Words], Field(min_length=1)]
@@ -164,7 +165,7 @@ class Diagnosis(_Model):
     frozen: bool = False
     """Whether a random victim is attacked, and judged, at one fixed draw an image."""
     examined: Annotated[int, Field(ge=0)] = 0
-    """Images on which the purifiers' declarations are measured (`benchmark.contract.measurements`); 0 for none."""
+    """Images on which purifiers' declarations are measured (`benchmark.contract.measurements`); 0 for none."""
 
 
 class Protocol(_Model):

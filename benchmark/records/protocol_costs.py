@@ -59,5 +59,6 @@ def read_costs(file: Path = FILE) -> dict[str, ProtocolCost]:
         return Costs.model_validate_json(file.read_bytes()).root
     except (OSError, ValidationError) as error:
         raise BenchError(
-            f"{file} is missing or damaged; install again, or write it with: python -m benchmark.estimate.write_costs"
+            f"{file} is missing or damaged; install again, or write it with: "
+            "python -m benchmark.estimate.write_costs"
         ) from error

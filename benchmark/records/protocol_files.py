@@ -1,4 +1,4 @@
-"""Published protocols: every version of those that ship, so that an entry is held to the one that it names."""
+"""Protocols on disk: those that ship, every version that ever did, and files of the user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.files.parsing import read_model
 from benchmark.records.protocol import Protocol
 from benchmark.suggestions import did_you_mean, near, unknown
 
-FOLDER = Path(__file__).parent / "protocols"
+FOLDER = Path(__file__).parent.parent / "protocols"
 
 
 def protocol_names() -> list[str]:

@@ -1,4 +1,4 @@
-"""Rates: shares of right outcomes with their intervals, held against the outcomes that they are means of."""
+"""Outcomes and what they cost, and rates: shares of right ones, with their intervals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Rate(Strict):
 
 
 class Rates(Strict):
-    """One quantity under each rule of `benchmark.engine.criterion.Rule`, each with its own choice of images."""
+    """One quantity under each rule of `benchmark.criterion.Rule`, each with its own choice of images."""
 
     single: Rate
     vote: Rate

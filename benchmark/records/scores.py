@@ -1,4 +1,4 @@
-"""Scores: what a row keeps of each image under each rule, and the choice of one image out of many rows."""
+"""Scores: what a row keeps of each image under each rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choice."""
+"""The choice of one image out of many rows, under each rule, and the rates of what was chosen."""
 
 from __future__ import annotations
 

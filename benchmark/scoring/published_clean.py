@@ -27,7 +27,7 @@ def published() -> dict[tuple[str, str], float]:
 
     They are those of `leaderboards/robustbench.csv`.
     """
-    text = files("benchmark.publishing").joinpath("robustbench_clean.csv").read_text("utf-8")
+    text = files("benchmark.scoring").joinpath("robustbench_clean.csv").read_text("utf-8")
     rows = csv.DictReader(io.StringIO(text))
     return {(row["dataset"], row["model"]): float(row["clean"]) / 100 for row in rows}
 

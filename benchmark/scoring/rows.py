@@ -1,4 +1,4 @@
-"""Gathered runs: every row of a plan with its shards put together, as an entry keeps what was measured."""
+"""Rows of a run: each with its shards put together as an entry keeps them, or a named gap."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Trial:
         arguments: With steps enough to find every margin.
         tight: For each norm in which it is to be held, what is to be changed of them so that it has not one
             step to spare on a linear problem: with so many it finds the margin, with fewer it cannot.
-        not_held: What of `benchmark.selftest.attack_checks.HOLDS` it is not held to, by name, because it does not apply.
+        not_held: What of `attack_checks.HOLDS` it is not held to, by name, because it does not apply.
         norms: Those that it attacks in.
     """
 

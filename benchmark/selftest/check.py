@@ -22,7 +22,7 @@ MEASURED = {
     "has_its_gradient_as_it_is_wrapped": ("slope",),
     "knows_no_image_by_heart": ("memory", "shifted", "nearest"),
 }
-"""Checks that every run makes too, with the measurements that they stand on (`benchmark.contract.measurements`)."""
+"""Checks that every run makes too, with the measurements that they stand on (`contract.measurements`)."""
 
 
 def check_request(request: Request) -> list[CheckOutcome]:

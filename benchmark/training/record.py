@@ -39,7 +39,7 @@ class TrainingOptions:
         command: The command line that began the run, for the record; empty from Python.
         precision: `float32`, or `mixed`: steps under autocast, matrix products and convolutions in bfloat16,
             weights and optimiser in float32.
-        trained_for: What the weights are to say of themselves (`benchmark.records.provenance`); None for a classifier's.
+        trained_for: What the weights are to say of themselves (`records.provenance`); None for a classifier's.
         is_half: Whether the weights are stored as float16, half the bytes; whoever loads them casts them back.
         images: How many of the training images that the recipe wants are used, the first ones of the dataset's
             order; None for all.

@@ -32,7 +32,8 @@ class AID(Defense):
 
     Args:
         preset: Hyper-parameters; `auto` takes those of the dataset.
-        taps: Positions in the classifier at which D looks, named as in `benchmark.engine.victims.taps`; None is the preset's.
+        taps: Positions in the classifier at which D looks, named as in `benchmark.engine.victims.taps`; None is
+            the preset's.
         network: `code` (batch norm), or `paper` (none).
         steps: K; None is the preset's.
         eps: Radius of the ball around x, linf, in pixel units of [0, 1]; None is the preset's.

@@ -10,11 +10,17 @@ ROOT = Path(__file__).parents[2]
 _TESTS = ROOT / "tests/unit"
 
 _SUBJECTS = (
-    "benchmark/{changes,criterion,goals,iterated,losses,minimum_norm,mixed,purified,queries,randomness}.py",
-    "benchmark/{results,search,seeds,shard,smallest,target,threat,verdict,victim}.py",
-    "benchmark/publishing/{comparable,comparison,diagnosis_flags,flags,measured,outcomes,paired}.py",
-    "benchmark/publishing/{ranking,rates,signs,statistics}.py",
-    "benchmark/running/{costs,plan}.py",
+    "benchmark/engine/{attacker_images,criterion,randomness,threat}.py",
+    "benchmark/engine/attacking/{losses,minimum_norm,mixed_precision,perturbations,queries}.py",
+    "benchmark/engine/attacking/{search,target,targeted}.py",
+    "benchmark/engine/judging/verdict.py",
+    "benchmark/engine/victims/{checkpointed,purified,victim}.py",
+    "benchmark/estimate/write_costs.py",
+    "benchmark/evaluation/execute/shard.py",
+    "benchmark/evaluation/prepare/{bench,plan}.py",
+    "benchmark/publishing/leaderboard/{comparability,comparison,paired,ranking}.py",
+    "benchmark/records/{rates,result}.py",
+    "benchmark/scoring/{aggregate,diagnosis_flags,flag_parts,flags,statistics}.py",
     "attacks/*.py",
     "defenses/{add/add,add/losses,advae/advae,advae/losses,aid/aid,atop/atop,hgd/guidance,hgd/hgd}.py",
 )
@@ -23,30 +29,21 @@ _SUBJECTS = (
 _FURTHER: dict[str, tuple[str, ...]] = {
     "benchmark.engine.attacking.minimum_norm": ("passes", "goals"),
     "benchmark.publishing.leaderboard.comparability": ("comparable", "comparison"),
-    "benchmark.records.rates": ("entry",),
     "benchmark.estimate.write_costs": ("passes",),
+    "benchmark.evaluation.prepare.bench": ("shard",),
+    "benchmark.records.rates": ("entry",),
 }
 """Files of tests that reach a module without importing it."""
 _PINNED = (
     *(
-        "benchmark.engine.attacking.perturbations",
-        "benchmark.engine.attacking.targeted",
-        "benchmark.engine.victims.checkpointed",
-        "benchmark.engine.attacking.losses",
+        f"benchmark.engine.attacking.{name}"
+        for name in (
+            *("losses", "minimum_norm", "perturbations", "queries", "search", "target"),
+            "targeted",
+        )
     ),
-    *(
-        "benchmark.engine.attacking.minimum_norm",
-        "benchmark.engine.victims.purified",
-        "benchmark.engine.attacking.queries",
-        "benchmark.engine.randomness",
-    ),
-    *(
-        "benchmark.engine.attacking.search",
-        "benchmark.engine.attacking.minimum_norm",
-        "benchmark.engine.attacking.target",
-        "benchmark.engine.threat",
-    ),
-    "benchmark.engine.victims.victim",
+    *("benchmark.engine.randomness", "benchmark.engine.threat"),
+    *(f"benchmark.engine.victims.{name}" for name in ("checkpointed", "purified", "victim")),
 )
 """Modules that the attacks of tests/unit/test_pinned.py go through, beside the attacks themselves."""
 

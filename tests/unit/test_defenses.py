@@ -1,7 +1,6 @@
 """The small defenses against what they are by definition; their contract is held in test_checks."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,14 +128,3 @@ def test_a_defense_says_in_one_line_what_it_is(name):
     assert defense.name == name
     assert defense.summary
     assert "\n" not in defense.summary
-
-
-def test_no_defense_imports_another():
-    shelf = Path(__file__).parents[2] / "defenses"
-    for file in shelf.rglob("*.py"):
-        own = file.relative_to(shelf).parts[0].removesuffix(".py")
-        lines = [line for line in file.read_text().splitlines() if "import" in line]
-        for line in lines:
-            assert "attacks." not in line.split("#")[0]
-            if "defenses" in line:
-                assert f"defenses.{own}" in line

@@ -122,9 +122,15 @@ def test_a_plugin_of_a_package_called_defenses_is_followed_too(user):
 @pytest.mark.parametrize(
     ("line", "is_reached"),
     [
-        ("from benchmark import Draws, iterated", {"iterated": True, "publishing.publish": False}),
-        ("from benchmark import Draws", {"iterated": False, "randomness": True}),
-        ("import benchmark", {"iterated": True, "randomness": True}),
+        (
+            "from benchmark import Draws, iterated",
+            {"engine.victims.checkpointed": True, "publishing.site.build": False},
+        ),
+        (
+            "from benchmark import Draws",
+            {"engine.victims.checkpointed": False, "engine.randomness": True},
+        ),
+        ("import benchmark", {"engine.victims.checkpointed": True, "engine.randomness": True}),
     ],
 )
 def test_what_the_package_imports_on_first_use_is_followed_by_its_name(user, line, is_reached):
@@ -230,7 +236,7 @@ def test_a_file_or_folder_that_an_argument_names_changes_the_key(user, argument)
 
 
 def test_what_wrap_returns_changes_the_key(user):
-    victim = "from benchmark.engine.victims.victim import MeanLogits\nclass Broken(MeanLogits):\n    weight = {}"
+    victim = "from benchmark import MeanLogits\nclass Broken(MeanLogits):\n    weight = {}"
     more = "def wrap(self, purified):\n        from broken import Broken\n        return Broken([purified])"
     keys = []
     for weight in (1, 1, 2):

@@ -1,1 +1,1 @@
-"""Attacking."""
+"""Attacking: the interface of attacks, and what they have in common."""

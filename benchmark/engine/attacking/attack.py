@@ -85,7 +85,7 @@ class Attack(ABC):
         Returns:
             One image for each, `(b, c, h, w)`, or m candidates for each, `(b, m, c, h, w)`, among which the
             criterion chooses. Where two images do not say how large a change is (`Threat.is_read_off`), the
-            change's parameters, as `benchmark.engine.attacking.perturbations.CHANGES` has them; images are taken there only where they
+            change's parameters, as `perturbations.CHANGES` has them; images are taken there only where they
             are the clean ones or the target's sources.
         """
 
@@ -273,5 +273,6 @@ def _refuse_unverified(
         if not bool(is_known.all()):
             raise ContractBroken(
                 f"attack {name!r} returned images under threat {threat}, and two images do not say how large "
-                f"such a change is; perturb() must return a benchmark.engine.attacking.perturbations.{CHANGES[threat.norm].__name__}"
+                f"such a change is; perturb() must return a "
+                f"benchmark.engine.attacking.perturbations.{CHANGES[threat.norm].__name__}"
             )

@@ -1,4 +1,4 @@
-"""A module's batch in pieces: for attack libraries whose own batch must stay whole while memory runs out."""
+"""Outside attack libraries: a victim as they call one, every pass counted, their batch kept whole."""
 
 from __future__ import annotations
 

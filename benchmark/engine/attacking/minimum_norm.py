@@ -1,4 +1,4 @@
-"""Smallest changes: the bookkeeping of minimum-norm attacks under a budget."""
+"""Minimum-norm attacks: their bookkeeping under a budget, and what a search for the smallest change costs."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def candidates_of_smallest(*, eot: int, stochastic: bool) -> int:
 def passes_of_looks(
     looks: int, *, target_class: int | str | None, eot: int, stochastic: bool
 ) -> Passes:
-    """What one image costs at the most whose search (`benchmark.engine.attacking.minimum_norm`) takes a gradient at each look.
+    """What one image costs at the most whose search (`Smallest`) takes a gradient at each look.
 
     Args:
         looks: At an image that never leaves.

@@ -1,1 +1,1 @@
-"""Victims."""
+"""Victims: classifiers, purifiers before them, and trees of both."""

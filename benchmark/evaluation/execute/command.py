@@ -1,4 +1,4 @@
-"""Command."""
+"""The command that makes an entry again, from what was prepared for it."""
 
 from __future__ import annotations
 

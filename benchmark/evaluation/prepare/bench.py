@@ -1,4 +1,4 @@
-"""Bench."""
+"""Benches: all that a worker needs in order to run any job of a run."""
 
 from __future__ import annotations
 

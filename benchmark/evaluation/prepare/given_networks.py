@@ -1,4 +1,4 @@
-"""Given networks."""
+"""Classifiers out of networks that were handed over from Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make bench."""
+"""The bench of a prepared request, on its own device or on another."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ _ROOTS = (
     "benchmark.compute.determinism",
     "benchmark.compute.sandbox",
     "benchmark.evaluation.prepare.loading",
+    "benchmark.evaluation.prepare.given_networks",
 )
 """What computes a shard, sets up how, and loads what it is given; engine and verdict follow from it."""
 

@@ -1,1 +1,1 @@
-"""Leaderboard."""
+"""Leaderboards: entries ranked, compared and printed; no torch."""

@@ -1,4 +1,4 @@
-"""Marks on a leaderboard and the footnotes that explain them: flags, gaps, what was trained for what."""
+"""Marks on a leaderboard, and the lines below it that explain them: flags, gaps, what was trained for what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Challenged entries on disk: written over the entry that was challenged, and outliving a new run of it."""
+"""Entries on disk that were challenged or audited: written over what they were, and outliving a new run."""
 
 from __future__ import annotations
 
