@@ -25,7 +25,7 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
     Returns:
         Four random 32-bit words for each counter, int64, in a new last dimension of size 4.
     """
-    c0, c1, c2, c3 = counter
+    c0, c1, c2, c3 = (word.numpy() if word.is_cpu else word for word in counter)  # the same, sooner
     k0, k1 = key
     for _ in range(_ROUNDS):
         p0 = c0 * _MULTIPLIERS[0]  # wraps as uint64 would; the bits are the same
@@ -34,7 +34,7 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
         hi1, lo1 = (p1 >> 32) & _WORD, p1 & _WORD
         c0, c1, c2, c3 = hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0
         k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
-    return torch.stack((c0, c1, c2, c3), dim=-1)
+    return torch.stack([torch.as_tensor(word) for word in (c0, c1, c2, c3)], dim=-1)
 
 
 @dataclass(frozen=True, slots=True)
