@@ -6,7 +6,7 @@ import pytest
 
 import benchmark.engine.judging.verdict
 import benchmark.evaluation.execute.scheduler
-import benchmark.records.scores
+import benchmark.scoring.choice
 import benchmark.scoring.derived
 from benchmark.contract.checks import outcome_of
 from benchmark.engine.attacking.attack import Attack
@@ -51,14 +51,14 @@ def rows_chosen_by_their_score(patch):
     def least(outcomes):
         return min(range(len(outcomes)), key=lambda i: outcomes[i].accuracy)
 
-    patch.setattr(benchmark.records.scores, "worst", least)
+    patch.setattr(benchmark.scoring.choice, "worst", least)
 
 
 def best_row_chosen(patch):
     def best(outcomes):
         return max(range(len(outcomes)), key=lambda i: outcomes[i].rate)
 
-    patch.setattr(benchmark.records.scores, "worst", best)
+    patch.setattr(benchmark.scoring.choice, "worst", best)
 
 
 def one_draw_asked_of_many(patch):

@@ -17,8 +17,8 @@ from benchmark.evaluation.execute.run import run
 from benchmark.expression import parse_defense, stages_of
 from benchmark.plugins import ATTACKS, DATASETS, DEFENSES
 from benchmark.publishing.leaderboard.ranking import boards
-from benchmark.records import protocol as protocol_module
-from benchmark.records.protocol import Column
+from benchmark.records import protocol_files as protocol_module
+from benchmark.records.protocol import Asked, Column
 from benchmark.records.protocol_costs import read_costs
 from benchmark.records.protocol_files import load_protocol, parse_protocol, protocol_names
 from tests import tiny
@@ -223,7 +223,7 @@ def test_a_cost_is_that_of_the_attacks_and_of_their_verdicts():
     cost = costs_of(one)
     assert (cost.fixed.jobs, cost.fixed.forwards, cost.fixed.backwards) == (3, 1, 1)
     assert cost.fixed.verdicts == 3
-    asked = one.model_copy(update={"criterion": protocol_module.Asked(draws=10)})
+    asked = one.model_copy(update={"criterion": Asked(draws=10)})
     assert costs_of(asked).random.verdicts == 2 * 2 * 10 + 1  # the bare classifier is not random
     lacking = costs_of(table(sources=[], attacks=[*table().attacks[:1], _of("nobodys")]))
     assert lacking.lacks == ("nobodys",)
