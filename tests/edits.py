@@ -25,7 +25,7 @@ from benchmark.audit.replan import all_problems_of
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
-from tests.planned import Plan
+from tests.helpers.planned import Plan
 
 DERIVED = re.compile(
     r"status|gaps\.\d+\.(row|column|why|reason)|preliminary|protocol\.(version|samples)"

@@ -23,7 +23,7 @@ from benchmark.engine.threat import Threat
 from benchmark.engine.victims.defense import Defense
 from benchmark.errors import BenchError
 from benchmark.plugins import ATTACKS
-from tests.toys import Nervous, Noise, image_draws, nonlinear_target
+from tests.helpers.toy_plugins import Nervous, Noise, image_draws, nonlinear_target
 
 FILE = Path(__file__).with_name("pinned.json")
 IMAGES = 8

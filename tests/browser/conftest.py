@@ -18,9 +18,9 @@ from benchmark.publishing.site.folder import replace_folder
 from benchmark.publishing.site.images import Sheets
 from benchmark.publishing.site.pages import render
 from benchmark.records.entry_files import entry_text
-from tests.boards import toy
-from tests.pictured import pictured
-from tests.sited import GAPPED, RANDOM, TRACED
+from tests.helpers.entry_with_examples import pictured
+from tests.helpers.sample_entries import toy
+from tests.helpers.site_entries import GAPPED, RANDOM, TRACED
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

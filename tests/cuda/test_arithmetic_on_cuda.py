@@ -20,7 +20,7 @@ from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.victim import GradientMode
 from benchmark.plugins import ATTACKS
-from tests.toys import Noise, Same, image_draws, nonlinear_target
+from tests.helpers.toy_plugins import Noise, Same, image_draws, nonlinear_target
 
 DEVICE = "cuda"
 pytestmark = [

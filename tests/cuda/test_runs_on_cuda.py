@@ -18,8 +18,8 @@ from benchmark.records.protocol import Column
 from benchmark.selftest.check import check_request
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
-from tests.tiny import Noise, request
-from tests.toys import Same, image_draws, nonlinear_target
+from tests.helpers.tiny_task import Noise, request
+from tests.helpers.toy_plugins import Same, image_draws, nonlinear_target
 
 DEVICE = "cuda"
 pytestmark = [

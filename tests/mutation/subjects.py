@@ -27,8 +27,8 @@ _SUBJECTS = (
 """All that decides or derives a number."""
 
 _FURTHER: dict[str, tuple[str, ...]] = {
-    "benchmark.engine.attacking.minimum_norm": ("passes", "goals"),
-    "benchmark.publishing.leaderboard.comparability": ("comparable", "comparison"),
+    "benchmark.engine.attacking.minimum_norm": ("passes", "targeted"),
+    "benchmark.publishing.leaderboard.comparability": ("comparability", "comparison"),
     "benchmark.estimate.write_costs": ("passes",),
     "benchmark.evaluation.prepare.bench": ("shard",),
     "benchmark.records.rates": ("entry",),
@@ -45,7 +45,7 @@ _PINNED = (
     *("benchmark.engine.randomness", "benchmark.engine.threat"),
     *(f"benchmark.engine.victims.{name}" for name in ("checkpointed", "purified", "victim")),
 )
-"""Modules that the attacks of tests/unit/test_pinned.py go through, beside the attacks themselves."""
+"""Modules that the attacks of tests/unit/attacks/test_pinned.py go through, beside the attacks themselves."""
 
 
 def sources() -> dict[str, str]:
@@ -64,9 +64,10 @@ def file_of(module: str) -> Path:
 def tests_of(module: str) -> list[Path]:
     """Files of unit tests that import a module, and those declared; the ones named after it first."""
     found = {path for path, imported in _imports().items() if module in imported}
-    found |= {_TESTS / f"test_{name}.py" for name in _FURTHER.get(module, ())}
+    further = [f"test_{name}.py" for name in _FURTHER.get(module, ())]
     if module.startswith("attacks.") or module in _PINNED:
-        found.add(_TESTS / "test_pinned.py")
+        further.append("test_pinned.py")
+    found |= {path for path in _imports() if path.name in further}
     stem = module.rpartition(".")[2]
     return sorted(found, key=lambda path: (stem not in path.stem, path.stat().st_size, path))
 
@@ -75,7 +76,7 @@ def tests_of(module: str) -> list[Path]:
 def _imports() -> dict[Path, set[str]]:
     """The modules that each file of unit tests imports."""
     found: dict[Path, set[str]] = {}
-    for path in sorted(_TESTS.glob("test_*.py")):
+    for path in sorted(_TESTS.rglob("test_*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text())))
         names = {
             alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names

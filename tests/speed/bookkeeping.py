@@ -24,7 +24,7 @@ from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.records.protocol_files import load_protocol
 from benchmark.records.result import Cost, Result, Status
-from tests import tiny
+from tests.helpers import tiny_task as tiny
 from tests.speed.timing import Comparison, Sizes, compare
 
 SHARD = 64

@@ -10,7 +10,7 @@ import pytest
 from mypy import api
 
 import benchmark
-from tests.pages import PAGES, ROOT, blocks_of
+from tests.helpers.doc_pages import PAGES, ROOT, blocks_of
 
 OFFERED = benchmark.__all__
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.records.entry_files import write_entry
-from tests.boards import toy
+from tests.helpers.sample_entries import toy
 
 GATE = Path(__file__).resolve().parents[2] / "docs" / "ci" / "gate.sh"
 PYTHON = """#!/bin/sh

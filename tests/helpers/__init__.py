@@ -1,0 +1,1 @@
+"""What tests share: small tasks and plugins, broken ones, stand-ins for servers, and readers of pages."""

@@ -1,0 +1,58 @@
+"""The auxiliary-aware attack: what its lambda, projection and variants do to a purifier's own loss."""
+
+import pytest
+import torch
+
+from attacks.auxiliary import AuxiliaryAware
+from benchmark.engine.threat import Norm, Threat
+from benchmark.selftest.closed_forms import LinearTask
+from tests.helpers.toy_plugins import Nervous, Quantised, Same, image_draws, linear_target
+
+LINF = Threat.parse("linf:0.04")
+TASK = LinearTask.make(n=4)
+
+
+def auxiliary(defense, threat=LINF, **options):
+    target = linear_target(TASK, defense)
+    attack = AuxiliaryAware(steps=10, step_size=0.2, **options)
+    return attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(4)), target
+
+
+@pytest.mark.parametrize("variant", ["A1", "A2"])
+def test_lambda_does_not_hang_on_the_scale_of_the_auxiliary_loss(variant):
+    first, _ = auxiliary(Nervous(scale=1.0), variant=variant)
+    other, _ = auxiliary(Nervous(scale=1024.0), variant=variant)
+    assert torch.equal(first, other)
+
+
+def test_a_greater_lambda_keeps_the_purifier_calmer():
+    defense = Nervous(grey=0.1)
+    x_adv, target = auxiliary(defense, threat=TASK.threat(Norm.L2, 1.4), lambdas=(0.0, 0.3, 3.0))
+    losses = [
+        float(target.auxiliary_loss(x_adv[:, i], draws=image_draws(4)).mean()) for i in range(3)
+    ]
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_the_projection_calms_the_purifier_and_still_fools():
+    threat = TASK.threat(Norm.L2, 2.0)
+    plain, target = auxiliary(Nervous(grey=0.1), threat=threat, lambdas=(0.0,), cap=0.5)
+    calm, _ = auxiliary(Nervous(grey=0.1), threat=threat, projection=True, cap=0.5)
+    assert (TASK.room(calm) < 0).all()
+    before, after = (
+        target.auxiliary_loss(images[:, 0], draws=image_draws(4)).mean() for images in (plain, calm)
+    )
+    assert after < before
+
+
+def test_without_an_auxiliary_gradient_the_term_is_dropped():
+    x_adv, target = auxiliary(Same(), lambdas=(0.0, 10.0))
+    assert torch.equal(x_adv[:, 0], x_adv[:, 1])
+    assert target.zero_gradients == 0
+
+
+def test_a1_does_not_see_the_purifier_and_a2_does():
+    same = {v: auxiliary(Same(), variant=v, lambdas=(0.0,))[0] for v in ("A1", "A2")}
+    other = {v: auxiliary(Quantised(), variant=v, lambdas=(0.0,))[0] for v in ("A1", "A2")}
+    assert torch.equal(same["A1"], other["A1"])
+    assert not torch.equal(same["A2"], other["A2"])

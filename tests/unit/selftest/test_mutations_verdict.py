@@ -1,0 +1,166 @@
+"""Mutations planted in the verdict: a proof of the self-test's own fails at each of them."""
+
+from dataclasses import replace
+
+import pytest
+
+import benchmark.engine.judging.verdict
+import benchmark.evaluation.execute.scheduler
+import benchmark.scoring.choice
+import benchmark.scoring.derived
+from benchmark.contract.checks import outcome_of
+from benchmark.engine.attacking.attack import Attack
+from benchmark.engine.criterion import Outcome, Rule
+from benchmark.records.result import Cost, Result, Status
+from benchmark.selftest.canary_suite import Cage, canaries
+from benchmark.selftest.verdict_checks import verdicts
+from tests.helpers.mutations import KINDS, draws_reused_across_rows
+
+
+def roles_renamed(patch, **new):
+    """Asks at draws of other roles than it was told to."""
+    answers = benchmark.engine.judging.verdict._Question.answers
+
+    def other(question, candidates, draws):
+        path = tuple(new.get(name, name) for name in draws.path)
+        return answers(question, candidates, replace(draws, path=path))
+
+    patch.setattr(benchmark.engine.judging.verdict._Question, "answers", other)
+
+
+def select_and_score_swapped(patch):
+    roles_renamed(patch, select="score", score="select")
+
+
+def chosen_on_the_draws_that_score(patch):
+    roles_renamed(patch, select="score")
+
+
+def scored_on_the_draws_that_chose(patch):
+    roles_renamed(patch, score="select")
+
+
+def best_candidate_chosen(patch):
+    def best(outcomes):
+        return max(range(len(outcomes)), key=lambda i: (outcomes[i].rate, outcomes[i].margin))
+
+    patch.setattr(benchmark.engine.judging.verdict, "worst", best)
+
+
+def rows_chosen_by_their_score(patch):
+    def least(outcomes):
+        return min(range(len(outcomes)), key=lambda i: outcomes[i].accuracy)
+
+    patch.setattr(benchmark.scoring.choice, "worst", least)
+
+
+def best_row_chosen(patch):
+    def best(outcomes):
+        return max(range(len(outcomes)), key=lambda i: outcomes[i].rate)
+
+    patch.setattr(benchmark.scoring.choice, "worst", best)
+
+
+def one_draw_asked_of_many(patch):
+    answers = benchmark.engine.judging.verdict._Question.answers
+
+    def once(question, candidates, draws):
+        found, margins = answers(replace(question, asked=1), candidates, draws)
+        return [[row * question.asked for row in image] for image in found], margins
+
+    patch.setattr(benchmark.engine.judging.verdict._Question, "answers", once)
+
+
+def crash_swallowed_by(name):
+    def swallow(patch):
+        perturb = KINDS[name].perturb
+
+        def quiet(self, target, x, y, **options):
+            try:
+                return perturb(self, target, x, y, **options)
+            except RuntimeError:
+                return x.clone()
+
+        patch.setattr(KINDS[name], "perturb", quiet)
+
+    swallow.__name__ = f"crash_swallowed_by_{name}"
+    return swallow
+
+
+def crash_swallowed_at_the_door(patch):
+    call = Attack.__call__
+
+    def quiet(attack, target, x, y, **options):
+        try:
+            return call(attack, target, x, y, **options)
+        except RuntimeError:
+            return x.unsqueeze(1)
+
+    patch.setattr(Attack, "__call__", quiet)
+
+
+def crash_counted_as_withstood(patch):
+    perform = benchmark.evaluation.execute.scheduler.perform
+
+    def kind(bench, task, store):
+        result = perform(bench, task, store)
+        if result.status is Status.OK:
+            return result
+        right = (Outcome(1.0, 1.0, "1"),) * (task.stop - task.start)
+        return Result(
+            job=result.job,
+            start=result.start,
+            stop=result.stop,
+            status=Status.OK,
+            outcomes=dict.fromkeys(Rule, right),
+            cost=Cost(forwards=0, backwards=0, seconds=0.0),
+            pixels_sha256=benchmark.evaluation.execute.scheduler._pixels(
+                bench, task.start, task.stop
+            ),
+        )
+
+    patch.setattr(benchmark.evaluation.execute.scheduler, "perform", kind)
+
+
+def gaps_kept_quiet(patch):
+    patch.setattr(benchmark.scoring.derived, "missing_rows", lambda *_: iter(()))
+
+
+VERDICT_MUTANTS = {  # a mutation and the proof that is there for it
+    select_and_score_swapped: "verdict, draws and their roles",
+    chosen_on_the_draws_that_score: "verdict, many candidates",
+    scored_on_the_draws_that_chose: "verdict, many candidates",
+    best_candidate_chosen: "verdict, draws and their roles",
+    one_draw_asked_of_many: "verdict, draws and their roles",
+    draws_reused_across_rows: "verdict, draws and their roles",
+    rows_chosen_by_their_score: "verdict, many rows of a run",
+    best_row_chosen: "canary bit-depth",
+    **{crash_swallowed_by(name): "verdict, crashes" for name in KINDS},
+    crash_swallowed_at_the_door: "verdict, crashes",
+    crash_counted_as_withstood: "verdict, crashes",
+    gaps_kept_quiet: "verdict, crashes",
+}
+
+
+def proof(title, folder):
+    proofs = verdicts(folder)
+    if title in proofs:
+        return proofs[title]
+    canary = next(canary for canary in canaries() if canary.name == title.split()[-1])
+    return lambda: Cage(folder, "cpu").finding(canary)
+
+
+@pytest.mark.parametrize("title", sorted(set(VERDICT_MUTANTS.values())))
+def test_without_a_mutation_the_verdict_passes(title, tmp_path):
+    outcome = outcome_of(title, proof(title, tmp_path))
+    assert outcome.passed, outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("mutate", "title"),
+    VERDICT_MUTANTS.items(),
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_mutated_verdict_fails_the_self_test(mutate, title, monkeypatch, tmp_path):
+    mutate(monkeypatch)
+    assert not outcome_of(title, proof(title, tmp_path)).passed
