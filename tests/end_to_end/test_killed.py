@@ -1,4 +1,4 @@
-"""A real process tree with two workers, killed at random moments (more: `python -m tests.helpers.killed 100`)."""
+"""A real process tree with two workers, killed at random (more often: `python -m tests.helpers.killed 100`)."""
 
 from __future__ import annotations
 
