@@ -26,12 +26,7 @@ def write_challenged(before: Entry, after: Entry, path: Path) -> Path | None:
     Raises:
         BenchError: The file holds another entry by now, or cannot be written.
     """
-    if read_entry(path) != before:
-        raise BenchError(f"{path} has changed while it was challenged; give the same command again")
-    write_entry(after, path)
-    folder = path.resolve().parent
-    home = entry_path(folder.parent.parent, after)
-    return publish_folder(folder).page if home.parent == folder else None
+    return _replaced(before, after, path, "challenged")
 
 
 def with_challenges(entry: Entry, path: Path) -> tuple[Entry, str]:
@@ -74,9 +69,13 @@ def write_audited(before: Entry, audit: Audit, path: Path) -> Path | None:
     Raises:
         BenchError: The file holds another entry by now, or cannot be written.
     """
-    if read_entry(path) != before:
-        raise BenchError(f"{path} has changed while it was audited; give the same command again")
     after = before.model_copy(update={"audit": audit})
+    return _replaced(before, after, path, "audited")
+
+
+def _replaced(before: Entry, after: Entry, path: Path, how: str) -> Path | None:
+    if read_entry(path) != before:
+        raise BenchError(f"{path} has changed while it was {how}; give the same command again")
     write_entry(after, path)
     folder = path.resolve().parent
     home = entry_path(folder.parent.parent, after)
