@@ -25,7 +25,7 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
     Returns:
         Four random 32-bit words for each counter, int64, in a new last dimension of size 4.
     """
-    c0, c1, c2, c3 = (word.numpy() if word.is_cpu else word for word in counter)  # the same, sooner
+    c0, c1, c2, c3 = (w.numpy() if w.device.type == "cpu" else w for w in counter)  # as exact, sooner
     k0, k1 = key
     for _ in range(_ROUNDS):
         p0 = c0 * _MULTIPLIERS[0]  # wraps as uint64 would; the bits are the same
