@@ -100,7 +100,7 @@ def public_names():
 def looked_up(path):
     """The object of a dotted name."""
     parts = path.split(".")
-    for cut in range(len(parts), 0, -1):
+    for cut in range(len(parts) - 1, 0, -1):
         with contextlib.suppress(ModuleNotFoundError):
             found = importlib.import_module(".".join(parts[:cut]))
             for name in parts[cut:]:
