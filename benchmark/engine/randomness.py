@@ -25,7 +25,8 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
     Returns:
         Four random 32-bit words for each counter, int64, in a new last dimension of size 4.
     """
-    c0, c1, c2, c3 = (w.numpy() if w.device.type == "cpu" else w for w in counter)  # as exact, sooner
+    is_here = counter[0].device.type == "cpu"  # where numpy takes a third of the time
+    c0, c1, c2, c3 = (word.numpy() if is_here else word for word in counter)
     k0, k1 = key
     for _ in range(_ROUNDS):
         p0 = c0 * _MULTIPLIERS[0]  # wraps as uint64 would; the bits are the same

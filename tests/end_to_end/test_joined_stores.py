@@ -36,7 +36,7 @@ attacks:
 MACHINES = {
     "own kernels, 1 thread": ({"OMP_NUM_THREADS": "1"}, ""),
     "no oneDNN, 2 threads": (
-        {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "default"},
+        {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "ATEN_CPU_CAPABILITY": "default"},
         "torch.backends.mkldnn.set_flags(False)",
     ),
     "old oneDNN, 1 thread": ({"OMP_NUM_THREADS": "1", "ONEDNN_MAX_CPU_ISA": "SSE41"}, ""),

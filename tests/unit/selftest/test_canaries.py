@@ -1,4 +1,4 @@
-"""Canaries: each fools an evaluation that looks at the wrong thing, and is found out by ours."""
+"""Canaries, each of which fools an evaluation that looks at the wrong thing; `bench selftest` runs them all."""
 
 import pytest
 import torch
@@ -65,12 +65,6 @@ def test_of_each_something_is_expected(name):
     canary = CANARIES[name]
     assert canary.falls or canary.flags or canary.checks
     assert set(canary.checks) <= {check.__name__ for check in CHECKS}
-
-
-@pytest.mark.parametrize("name", ["bit-depth", "saturating", "constant", "memoriser"])
-def test_it_is_found_out(name, cage):
-    found = cage.finding(CANARIES[name])
-    assert found.passed, found.detail
 
 
 def test_what_is_expected_of_canaries_is_not_seen_without_one(cage):
