@@ -185,6 +185,11 @@ def ignores_train_mode(subject: Subject) -> Finding:
 
 def uses_no_global_generator(subject: Subject) -> Finding:
     """It neither moves nor hears the global generators of torch, numpy and Python."""
+    return of_global_generators(subject.purify)
+
+
+def of_global_generators(make: Callable[[], Tensor]) -> Finding:
+    """Whether what makes images leaves the global generators alone, and makes the same at every seed."""
     with generators_kept():
         outs = []
         for seed in (1, 2):
@@ -192,7 +197,7 @@ def uses_no_global_generator(subject: Subject) -> Finding:
             np.random.seed(seed)
             random.seed(seed)
             before = generator_states()
-            outs.append(subject.purify())
+            outs.append(make())
             if generator_states() != before:
                 return Finding(False, "it draws from, or seeds, a global generator; use draws")
     worst = float((outs[0] - outs[1]).abs().max())

@@ -1,4 +1,4 @@
-"""Trials: every search of the shelf that must find what a closed form says is there, one line each."""
+"""Trials: every search of the shelf in an lp ball, held to what a closed form says is there, one line each."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Trial:
             step to spare on a linear problem: with so many it finds the margin, with fewer it cannot.
         not_held: What of `attack_checks.HOLDS` it is not held to, by name, because it does not apply.
         norms: Those that it attacks in.
+        above: Of one that takes no gradient, for each of its norms the exact margins at which every point must
+            fall: it needs more than one that takes them. Empty for all others.
     """
 
     title: str
@@ -31,6 +33,7 @@ class Trial:
     tight: Mapping[Norm, Mapping[str, Any]] = field(default_factory=dict)
     not_held: tuple[str, ...] = ()
     norms: tuple[Norm, ...] = tuple(Norm)
+    above: Mapping[Norm, float] = field(default_factory=dict)
 
     def ample(self) -> Attack:
         """The attack with steps enough."""
@@ -61,6 +64,16 @@ _NEAREST = (*_BLIND, "wastes_no_step", "spends_what_it_says")
 """Nor one that goes to the nearest boundary, wherever that lies, and ends there."""
 _NEAREST_IN_L2 = (*_NEAREST, "stays_among_images")
 """Nor, where pixels are at a bound, one in l2 alone: the closed form there is linf's."""
+_FOUND = (*_BLIND, "wastes_no_step")
+"""Nor one that hands its steps to another."""
+_QUERIES = (*_FOUND, "stays_among_images")
+_LABELS = (*_QUERIES, "spends_what_it_says")
+"""Nor one that takes no gradient, and, where it asks for labels alone, ends when it has found what it can."""
+_FEW = {"steps": 20, "targets": 1, "queries": 50}
+_WALK = {"steps": 300, "sideways": 0.2, "towards": 0.02}
+_JUMPS = {"queries": 900, "first": 20}
+_TAUGHT = {"rounds": 3, "epochs": 6, "attack": "fgsm"}
+_LINF = (Norm.LINF,)
 
 TRIALS: tuple[Trial, ...] = (
     Trial("fgsm", "fgsm", {}, _ONE, _ONE_LOOK),
@@ -77,6 +90,12 @@ TRIALS: tuple[Trial, ...] = (
     Trial("ifgsm", "ifgsm", {"steps": 20}, {norm: {"steps": 4} for norm in Norm}, _ONE_LOOK),
     Trial("mim", "mim", _STEPS, {norm: {"steps": 1, "step_size": 1.0} for norm in Norm}),
     Trial("ddn", "ddn", {"steps": 60}, not_held=_NEAREST_IN_L2, norms=(Norm.L2,)),
-    Trial("cw-linf", "cw-linf", {"rounds": 6, "steps": 40}, not_held=_NEAREST, norms=(Norm.LINF,)),
+    Trial("cw-linf", "cw-linf", {"rounds": 6, "steps": 40}, not_held=_NEAREST, norms=_LINF),
+    Trial("frozen-draw", "frozen-draw", _STEPS, not_held=_FOUND),
+    Trial("fast-autoattack", "fast-autoattack", _FEW, not_held=_FOUND),
+    Trial("square", "square", {"queries": 300}, {}, _QUERIES, above={Norm.LINF: 1.2, Norm.L2: 2.0}),
+    Trial("hopskipjump", "hopskipjump", _JUMPS, {}, _LABELS, above={Norm.LINF: 1.2, Norm.L2: 1.2}),
+    Trial("boundary", "boundary", _WALK, {}, _LABELS, above={Norm.LINF: 2.4, Norm.L2: 1.3}),
+    Trial("substitute", "substitute", _TAUGHT, {}, _LABELS, _LINF, above={Norm.LINF: 2.0}),
 )
-"""A new attack is one line here; what it is held to is `benchmark.selftest.attack_checks`."""
+"""A new search in an lp ball is one line here; what it is held to is `benchmark.selftest.attack_checks`."""

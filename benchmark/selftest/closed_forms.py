@@ -20,6 +20,8 @@ LOGIT_GAP = 2.0
 """How far the true logit lies above its one rival's, at every point of the task."""
 MARGIN_LINF = 0.06
 """The exact linf margin of every point, in pixel units of [0, 1]."""
+ABOVE = 1.05
+"""The exact margins at which a search must succeed everywhere."""
 _BACKGROUND = -20.0
 """Logit of the classes that never matter."""
 
@@ -108,6 +110,11 @@ class LinearTask:
         """The least room that any image of the budget can have, the same for every point."""
         return LOGIT_GAP * (1 - threat.eps / self.margins[threat.norm])
 
+    def extremes(self) -> Tensor:
+        """What black or white in a pixel, the better of both, takes from each point's room, `(n, h, w)`."""
+        towards = self.slope * (2 * self.y - 1).view(-1, 1, 1, 1)
+        return torch.maximum(towards * (1 - self.x), -towards * self.x).sum(1)
+
     def gaussian_accuracy(self, room: Tensor | float, sigma: float) -> Tensor:
         """The share of draws of Gaussian noise at which an image of that room is classified rightly.
 
@@ -122,7 +129,9 @@ class LinearTask:
         return 0.5 * (1 + torch.erf(z / math.sqrt(2)))
 
 
-def linear_failures(attack: Attack, task: LinearTask, target: Target, norm: Norm) -> list[str]:
+def linear_failures(
+    attack: Attack, task: LinearTask, target: Target, norm: Norm, *, above: float = ABOVE
+) -> list[str]:
     """Holds an attack to the exact margins: at 1.05 times them it must succeed everywhere, at 0.95 nowhere.
 
     Args:
@@ -130,12 +139,13 @@ def linear_failures(attack: Attack, task: LinearTask, target: Target, norm: Norm
         task: The problem.
         target: A deterministic victim around the task's classifier that hardly moves an image.
         norm: Of the budget.
+        above: In exact margins, the budget at which it must succeed everywhere.
 
     Returns:
         One sentence for each side on which it fails; empty where it holds.
     """
     failures = []
-    for factor, expected in ((1.05, len(task.x)), (0.95, 0)):
+    for factor, expected in ((above, len(task.x)), (0.95, 0)):
         draws = Draws.of(0, torch.arange(len(task.x)), "linear", str(norm))
         x_adv = attack(target, task.x, task.y, threat=task.threat(norm, factor), draws=draws)
         fooled = int(fooled_by_any(target.victim, x_adv, task.y, target).sum())

@@ -15,6 +15,7 @@ from benchmark.files.temporary import temporary_folder
 from benchmark.selftest.attack_cases import TRIALS
 from benchmark.selftest.attack_checks import held
 from benchmark.selftest.canary_suite import Cage, canaries
+from benchmark.selftest.known_cases import CASES, shown
 from benchmark.selftest.verdict_checks import Proof, verdicts
 
 
@@ -66,6 +67,8 @@ def proofs(device: str, runs: Path) -> Iterator[tuple[str, Proof]]:
     """
     for trial in TRIALS:
         yield f"attack {trial.title}", partial(held, trial)
+    for case in CASES:
+        yield f"attack {case.title}", partial(shown, case)
     yield from verdicts(runs).items()
     cage = Cage(runs, device)
     yield "undefended classifier", cage.undefended

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.classifier import Classifier
@@ -164,3 +164,61 @@ class Roles(Victim):
         """None, `(b,)`."""
         del draws, mode
         return x.new_zeros(len(x))
+
+
+class Counting(Victim):
+    """A victim that counts what it is asked, whoever asks it.
+
+    Args:
+        inner: What answers.
+    """
+
+    def __init__(self, inner: Victim) -> None:
+        super().__init__(mode=inner.mode)
+        self.inner = inner
+        self.forwards = 0
+        """Rows of all passes, those through the bare classifiers too."""
+        self.looks = 0
+        """Rows of all looks at the auxiliary loss."""
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the victim inside is."""
+        return self.inner.stochastic
+
+    @property
+    def classifiers(self) -> list[Classifier]:
+        """Those of the victim inside."""
+        return self.inner.classifiers
+
+    def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        """Those of the victim inside, `(b, k)`."""
+        self.forwards += len(x)
+        return self.inner.logits(x, draws=draws, mode=mode)
+
+    def bare_logits(self, x: Tensor) -> Tensor:
+        """Those of the victim inside, `(b, k)`."""
+        self.forwards += len(x)
+        return self.inner.bare_logits(x)
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        """That of the victim inside, `(b,)`."""
+        self.looks += len(x)
+        return self.inner.auxiliary_loss(x, draws=draws, mode=mode)
+
+
+def small_network(n: int, classes: int = 6, side: int = 4) -> tuple[Classifier, Tensor, Tensor]:
+    """A small random float64 network on the CPU, n images `(n, 3, side, side)`, and its labels `(n,)`."""
+    one = Draws.of(5, torch.zeros(1, dtype=torch.int64), "network")
+    hidden = nn.Linear(3 * side**2, 24, dtype=torch.float64)
+    last = nn.Linear(24, classes, dtype=torch.float64)
+    with torch.no_grad():
+        for name, parameter in (("w1", hidden.weight), ("w2", last.weight)):
+            shape = tuple(parameter.shape)
+            parameter.copy_(one.at(name).normal(shape, dtype=torch.float64)[0] / shape[1] ** 0.5)
+        hidden.bias.zero_()
+        last.bias.zero_()
+    network = nn.Sequential(nn.Flatten(), hidden, nn.Tanh(), last)
+    x = Draws.of(11, torch.arange(n), "points").uniform((3, side, side), dtype=torch.float64)
+    classifier = Classifier(network, name="tanh", classes=classes, sha256="")
+    return classifier, x, network(x).argmax(1)

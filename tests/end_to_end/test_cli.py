@@ -98,7 +98,7 @@ def test_every_list_can_be_read_by_a_program(what, capsys):
         (["run", "--nonsense"], "No such option"),
         (["train"], "--defense or --classifier"),
         (["train", "--defense", "jpeg"], "nothing to be trained"),
-        (["check", "nobody"], "no defense is called"),
+        (["check", "nobody"], "no defense or attack is called"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing(

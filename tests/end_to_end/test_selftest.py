@@ -10,6 +10,7 @@ from benchmark.contract.checks import Finding
 from benchmark.errors import BenchError
 from benchmark.selftest.attack_cases import TRIALS
 from benchmark.selftest.canary_suite import canaries
+from benchmark.selftest.known_cases import CASES
 from benchmark.selftest.suite import Witness, proofs, selftest
 
 pytestmark = pytest.mark.slow
@@ -37,7 +38,7 @@ def test_all_of_it_passes_and_can_be_read_by_a_program(capfd):
     assert [
         name for name, outcome in zip(names, outcomes, strict=True) if not outcome["passed"]
     ] == []
-    assert set(names) >= {f"attack {trial.title}" for trial in TRIALS}
+    assert set(names) >= {f"attack {each.title}" for each in (*TRIALS, *CASES)}
     assert set(names) >= {f"canary {canary.name}" for canary in canaries()}
     assert "undefended classifier" in names
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.checkpointed import iterated
-from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.engine.victims.purified import Purified
 from benchmark.selftest.closed_forms import LinearTask
+from benchmark.selftest.toy_victims import small_network
 
 
 class Same(Defense):
@@ -84,20 +84,9 @@ def image_draws(n: int, *path: str) -> Draws:
 
 def nonlinear_target(*defenses: Defense, **options) -> tuple[Target, Tensor, Tensor]:
     """A small random float64 network behind purifiers, with 23 images and its own predictions as labels."""
-    one = Draws.of(5, torch.zeros(1, dtype=torch.int64), "network")
-    hidden = nn.Linear(48, 24, dtype=torch.float64)
-    last = nn.Linear(24, 6, dtype=torch.float64)
-    with torch.no_grad():
-        for name, parameter in (("w1", hidden.weight), ("w2", last.weight)):
-            shape = tuple(parameter.shape)
-            parameter.copy_(one.at(name).normal(shape, dtype=torch.float64)[0] / shape[1] ** 0.5)
-        hidden.bias.zero_()
-        last.bias.zero_()
-    network = nn.Sequential(nn.Flatten(), hidden, nn.Tanh(), last)
-    x = image_draws(23, "points").uniform((3, 4, 4), dtype=torch.float64)
-    classifier = Classifier(network, name="tanh", classes=6, sha256="")
+    classifier, x, y = small_network(23)
     victim = Purified(list(defenses), classifier)
-    return Target(victim, classes=6, **options), x, network(x).argmax(1)
+    return Target(victim, classes=6, **options), x, y
 
 
 class Walk(Defense):

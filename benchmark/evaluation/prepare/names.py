@@ -10,10 +10,12 @@ from typing import Any
 
 from benchmark.classifiers.catalog import CLASSIFIERS, home_of, refuse_unknown_classifier
 from benchmark.compute.device_names import device_parts
+from benchmark.compute.imports import imported, refuse_absent
 from benchmark.compute.module_sources import arguments_in, constant_in
 from benchmark.datasets.paths import refuse_missing_place
 from benchmark.engine.arguments import refuse_names
 from benchmark.engine.threat import Threat
+from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.request import (
     Request,
     arguments_by_stage,
@@ -25,7 +27,7 @@ from benchmark.files.paths import existing, is_remote
 from benchmark.files.user_folders import data_folder
 from benchmark.plugins import ATTACKS, DATASETS, DEFENSES, RECIPES
 from benchmark.records.protocol import BARE, SURROGATES, Protocol, made_on
-from benchmark.registry import Registry
+from benchmark.registry import Registry, unknown
 
 DEFAULT_DATASET = "digits"
 
@@ -55,6 +57,26 @@ def refuse_unknown(request: Request) -> None:
     trained = [leaf for stage in stages for model in stage.trained for leaf in leaves_of(model)]
     # with an @ it may be what an entry calls somebody's file
     refuse_models([*typed, *(leaf for leaf in trained if "@" not in leaf)], request.dataset)
+
+
+def is_attack(name: str) -> bool:
+    """Whether a plugin is an attack, not a defense: a class says so itself, a name by where it is registered.
+
+    Raises:
+        BenchError: It is neither, or a name is both.
+    """
+    if ":" in name and name.replace(":", ".").replace(".", "").isidentifier():
+        refuse_absent(name, what="plugin")
+        found, base = imported(name, what="plugin"), imported(ATTACKS.base, what="attack")
+        return isinstance(found, type) and issubclass(found, base)
+    paths = [shelf.paths()[name] for shelf in (DEFENSES, ATTACKS) if name in shelf.paths()]
+    if len(paths) == 2:
+        raise BenchError(
+            f"{name!r} is a defense and an attack: name the class that is meant, {' or '.join(paths)}"
+        )
+    if not paths and name.replace("-", "_").isidentifier() and not DEFENSES.meant(name):
+        raise unknown("defense or attack", name, [*DEFENSES.names(), *ATTACKS.names()])
+    return name in ATTACKS.paths()
 
 
 def refuse_protocol(protocol: Protocol) -> None:

@@ -7,6 +7,7 @@ from attacks.local_search import LocalSearch, _Walk
 from benchmark.engine.attacking.search import Search
 from benchmark.engine.threat import Threat
 from benchmark.selftest.closed_forms import LOGIT_GAP, LinearTask, fooled_by_any
+from benchmark.selftest.set_cases import best_pixels_gain
 from tests.helpers.toy_plugins import Noise, image_draws, linear_target, nonlinear_target
 
 TASK = LinearTask.make(n=8, shape=(1, 6, 6))
@@ -14,9 +15,7 @@ TASK = LinearTask.make(n=8, shape=(1, 6, 6))
 
 def sure(pixels):
     """Which points any change of so many pixels can fool: the sum of the greatest gains of black or white."""
-    towards = TASK.slope * (2 * TASK.y - 1).view(-1, 1, 1, 1)
-    gain = torch.maximum(towards * (1 - TASK.x), -towards * TASK.x).flatten(1)
-    return gain.topk(pixels, dim=1).values.sum(1) > LOGIT_GAP
+    return best_pixels_gain(TASK.extremes(), pixels) > LOGIT_GAP
 
 
 def fooled(attack, pixels, target=None):

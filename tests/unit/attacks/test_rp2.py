@@ -6,28 +6,11 @@ import torch
 from attacks.rp2 import RP2, _Adam, best_rectangle, rectangles
 from benchmark.engine.threat import NamedSet, Threat
 from benchmark.selftest.closed_forms import LOGIT_GAP, LinearTask, fooled_by_any
+from benchmark.selftest.set_cases import best_rectangle_gain
 from tests.helpers.toy_plugins import Noise, image_draws, linear_target, nonlinear_target
 
 TASK = LinearTask.make(n=8)
 SIDE = 6
-
-
-def gains(task):
-    """What black or white in a pixel takes from the true logit's lead, `(n, h, w)`."""
-    towards = task.slope * (2 * task.y - 1).view(-1, 1, 1, 1)
-    return torch.maximum(towards * (1 - task.x), -towards * task.x).sum(1)
-
-
-def best_sum(gain, area):
-    """The greatest sum over any upright rectangle of at most that area, `(n,)`, by enumeration."""
-    best = gain.new_zeros(len(gain))
-    for a in range(1, SIDE + 1):
-        for b in range(1, min(SIDE, area // a) + 1):
-            for top in range(SIDE - a + 1):
-                for left in range(SIDE - b + 1):
-                    inside = gain[:, top : top + a, left : left + b].sum((1, 2))
-                    best = torch.maximum(best, inside)
-    return best
 
 
 @pytest.mark.parametrize("area", range(2, 8))
@@ -36,13 +19,16 @@ def test_it_fools_exactly_where_the_best_sticker_of_a_linear_victim_does(area):
     target = linear_target(TASK)
     threat = Threat(NamedSet.STICKER, area / SIDE**2)
     x_adv = attack(target, TASK.x, TASK.y, threat=threat, draws=image_draws(8))
-    expected = best_sum(gains(TASK), area) > LOGIT_GAP
+    expected = best_rectangle_gain(TASK.extremes(), area) > LOGIT_GAP
     assert fooled_by_any(target.victim, x_adv, TASK.y, target).tolist() == expected.tolist()
     assert (threat.size(TASK.x, x_adv[:, 0]) <= threat.eps + 1e-9).all()
 
 
 def test_the_areas_of_that_test_reach_from_no_image_to_all():
-    shares = [(best_sum(gains(TASK), area) > LOGIT_GAP).double().mean() for area in range(2, 8)]
+    shares = [
+        (best_rectangle_gain(TASK.extremes(), area) > LOGIT_GAP).double().mean()
+        for area in range(2, 8)
+    ]
     assert shares[0] == 0
     assert shares[-1] == 1
 
@@ -58,7 +44,7 @@ def test_the_best_rectangle_is_that_of_enumeration():
     gain = torch.rand(9, SIDE, SIDE, generator=torch.Generator().manual_seed(4)).double()
     for area in (1, 3, 6, 11, 36):
         mask = best_rectangle(gain, rectangles(area / SIDE**2, (SIDE, SIDE)))
-        torch.testing.assert_close((mask * gain).sum((1, 2)), best_sum(gain, area))
+        torch.testing.assert_close((mask * gain).sum((1, 2)), best_rectangle_gain(gain, area))
         assert (mask.sum((1, 2)) <= area).all()
 
 

@@ -16,6 +16,8 @@ from benchmark.engine.threat import EXAMPLES, Threat
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
+from benchmark.selftest.attack_contract import run_attack_checks
+from benchmark.selftest.attack_probe import AttackSubject
 from benchmark.selftest.closed_forms import LinearTask, fooled_by_any
 from tests.helpers.toy_plugins import Noise, image_draws, linear_target, nonlinear_target
 
@@ -39,22 +41,9 @@ def made(name, target, x, y, draws):
 
 
 @every
-def test_a_constructor_only_stores_its_arguments(name):
-    attack = type(EVERY[name][0])()
-    assert attack.arguments() == vars(attack)
-
-
-@pytest.mark.parametrize("noise", [(), (Noise(),)], ids=["fixed", "random"])
-@every
-def test_neither_batch_size_nor_neighbours_change_an_image(name, noise):
-    def run(which, batch_size):
-        target, x, y = nonlinear_target(*noise, eot=2 if noise else 1, batch_size=batch_size)
-        return made(name, target, x[which], y[which], image_draws(len(x)).take(which))
-
-    everyone = torch.arange(9)
-    images = run(everyone, 64)
-    for which, batch_size in ((everyone.flip(0), 7), (everyone[4:6], 1)):
-        torch.testing.assert_close(run(which, batch_size), images[which], rtol=0, atol=1e-6)
+def test_an_attack_of_a_set_keeps_its_contract(name):
+    found = run_attack_checks(AttackSubject(EVERY[name][0]))
+    assert [f"{each.name}: {each.detail}" for each in found if not each.passed] == []
 
 
 @every
@@ -110,13 +99,6 @@ def test_local_search_asks_for_all_that_it_said_while_pixels_are_left():
     attack(target, x, y, threat=Threat.parse("pixels:36"), draws=image_draws(6))
     said = attack.passes(classes=4, eot=1, stochastic=False, shape=(1, 6, 6))
     assert target.forwards == 6 * said.forwards == 6 * (1 + 4 * 21)
-
-
-@every
-def test_other_draws_may_make_another_image_and_the_same_draws_make_the_same(name):
-    target, x, y = nonlinear_target(Noise(), eot=2)
-    first, again = (made(name, target, x[:4], y[:4], image_draws(4, "a")) for _ in range(2))
-    assert torch.equal(first, again)
 
 
 @every
