@@ -147,6 +147,14 @@ def test_a_random_victim_costs_exactly_what_was_said(attack, eot):
         assert candidates == said.candidates
 
 
+@pytest.mark.parametrize("attack", [*OWN, *L2_ONLY], ids=name)
+def test_where_gradients_are_averaged_there_are_as_many_candidates_as_was_said(attack):
+    said, asked, candidates = spent(attack, Nervous(), share=0.3, eot=2)
+    assert asked[1] == said.backwards
+    if attack.name != "transfer":
+        assert candidates == said.candidates
+
+
 @pytest.mark.slow
 def test_upstreams_rand_on_a_random_victim_that_is_never_fooled_costs_what_was_said():
     said, asked, _ = spent(AutoAttack(), Noise(sigma=1e-6), share=0.3)

@@ -6,7 +6,7 @@ import torch
 from benchmark.engine.attacking.search import Search, success_value
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.threat import Norm, Threat
-from benchmark.engine.victims.victim import GradientMode, Victim
+from benchmark.engine.victims.victim import AsStochastic, GradientMode, Victim
 from benchmark.selftest.closed_forms import LinearTask
 from tests.helpers.toy_plugins import Noise, image_draws, linear_target
 
@@ -195,3 +195,15 @@ def test_a_victim_called_as_a_plain_module_draws_anew_at_each_call():
     assert (first != second).any()
     assert torch.equal(again(task.x), first)
     assert torch.equal(again(task.x), second)
+
+
+def test_a_victim_that_was_found_to_be_random_is_asked_as_one_and_answers_as_before():
+    inner = Scaled()
+    outer = AsStochastic(inner)
+    assert (inner.stochastic, outer.stochastic) == (False, True)
+    draws = image_draws(3)
+    assert torch.equal(
+        outer.logits(X, draws=draws, mode=GradientMode.EXACT),
+        inner.logits(X, draws=draws, mode=GradientMode.EXACT),
+    )
+    assert torch.equal(outer.bare_logits(X), inner.bare_logits(X))

@@ -43,6 +43,13 @@ def test_a_size_that_cannot_be_is_refused_in_one_line(text):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("text", "is_told"), [("linf:1.5", True), ("linf:0", False)])
+def test_a_budget_in_grey_levels_is_told_how_to_be_written(text, is_told):
+    with pytest.raises(BenchError) as caught:
+        Threat.parse(text)
+    assert ("(write 8/255, not 8)" in str(caught.value)) == is_told
+
+
 @pytest.mark.parametrize("text", ["stadv", "stadv:", "spatial:30deg", "l0:3", "sticker:a"])
 def test_what_is_no_threat_is_refused_with_examples_of_all(text):
     with pytest.raises(BenchError, match="expected NORM:EPS") as caught:

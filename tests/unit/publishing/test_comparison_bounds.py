@@ -68,6 +68,14 @@ def test_images_that_would_decide_grow_with_the_square_of_how_near_a_bound_must_
     falls = change(-0.2, 0.0, base=0.5, candidate=0.4)  # .1 above a change of -.1, .05 beyond
     assert falls.deciding_n(0.05) == 401
     assert change(-0.01, 0.01).deciding_n(0.5) == 101  # fewer would do, and one more is asked for
+
+
+@pytest.mark.parametrize(("distance", "expected"), [(0.0016, 9_765_625), (0.0015, None)])
+def test_more_than_ten_million_images_are_no_advice(distance, expected):
+    """A bound .5 away from a change that lies so near the tolerance: 100 (.5 / distance)^2 images."""
+    value = -0.05 + distance
+    near = change(value - 0.5, value + 0.5, base=0.5, candidate=0.5 + value)
+    assert near.deciding_n(0.05) == (expected and pytest.approx(expected, rel=1e-6))
     assert change(-0.5, 0.5, n=100).deciding_n(1e-4) is None  # 2.5 billion
     assert change(-0.11, 0.05, base=0.5, candidate=0.45).deciding_n(0.05) is None
 

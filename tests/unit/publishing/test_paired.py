@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import pytest
 
-from benchmark.publishing.leaderboard.paired import chance, difference, tango
+from benchmark.publishing.leaderboard.paired import _bootstrap, chance, difference, tango
 
 Z = NormalDist().inv_cdf(0.975)
 
@@ -135,3 +135,8 @@ def test_a_narrower_level_is_a_narrower_interval_with_its_own_ends():
     narrow = difference([0.5] * 330, rates, 0.5)
     ratio = (narrow[2] - narrow[1]) / (wide[2] - wide[1])
     assert ratio == pytest.approx(NormalDist().inv_cdf(0.75) / Z, rel=0.05)
+
+
+def test_sums_that_differ_in_their_last_bits_are_one_value():
+    """What 0.1 + 0.2 - 0.3 is on one machine is 0 on another."""
+    assert _bootstrap([0.1 + 0.2 - 0.3, 0.0, 0.0], 0.95) == _bootstrap([0.0] * 3, 0.95)
