@@ -17,7 +17,7 @@ from benchmark.engine.victims.victim import GradientMode
 from benchmark.estimate.report import Expense, RowExpense
 from benchmark.estimate.timing import Setup, Stopwatch
 from benchmark.evaluation.execute.environment import environment
-from benchmark.evaluation.execute.run import crew_of, say_notices, subjects_of
+from benchmark.evaluation.execute.run import crew_of, say_notices
 from benchmark.evaluation.execute.shard import attack_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.prepare.bench import Bench
@@ -44,7 +44,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     fix_numerics()
     ready = probe(prepare(request))
     say_notices(ready)
-    rows, skipped = make_plan(ready.protocol, subjects_of(ready))
+    rows, skipped = make_plan(ready)
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(row.job.key, row)
@@ -62,10 +62,10 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
             "defense": ready.label,
             "classifier": ready.classifier.name,
             "dataset": ready.dataset.name,
-            "threat": str(ready.threat),
+            "threat": str(ready.task.threat),
             "protocol": ready.protocol.name,
         },
-        is_stochastic=ready.victim.stochastic,
+        is_stochastic=ready.is_stochastic,
         rows=tuple(found),
         skipped=skipped,
         shard_size=ready.protocol.shard_size,
@@ -116,7 +116,7 @@ class _Reckoner:
         verdict = seconds = None
         if passes is not None:
             verdict = verdict_passes(job, passes.candidates, is_stochastic=is_stochastic)
-            if job.precision == MIXED:  # float32 looks at the search's candidates in between
+            if job.task.precision == MIXED:  # float32 looks at the search's candidates in between
                 asked = job.criterion.draws if is_stochastic else 1
                 verdict += passes.candidates // 2 * asked
             seconds = self._seconds(job, passes, verdict)
@@ -152,7 +152,7 @@ class _Reckoner:
         if passes is not None and passes.shared:  # once a shard, spread over its images
             share = math.ceil(passes.shared * len(self.shards) / len(self.ready.order))
             passes = replace(passes, forwards=passes.forwards + share, shared=0)
-        if passes is not None and job.precision == MIXED:
+        if passes is not None and job.task.precision == MIXED:
             counts = ("forwards", "backwards", "auxiliary", "candidates")
             passes = replace(passes, **{name: 2 * getattr(passes, name) for name in counts})
         if passes is None or not job.needs:

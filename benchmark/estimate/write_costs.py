@@ -15,7 +15,7 @@ from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.estimate.estimate import verdict_passes
 from benchmark.evaluation.execute.shard import attack_of
-from benchmark.evaluation.prepare.plan import Subjects, make_plan
+from benchmark.evaluation.prepare.plan import Plannable, make_plan
 from benchmark.files.atomic import write_whole
 from benchmark.plugins import ATTACKS
 from benchmark.records.job import Job, Plugin
@@ -23,6 +23,7 @@ from benchmark.records.protocol import UNRANKED, AttackRow, Protocol, SourceRow
 from benchmark.records.protocol_costs import FILE, Costs, ProtocolCost, Spent
 from benchmark.records.protocol_files import load_protocol, protocol_names
 from benchmark.records.run import Row
+from benchmark.records.task import Task
 
 CLASSES = 10
 SHAPE = (3, 32, 32)
@@ -79,9 +80,9 @@ def _spent(protocol: Protocol, *, is_stochastic: bool) -> tuple[Spent, tuple[str
 
     What is not ranked is not counted.
     """
-    subjects = _subjects(protocol, is_stochastic=is_stochastic)
+    applied = _applied(protocol, is_stochastic=is_stochastic)
     ranked = protocol.model_copy(update=dict.fromkeys(UNRANKED))
-    rows, skipped = make_plan(ranked, subjects)
+    rows, skipped = make_plan(replace(applied, protocol=ranked))
     once = {row.job.key: row for row in rows}
     spent = dict.fromkeys(Spent.model_fields, 0)
     unknown = list(skipped)
@@ -120,24 +121,19 @@ def _threat(protocol: Protocol) -> Threat:
         return usual
 
 
-def _subjects(protocol: Protocol, *, is_stochastic: bool) -> Subjects:
+def _applied(protocol: Protocol, *, is_stochastic: bool) -> Plannable:
     """A defense with an exact gradient before a classifier, two surrogates, and the ensembles that it names.
 
     None of them is ever asked.
     """
     victim, *others = map(_unasked, ("victim", *(f"surrogate-{i}" for i in range(SURROGATES))))
-    return Subjects(
-        defenses=[],
+    return Plannable(
+        protocol=protocol,
+        task=Task(dataset="", classes=CLASSES, shape=SHAPE, threat=_threat(protocol)),
         plugins=(Plugin("", "", "{}", ""),),
         is_stochastic=is_stochastic,
         classifier=victim,
         surrogates={other.name: other for other in others},
-        dataset="",
-        split="test",
-        classes=CLASSES,
-        threat=_threat(protocol),
-        precision="float32",
-        seed=0,
         ensembles={row.against: _unasked(row.against) for row in protocol.sources},
     )
 

@@ -14,7 +14,6 @@ import torch
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.evaluation.execute import scheduler
 from benchmark.evaluation.execute.fingerprints import Fingerprints
-from benchmark.evaluation.execute.run import subjects_of
 from benchmark.evaluation.execute.scheduler import run_tasks
 from benchmark.evaluation.execute.shard_queue import Task, tasks_of
 from benchmark.evaluation.execute.store import Store
@@ -58,7 +57,7 @@ class _Run:
             update={"diagnosis": None, "samples": None, "shard_size": SHARD}
         )
         request = tiny.request(folder, defense="none", protocol=protocol)
-        rows, _ = make_plan(protocol, subjects_of(prepare(request)))
+        rows, _ = make_plan(prepare(request))
         images = SHARD * max(1, shards // len(rows))
         self.ready = prepare(
             tiny.request(folder, dataset=tiny.dataset(images), defense="none", protocol=protocol)
@@ -67,7 +66,7 @@ class _Run:
 
     def tasks(self) -> list[Task]:
         """All of its shards, planned anew."""
-        rows, _ = make_plan(self.ready.protocol, subjects_of(self.ready))
+        rows, _ = make_plan(self.ready)
         return tasks_of(rows, len(self.ready.order), SHARD)
 
     def schedule(self, folder: str = "none") -> None:

@@ -199,7 +199,7 @@ class _Gallery:
         clean, y, indices = bench.images(at, at + 1)
         x = torch.cat([clean, self._adversarial(row.job, at).to(clean)])  # (2, c, h, w)
         asked = row.job.criterion.draws if bench.victim.stochastic else 1
-        draws = Draws.of(row.job.seed, indices, bench.dataset.name, bench.split)
+        draws = Draws.of(row.job.task.seed, indices, bench.dataset.name, bench.split)
         draws = (
             draws.at("score").repeat(asked).take(torch.zeros(2, dtype=torch.int64, device=x.device))
         )

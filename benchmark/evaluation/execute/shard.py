@@ -92,7 +92,7 @@ class _Shard:
     @property
     def root(self) -> Draws:
         """The shard's draws, the same for all attacks."""
-        return Draws.of(self.job.seed, self.indices, self.bench.dataset.name, self.bench.split)
+        return Draws.of(self.job.task.seed, self.indices, self.bench.dataset.name, self.bench.split)
 
     @property
     def verdict_room(self) -> Room:
@@ -102,7 +102,7 @@ class _Shard:
 
     def attack(self) -> Found:
         """The job's attack, in its precision."""
-        if self.job.precision != MIXED:
+        if self.job.task.precision != MIXED:
             return self._attempt(self.victim, torch.arange(len(self.x)), "")
         return search_then_confirm(
             self._attempt, self.victim, len(self.x), survivors=self._survivors
@@ -129,7 +129,7 @@ class _Shard:
             target,
             self.x[which],
             self.y[which],
-            threat=job.threat,
+            threat=job.task.threat,
             draws=self.root.at("attack", *names).take(which),
         )
         return Found.of(candidates, target)

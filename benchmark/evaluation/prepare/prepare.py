@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 
 from benchmark.classifiers.acceptance import Conduct
 from benchmark.compute.determinism import choose_device
+from benchmark.engine.attacker_images import seed_images, seeds_sha256
 from benchmark.engine.dataset import Dataset, indices_of, labels_of
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.classifier import Classifier
@@ -26,38 +28,29 @@ from benchmark.evaluation.prepare.loading import (
     with_known_classes,
 )
 from benchmark.evaluation.prepare.missing_weights import lacks_of, refuse_lacks
+from benchmark.evaluation.prepare.plan import Plannable, weakest_gradient
 from benchmark.evaluation.prepare.purifier import Staged
 from benchmark.evaluation.prepare.request import Request, expression_of, make_defenses, model_named
 from benchmark.evaluation.prepare.surrogates import Strangers
 from benchmark.evaluation.prepare.victim_builder import Builder, Built
 from benchmark.identity.identity import Known, identity_of
 from benchmark.identity.opened_files import Opened, watched
-from benchmark.records.job import Plugin
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
 from benchmark.records.run import Measurement
+from benchmark.records.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class Prepared(Plannable):
     """Everything a request names, loaded and ready."""
 
     request: Request
-    protocol: Protocol
-    threat: Threat
     dataset: Dataset
-    classifier: Classifier
-    surrogates: Mapping[str, Classifier]
-    ensembles: Mapping[str, Classifier]
-    """Those that images for transfer are made on, by the protocol's expression."""
     stages: tuple[Staged, ...]
     victim: Victim
     label: str
     """The published name of the defense."""
-    victim_sha256: str
-    """How the victim is put together, and of which source."""
-    composition: str
-    """How the purifiers and classifiers of an ensemble are put together; empty for a chain."""
     order: tuple[int, ...]
     device: torch.device
     made: Callable[[torch.dtype], Victim]
@@ -71,11 +64,6 @@ class Prepared:
     def defenses(self) -> tuple[Defense, ...]:
         """All purifiers, in the order in which they were typed."""
         return tuple(stage.defense for stage in self.stages)
-
-    @property
-    def plugins(self) -> tuple[Plugin, ...]:
-        """The same as a key sees them."""
-        return tuple(stage.plugin for stage in self.stages)
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -92,22 +80,18 @@ class Prepared:
         """Lines for the user about what purifiers were trained for."""
         return list(dict.fromkeys(line for stage in self.stages for line in stage.notices()))
 
-    @property
-    def is_uncut(self) -> bool:
-        """Whether some answer hangs on the batch, so that none may be cut."""
-        return any(each.random or each.crowd for each in self.conduct.values())
-
     def behaving(
         self, conduct: Mapping[str, Conduct], examination: tuple[Measurement, ...] = ()
     ) -> Prepared:
         """The same with what was measured of it: a victim that is random is asked as one."""
-        own = conduct.get("", Conduct())
-        is_said = self.victim.stochastic or not own.random
+        is_random = conduct.get("", Conduct()).random and not self.is_stochastic
         return replace(
             self,
             conduct=conduct,
             examination=examination,
-            victim=self.victim if is_said else AsStochastic(self.victim),
+            victim=AsStochastic(self.victim) if is_random else self.victim,
+            is_stochastic=is_random or self.is_stochastic,
+            is_uncut=any(each.random or each.crowd for each in conduct.values()),
         )
 
 
@@ -160,20 +144,39 @@ def prepare(request: Request) -> Prepared:
     return Prepared(
         request=request,
         protocol=protocol,
-        threat=threat,
+        task=task_of(request, dataset, threat),
         dataset=dataset,
         classifier=found.classifier,
         surrogates=strangers.surrogates(),
         ensembles=strangers.ensembles(),
         stages=tuple(built.stages),
+        plugins=tuple(stage.plugin for stage in built.stages),
+        gradient=weakest_gradient(stage.defense for stage in built.stages),
+        is_stochastic=found.victim.stochastic,
         victim=found.victim,
         victim_sha256=_victim_sha256(found, built.stages),
         label=found.label,
         composition=found.composition,
         order=order,
+        seeds=lambda n: seeds_sha256(seed_images(dataset, "test", order, n)),
         device=device,
         made=made,
     )
+
+
+def task_of(request: Request, dataset: Dataset, threat: Threat) -> Task:
+    """The task of a request: what its names stand for, and the options that the two have in common."""
+    names = {each.name for each in fields(Task)} & {each.name for each in fields(request)}
+    found: dict[str, Any] = {name: getattr(request, name) for name in names}
+    found |= {
+        "dataset": dataset.name,
+        "classes": dataset.classes,
+        "shape": tuple(dataset.shape),
+        "threat": threat,
+        "preparation": dataset.preparation,
+        "source": identity_of(type(dataset), what=f"dataset {dataset.name!r}").sha256(),
+    }
+    return Task(**found)
 
 
 def _victim_sha256(found: Built, stages: Sequence[Staged]) -> str:

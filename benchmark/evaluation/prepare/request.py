@@ -102,6 +102,7 @@ class Request:
             raise BenchError(f"precision is {', '.join(PRECISIONS)}; got {self.precision!r}")
         if self.keep_images not in (None, *get_args(KeepImages)):
             raise BenchError(f"keep_images is worst, all or none; got {self.keep_images!r}")
+        object.__setattr__(self, "only_classes", tuple(sorted(set(self.only_classes))))
         if not 0 <= self.seed < 2**63:
             raise BenchError(f"a seed is a whole number from 0; got {self.seed}")
 

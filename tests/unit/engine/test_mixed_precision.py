@@ -12,7 +12,7 @@ from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.estimate.estimate import estimate
 from benchmark.evaluation.execute.command import command_of
-from benchmark.evaluation.execute.run import run, subjects_of
+from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.execute.shard import run_shard
 from benchmark.evaluation.execute.shard_queue import tasks_of
 from benchmark.evaluation.execute.store import Store
@@ -50,7 +50,7 @@ def outcomes_by_job(asked):
     """Every shard's result of a request, by row id and start, without a store between."""
     ready = prepare(asked)
     bench = bench_of(ready)
-    rows, _ = make_plan(ready.protocol, subjects_of(ready))
+    rows, _ = make_plan(ready)
     store = Store(asked.runs)
     results = {}
     for task in tasks_of(rows, len(ready.order), ready.protocol.shard_size):
@@ -129,9 +129,9 @@ def test_only_searches_on_the_victim_are_mixed_and_the_rest_is_float32s_own(tmp_
     of = {}
     for make in (mixed, plain):
         ready = prepare(make(tmp_path, protocol=parse_protocol(text, where="tiny")))
-        rows, _ = make_plan(ready.protocol, subjects_of(ready))
+        rows, _ = make_plan(ready)
         of[make] = {row.id: row.job for row in rows}
-    precision = {name: job.precision for name, job in of[mixed].items()}
+    precision = {name: job.task.precision for name, job in of[mixed].items()}
     searched = {"pgd:exact", "pgd:bpda", "aware"}
     assert {name for name, kind in precision.items() if kind == MIXED} == searched
     assert set(precision.values()) == {MIXED, "float32"}

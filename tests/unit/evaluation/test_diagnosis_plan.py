@@ -11,7 +11,6 @@ import pytest
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.defense import Derivative
 from benchmark.errors import BenchError
-from benchmark.evaluation.execute.run import subjects_of
 from benchmark.evaluation.execute.shard_queue import tasks_of
 from benchmark.evaluation.prepare.diagnosis_plan import curve_of
 from benchmark.evaluation.prepare.plan import make_plan
@@ -40,13 +39,7 @@ def planned(tmp_path, *, gradient=Derivative.EXACT, is_stochastic=True, **asked)
     """Every row of the plan, by its id."""
     made = protocol(**asked)
     ready = prepare(tiny.request(tmp_path, protocol=made))
-
-    class Stage(tiny.Noise):
-        pass
-
-    Stage.gradient = gradient
-    subjects = replace(subjects_of(ready), defenses=[Stage()], is_stochastic=is_stochastic)
-    rows, _ = make_plan(made, subjects)
+    rows, _ = make_plan(replace(ready, gradient=gradient, is_stochastic=is_stochastic))
     assert len({row.id for row in rows}) == len(rows)
     return {row.id: row for row in rows}
 
@@ -56,9 +49,7 @@ def diagnosed(rows):
 
 
 def test_without_a_diagnosis_a_plan_is_what_it_was(tmp_path):
-    plain, _ = make_plan(
-        tiny.protocol(), subjects_of(prepare(tiny.request(tmp_path, protocol=tiny.protocol())))
-    )
+    plain, _ = make_plan(prepare(tiny.request(tmp_path, protocol=tiny.protocol())))
     rows = planned(tmp_path, **ALL)
     assert [row.job.key for row in plain] == [row.job.key for row in rows.values()][: len(plain)]
     assert len(diagnosed(rows)) == len(rows) - len(plain)
@@ -96,7 +87,7 @@ def test_each_variation_changes_one_thing(tmp_path):
     names, job = changed("diagnosis-eot:exact")
     assert (names, job.eot) == ({"eot"}, 2 * base.eot)
     names, job = changed("diagnosis-eps-0.2:exact")
-    assert (names, job.threat.eps) == ({"threat"}, 0.2)
+    assert (names, job.task.threat.eps) == ({"threat"}, 0.2)
     assert changed("diagnosis-frozen:exact")[1].attack.label == "frozen-draw"
     assert changed("diagnosis-noise")[1].attack.label == "random-points"
 

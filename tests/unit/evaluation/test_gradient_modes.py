@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmark.engine.victims.defense import Defense, Derivative
-from benchmark.evaluation.execute.run import subjects_of
-from benchmark.evaluation.prepare.plan import make_plan
+from benchmark.evaluation.prepare.plan import make_plan, weakest_gradient
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.records.protocol_files import parse_protocol
 from tests.helpers.tiny_task import request
@@ -55,10 +54,8 @@ def stage(declared: Derivative) -> Defense:
 )
 def test_best_is_both_where_a_gradient_may_hide_something(tmp_path, stages, best, both):
     ready = prepare(request(tmp_path, protocol=PROTOCOL))
-    subjects = replace(
-        subjects_of(ready), defenses=[stage(Derivative(declared)) for declared in stages]
-    )
-    rows, _ = make_plan(PROTOCOL, subjects)
+    weakest = weakest_gradient(stage(Derivative(declared)) for declared in stages)
+    rows, _ = make_plan(replace(ready, gradient=weakest))
     found = {
         name: [r.job.gradient for r in rows if r.id.startswith(name)] for name in ("best", "both")
     }
