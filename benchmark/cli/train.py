@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from benchmark.cli.types import Whole, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.prepare.missing_weights import Lack
+    from benchmark.evaluation.prepare.missing_weights import MissingWeights
     from benchmark.evaluation.prepare.request import Request
     from benchmark.training.fit import Fitted
 
@@ -181,26 +181,25 @@ def _use(options: Mapping[str, Any], fitted: Fitted) -> str:
     return shlex.join(words)
 
 
-def train_lacks(request: Request, lacks: Iterable[Lack]) -> None:
-    """Trains the defenses that an evaluation lacks, as `bench run --train` does first.
+def train_missing(request: Request, missing: MissingWeights) -> None:
+    """Trains a defense that an evaluation has no weights for, as `bench run --train` does first.
 
     Args:
         request: The evaluation, whose threat, seed and folders hold for the training.
-        lacks: What is missing.
+        missing: What is missing.
     """
     from benchmark.training.fit import Fit, fit_defense
 
-    for lack in lacks:
-        wanted = replace(
-            request,
-            defense=lack.defense,
-            defense_args=lack.arguments,
-            model=lack.models[0],
-            dataset=lack.dataset,
+    wanted = replace(
+        request,
+        defense=missing.defense,
+        defense_args=missing.arguments,
+        model=missing.models[0],
+        dataset=missing.dataset,
+    )
+    with RunProgress(f"train {missing.defense}") as progress:
+        fitted = fit_defense(
+            Fit(request=wanted, companions=missing.models[1:], command=missing.command),
+            progress.training,
         )
-        with RunProgress(f"train {lack.defense}") as progress:
-            fitted = fit_defense(
-                Fit(request=wanted, companions=lack.models[1:], command=lack.command),
-                progress.training,
-            )
-        click.echo(f"Written: {fitted.path}", err=True)
+    click.echo(f"Written: {fitted.path}", err=True)

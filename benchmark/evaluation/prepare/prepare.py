@@ -24,13 +24,12 @@ from benchmark.evaluation.prepare.given_networks import wrap_module
 from benchmark.evaluation.prepare.loading import (
     data_folder,
     load_classifier,
-    load_task,
     with_known_classes,
 )
-from benchmark.evaluation.prepare.missing_weights import lacks_of, refuse_lacks
 from benchmark.evaluation.prepare.plan import Plannable, weakest_gradient
 from benchmark.evaluation.prepare.purifier import Staged
-from benchmark.evaluation.prepare.request import Request, expression_of, make_defenses, model_named
+from benchmark.evaluation.prepare.request import Request, make_defenses
+from benchmark.evaluation.prepare.resolve import resolve
 from benchmark.evaluation.prepare.surrogates import Strangers
 from benchmark.evaluation.prepare.victim_builder import Builder, Built
 from benchmark.identity.identity import Known, identity_of
@@ -99,17 +98,14 @@ def prepare(request: Request) -> Prepared:
     """Loads everything that a request names.
 
     Raises:
+        WeightsMissing: It needs weights that nobody has; all of them are named.
         BenchError: Something is missing, damaged or impossible.
     """
     device = choose_device(request.device)
     wanted = request.protocol
     protocol = wanted if isinstance(wanted, Protocol) else load_protocol(wanted)
-    model = model_named(request)
-    dataset, threat = load_task(
-        request.dataset, model, request.threat, folder=data_folder(request.data)
-    )
-    defenses = make_defenses(request)
-    refuse_lacks(lacks_of(request))  # before anything is downloaded
+    model, resolved = request.classifier, resolve(request)  # before a classifier is downloaded
+    dataset, threat = resolved.dataset, resolved.threat
     load = _Loader(request, dataset, device)
     dataset = with_known_classes(dataset, model or dataset.model, load.classifier)
     load = replace(load, dataset=dataset)
@@ -127,18 +123,23 @@ def prepare(request: Request) -> Prepared:
     known = Known(is_given=is_given, said=request.identity)
 
     def builder(load: Callable[[str | torch.nn.Module], Classifier], at: Setting) -> Builder:
-        new = iter(defenses if at is setting else make_defenses(portable(request)))
-        return Builder(at, load, new, request.weights, request.data, known=known)
+        stages = resolved.stages
+        if at is not setting:
+            new = make_defenses(portable(request))
+            stages = tuple(replace(f, defense=d) for f, d in zip(stages, new, strict=True))
+        return Builder(at, load, iter(stages), known=known)
 
     built = builder(load.classifier, setting)
-    expression, base = expression_of(request), model or dataset.model
-    found = built.victim(expression, base)
+    base = model or dataset.model
+    found = built.victim(request.expression, base)
 
     def made(dtype: torch.dtype) -> Victim:
         def copied(model: str | torch.nn.Module) -> Classifier:
             return copy.deepcopy(load.classifier(model)).to(dtype)
 
-        return builder(copied, replace(setting, dtype=dtype)).victim(expression, base).victim
+        return (
+            builder(copied, replace(setting, dtype=dtype)).victim(request.expression, base).victim
+        )
 
     strangers = Strangers(dataset, protocol, found.classifier, load.classifier)
     return Prepared(
