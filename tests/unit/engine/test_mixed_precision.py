@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.engine.attacking.mixed_precision import Found, InBfloat16, search_then_confirm
+from benchmark.engine.attacking.mixed_precision import AttackOutput, InBfloat16, search_then_confirm
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError, ContractBroken
@@ -145,7 +145,7 @@ def test_an_unknown_precision_is_refused():
 
 
 def found(images, *, forwards=0, trace=()):
-    return Found(
+    return AttackOutput(
         candidates=images,
         forwards=forwards,
         backwards=forwards,
