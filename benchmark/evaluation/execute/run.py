@@ -15,8 +15,8 @@ from benchmark.evaluation.execute.command import command_of
 from benchmark.evaluation.execute.examples import Finished, with_examples
 from benchmark.evaluation.execute.kept_images import wanted_images, with_kept
 from benchmark.evaluation.execute.measure import examine_once
-from benchmark.evaluation.execute.scheduler import run_tasks
-from benchmark.evaluation.execute.shard_queue import Task, tasks_of
+from benchmark.evaluation.execute.scheduler import run_shards
+from benchmark.evaluation.execute.shard_queue import Shard, shards_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.execute.workers import Crew
 from benchmark.evaluation.prepare.make_bench import bench_of, bench_on
@@ -39,12 +39,12 @@ class Listener:
     """Whom a run tells of its progress.
 
     Args:
-        on_plan: Called once with every task.
-        on_done: Called for each finished task with its result, and whether it had been done before.
+        on_plan: Called once with every shard.
+        on_done: Called for each finished shard with its result, and whether it had been done before.
     """
 
-    on_plan: Callable[[Sequence[Task]], None] = lambda tasks: None  # noqa: ARG005
-    on_done: Callable[[Task, Result, bool], None] = lambda task, result, cached: None  # noqa: ARG005
+    on_plan: Callable[[Sequence[Shard]], None] = lambda shards: None  # noqa: ARG005
+    on_done: Callable[[Shard, Result, bool], None] = lambda shard, result, cached: None  # noqa: ARG005
 
 
 def run(request: Request, listener: Listener | None = None) -> Entry:
@@ -88,7 +88,7 @@ def _evaluated(
     planned: _Planned, listener: Listener | None
 ) -> tuple[Entry, Mapping[str, tuple[Result, ...]]]:
     """Runs what is not done; the entry, and the results that it is made of."""
-    results, ready = _run_all(planned, planned.tasks, listener or Listener()), planned.ready
+    results, ready = _run_all(planned, planned.shards, listener or Listener()), planned.ready
     evaluated = Evaluated(
         task=ready.task,
         label=ready.label,
@@ -140,22 +140,22 @@ def run_slice(request: Request, listener: Listener | None = None) -> Sliced:
         raise BenchError("run_slice needs a slice, such as Slice(2, 8)")
     planned = _plan(request)
     starts: dict[int, int] = {}
-    for task in planned.tasks:  # a diagnosis may stop before its shard's end
-        starts[task.start] = max(task.stop, starts.get(task.start, 0))
+    for shard in planned.shards:  # a diagnosis may stop before its shard's end
+        starts[shard.start] = max(shard.stop, starts.get(shard.start, 0))
     own = request.slice.own(starts)
-    mine = [task for task in planned.tasks if task.start in own]
+    mine = [shard for shard in planned.shards if shard.start in own]
     _run_all(planned, mine, listener or Listener())
     left = [
-        task.start
-        for task in planned.tasks
-        if not planned.store.holds(task.job, task.start, task.stop)
+        shard.start
+        for shard in planned.shards
+        if not planned.store.holds(shard.job, shard.start, shard.stop)
     ]
     return Sliced(
         label=planned.ready.label,
         model=planned.ready.classifier.name,
         images=sum(starts[start] - start for start in own),
         shards=len(mine),
-        total=len(planned.tasks),
+        total=len(planned.shards),
         left=len(left),
         waiting=tuple(request.slice.siblings_of(starts, left)),
     )
@@ -168,7 +168,7 @@ class _Planned:
     ready: Prepared
     rows: tuple[Row, ...]
     skipped: Mapping[str, Missing]
-    tasks: Sequence[Task]
+    shards: Sequence[Shard]
     store: Store
 
 
@@ -177,17 +177,17 @@ def _plan(request: Request) -> _Planned:
     ready = probe(prepare(request))
     say_notices(ready)
     rows, skipped = make_plan(ready)
-    tasks = tasks_of(rows, len(ready.order), ready.protocol.shard_size)
-    return _Planned(ready, tuple(rows), skipped, tasks, Store(request.runs))
+    shards = shards_of(rows, len(ready.order), ready.protocol.shard_size)
+    return _Planned(ready, tuple(rows), skipped, shards, Store(request.runs))
 
 
 def _run_all(
-    planned: _Planned, tasks: Sequence[Task], listener: Listener
+    planned: _Planned, shards: Sequence[Shard], listener: Listener
 ) -> dict[str, tuple[Result, ...]]:
-    listener.on_plan(tasks)
-    return run_tasks(
+    listener.on_plan(shards)
+    return run_shards(
         bench_of(planned.ready),
-        tasks,
+        shards,
         planned.store,
         crew=crew_of(planned.ready),
         on_done=listener.on_done,

@@ -14,7 +14,7 @@ from benchmark.estimate.estimate import estimate
 from benchmark.evaluation.execute.command import command_of
 from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.execute.shard import run_shard
-from benchmark.evaluation.execute.shard_queue import tasks_of
+from benchmark.evaluation.execute.shard_queue import shards_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
@@ -53,7 +53,7 @@ def outcomes_by_job(asked):
     rows, _ = make_plan(ready)
     store = Store(asked.runs)
     results = {}
-    for task in tasks_of(rows, len(ready.order), ready.protocol.shard_size):
+    for task in shards_of(rows, len(ready.order), ready.protocol.shard_size):
         sources = [store.images(job, task.start, task.stop) for job in task.needs]
         result, images = run_shard(
             bench,

@@ -11,7 +11,7 @@ import pytest
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.defense import Derivative
 from benchmark.errors import BenchError
-from benchmark.evaluation.execute.shard_queue import tasks_of
+from benchmark.evaluation.execute.shard_queue import shards_of
 from benchmark.evaluation.prepare.diagnosis_plan import curve_of
 from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
@@ -137,14 +137,14 @@ def test_a_curve_ends_where_every_image_can_be_grey_and_leaves_out_the_threats_o
 def test_a_job_that_a_ranked_row_has_too_is_done_once_for_both(tmp_path):
     rows = list(planned(tmp_path, **ALL).values())
     twin = replace(rows[-1], id="twin", job=next(r for r in rows if r.id == "pgd:exact").job)
-    once = tasks_of(rows, 12, 4)
-    assert tasks_of([*rows, twin], 12, 4) == once
+    once = shards_of(rows, 12, 4)
+    assert shards_of([*rows, twin], 12, 4) == once
     assert len({(task.job.key, task.start) for task in once}) == len(once)
 
 
 def test_a_diagnosis_takes_the_first_images_at_the_usual_boundaries(tmp_path):
     rows = planned(tmp_path, **ALL)
-    tasks = tasks_of(list(rows.values()), 12, 4)
+    tasks = shards_of(list(rows.values()), 12, 4)
     spans = [(t.start, t.stop) for t in tasks if t.row.id == "diagnosis-steps:exact"]
     assert spans == [(0, 4), (4, 6)]
     assert [(t.start, t.stop) for t in tasks if t.row.id == "pgd:exact"] == [
@@ -152,7 +152,7 @@ def test_a_diagnosis_takes_the_first_images_at_the_usual_boundaries(tmp_path):
         (4, 8),
         (8, 12),
     ]
-    assert [(t.start, t.stop) for t in tasks_of(list(rows.values()), 3, 4)][-1] == (0, 3)
+    assert [(t.start, t.stop) for t in shards_of(list(rows.values()), 3, 4)][-1] == (0, 3)
 
 
 @pytest.mark.parametrize(
