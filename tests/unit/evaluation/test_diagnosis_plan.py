@@ -77,7 +77,7 @@ def test_each_variation_changes_one_thing(tmp_path):
 
     def changed(name):
         job = rows[name].job
-        names = ("attack", "eot", "threat", "gradient", "criterion", "seed", "classifier", "needs")
+        names = ("task", "attack", "eot", "gradient", "criterion", "classifier", "needs")
         return {field for field in names if getattr(job, field) != getattr(base, field)}, job
 
     names, job = changed("diagnosis-steps:exact")
@@ -87,7 +87,8 @@ def test_each_variation_changes_one_thing(tmp_path):
     names, job = changed("diagnosis-eot:exact")
     assert (names, job.eot) == ({"eot"}, 2 * base.eot)
     names, job = changed("diagnosis-eps-0.2:exact")
-    assert (names, job.task.threat.eps) == ({"threat"}, 0.2)
+    assert (names, job.task.threat.eps) == ({"task"}, 0.2)
+    assert replace(job.task, threat=base.task.threat) == base.task
     assert changed("diagnosis-frozen:exact")[1].attack.label == "frozen-draw"
     assert changed("diagnosis-noise")[1].attack.label == "random-points"
 
