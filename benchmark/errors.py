@@ -19,7 +19,7 @@ class WeightsMissing(BenchError):
 
     Args:
         message: One line.
-        missing: What is missing (`benchmark.evaluation.prepare.missing_weights.MissingWeights`).
+        missing: What is missing (`MissingWeights` of `benchmark.evaluation.prepare.resolve`).
     """
 
     def __init__(self, message: str, missing: tuple[Any, ...] = ()) -> None:

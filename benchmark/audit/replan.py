@@ -11,16 +11,13 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from torch import nn
-
 from benchmark.audit.command_fields import problems_of_command
 from benchmark.audit.local_images import problems_of_images
 from benchmark.audit.possible_cost import problems_of_spent
 from benchmark.engine.threat import NamedSet, Norm, Threat
-from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Derivative
 from benchmark.errors import BenchError
-from benchmark.evaluation.prepare.plan import Plannable, make_plan
+from benchmark.evaluation.prepare.plan import Plannable, make_plan, unasked
 from benchmark.plugins import ATTACKS, DATASETS
 from benchmark.records.diagnosis import DiagnosisRecord
 from benchmark.records.entry import AttackRecord, Entry
@@ -138,9 +135,9 @@ def _plan(
             plugins=tuple(Plugin("", label, "{}", "") for label in stages),
             gradient=Derivative(gradient),
             is_stochastic=is_stochastic,
-            classifier=_unasked(classifier),
-            surrogates={name: _unasked(name) for name in surrogates},
-            ensembles={text: _unasked(name) for text, name in ensembles},
+            classifier=unasked(classifier),
+            surrogates={name: unasked(name) for name in surrogates},
+            ensembles={text: unasked(name) for text, name in ensembles},
         )
     )
 
@@ -154,10 +151,6 @@ def _known_surrogates(entry: Entry) -> list[str]:
         return []
     kind = DATASETS.get(entry.dataset.name)
     return [name for name in (*kind.surrogates, *kind.strangers) if name != entry.classifier.name]
-
-
-def _unasked(name: str) -> Classifier:
-    return Classifier(nn.Identity(), name=name, classes=2, sha256=name)
 
 
 def _skipped(entry: Entry, skipped: dict[str, Missing]) -> Iterator[str]:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import device_option, model_option, task_options, weights_option
+from benchmark.cli.options import (
+    device_option,
+    model_option,
+    request_options,
+    task_options,
+    weights_option,
+)
 from benchmark.cli.progress import RunProgress
 from benchmark.compute.device_names import device_parts
 
@@ -42,11 +48,10 @@ def check_command(**options: Any) -> int:
     from benchmark.evaluation.prepare.names import refuse_unknown
     from benchmark.evaluation.prepare.request import Request, parse_arguments
 
-    names = ("model", "dataset", "data", "threat", "seed", "device", "weights")
     request = Request(
         defense=options["defense"],
         defense_args=parse_arguments(options["defense_args"]),
-        **{name: options[name] for name in names},
+        **request_options(options),
     )
     refuse_unknown(request)
     from benchmark.selftest.check import check_request  # here so that a wrong name starts no torch

@@ -223,6 +223,14 @@ def defense_options(function: F) -> F:
     return function
 
 
+def request_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a request takes as they stand: all of its names but the defense and its arguments."""
+    from benchmark.evaluation.prepare.request import Request
+
+    names = {each.name for each in fields(Request)} - {"defense", "defense_args"}
+    return {name: value for name, value in options.items() if name in names}
+
+
 def requests_of(options: Mapping[str, Any]) -> list[Request]:
     """One request for each classifier and defense of a command line, and each threat of a paper's protocol.
 
@@ -240,11 +248,10 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     defenses = defenses_of(protocol, options["defenses"])
     if options["weights"] and len(defenses) > 1:
         raise BenchError("--weights goes with exactly one --defense; run the command once for each")
-    named = {each.name for each in fields(Request)} - {"defense_args"}
-    shared = {name: value for name, value in options.items() if name in named}
     part = options.get("part")
-    shared["slice"] = None if part is None else Slice.parse(part)
-    wanted = [Request(defense=defense, **shared) for defense in defenses]
+    own = None if part is None else Slice.parse(part)
+    shared = request_options(options)
+    wanted = [Request(defense=defense, slice=own, **shared) for defense in defenses]
     wanted = with_arguments(wanted, parse_arguments(options["defense_args"]))
     requests = tasks_of(protocol, wanted, options["models"])
     if options["protocol"] not in protocol_names():

@@ -16,6 +16,7 @@ from benchmark.cli.options import (
     MOST_PROCESSES,
     device_option,
     model_option,
+    request_options,
     task_options,
 )
 from benchmark.cli.progress import RunProgress
@@ -23,8 +24,8 @@ from benchmark.cli.types import Whole, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.prepare.missing_weights import MissingWeights
     from benchmark.evaluation.prepare.request import Request
+    from benchmark.evaluation.prepare.resolve import MissingWeights
     from benchmark.training.fit import Fitted
 
 EPILOG = """\b
@@ -153,12 +154,11 @@ def _named(options: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
     from benchmark.evaluation.prepare.request import Request, parse_arguments
     from benchmark.expression import leaves_of, parse_model
 
-    names = ("dataset", "data", "threat", "seed", "device", "precision")
     request = Request(
         defense=options["defense"] or "none",
         defense_args=parse_arguments(options["defense_args"]),
         model=next(iter(options["models"]), None),
-        **{name: options[name] for name in names},
+        **request_options(options),
     )
     recipe_args = parse_arguments(options["recipe_args"])
     refuse_training(request, recipe_args, options["classifier"])

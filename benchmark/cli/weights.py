@@ -10,8 +10,8 @@ from benchmark.cli.train import train_missing
 from benchmark.errors import WeightsMissing
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.prepare.missing_weights import MissingWeights
     from benchmark.evaluation.prepare.request import Request
+    from benchmark.evaluation.prepare.resolve import MissingWeights
 
 
 def see_to_weights(requests: Sequence[Request], *, train_first: bool = False) -> None:
@@ -22,8 +22,7 @@ def see_to_weights(requests: Sequence[Request], *, train_first: bool = False) ->
         BenchError: A name is nobody's.
     """
     # here so that --help starts no torch
-    from benchmark.evaluation.prepare.missing_weights import weights_missing
-    from benchmark.evaluation.prepare.resolve import resolve
+    from benchmark.evaluation.prepare.resolve import resolve, weights_missing
 
     missing: dict[str, tuple[Request, MissingWeights]] = {}
     with RunProgress("weights"):

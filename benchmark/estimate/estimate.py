@@ -74,6 +74,25 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     )
 
 
+def passes_of(job: Job, rows: Mapping[str, Row], is_random: Callable[[Job], bool]) -> Passes | None:
+    """The attack's own word; one that shows other jobs' images hands back all of theirs.
+
+    Args:
+        job: The attack.
+        rows: All rows by their job's key.
+        is_random: Whether the victim of a job is.
+    """
+    task = job.task
+    passes = attack_of(job).passes(
+        classes=task.classes, eot=job.eot, stochastic=is_random(job), shape=task.shape
+    )
+    made = [passes_of(rows[key].job, rows, is_random) for key in job.needs]
+    if passes is None or None in made:
+        return None
+    candidates = sum(source.candidates for source in made if source is not None)
+    return replace(passes, candidates=candidates) if made else passes
+
+
 def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
     """Passes forward for one image that choose among its candidates and score the choice, at the most.
 
@@ -139,32 +158,18 @@ class _Reckoner:
         )
 
     def _passes(self, job: Job) -> Passes | None:
-        """The attack's own word; one that shows other jobs' images hands back all of theirs.
+        """Those of one image, of which what is paid once a shard is spread over its images.
 
         In mixed precision an image that survives is attacked twice; both are reckoned at float32's speed.
         """
-        passes = attack_of(job).passes(
-            classes=self.ready.dataset.classes,
-            eot=job.eot,
-            stochastic=self.bench.victim_of(job).stochastic,
-            shape=self.ready.dataset.shape,
-        )
-        if passes is not None and passes.shared:  # once a shard, spread over its images
+        passes = passes_of(job, self.rows, lambda job: self.bench.victim_of(job).stochastic)
+        if passes is not None and passes.shared:
             share = math.ceil(passes.shared * len(self.shards) / len(self.ready.order))
             passes = replace(passes, forwards=passes.forwards + share, shared=0)
         if passes is not None and job.task.precision == MIXED:
             counts = ("forwards", "backwards", "auxiliary", "candidates")
             passes = replace(passes, **{name: 2 * getattr(passes, name) for name in counts})
-        if passes is None or not job.needs:
-            return passes
-        made = [self._passes(self.rows[key].job) for key in job.needs]
-        if any(source is None for source in made):
-            return None
-        return Passes(
-            forwards=passes.forwards,
-            backwards=passes.backwards,
-            candidates=sum(source.candidates for source in made if source is not None),
-        )
+        return passes
 
     def _seconds(self, job: Job, passes: Passes, verdict: int) -> float:
         """For one image: attack and verdict, each in the batches that it uses."""

@@ -73,7 +73,6 @@ class Pool:
         self._blob = folder / "bench.pkl"
         self._store = store
         self._running: dict[Future[tuple[Result, NDArray[Any] | None]], Shard] = {}
-        self._refused: list[Shard] = []
         self._before = self._begun()
         self._pool = ProcessPoolExecutor(
             max_workers=crew.workers,
@@ -86,9 +85,11 @@ class Pool:
         task = (_compute_in_worker, str(self._blob), self.size, shard, self._store)
         try:
             with withheld_from_children(), current_folder_last():
-                self._running[self._pool.submit(*task)] = shard
-        except BrokenProcessPool:  # a worker died since the last answer
-            self._refused.append(shard)
+                future = self._pool.submit(*task)
+        except BrokenProcessPool as error:  # a worker died since the last answer
+            future = Future()
+            future.set_exception(error)
+        self._running[future] = shard
 
     def wait(self) -> list[Done | Lost]:
         """Waits for an answer; where a worker died, all shards under way are lost.
@@ -97,7 +98,7 @@ class Pool:
             BenchError: The only worker ended before it began: no shard's fault, nor a single kill's.
         """
         found: list[Done | Lost] = []
-        is_broken = bool(self._refused)
+        is_broken = False
         for future in wait(self._running, return_when=FIRST_COMPLETED).done:
             try:
                 result, images = future.result()
@@ -109,8 +110,8 @@ class Pool:
         if is_broken:
             if self.size == 1 and self._begun() == self._before:
                 raise BenchError(_NO_WORKER)
-            found += [Lost(shard, _DIED) for shard in (*self._running.values(), *self._refused)]
-            self._running, self._refused = {}, []
+            found += [Lost(shard, _DIED) for shard in self._running.values()]
+            self._running = {}
         return found
 
     def close(self) -> None:

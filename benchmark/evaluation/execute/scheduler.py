@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 from torch import Tensor
@@ -42,7 +42,7 @@ def run_shards(
         BenchError: A finished shard cannot be written.
     """
     clear_up(store.folder)
-    finished = _Finished(store, on_done)
+    scheduler = _Scheduler(store, on_done)
 
     @cache  # images are decoded once a shard, and only where there is a result to compare them with
     def pixels(start: int, stop: int) -> str:
@@ -54,18 +54,18 @@ def run_shards(
         found = store.load(shard.job, shard.start, shard.stop)
         is_of_images = found and found.pixels_sha256 == pixels(shard.start, shard.stop)
         if found and is_of_images and fingerprints.allow(shard, found):
-            finished.add(shard, found, was_done=True)
+            scheduler.add(shard, found, was_done=True)
         else:
             todo.append(replace(shard, fingerprints=fingerprints.of(shard)))
     fingerprints.say()
     crew = replace(crew, workers=max(1, min(crew.workers, len(todo))))
     with executors(bench, store, crew) as opened:
-        _Race(opened, crew.workers, finished).run(todo)
-    return finished.by_job(shards)
+        scheduler.run(todo, opened, crew.workers)
+    return scheduler.by_job(shards)
 
 
-class _Finished:
-    """What became of the shards of a run so far.
+class _Scheduler:
+    """What becomes of the shards of a run.
 
     Args:
         store: Where they are put.
@@ -78,7 +78,7 @@ class _Finished:
         self._results: dict[Place, Result] = {}
         self._failed: dict[Place, str] = {}
 
-    def keep(self, shard: Shard, result: Result, images: Tensor | None) -> None:
+    def _keep(self, shard: Shard, result: Result, images: Tensor | None) -> None:
         """Writes what an executor found, and takes it up.
 
         Raises:
@@ -95,7 +95,7 @@ class _Finished:
             self._failed[shard.place] = shard.row.id
         self._on_done(shard, result, was_done)
 
-    def stopped(self, shard: Shard) -> Result | None:
+    def _stopped(self, shard: Shard) -> Result | None:
         """The failure of a shard one of whose sources failed; None where none did."""
         for source in shard.sources:
             if source in self._failed:
@@ -103,43 +103,28 @@ class _Finished:
                 return failed(shard, f"the images of {name} are missing: that job failed")
         return None
 
-    def by_job(self, shards: Iterable[Shard]) -> dict[str, tuple[Result, ...]]:
-        """The results of shards by their job's key, in the shards' order."""
-        found: dict[str, list[Result]] = {}
-        for shard in shards:
-            found.setdefault(shard.job.key, []).append(self._results[shard.place])
-        return {key: tuple(results) for key, results in found.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Race:
-    """Shards on executors: each begins as soon as its sources are finished and there is room.
-
-    Args:
-        opened: Opens an executor with so many workers.
-        workers: How many there are.
-        finished: Told what becomes of each shard.
-    """
-
-    opened: Callable[[int], Executor]
-    workers: int
-    finished: _Finished
-
-    def run(self, todo: Sequence[Shard]) -> None:
-        """Finishes all shards.
+    def run(self, todo: Sequence[Shard], opened: Callable[[int], Executor], workers: int) -> None:
+        """Finishes shards, each begun as soon as its sources are finished and there is room.
 
         Those that are lost are each tried once alone, so that the culprit is known; the others go on.
+
+        Args:
+            todo: Not done yet.
+            opened: Opens an executor with so many workers.
+            workers: How many there are.
         """
         left = list(todo)
         while left:
-            suspects, left = self._until_a_loss(left, self.workers)
+            suspects, left = self._until_a_loss(left, opened(workers))
             for suspect in suspects:
-                for lost in self._until_a_loss([suspect.shard], 1)[0]:
-                    self.finished.add(lost.shard, failed(lost.shard, lost.reason))
+                for lost in self._until_a_loss([suspect.shard], opened(1))[0]:
+                    self.add(lost.shard, failed(lost.shard, lost.reason))
 
-    def _until_a_loss(self, todo: Sequence[Shard], workers: int) -> tuple[list[Lost], list[Shard]]:
+    def _until_a_loss(
+        self, todo: Sequence[Shard], executor: Executor
+    ) -> tuple[list[Lost], list[Shard]]:
         """Runs shards; where some are lost, returns these, and those not begun."""
-        queue, executor, under_way = ShardQueue(todo), self.opened(workers), 0
+        queue, under_way = ShardQueue(todo), 0
         try:
             while queue or under_way:
                 under_way += self._begin(queue, executor, executor.size - under_way)
@@ -148,7 +133,7 @@ class _Race:
                 lost = [each for each in found if isinstance(each, Lost)]
                 for each in found:
                     if not isinstance(each, Lost):
-                        self.finished.keep(*each)
+                        self._keep(*each)
                         queue.finish(each[0])
                 if lost:
                     return lost, queue.left()
@@ -160,11 +145,18 @@ class _Race:
         """Submits shards while there is room, no more, so that what is under way is known; how many."""
         begun = 0
         while begun < room and (shard := queue.first()):
-            stopped = self.finished.stopped(shard)
+            stopped = self._stopped(shard)
             if stopped:
-                self.finished.add(shard, stopped)
+                self.add(shard, stopped)
                 queue.finish(queue.begin())
                 continue
             executor.submit(queue.begin())
             begun += 1
         return begun
+
+    def by_job(self, shards: Iterable[Shard]) -> dict[str, tuple[Result, ...]]:
+        """The results of shards by their job's key, in the shards' order."""
+        found: dict[str, list[Result]] = {}
+        for shard in shards:
+            found.setdefault(shard.job.key, []).append(self._results[shard.place])
+        return {key: tuple(results) for key, results in found.items()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from torch import nn
+
 from benchmark.compute.sandbox import contained
 from benchmark.engine.arguments import parameters_of, refuse_arguments
 from benchmark.engine.attacking.attack import Attack
@@ -58,6 +60,11 @@ class Plannable:
     composition: str = ""
     victim_sha256: str = ""
     seeds: Callable[[int], str] | None = None
+
+
+def unasked(name: str) -> Classifier:
+    """A classifier of which a plan knows the name alone; it cannot be run."""
+    return Classifier(nn.Identity(), name=name, classes=2, sha256=name)
 
 
 def weakest_gradient(defenses: Iterable[Defense]) -> Derivative:

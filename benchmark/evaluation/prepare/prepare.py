@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -59,19 +60,9 @@ class Prepared(Plannable):
     examination: tuple[Measurement, ...] = ()
     """What `probe` measured of the victim."""
 
-    @property
-    def defenses(self) -> tuple[Defense, ...]:
-        """All purifiers, in the order in which they were typed."""
-        return tuple(stage.defense for stage in self.stages)
-
-    @property
-    def settings(self) -> tuple[Setting, ...]:
-        """What each was prepared with."""
-        return tuple(stage.setting for stage in self.stages)
-
     def watched(self) -> AbstractContextManager[Opened]:
         """Keeps account of files that are read in here: some purifiers read theirs with their first images."""
-        held = [one.weights for one in self.settings if one.weights]
+        held = [one.setting.weights for one in self.stages if one.setting.weights]
         return watched(f"victim {self.label} {[one.arguments for one in self.plugins]}", held=held)
 
     @property
@@ -106,9 +97,19 @@ def prepare(request: Request) -> Prepared:
     protocol = wanted if isinstance(wanted, Protocol) else load_protocol(wanted)
     model, resolved = request.classifier, resolve(request)  # before a classifier is downloaded
     dataset, threat = resolved.dataset, resolved.threat
-    load = _Loader(request, dataset, device)
-    dataset = with_known_classes(dataset, model or dataset.model, load.classifier)
-    load = replace(load, dataset=dataset)
+
+    at: Any = {"device": device, "dtype": dtype_of(request)}
+
+    @cache
+    def load_named(name: str) -> Classifier:
+        return load_classifier(name, dataset=dataset, folder=data_folder(request.data), **at)
+
+    def load(model: str | torch.nn.Module) -> Classifier:
+        if isinstance(model, str):
+            return load_named(model)
+        return wrap_module(model, dataset=dataset, said=request.identity, **at)
+
+    dataset = with_known_classes(dataset, model or dataset.model, load)
     protocol = protocol.for_classes(dataset.classes)
     order = order_of(dataset, request, protocol)
     setting = Setting(
@@ -129,19 +130,19 @@ def prepare(request: Request) -> Prepared:
             stages = tuple(replace(f, defense=d) for f, d in zip(stages, new, strict=True))
         return Builder(at, load, iter(stages), known=known)
 
-    built = builder(load.classifier, setting)
+    built = builder(load, setting)
     base = model or dataset.model
     found = built.victim(request.expression, base)
 
     def made(dtype: torch.dtype) -> Victim:
         def copied(model: str | torch.nn.Module) -> Classifier:
-            return copy.deepcopy(load.classifier(model)).to(dtype)
+            return copy.deepcopy(load(model)).to(dtype)
 
         return (
             builder(copied, replace(setting, dtype=dtype)).victim(request.expression, base).victim
         )
 
-    strangers = Strangers(dataset, protocol, found.classifier, load.classifier)
+    strangers = Strangers(dataset, protocol, found.classifier, load)
     return Prepared(
         request=request,
         protocol=protocol,
@@ -197,39 +198,6 @@ def portable(request: Request) -> Request:
     if not isinstance(defense, Defense):
         return request
     return replace(request, defense=type(defense)(**defense.arguments()))
-
-
-@dataclass(frozen=True, slots=True)
-class _Loader:
-    request: Request
-    dataset: Dataset
-    device: torch.device
-    known: dict[str, Classifier] = field(default_factory=dict)
-
-    def classifier(self, model: str | torch.nn.Module) -> Classifier:
-        """A classifier, of each name but one."""
-        if isinstance(model, str) and model in self.known:
-            return self.known[model]
-        found = self._loaded(model)
-        return self.known.setdefault(model, found) if isinstance(model, str) else found
-
-    def _loaded(self, model: str | torch.nn.Module) -> Classifier:
-        dtype = dtype_of(self.request)
-        if not isinstance(model, str):
-            return wrap_module(
-                model,
-                dataset=self.dataset,
-                device=self.device,
-                dtype=dtype,
-                said=self.request.identity,
-            )
-        return load_classifier(
-            model,
-            dataset=self.dataset,
-            folder=data_folder(self.request.data),
-            device=self.device,
-            dtype=dtype,
-        )
 
 
 def dtype_of(request: Request) -> torch.dtype:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -184,19 +183,13 @@ def with_arguments(requests: Sequence[Request], arguments: Mapping[str, Any]) ->
     if len(requests) == 1:
         return [replace(requests[0], defense_args=arguments)]
     stages = [stages_of(request.expression) for request in requests]
-    given: list[dict[str, Any]] = [{} for _ in requests]
-    for key, value in sorted(arguments.items(), key=lambda item: "@" in item[0]):
-        name, _, argument = key.rpartition(".")
-        meant = [i for i, own in enumerate(stages) if any(_is_meant(name, one) for one in own)]
-        if not meant:
-            raise BenchError(
-                f"defense argument {key!r}: with several defenses write NAME.ARGUMENT, such as "
-                f"{_likely(name, list(chain.from_iterable(stages)))}.{argument}; the defenses are "
-                f"{', '.join(str(request.defense) for request in requests)}"
-            )
-        for i in meant:
-            given[i][argument if len(stages[i]) == 1 else key] = value
-    return [replace(one, defense_args=own) for one, own in zip(requests, given, strict=True)]
+    names = ", ".join(str(request.defense) for request in requests)
+    wanted = "with several defenses write NAME.ARGUMENT", f"the defenses are {names}"
+    given = _shared_out(arguments, stages, wanted)
+    return [
+        replace(one, defense_args=own if len(part) > 1 else _unnamed(own))
+        for one, own, part in zip(requests, given, stages, strict=True)
+    ]
 
 
 def arguments_by_stage(
@@ -211,23 +204,32 @@ def arguments_by_stage(
     """
     if len(stages) == 1:
         return [dict(arguments)]
-    given: list[dict[str, Any]] = [{} for _ in stages]
-    for key in sorted(arguments, key=lambda key: "@" in key):  # the more precise comes last
-        stage, _, argument = key.rpartition(".")
-        meant = [i for i, one in enumerate(stages) if _is_meant(stage, one)]
+    names = ", ".join(dict.fromkeys(map(str, stages)))
+    wanted = "in a chain or an expression write STAGE.ARGUMENT", f"the stages are {names}"
+    return [_unnamed(own) for own in _shared_out(arguments, [[one] for one in stages], wanted)]
+
+
+def _shared_out(
+    arguments: Mapping[str, Any], parts: Sequence[Sequence[Stage]], wanted: tuple[str, str]
+) -> list[dict[str, Any]]:
+    """For each part the arguments under the name of a stage of it, the more precise behind the others."""
+    given: list[dict[str, Any]] = [{} for _ in parts]
+    for key in sorted(arguments, key=lambda key: "@" in key):
+        name, _, argument = key.rpartition(".")
+        known = [{text for stage in part for text in (stage.name, str(stage))} for part in parts]
+        meant = [own for own, names in zip(given, known, strict=True) if name and name in names]
         if not meant:
+            likely = _likely(name, [stage for part in parts for stage in part])
             raise BenchError(
-                f"defense argument {key!r}: in a chain or an expression write STAGE.ARGUMENT, such as "
-                f"{_likely(stage, stages)}.{argument}; the stages are "
-                f"{', '.join(dict.fromkeys(map(str, stages)))}"
+                f"defense argument {key!r}: {wanted[0]}, such as {likely}.{argument}; {wanted[1]}"
             )
-        for i in meant:
-            given[i][argument] = arguments[key]
+        for own in meant:
+            own[key] = arguments[key]
     return given
 
 
-def _is_meant(name: str, stage: Stage) -> bool:
-    return bool(name) and name in (stage.name, str(stage))
+def _unnamed(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.rpartition(".")[2]: value for key, value in arguments.items()}
 
 
 def _likely(name: str, stages: Sequence[Stage]) -> str:

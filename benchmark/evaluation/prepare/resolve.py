@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from benchmark.engine.dataset import Dataset
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.defense import Defense
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, WeightsMissing
 from benchmark.evaluation.prepare.given_networks import module_name
 from benchmark.evaluation.prepare.loading import data_folder, load_task, published_name
-from benchmark.evaluation.prepare.missing_weights import MissingWeights, weights_missing
 from benchmark.evaluation.prepare.request import Request, arguments_by_stage, make_defenses
 from benchmark.expression import Model, Stage, chains_of, parse_model
 from benchmark.files.weights import find_weights
+
+
+@dataclass(frozen=True, slots=True)
+class MissingWeights:
+    """A defense without weights for what it is asked to stand before.
+
+    Args:
+        defense: What the user calls it.
+        models: The classifiers that it has to be trained for, the defended one first.
+        dataset: The dataset's name.
+        arguments: Of the defense, as given.
+    """
+
+    defense: str
+    models: tuple[str, ...]
+    dataset: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """What trains it."""
+        words = ["bench", "train", "--defense", self.defense]
+        for model in self.models:
+            words += ["--model", model]
+        words += ["--dataset", self.dataset]
+        for key, value in self.arguments.items():
+            words += ["--defense-arg", f"{key}={value}"]
+        return shlex.join(words)
+
+    def __str__(self) -> str:
+        return f"{self.defense} has no weights for {' and '.join(self.models)} on {self.dataset}"
+
+
+def weights_missing(missing: Iterable[MissingWeights]) -> WeightsMissing:
+    """One line with everything that is missing, and how it comes to be."""
+    once = {each.command: each for each in missing}
+    return WeightsMissing(
+        f"{'; '.join(map(str, once.values()))}; train them with: {' && '.join(once)} (or add --train, or give "
+        f"--weights FILE, URL or hf:org/name)",
+        tuple(once.values()),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
