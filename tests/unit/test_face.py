@@ -1,4 +1,7 @@
-"""What `from benchmark import ...` offers: what the pages teach, typed, and imported on first use alone."""
+"""What `from benchmark import ...` offers: what the pages teach, imported on first use alone.
+
+That it is typed, mypy says of `tests/typed`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import subprocess
 import sys
 
 import pytest
-from mypy import api
 
 import benchmark
 from tests.helpers.doc_pages import PAGES, ROOT, blocks_of
@@ -45,25 +47,6 @@ def test_pages_import_from_benchmark_alone(page):
     assert [
         line for line in taught if not re.match(r"from benchmark import|import benchmark$", line)
     ] == []
-
-
-@pytest.mark.slow
-def test_it_is_typed_for_whoever_checks_a_plugin(tmp_path):
-    plugin = tmp_path / "mine.py"
-    plugin.write_text(
-        "from torch import Tensor\n"
-        "from benchmark import Defense, Derivative, Draws\n\n"
-        "class Mine(Defense):\n"
-        '    name = "mine"\n'
-        "    gradient = Derivative.EXACT\n\n"
-        "    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:\n"
-        "        reveal_type(Derivative.EXACT)\n"
-        "        return x\n"
-    )
-    options = ["--strict", "--follow-imports=silent", "--ignore-missing-imports"]
-    said, _, status = api.run([*options, "--cache-dir", str(tmp_path), str(plugin)])
-    assert status == 0, said
-    assert "benchmark.engine.victims.defense.Derivative" in said
 
 
 @pytest.mark.slow

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import attacks.fast_autoattack
-from attacks.fast_autoattack import FastAutoAttack, _finish
+from attacks.fast_autoattack import FastAutoAttack, _Fab, _finish
 from benchmark.engine.threat import Norm
+from benchmark.errors import BenchError
 from benchmark.selftest.closed_forms import LinearTask
 from tests.helpers.toy_plugins import Same, image_draws, linear_target
 
@@ -102,3 +103,20 @@ def test_the_other_process_fools_above_the_margin_by_fab_and_says_whom():
         assert not left.fooled.any()
         assert torch.allclose(left.x_adv, TASK.x)
         assert left.forwards > found.forwards  # Square had all of them to ask about
+
+
+@pytest.mark.parametrize("argument", ["steps", "targets", "queries"])
+def test_an_argument_below_one_is_refused_whatever_the_others_are(argument):
+    with pytest.raises(
+        BenchError, match=f"at least 1 step, target and query; got .*'{argument}': 0"
+    ):
+        after(1.05, FastAutoAttack(**{argument: 0}))
+
+
+def test_fabs_gradients_have_the_shape_of_the_images_behind_the_one_class():
+    task = LinearTask.make(n=2, classes=4, shape=(3, 4, 5))
+    victim = linear_target(task, Same()).victim
+    fab = _Fab(victim, norm="Linf", targeted=True, n_target_classes=1)
+    gap, gradient = fab.get_diff_logits_grads_batch_targeted(task.x, task.y, (task.y + 1) % 4)
+    assert gap.shape == (2, 1)
+    assert gradient.shape == (2, 1, 3, 4, 5)

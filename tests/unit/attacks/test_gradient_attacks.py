@@ -76,6 +76,17 @@ def test_a_change_larger_than_the_budget_is_moved_into_it_and_does_not_fool():
     assert not fooled_by_any(target.victim, x_adv, TASK.y, target).any()
 
 
+@each_short
+def test_the_victim_is_shown_images_alone(attack, threat):
+    target, seen = linear_target(TASK), []
+    inner = target.victim.logits
+    target.victim.logits = lambda x, **rest: seen.append(x.detach()) or inner(x, **rest)
+    for x in (TASK.x * 0.1, 1 - TASK.x * 0.1):  # near black, near white
+        attack(target, x, TASK.y, threat=ROOMY[threat.norm], draws=image_draws(4))
+    shown = torch.cat(seen)
+    assert (shown.min(), shown.max()) == (0, 1)
+
+
 def test_rounded_iterates_of_ddn_lie_on_grey_levels_and_fool():
     x = (TASK.x * 255).round() / 255
     target = linear_target(TASK)

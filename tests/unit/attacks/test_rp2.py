@@ -150,3 +150,9 @@ def test_the_sticker_is_painted_by_adam_as_torch_has_it():
     some = ours.of(torch.tensor([False, True]))
     assert torch.equal(some.second, ours.second[1:])
     assert some.step == 5
+
+
+@pytest.mark.parametrize(("options", "kept"), [({}, 1), ({"eot": 2}, 2), ({"stochastic": True}, 2)])
+def test_where_draws_matter_the_last_sticker_is_a_candidate_too(options, kept):
+    asked = {"classes": 2, "eot": 1, "stochastic": False, "shape": (1, 6, 6), **options}
+    assert RP2(restarts=3).passes(**asked).candidates == 3 * kept

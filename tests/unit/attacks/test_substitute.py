@@ -76,7 +76,7 @@ def test_a_random_victims_label_is_the_most_frequent_and_each_answer_counts():
     assert target.forwards == 5 * 120
 
 
-@pytest.mark.parametrize("shape", [(1, 5, 4), (3, 32, 32), (3, 61, 64), (1, 28, 28)])
+@pytest.mark.parametrize("shape", [(1, 5, 4), (3, 32, 32), (3, 61, 64), (1, 28, 28), (1, 8, 40)])
 def test_its_network_takes_images_of_any_size(shape):
     one = Draws.of(0, torch.zeros(1, dtype=torch.int64))
     network = _network(torch.zeros(shape), 7, one)

@@ -103,6 +103,8 @@ def test_autoattacks_own_verdict_is_held_against_its_images_drawn_again(native, 
     ("trace", "expected"),
     [
         ((0.9, 0.7, 0.5, 0.3), "raised"),
+        ((0.9, 0.7, 0.5, 0.47), "raised"),
+        ((0.9, 0.7, 0.5, 0.485), "ok"),
         ((0.9, 0.3, 0.3, 0.3), "ok"),
         ((0.9, 0.3, 0.3, 0.4), "ok"),
         ((0.9, 0.5, 0.2, 0.0), "ok"),  # nothing left to fall
