@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ from benchmark.evaluation.prepare.loading import (
 from benchmark.evaluation.prepare.plan import Plannable, weakest_gradient
 from benchmark.evaluation.prepare.purifier import Staged
 from benchmark.evaluation.prepare.request import Request, make_defenses
-from benchmark.evaluation.prepare.resolve import resolve
+from benchmark.evaluation.prepare.resolve import FoundStage, resolve
 from benchmark.evaluation.prepare.surrogates import Strangers
 from benchmark.evaluation.prepare.victim_builder import Builder, Built
 from benchmark.identity.identity import Known, identity_of
@@ -95,68 +95,48 @@ def prepare(request: Request) -> Prepared:
     device = choose_device(request.device)
     wanted = request.protocol
     protocol = wanted if isinstance(wanted, Protocol) else load_protocol(wanted)
-    model, resolved = request.classifier, resolve(request)  # before a classifier is downloaded
-    dataset, threat = resolved.dataset, resolved.threat
-
-    at: Any = {"device": device, "dtype": dtype_of(request)}
-
-    @cache
-    def load_named(name: str) -> Classifier:
-        return load_classifier(name, dataset=dataset, folder=data_folder(request.data), **at)
-
-    def load(model: str | torch.nn.Module) -> Classifier:
-        if isinstance(model, str):
-            return load_named(model)
-        return wrap_module(model, dataset=dataset, said=request.identity, **at)
-
-    dataset = with_known_classes(dataset, model or dataset.model, load)
+    resolved = resolve(request)  # before a classifier is downloaded
+    base = request.classifier or resolved.dataset.model
+    load = _loader(request, resolved.dataset, device)
+    dataset = with_known_classes(resolved.dataset, base, load)
+    load = load if dataset is resolved.dataset else _loader(request, dataset, device)
     protocol = protocol.for_classes(dataset.classes)
     order = order_of(dataset, request, protocol)
     setting = Setting(
         dataset=dataset.name,
         shape=dataset.shape,
         classes=dataset.classes,
-        threat=threat,
+        threat=resolved.threat,
         device=device,
         dtype=dtype_of(request),
     )
-    is_given = isinstance(request.defense, Defense)
-    known = Known(is_given=is_given, said=request.identity)
-
-    def builder(load: Callable[[str | torch.nn.Module], Classifier], at: Setting) -> Builder:
-        stages = resolved.stages
-        if at is not setting:
-            new = make_defenses(portable(request))
-            stages = tuple(replace(f, defense=d) for f, d in zip(stages, new, strict=True))
-        return Builder(at, load, iter(stages), known=known)
-
-    built = builder(load, setting)
-    base = model or dataset.model
-    found = built.victim(request.expression, base)
+    build = partial(_build, request, base)
+    found, stages = build(setting, load, resolved.stages)
 
     def made(dtype: torch.dtype) -> Victim:
+        new = make_defenses(portable(request))
+        anew = [replace(f, defense=d) for f, d in zip(resolved.stages, new, strict=True)]
+
         def copied(model: str | torch.nn.Module) -> Classifier:
             return copy.deepcopy(load(model)).to(dtype)
 
-        return (
-            builder(copied, replace(setting, dtype=dtype)).victim(request.expression, base).victim
-        )
+        return build(replace(setting, dtype=dtype), copied, anew)[0].victim
 
     strangers = Strangers(dataset, protocol, found.classifier, load)
     return Prepared(
         request=request,
         protocol=protocol,
-        task=task_of(request, dataset, threat),
+        task=task_of(request, dataset, resolved.threat),
         dataset=dataset,
         classifier=found.classifier,
         surrogates=strangers.surrogates(),
         ensembles=strangers.ensembles(),
-        stages=tuple(built.stages),
-        plugins=tuple(stage.plugin for stage in built.stages),
-        gradient=weakest_gradient(stage.defense for stage in built.stages),
+        stages=tuple(stages),
+        plugins=tuple(stage.plugin for stage in stages),
+        gradient=weakest_gradient(stage.defense for stage in stages),
         is_stochastic=found.victim.stochastic,
         victim=found.victim,
-        victim_sha256=_victim_sha256(found, built.stages),
+        victim_sha256=_victim_sha256(found, stages),
         label=found.label,
         composition=found.composition,
         order=order,
@@ -164,6 +144,36 @@ def prepare(request: Request) -> Prepared:
         device=device,
         made=made,
     )
+
+
+Load = Callable[[str | torch.nn.Module], Classifier]
+"""Gives the classifier of a name, each once, or of a module from Python."""
+
+
+def _loader(request: Request, dataset: Dataset, device: torch.device) -> Load:
+    """What loads the classifiers of a request."""
+    at: Any = {"dataset": dataset, "device": device, "dtype": dtype_of(request)}
+    named = cache(partial(load_classifier, folder=data_folder(request.data), **at))
+
+    def load(model: str | torch.nn.Module) -> Classifier:
+        if isinstance(model, str):
+            return named(model)
+        return wrap_module(model, said=request.identity, **at)
+
+    return load
+
+
+def _build(
+    request: Request,
+    base: str | torch.nn.Module,
+    setting: Setting,
+    load: Load,
+    stages: Sequence[FoundStage],
+) -> tuple[Built, list[Staged]]:
+    """The victim of a request, and its purifiers, made ready."""
+    known = Known(is_given=isinstance(request.defense, Defense), said=request.identity)
+    builder = Builder(setting, load, iter(stages), known=known)
+    return builder.victim(request.expression, base), builder.stages
 
 
 def task_of(request: Request, dataset: Dataset, threat: Threat) -> Task:

@@ -85,7 +85,7 @@ attacks:
 
 def test_who_makes_images_on_the_bare_classifier_is_oblivious_and_on_others_transfers(tmp_path):
     ready = prepare(Request(defense="none", dataset="digits", protocol=SOURCES, runs=tmp_path))
-    rows, _ = make_plan(SOURCES, subjects_of(ready))
+    rows, _ = make_plan(ready)
     made = {row.knowledge for row in rows if row.id.startswith("bare:")}
     assert made == {Knowledge.OBLIVIOUS}
     made = {row.knowledge for row in rows if row.id.startswith("others:")}
