@@ -1,5 +1,7 @@
 """The two families of failure: what the user can mend, and (everything else) our own bugs."""
 
+from typing import Any
+
 
 class BenchError(Exception):
     """Something the user can mend; the command line prints it as one line and exits with status 2.
@@ -13,4 +15,13 @@ class ContractBroken(BenchError):
 
 
 class WeightsMissing(BenchError):
-    """A defense has no weights for a classifier and a dataset; training it first mends that."""
+    """A defense has no weights for a classifier and a dataset; training it first mends that.
+
+    Args:
+        message: One line.
+        missing: What is missing (`MissingWeights` of `benchmark.evaluation.prepare.resolve`).
+    """
+
+    def __init__(self, message: str, missing: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from benchmark.errors import BenchError
@@ -115,6 +116,7 @@ def leaves_of(model: Model) -> list[str]:
     return [leaf for member in model.members for leaf in leaves_of(member)]
 
 
+@lru_cache(maxsize=256)  # a request that is changed elsewhere says the same
 def parse_defense(text: str) -> Expression:
     """Reads a name, a chain (`atop+jpeg`), or an expression (`mean(hgd>a, none>b)`).
 

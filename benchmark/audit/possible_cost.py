@@ -41,7 +41,7 @@ def problems_of_spent(entry: Entry, protocol: Protocol, record: Record, job: Job
 
 
 def _passes(record: Record, job: Job, passes: Passes, shared: float) -> Iterator[str]:
-    times = 2 if job.precision == MIXED else 1  # the search, and what survived it once more
+    times = 2 if job.task.precision == MIXED else 1  # the search, and what survived it once more
     most = {"forwards": times * (passes.forwards + shared), "backwards": times * passes.backwards}
     for name, limit in most.items():
         said: float = getattr(record.cost, f"{name}_per_image")

@@ -91,7 +91,7 @@ class Questions:
         _, y, indices = originals(ready, part)
         images = self.pair(numbers, part)[1].to(device)
         root = Draws.of(ready.request.seed, indices.to(device), ready.dataset.name, "test")
-        roles = ("select", "score") if ready.victim.stochastic else ("select",)  # else asked once
+        roles = ("select", "score") if ready.is_stochastic else ("select",)  # else asked once
         with contained(f"defense {ready.label!r}"):
             found = [
                 ask_once(

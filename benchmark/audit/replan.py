@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from types import SimpleNamespace
-from typing import Any, cast
-
-from torch import nn
+from typing import Any
 
 from benchmark.audit.command_fields import problems_of_command
 from benchmark.audit.local_images import problems_of_images
 from benchmark.audit.possible_cost import problems_of_spent
 from benchmark.engine.threat import NamedSet, Norm, Threat
-from benchmark.engine.victims.classifier import Classifier
-from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Derivative
 from benchmark.errors import BenchError
-from benchmark.evaluation.prepare.plan import Subjects, make_plan
+from benchmark.evaluation.prepare.plan import Plannable, make_plan, unasked
 from benchmark.plugins import ATTACKS, DATASETS
 from benchmark.records.diagnosis import DiagnosisRecord
 from benchmark.records.entry import AttackRecord, Entry
@@ -32,6 +27,7 @@ from benchmark.records.job import KEY_VERSION, Plugin
 from benchmark.records.missing_rows import Missing, Why
 from benchmark.records.protocol import SURROGATES, Protocol
 from benchmark.records.run import Row
+from benchmark.records.task import Task
 from benchmark.scoring.derived import base_of
 from benchmark.scoring.validation import problems_of
 
@@ -64,7 +60,7 @@ def problems_of_plan(entry: Entry) -> Iterator[str]:
     if protocol is None or not all(row.attack in known for row in protocol.rows):
         return
     try:
-        rows, skipped = _plan(protocol.model_dump_json(), _Task.of(entry, protocol))
+        rows, skipped = _planned_for(entry, protocol)
     except BenchError as error:
         yield f"its protocol cannot be planned for such a victim: {error}"
         return
@@ -88,64 +84,62 @@ def problems_of_plan(entry: Entry) -> Iterator[str]:
             yield from problems_of_spent(entry, protocol, record, planned[record.id].job)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    """What a protocol was applied to, as far as a plan asks; none of it can be run."""
-
-    gradient: str
-    stages: tuple[str, ...]
-    is_stochastic: bool
-    classifier: str
-    surrogates: tuple[str, ...]
-    ensembles: tuple[tuple[str, str], ...]
-    dataset: str
-    classes: int
-    threat: Threat
-    precision: str
-    seed: int
-    shape: tuple[int, int, int]
-
-    @classmethod
-    def of(cls, entry: Entry, protocol: Protocol) -> _Task:
-        on = {row.id: row.against for row in protocol.sources}
-        made_on = {row.classifier: on.get(base_of(row.id), "") for row in entry.sources}
-        surrogates = [name for name, text in made_on.items() if text == SURROGATES]
-        norm = entry.threat.norm
-        return cls(
-            gradient=entry.defense.gradient,
-            stages=tuple(stage.label for stage in entry.defense.stages),
-            is_stochastic=entry.defense.stochastic,
-            classifier=entry.classifier.name,
-            surrogates=tuple(_known_surrogates(entry) or surrogates),
-            ensembles=tuple((text, name) for name, text in made_on.items() if text not in _WORDS),
+def _planned_for(entry: Entry, protocol: Protocol) -> tuple[list[Row], dict[str, Missing]]:
+    """The plan of a protocol for a victim as the entry's; none of it can be run."""
+    on = {row.id: row.against for row in protocol.sources}
+    made_on = {row.classifier: on.get(base_of(row.id), "") for row in entry.sources}
+    surrogates = [name for name, text in made_on.items() if text == SURROGATES]
+    norm = entry.threat.norm
+    return _plan(
+        protocol.model_dump_json(),
+        Task(
             dataset=entry.dataset.name,
             classes=entry.dataset.classes or 2,
+            shape=entry.threat.input_shape,
             threat=Threat(Norm(norm) if norm in tuple(Norm) else NamedSet(norm), entry.threat.eps),
             precision=entry.precision,
             seed=entry.seed,
-            shape=entry.threat.input_shape,
-        )
+        ),
+        victim=(entry.defense.gradient, entry.defense.stochastic, entry.classifier.name),
+        stages=tuple(stage.label for stage in entry.defense.stages),
+        surrogates=tuple(_known_surrogates(entry) or surrogates),
+        ensembles=tuple((text, name) for name, text in made_on.items() if text not in _WORDS),
+    )
 
 
 @lru_cache(maxsize=64)
-def _plan(protocol: str, task: _Task) -> tuple[list[Row], dict[str, Missing]]:
-    """The plan of a protocol, given as its JSON; made once for entries of one board."""
-    subjects = Subjects(
-        defenses=[cast("Defense", SimpleNamespace(gradient=Derivative(task.gradient)))],
-        plugins=tuple(Plugin("", label, "{}", "") for label in task.stages),
-        is_stochastic=task.is_stochastic,
-        classifier=_unasked(task.classifier),
-        surrogates={name: _unasked(name) for name in task.surrogates},
-        dataset=task.dataset,
-        split="test",
-        classes=task.classes,
-        threat=task.threat,
-        precision=task.precision,
-        seed=task.seed,
-        shape=task.shape,
-        ensembles={text: _unasked(name) for text, name in task.ensembles},
+def _plan(
+    protocol: str,
+    task: Task,
+    *,
+    victim: tuple[str, bool, str],
+    stages: tuple[str, ...],
+    surrogates: tuple[str, ...],
+    ensembles: tuple[tuple[str, str], ...],
+) -> tuple[list[Row], dict[str, Missing]]:
+    """The plan of a protocol, given as its JSON; made once for entries of one board.
+
+    Args:
+        protocol: The JSON.
+        task: What is classified.
+        victim: The derivative that its purifiers offer, whether it is random, and the classifier's name.
+        stages: Names of its purifiers.
+        surrogates: Names of classifiers for transfer.
+        ensembles: Expression and name of those that images are made on.
+    """
+    gradient, is_stochastic, classifier = victim
+    return make_plan(
+        Plannable(
+            protocol=Protocol.model_validate_json(protocol),
+            task=task,
+            plugins=tuple(Plugin("", label, "{}", "") for label in stages),
+            gradient=Derivative(gradient),
+            is_stochastic=is_stochastic,
+            classifier=unasked(classifier),
+            surrogates={name: unasked(name) for name in surrogates},
+            ensembles={text: unasked(name) for text, name in ensembles},
+        )
     )
-    return make_plan(Protocol.model_validate_json(protocol), subjects)
 
 
 _WORDS = ("", "bare", SURROGATES)
@@ -157,10 +151,6 @@ def _known_surrogates(entry: Entry) -> list[str]:
         return []
     kind = DATASETS.get(entry.dataset.name)
     return [name for name in (*kind.surrogates, *kind.strangers) if name != entry.classifier.name]
-
-
-def _unasked(name: str) -> Classifier:
-    return Classifier(nn.Identity(), name=name, classes=2, sha256=name)
 
 
 def _skipped(entry: Entry, skipped: dict[str, Missing]) -> Iterator[str]:
@@ -218,7 +208,7 @@ def _planned(row: Row, record: Record) -> dict[str, Any]:
         }
     if row.diagnosis is None:
         raise ValueError(f"row {row.id!r} is no diagnosis")
-    varied = {"kind": row.diagnosis.kind, "of": row.diagnosis.of, "eps": job.threat.eps}
+    varied = {"kind": row.diagnosis.kind, "of": row.diagnosis.of, "eps": job.task.threat.eps}
     return wanted | varied
 
 

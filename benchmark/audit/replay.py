@@ -99,7 +99,7 @@ def replay(
         findings=tuple(made.findings),
         reasons=made.reasons,
         kept=kept,
-        is_budget_checked=ready.threat.is_read_off,
+        is_budget_checked=ready.task.threat.is_read_off,
     )
 
 
@@ -154,7 +154,7 @@ class _Replay:
 
     def _inside(self, series: Series, numbers: list[int]) -> tuple[int, ...]:
         """The same; what is outside the budget or [0, 1] is contradicted, and its clean one stands in."""
-        threat, size = self.questions.ready.threat, self.questions.shard_size
+        threat, size = self.questions.ready.task.threat, self.questions.shard_size
         most = threat.eps * (1 + ROUNDING) + ROUNDING
         for start in range(0, len(numbers), size):
             part = torch.arange(start, min(start + size, len(numbers)))

@@ -140,7 +140,7 @@ def judged(ready: Prepared, entry: Entry, handed: Outside) -> Judged:
         positions = handed.positions[part]
         found |= judge_part(inside[part], positions)
         clean |= judge_part(None, positions)
-        if ready.victim.stochastic:
+        if ready.is_stochastic:
             control |= judge_part(inside[part], positions, "challenge", handed.sha256)
     _refuse_other_clean(entry, clean)
     if control:
@@ -154,8 +154,8 @@ def _inside(ready: Prepared, handed: Outside) -> Tensor:
     for part in _parts(len(handed.positions)):
         x, _, _ = originals(ready, handed.positions[part])
         x_adv = handed.x_adv[part].to(x)
-        refuse_outside("challenge", x, x_adv, ready.threat)
-        parts.append(ready.threat.project(x, x_adv))
+        refuse_outside("challenge", x, x_adv, ready.task.threat)
+        parts.append(ready.task.threat.project(x, x_adv))
     return torch.cat(parts)
 
 

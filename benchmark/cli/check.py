@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import device_option, model_option, task_options, weights_option
+from benchmark.cli.options import (
+    device_option,
+    model_option,
+    request_options,
+    task_options,
+    weights_option,
+)
 from benchmark.cli.progress import RunProgress
 from benchmark.compute.device_names import device_parts
 from benchmark.errors import BenchError
@@ -96,10 +102,7 @@ def _of_defense(
     from benchmark.evaluation.prepare.names import refuse_unknown
     from benchmark.evaluation.prepare.request import Request
 
-    names = (*_OF_DEFENSES, "seed", "device")
-    request = Request(
-        defense=name, defense_args=given, **{option: options[option] for option in names}
-    )
+    request = Request(defense=name, defense_args=given, **request_options(options))
     refuse_unknown(request)
     from benchmark.selftest.check import check_request  # here so that a wrong name starts no torch
 

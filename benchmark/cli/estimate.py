@@ -16,7 +16,7 @@ from benchmark.cli.options import (
     requests_of,
 )
 from benchmark.cli.progress import RunProgress
-from benchmark.cli.weights import refuse_missing
+from benchmark.cli.weights import see_to_weights
 
 if TYPE_CHECKING:
     from benchmark.estimate.report import Expense, RowExpense
@@ -46,7 +46,7 @@ def estimate_command(**options: Any) -> int:
     nothing.
     """
     requests = requests_of(options)
-    refuse_missing(requests)
+    see_to_weights(requests)
     expenses = [_estimate(request) for request in requests]
     if options["as_json"]:
         click.echo(json.dumps([expense.to_json() for expense in expenses], indent=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -222,6 +223,14 @@ def defense_options(function: F) -> F:
     return function
 
 
+def request_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a request takes as they stand: all of its names but the defense and its arguments."""
+    from benchmark.evaluation.prepare.request import Request
+
+    names = {each.name for each in fields(Request)} - {"defense", "defense_args"}
+    return {name: value for name, value in options.items() if name in names}
+
+
 def requests_of(options: Mapping[str, Any]) -> list[Request]:
     """One request for each classifier and defense of a command line, and each threat of a paper's protocol.
 
@@ -230,33 +239,21 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
             given for several.
     """
     from benchmark.evaluation.prepare.names import refuse_protocol, refuse_unknown
-    from benchmark.evaluation.prepare.paper_defaults import Typed, defenses_of, tasks_of
-    from benchmark.evaluation.prepare.request import Request, arguments_by_defense, parse_arguments
+    from benchmark.evaluation.prepare.paper_defaults import defenses_of, tasks_of
+    from benchmark.evaluation.prepare.request import Request, parse_arguments, with_arguments
     from benchmark.evaluation.prepare.slices import Slice
     from benchmark.records.protocol_files import load_protocol, protocol_names
 
     protocol = load_protocol(options["protocol"])
-    typed = Typed(**{name: options[name] for name in ("defenses", "models", "dataset", "threat")})
-    defenses = defenses_of(protocol, typed)
-    given = arguments_by_defense(defenses, parse_arguments(options["defense_args"]))
+    defenses = defenses_of(protocol, options["defenses"])
     if options["weights"] and len(defenses) > 1:
         raise BenchError("--weights goes with exactly one --defense; run the command once for each")
-    shared = ("data", "protocol", "samples", "seed", "device", "batch_size")
-    more = ("workers", "precision", "runs", "weights", "order", "only_classes")
     part = options.get("part")
-    requests = [
-        Request(
-            defense=task.defense,
-            defense_args=given[task.defense],
-            model=task.model,
-            dataset=task.dataset,
-            threat=task.threat,
-            slice=None if part is None else Slice.parse(part),
-            keep_images=options.get("keep_images"),
-            **{name: options[name] for name in (*shared, *more)},
-        )
-        for task in tasks_of(protocol, typed)
-    ]
+    own = None if part is None else Slice.parse(part)
+    shared = request_options(options)
+    wanted = [Request(defense=defense, slice=own, **shared) for defense in defenses]
+    wanted = with_arguments(wanted, parse_arguments(options["defense_args"]))
+    requests = tasks_of(protocol, wanted, options["models"])
     if options["protocol"] not in protocol_names():
         refuse_protocol(protocol)
     for request in requests:

@@ -27,7 +27,7 @@ from benchmark.cli.streams import stdout_kept_clean
 
 if TYPE_CHECKING:
     from benchmark.evaluation.execute.run import Listener
-    from benchmark.evaluation.execute.shard_queue import Task
+    from benchmark.evaluation.execute.shard_queue import Shard
     from benchmark.records.result import Result
 
 
@@ -166,18 +166,18 @@ class RunProgress:
         """What a run tells its progress to."""
         from benchmark.evaluation.execute.run import Listener  # here so that --help starts no torch
 
-        def on_plan(tasks: Sequence[Task]) -> None:
-            self._bar.update(self._task, total=len(tasks), note="")
+        def on_plan(shards: Sequence[Shard]) -> None:
+            self._bar.update(self._task, total=len(shards), note="")
             self._mark(self._task, 0)
 
-        def on_done(task: Task, result: Result, cached: bool) -> None:
+        def on_done(shard: Shard, result: Result, cached: bool) -> None:
             note = "kept from before" if cached else f"{result.cost.seconds:.1f} s"
             self._computed += (
                 not cached
             )  # what was found done says nothing of how long the rest takes
-            self._update(self._task, done=self._computed, advance=1, note=f"{task.row.id} {note}")
+            self._update(self._task, done=self._computed, advance=1, note=f"{shard.row.id} {note}")
             if result.error:
-                self.failures.append(f"{self._title}, {task.row.id}: {result.error}")
+                self.failures.append(f"{self._title}, {shard.row.id}: {result.error}")
 
         return Listener(on_plan, on_done)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -102,9 +102,7 @@ def run_command(**options: Any) -> int:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
     else:
         click.echo(to_text([*entries, *undefended_beside(rows)]), nl=False)
-    for failure in failures:
-        click.echo(f"bench: a gap: {failure}", err=True)
-    return 1 if failures else 0
+    return _status(failures)
 
 
 def _run_slice(options: dict[str, Any]) -> int:
@@ -125,6 +123,10 @@ def _run_slice(options: dict[str, Any]) -> int:
     part = requests[0].slice
     if part is not None:
         show_slices(part, done, has_gaps=bool(failures))
+    return _status(failures)
+
+
+def _status(failures: Sequence[str]) -> int:
     for failure in failures:
         click.echo(f"bench: a gap: {failure}", err=True)
     return 1 if failures else 0

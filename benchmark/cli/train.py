@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from benchmark.cli.options import (
     MOST_PROCESSES,
     device_option,
     model_option,
+    request_options,
     task_options,
 )
 from benchmark.cli.progress import RunProgress
@@ -23,8 +24,8 @@ from benchmark.cli.types import Whole, Word
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.prepare.missing_weights import Lack
     from benchmark.evaluation.prepare.request import Request
+    from benchmark.evaluation.prepare.resolve import MissingWeights
     from benchmark.training.fit import Fitted
 
 EPILOG = """\b
@@ -153,12 +154,11 @@ def _named(options: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
     from benchmark.evaluation.prepare.request import Request, parse_arguments
     from benchmark.expression import leaves_of, parse_model
 
-    names = ("dataset", "data", "threat", "seed", "device", "precision")
     request = Request(
         defense=options["defense"] or "none",
         defense_args=parse_arguments(options["defense_args"]),
         model=next(iter(options["models"]), None),
-        **{name: options[name] for name in names},
+        **request_options(options),
     )
     recipe_args = parse_arguments(options["recipe_args"])
     refuse_training(request, recipe_args, options["classifier"])
@@ -181,26 +181,25 @@ def _use(options: Mapping[str, Any], fitted: Fitted) -> str:
     return shlex.join(words)
 
 
-def train_lacks(request: Request, lacks: Iterable[Lack]) -> None:
-    """Trains the defenses that an evaluation lacks, as `bench run --train` does first.
+def train_missing(request: Request, missing: MissingWeights) -> None:
+    """Trains a defense that an evaluation has no weights for, as `bench run --train` does first.
 
     Args:
         request: The evaluation, whose threat, seed and folders hold for the training.
-        lacks: What is missing.
+        missing: What is missing.
     """
     from benchmark.training.fit import Fit, fit_defense
 
-    for lack in lacks:
-        wanted = replace(
-            request,
-            defense=lack.defense,
-            defense_args=lack.arguments,
-            model=lack.models[0],
-            dataset=lack.dataset,
+    wanted = replace(
+        request,
+        defense=missing.defense,
+        defense_args=missing.arguments,
+        model=missing.models[0],
+        dataset=missing.dataset,
+    )
+    with RunProgress(f"train {missing.defense}") as progress:
+        fitted = fit_defense(
+            Fit(request=wanted, companions=missing.models[1:], command=missing.command),
+            progress.training,
         )
-        with RunProgress(f"train {lack.defense}") as progress:
-            fitted = fit_defense(
-                Fit(request=wanted, companions=lack.models[1:], command=lack.command),
-                progress.training,
-            )
-        click.echo(f"Written: {fitted.path}", err=True)
+    click.echo(f"Written: {fitted.path}", err=True)

@@ -17,7 +17,7 @@ from benchmark.engine.victims.victim import GradientMode
 from benchmark.estimate.report import Expense, RowExpense
 from benchmark.estimate.timing import Setup, Stopwatch
 from benchmark.evaluation.execute.environment import environment
-from benchmark.evaluation.execute.run import crew_of, say_notices, subjects_of
+from benchmark.evaluation.execute.run import crew_of, say_notices
 from benchmark.evaluation.execute.shard import attack_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.prepare.bench import Bench
@@ -44,7 +44,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     fix_numerics()
     ready = probe(prepare(request))
     say_notices(ready)
-    rows, skipped = make_plan(ready.protocol, subjects_of(ready))
+    rows, skipped = make_plan(ready)
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(row.job.key, row)
@@ -62,16 +62,35 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
             "defense": ready.label,
             "classifier": ready.classifier.name,
             "dataset": ready.dataset.name,
-            "threat": str(ready.threat),
+            "threat": str(ready.task.threat),
             "protocol": ready.protocol.name,
         },
-        is_stochastic=ready.victim.stochastic,
+        is_stochastic=ready.is_stochastic,
         rows=tuple(found),
         skipped=skipped,
         shard_size=ready.protocol.shard_size,
         workers=crew.workers,
         hardware=hardware(ready.device),
     )
+
+
+def passes_of(job: Job, rows: Mapping[str, Row], is_random: Callable[[Job], bool]) -> Passes | None:
+    """The attack's own word; one that shows other jobs' images hands back all of theirs.
+
+    Args:
+        job: The attack.
+        rows: All rows by their job's key.
+        is_random: Whether the victim of a job is.
+    """
+    task = job.task
+    passes = attack_of(job).passes(
+        classes=task.classes, eot=job.eot, stochastic=is_random(job), shape=task.shape
+    )
+    made = [passes_of(rows[key].job, rows, is_random) for key in job.needs]
+    if passes is None or None in made:
+        return None
+    candidates = sum(source.candidates for source in made if source is not None)
+    return replace(passes, candidates=candidates) if made else passes
 
 
 def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
@@ -116,7 +135,7 @@ class _Reckoner:
         verdict = seconds = None
         if passes is not None:
             verdict = verdict_passes(job, passes.candidates, is_stochastic=is_stochastic)
-            if job.precision == MIXED:  # float32 looks at the search's candidates in between
+            if job.task.precision == MIXED:  # float32 looks at the search's candidates in between
                 asked = job.criterion.draws if is_stochastic else 1
                 verdict += passes.candidates // 2 * asked
             seconds = self._seconds(job, passes, verdict)
@@ -139,32 +158,18 @@ class _Reckoner:
         )
 
     def _passes(self, job: Job) -> Passes | None:
-        """The attack's own word; one that shows other jobs' images hands back all of theirs.
+        """Those of one image, of which what is paid once a shard is spread over its images.
 
         In mixed precision an image that survives is attacked twice; both are reckoned at float32's speed.
         """
-        passes = attack_of(job).passes(
-            classes=self.ready.dataset.classes,
-            eot=job.eot,
-            stochastic=self.bench.victim_of(job).stochastic,
-            shape=self.ready.dataset.shape,
-        )
-        if passes is not None and passes.shared:  # once a shard, spread over its images
+        passes = passes_of(job, self.rows, lambda job: self.bench.victim_of(job).stochastic)
+        if passes is not None and passes.shared:
             share = math.ceil(passes.shared * len(self.shards) / len(self.ready.order))
             passes = replace(passes, forwards=passes.forwards + share, shared=0)
-        if passes is not None and job.precision == MIXED:
+        if passes is not None and job.task.precision == MIXED:
             counts = ("forwards", "backwards", "auxiliary", "candidates")
             passes = replace(passes, **{name: 2 * getattr(passes, name) for name in counts})
-        if passes is None or not job.needs:
-            return passes
-        made = [self._passes(self.rows[key].job) for key in job.needs]
-        if any(source is None for source in made):
-            return None
-        return Passes(
-            forwards=passes.forwards,
-            backwards=passes.backwards,
-            candidates=sum(source.candidates for source in made if source is not None),
-        )
+        return passes
 
     def _seconds(self, job: Job, passes: Passes, verdict: int) -> float:
         """For one image: attack and verdict, each in the batches that it uses."""

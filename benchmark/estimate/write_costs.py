@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil
 
-from torch import nn
-
 from benchmark.engine.arguments import parameters_of
-from benchmark.engine.attacking.attack import Passes
 from benchmark.engine.threat import Norm, Threat
-from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.estimate.estimate import verdict_passes
-from benchmark.evaluation.execute.shard import attack_of
-from benchmark.evaluation.prepare.plan import Subjects, make_plan
+from benchmark.estimate.estimate import passes_of, verdict_passes
+from benchmark.evaluation.prepare.plan import Plannable, make_plan, unasked
 from benchmark.files.atomic import write_whole
 from benchmark.plugins import ATTACKS
-from benchmark.records.job import Job, Plugin
+from benchmark.records.job import Plugin
 from benchmark.records.protocol import UNRANKED, AttackRow, Protocol, SourceRow
 from benchmark.records.protocol_costs import FILE, Costs, ProtocolCost, Spent
 from benchmark.records.protocol_files import load_protocol, protocol_names
-from benchmark.records.run import Row
+from benchmark.records.task import Task
 
 CLASSES = 10
 SHAPE = (3, 32, 32)
@@ -79,15 +73,15 @@ def _spent(protocol: Protocol, *, is_stochastic: bool) -> tuple[Spent, tuple[str
 
     What is not ranked is not counted.
     """
-    subjects = _subjects(protocol, is_stochastic=is_stochastic)
+    applied = _applied(protocol, is_stochastic=is_stochastic)
     ranked = protocol.model_copy(update=dict.fromkeys(UNRANKED))
-    rows, skipped = make_plan(ranked, subjects)
+    rows, skipped = make_plan(replace(applied, protocol=ranked))
     once = {row.job.key: row for row in rows}
     spent = dict.fromkeys(Spent.model_fields, 0)
     unknown = list(skipped)
     for row in once.values():
         is_random = is_stochastic and bool(row.job.defenses)  # a bare classifier is never random
-        passes = _passes(row.job, once, is_random=is_random)
+        passes = passes_of(row.job, once, lambda job: is_stochastic and bool(job.defenses))
         if passes is None:
             unknown.append(row.id)
             continue
@@ -97,16 +91,6 @@ def _spent(protocol: Protocol, *, is_stochastic: bool) -> tuple[Spent, tuple[str
         spent["auxiliary"] += passes.auxiliary
         spent["verdicts"] += verdict_passes(row.job, passes.candidates, is_stochastic=is_random)
     return Spent(**spent), tuple(unknown)
-
-
-def _passes(job: Job, rows: Mapping[str, Row], *, is_random: bool) -> Passes | None:
-    """The attack's own word; one that shows other jobs' images hands back all of theirs."""
-    passes = attack_of(job).passes(classes=CLASSES, eot=job.eot, stochastic=is_random, shape=SHAPE)
-    made = [_passes(rows[key].job, rows, is_random=False) for key in job.needs]
-    if passes is None or any(source is None for source in made):
-        return None
-    candidates = sum(source.candidates for source in made if source is not None)
-    return replace(passes, candidates=candidates) if made else passes
 
 
 def _threat(protocol: Protocol) -> Threat:
@@ -120,30 +104,21 @@ def _threat(protocol: Protocol) -> Threat:
         return usual
 
 
-def _subjects(protocol: Protocol, *, is_stochastic: bool) -> Subjects:
+def _applied(protocol: Protocol, *, is_stochastic: bool) -> Plannable:
     """A defense with an exact gradient before a classifier, two surrogates, and the ensembles that it names.
 
     None of them is ever asked.
     """
-    victim, *others = map(_unasked, ("victim", *(f"surrogate-{i}" for i in range(SURROGATES))))
-    return Subjects(
-        defenses=[],
+    victim, *others = map(unasked, ("victim", *(f"surrogate-{i}" for i in range(SURROGATES))))
+    return Plannable(
+        protocol=protocol,
+        task=Task(dataset="", classes=CLASSES, shape=SHAPE, threat=_threat(protocol)),
         plugins=(Plugin("", "", "{}", ""),),
         is_stochastic=is_stochastic,
         classifier=victim,
         surrogates={other.name: other for other in others},
-        dataset="",
-        split="test",
-        classes=CLASSES,
-        threat=_threat(protocol),
-        precision="float32",
-        seed=0,
-        ensembles={row.against: _unasked(row.against) for row in protocol.sources},
+        ensembles={row.against: unasked(row.against) for row in protocol.sources},
     )
-
-
-def _unasked(name: str) -> Classifier:
-    return Classifier(nn.Identity(), name=name, classes=CLASSES, sha256=name)
 
 
 if __name__ == "__main__":

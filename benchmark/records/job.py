@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.engine.criterion import Criterion
-from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
+from benchmark.records.task import Task
 
 KEY_VERSION = 2
 """Raised whenever the meaning of a key changes without any of its fields changing."""
@@ -20,35 +20,7 @@ MIXED = "mixed"
 """In which bfloat16 searches and float32 judges (`benchmark.engine.attacking.mixed_precision`)."""
 
 RUNTIME_FIELDS = frozenset({"row"})
-"""Fields that decide nothing about the result."""
-IDENTITY_FIELDS = frozenset(
-    {
-        "defenses",
-        "composition",
-        "classifier",
-        "dataset",
-        "split",
-        "order",
-        "only_classes",
-        "preparation",
-        "threat",
-        "attack",
-        "gradient",
-        "eot",
-        "is_source",
-        "criterion",
-        "precision",
-        "seed",
-        "fixed_batch",
-        "is_uncut",
-        "needs",
-        "engine",
-        "victim",
-        "images",
-        "said",
-        "key_version",
-    }
-)
+"""Fields that decide nothing about the result; all others are in the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,57 +73,39 @@ class Job:
 
     Args:
         row: The id of the protocol's row; for people only.
+        task: The images, the threat and the arithmetic.
         defenses: The purifiers in the order in which an image passes them; none for a bare classifier.
         classifier: The frozen classifier.
-        dataset: Its name; the pixels' own hash stands in each shard.
-        split: `train` or `test`.
-        threat: The budget.
         attack: The attack.
         gradient: `exact` or `bpda`.
         eot: Draws a gradient is averaged over.
         is_source: Whether its images are made for other jobs: full length, every image, all kept.
         criterion: How often the victim is asked.
-        precision: `float32`, `float64`, or `mixed`: searched in bfloat16, then in float32.
-        seed: The run's seed.
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
         is_uncut: Whether no batch may be cut, since the victim's answers hang on it.
         needs: Keys of the jobs whose images it takes.
         engine: sha256 of the harness's own source that decides any result, hex.
         victim: sha256 of how purifiers and classifier are put together, and of the source that does it, hex;
             empty for a bare classifier.
-        images: sha256 of the source of the dataset, hex.
-        said: The user's word for what no hash sees (`identity="..."`); empty for none.
-        order: Of which order of the dataset a shard's positions are: `nested` or `robustbench`.
-        preparation: How the dataset's files became images; empty where there is but one way.
-        only_classes: The classes whose images that order was cut down to; none for all.
         composition: How the purifiers, by their number, and the classifiers of an ensemble are put together;
             empty for a chain.
         key_version: `KEY_VERSION`.
     """
 
     row: str
+    task: Task
     defenses: tuple[Plugin, ...]
     classifier: Frozen
-    dataset: str
-    split: str
-    threat: Threat
     attack: Plugin
     gradient: str
     eot: int
     is_source: bool
     criterion: Criterion
-    precision: str
-    seed: int
     fixed_batch: int = 0
     is_uncut: bool = False
     needs: tuple[str, ...] = ()
     engine: str
     victim: str = ""
-    images: str = ""
-    said: str = ""
-    order: str = "nested"
-    preparation: str = ""
-    only_classes: tuple[int, ...] = ()
     composition: str = ""
     key_version: int = KEY_VERSION
 
@@ -159,7 +113,7 @@ class Job:
     def key(self) -> str:
         """sha256 of all that decides the result, hex; computed once."""
         identity = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name in IDENTITY_FIELDS
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in RUNTIME_FIELDS
         }
         return hashlib.sha256(canonical(identity).encode()).hexdigest()
 

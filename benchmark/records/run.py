@@ -12,6 +12,7 @@ from benchmark.records.missing_rows import Missing
 from benchmark.records.protocol import Column, Protocol
 from benchmark.records.provenance import Provenance
 from benchmark.records.result import Result
+from benchmark.records.task import Task
 
 Kind = Literal["steps", "eot", "eps", "noise", "frozen"]
 """What a diagnosis varies: the steps or the draws of a gradient doubled, another budget, random points instead
@@ -77,41 +78,19 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What was evaluated, in words and numbers.
-
-    Args:
-        label: The published name (`atop[digits]`, `atop[digits]+jpeg`, `none`).
-        is_stochastic: Whether draws matter.
-        gradient: What the defense declares: exact, almost-everywhere or none (the weakest of a chain).
-        is_add_on: Whether the classifier stays frozen and its own.
-        classes: Number of classes.
-        shape: `(c, h, w)` of one image at the classifier's input.
-        split: `train` or `test`.
-        indices: Index of each evaluated image into its split, in the dataset's order.
-        labels: True label of each of them.
-        training: What the weights of each purifier were trained for; None where it has none.
-    """
-
-    label: str
-    is_stochastic: bool
-    gradient: str
-    is_add_on: bool
-    classes: int
-    shape: tuple[int, int, int]
-    split: str
-    indices: tuple[int, ...]
-    labels: tuple[int, ...]
-    training: tuple[Provenance | None, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
     """A finished run of one defense on one classifier under one protocol.
 
     Args:
-        subject: What was evaluated.
-        protocol: How.
+        task: What was classified, and how.
+        label: The published name (`atop[digits]`, `atop[digits]+jpeg`, `none`).
+        is_stochastic: Whether draws matter.
+        gradient: What the defense declares: exact, almost-everywhere or none (the weakest of a chain).
+        is_add_on: Whether the classifier stays frozen and its own.
+        indices: Index of each evaluated image into its split, in the dataset's order.
+        labels: True label of each of them.
+        training: What the weights of each purifier were trained for; None where it has none.
+        protocol: How it was attacked.
         rows: Every job of the plan, sources included.
         results: For each job's key its shards in order; a missing shard is missing here.
         skipped: Rows that could not be planned, each with its reason: gaps, or not applicable.
@@ -119,7 +98,14 @@ class Evaluated:
         examination: What was measured of the purifiers themselves.
     """
 
-    subject: Subject
+    task: Task
+    label: str
+    is_stochastic: bool
+    gradient: str
+    is_add_on: bool = True
+    indices: tuple[int, ...]
+    labels: tuple[int, ...]
+    training: tuple[Provenance | None, ...] = ()
     protocol: Protocol
     rows: tuple[Row, ...]
     results: Mapping[str, tuple[Result, ...]]

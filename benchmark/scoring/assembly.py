@@ -25,6 +25,7 @@ from benchmark.records.protocol import Column
 from benchmark.records.protocol_files import protocol_names
 from benchmark.records.provenance import Provenance
 from benchmark.records.run import Evaluated
+from benchmark.records.task import Task
 from benchmark.scoring.derived import derived, validated
 from benchmark.scoring.rows import Gathered, diagnosis_of, record_of, skipped_rows
 
@@ -63,9 +64,9 @@ def _measured(evaluated: Evaluated, made: Gathered) -> Entry:
         defense=_defense(evaluated, made.job),
         classifier=_classifier(made.job),
         dataset=_dataset(evaluated, made),
-        threat=_threat(evaluated, made.job),
+        threat=_threat(evaluated.task),
         criterion=_asked(made.job),
-        seed=made.job.seed,
+        seed=evaluated.task.seed,
         precision=_precision(evaluated),
         key_version=made.job.key_version,
         clean=None,
@@ -76,9 +77,11 @@ def _measured(evaluated: Evaluated, made: Gathered) -> Entry:
         cost=NOTHING,
         attacks=tuple(map(record_of, made.attacks)),
         sources=tuple(map(record_of, made.sources)),
-        per_image=_per_image(evaluated),
+        per_image=PerImage(
+            indices=evaluated.indices, labels=evaluated.labels, clean=(), worst=(), chosen=()
+        ),
         command=evaluated.command,
-        identity=made.job.said,
+        identity=evaluated.task.identity,
         environment=shared(environments),
         environments=environments,
         diagnosis=tuple(map(diagnosis_of, made.diagnosis)),
@@ -88,8 +91,8 @@ def _measured(evaluated: Evaluated, made: Gathered) -> Entry:
 
 def _precision(evaluated: Evaluated) -> str:
     """`mixed` where any job is: the others of such a run are float32's own."""
-    found = {row.job.precision for row in evaluated.rows}
-    return MIXED if MIXED in found else evaluated.rows[0].job.precision
+    found = {row.job.task.precision for row in evaluated.rows}
+    return MIXED if MIXED in found else evaluated.rows[0].job.task.precision
 
 
 def _protocol(evaluated: Evaluated) -> ProtocolIdentity:
@@ -105,14 +108,13 @@ def _protocol(evaluated: Evaluated) -> ProtocolIdentity:
 
 
 def _defense(evaluated: Evaluated, job: Job) -> DefenseIdentity:
-    subject = evaluated.subject
-    training = subject.training or (None,) * len(job.defenses)
+    training = evaluated.training or (None,) * len(job.defenses)
     return DefenseIdentity(
-        label=subject.label,
+        label=evaluated.label,
         stages=tuple(map(_stage, job.defenses, training)),
-        gradient=str(subject.gradient),
-        stochastic=subject.is_stochastic,
-        add_on=subject.is_add_on,
+        gradient=str(evaluated.gradient),
+        stochastic=evaluated.is_stochastic,
+        add_on=evaluated.is_add_on,
     )
 
 
@@ -139,20 +141,20 @@ def _asked(job: Job) -> Asked:
 
 
 def _dataset(evaluated: Evaluated, made: Gathered) -> DatasetIdentity:
-    subject = evaluated.subject
+    task = evaluated.task
     clean = [row for row in made.attacks if row.row.column is Column.CLEAN]
     is_whole = not any(row.gap for row in clean)
     pixels = [each.pixels_sha256 for row in clean[:1] if is_whole for each in row.finished]
     return DatasetIdentity(
-        name=made.job.dataset,
-        split=subject.split,
-        n=len(subject.indices),
-        indices_sha256=_sha256(str(index) for index in subject.indices),
+        name=task.dataset,
+        split=task.split,
+        n=len(evaluated.indices),
+        indices_sha256=_sha256(str(index) for index in evaluated.indices),
         pixels_sha256=_sha256(pixels) if pixels else "",
-        order="robustbench" if made.job.order == "robustbench" else "nested",
-        preparation=made.job.preparation,
-        classes=evaluated.subject.classes,
-        only_classes=made.job.only_classes,
+        order="robustbench" if task.order == "robustbench" else "nested",
+        preparation=task.preparation,
+        classes=task.classes,
+        only_classes=task.only_classes,
     )
 
 
@@ -160,15 +162,10 @@ def _sha256(words: Iterable[str]) -> str:
     return hashlib.sha256(",".join(words).encode()).hexdigest()
 
 
-def _threat(evaluated: Evaluated, job: Job) -> ThreatIdentity:
+def _threat(task: Task) -> ThreatIdentity:
     return ThreatIdentity(
-        norm=job.threat.norm.value,
-        eps=job.threat.eps,
-        text=str(job.threat),
-        input_shape=evaluated.subject.shape,
+        norm=task.threat.norm.value,
+        eps=task.threat.eps,
+        text=str(task.threat),
+        input_shape=task.shape,
     )
-
-
-def _per_image(evaluated: Evaluated) -> PerImage:
-    subject = evaluated.subject
-    return PerImage(indices=subject.indices, labels=subject.labels, clean=(), worst=(), chosen=())

@@ -67,14 +67,14 @@ class Gathered:
         Raises:
             BenchError: No row on the victim was planned, or rows met different images.
         """
-        n = len(evaluated.subject.indices)
+        n = len(evaluated.indices)
         rows = [row for row in evaluated.rows if row.diagnosis is None]
         gathered = [gather(row, evaluated.results.get(row.job.key, ()), n) for row in rows]
         attacks = [measured for measured in gathered if measured.row.column is not None]
         if not attacks:
             why = "; ".join(map(str, evaluated.skipped.values()))
             raise BenchError(
-                f"expected at least one attack on {evaluated.subject.label!r}; protocol "
+                f"expected at least one attack on {evaluated.label!r}; protocol "
                 f"{evaluated.protocol.name!r} could plan none ({why})"
             )
         diagnosis = [
@@ -144,7 +144,7 @@ def diagnosis_of(measured: Measured) -> DiagnosisRecord:
         source_sha256=job.attack.source,
         gradient=job.gradient,
         eot=job.eot,
-        eps=job.threat.eps,
+        eps=job.task.threat.eps,
         images=measured.n,
         job_key=job.key,
         error=measured.gap,

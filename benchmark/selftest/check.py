@@ -33,14 +33,15 @@ def check_request(request: Request) -> list[CheckOutcome]:
     """
     fix_numerics()
     ready = prepare(request)
-    if len(ready.defenses) != 1:
+    if len(ready.stages) != 1:
         raise BenchError(f"{ready.label!r} is put together of several: check its stages one by one")
     indices = ready.order[:EXAMINED]
     images = ready.dataset.images("test", torch.tensor(indices))
     images = images.to(ready.device, dtype_of(request))
     accept(ready.classifier, images, ready.dataset)
     asked = outcome_of("answers_the_same_however_it_is_asked", partial(_asked, ready))
-    outcomes = run_checks(ready.defenses[0], ready.settings[0], images, seed=request.seed)
+    (stage,) = ready.stages
+    outcomes = run_checks(stage.defense, stage.setting, images, seed=request.seed)
     found = examination.examine(exhibit_of(ready, indices, ready.order))
     for name, kinds in MEASURED.items():
         of_it = [each for each in found if each.id in kinds]

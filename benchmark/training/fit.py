@@ -24,7 +24,7 @@ from benchmark.evaluation.prepare.loading import (
     load_task,
     make_source,
 )
-from benchmark.evaluation.prepare.request import Request, expression_of, make_defenses
+from benchmark.evaluation.prepare.request import Request, make_defenses
 from benchmark.expression import stages_of
 from benchmark.files.weights import default_weights_path, finds_unnamed
 from benchmark.identity.content_names import without_content
@@ -221,15 +221,14 @@ def _one_defense(request: Request) -> Defense:
     Raises:
         BenchError: It is a chain, an expression, or one that says what it was trained for.
     """
-    expression = expression_of(request)
-    stages = stages_of(expression)
+    stages = stages_of(request.expression)
     names = list(dict.fromkeys(stage.name for stage in stages))
     if len(stages) != 1:
         raise BenchError(
             f"defense {request.defense!r} is put together of several: train its stages one by one, each with "
             f"its own bench train --defense ({', '.join(names)})"
         )
-    if str(expression) != names[0]:
+    if str(request.expression) != names[0]:
         raise BenchError(
             f"defense {request.defense!r}: training takes a name alone, and the classifiers that it is trained "
             f"for with --model; such as bench train --defense {names[0]} --model digits-cnn"

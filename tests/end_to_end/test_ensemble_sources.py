@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.evaluation.execute.run import run, subjects_of
+from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.execute.shard import run_shard
 from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
@@ -58,7 +58,7 @@ def source(entry):
 
 def planned(request):
     ready = prepare(request)
-    rows, skipped = make_plan(ready.protocol, subjects_of(ready))
+    rows, skipped = make_plan(ready)
     assert not skipped
     return ready, next(row for row in rows if row.id.startswith("made:"))
 
@@ -73,7 +73,7 @@ def test_they_climb_the_loss_of_the_mean_of_the_members_logits(asked):
     assert [member.name for member in members] == ["digits-conv", "digits-mlp"]
     loss = cross_entropy((members[0](x) + members[1](x)) / 2, y, reduction="sum")
     (slope,) = torch.autograd.grad(loss, x)
-    expected = (clean + ready.threat.eps * slope.sign()).clamp(0, 1)
+    expected = (clean + ready.task.threat.eps * slope.sign()).clamp(0, 1)
     torch.testing.assert_close(images[:, 0], expected)
 
 

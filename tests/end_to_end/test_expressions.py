@@ -17,7 +17,7 @@ from benchmark.estimate.estimate import estimate
 from benchmark.evaluation.execute.run import Listener, run, run_slice
 from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.prepare import prepare
-from benchmark.evaluation.prepare.request import Request, arguments_by_defense
+from benchmark.evaluation.prepare.request import Request, with_arguments
 from benchmark.evaluation.prepare.slices import Slice
 from benchmark.publishing.leaderboard.publish import entry_path
 from benchmark.records.entry import without_timing
@@ -135,8 +135,13 @@ def test_arguments_reach_the_members_that_they_name(asked):
         prepare(asked(BOTH, defense_args={"sigma": 0.2}))
 
 
+def given_to(defenses, arguments):
+    found = with_arguments([Request(defense=defense) for defense in defenses], arguments)
+    return {request.defense: request.defense_args for request in found}
+
+
 def test_several_defenses_take_arguments_under_their_names():
-    given = arguments_by_defense(
+    given = given_to(
         ["gaussian", "none", "jpeg+gaussian", "hgd@a"],
         {"hgd@a.loss": "fgd", "gaussian.sigma": 0.2, "jpeg.quality": 30, "hgd.loss": "lgd"},
     )
@@ -144,13 +149,13 @@ def test_several_defenses_take_arguments_under_their_names():
     assert given["none"] == {}
     assert given["jpeg+gaussian"] == {"gaussian.sigma": 0.2, "jpeg.quality": 30}
     assert given["hgd@a"] == {"loss": "fgd"}  # the more precise of the two
-    assert arguments_by_defense(["jpeg"], {"quality": 30}) == {"jpeg": {"quality": 30}}
+    assert given_to(["jpeg"], {"quality": 30}) == {"jpeg": {"quality": 30}}
 
 
 @pytest.mark.parametrize("key", ["sigma", "atop.sigma", ".sigma"])
 def test_an_argument_of_none_of_several_defenses_is_refused(key):
     with pytest.raises(BenchError, match=r"write NAME.ARGUMENT, such as gaussian\.sigma; the def"):
-        arguments_by_defense(["jpeg", "gaussian"], {key: 0.2})
+        given_to(["jpeg", "gaussian"], {key: 0.2})
 
 
 def test_members_of_an_ensemble_are_no_strangers_unless_nobody_else_is(asked, tmp_path):

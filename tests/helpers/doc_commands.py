@@ -32,8 +32,8 @@ from benchmark.engine.arguments import refuse_arguments
 from benchmark.engine.dataset import Dataset
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.evaluation.prepare.loading import published_name
-from benchmark.evaluation.prepare.missing_weights import lacks_of, refuse_lacks
 from benchmark.evaluation.prepare.request import Request
+from benchmark.evaluation.prepare.resolve import resolve
 from benchmark.expression import parse_model
 from benchmark.files.locations import is_remote, refuse_other_form
 from benchmark.plugins import ATTACKS
@@ -126,7 +126,7 @@ def end_before_the_work(patch: pytest.MonkeyPatch) -> None:
 
 def hold_request(request: Request) -> None:
     """Looks up everything that a request names."""
-    refuse_lacks(lacks_of(request))
+    resolve(request)
     wanted = request.protocol
     hold_protocol(load_protocol(wanted) if isinstance(wanted, str) else wanted)
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmark.evaluation.execute.run import make_plan, subjects_of
+from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request
@@ -26,9 +26,8 @@ attacks:
 def key_of(defense="none", **options):
     """The key of the attack of a tiny protocol."""
     options = {"protocol": parse_protocol(TINY.encode(), where="x"), "device": "cpu", **options}
-    ready = prepare(Request(defense=defense, **options))
-    probe(ready)
-    rows, _ = make_plan(ready.protocol, subjects_of(ready))
+    ready = probe(prepare(Request(defense=defense, **options)))
+    rows, _ = make_plan(ready)
     return rows[-1].job.key
 
 

@@ -14,7 +14,7 @@ from benchmark.engine.threat import Threat
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.evaluation.execute.shard import attack_of
 from benchmark.evaluation.prepare.loading import load_dataset
-from benchmark.evaluation.prepare.plan import Subjects, make_plan
+from benchmark.evaluation.prepare.plan import Plannable, make_plan
 from benchmark.evaluation.prepare.plugin_ids import plugin_of
 from benchmark.files.user_folders import data_folder
 from benchmark.plugins import DEFENSES
@@ -23,7 +23,8 @@ from benchmark.records.job import Plugin
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
 from benchmark.records.result import Cost, Result, Status
-from benchmark.records.run import Evaluated, Measurement, Row, Subject
+from benchmark.records.run import Evaluated, Measurement, Row
+from benchmark.records.task import Task
 from benchmark.scoring.apply_challenge import Handed, challenged
 from benchmark.scoring.assembly import assemble
 from tests.helpers.run_builder import MEASURED
@@ -71,22 +72,18 @@ class Plan:
         labels = labels_of(dataset, "test")
         made = DEFENSES.get(self.defense)()
         plugin = replace(plugin_of(made, label=made.label(dataset.shape)), source=HASH)
-        rows, skipped = make_plan(protocol, self._subjects(made, plugin, dataset))
+        applied = self._applied(protocol, made, plugin, dataset)
+        rows, skipped = make_plan(applied)
         by_chance = Chance(random.Random(self.seed), protocol, made.stochastic)
         results = {row.job.key: self._shards(row, by_chance) for row in rows}
         name = self.protocol if isinstance(self.protocol, str) else self.protocol.name
         return Evaluated(
-            subject=Subject(
-                label=plugin.label,
-                is_stochastic=made.stochastic,
-                gradient=str(made.gradient),
-                is_add_on=True,
-                classes=dataset.classes,
-                shape=tuple(dataset.shape),
-                split="test",
-                indices=tuple(order),
-                labels=tuple(int(labels[i]) for i in order),
-            ),
+            task=applied.task,
+            label=plugin.label,
+            is_stochastic=made.stochastic,
+            gradient=str(made.gradient),
+            indices=tuple(order),
+            labels=tuple(int(labels[i]) for i in order),
             protocol=protocol,
             rows=tuple(rows),
             results=results,
@@ -98,21 +95,23 @@ class Plan:
             examination=tuple(self.examination),
         )
 
-    def _subjects(self, made, plugin: Plugin, dataset) -> Subjects:
+    def _applied(self, protocol: Protocol, made, plugin: Plugin, dataset) -> Plannable:
         names = [name for name in (*dataset.surrogates, *dataset.strangers) if name != "digits-cnn"]
-        return Subjects(
-            defenses=[made],
+        return Plannable(
+            protocol=protocol,
+            task=Task(
+                dataset="digits",
+                classes=dataset.classes,
+                shape=tuple(dataset.shape),
+                threat=Threat.parse(self.threat),
+                seed=self.seed,
+            ),
             plugins=(plugin,),
+            gradient=made.gradient,
             is_stochastic=made.stochastic,
             classifier=_bare("digits-cnn"),
             surrogates={name: _bare(name) for name in names},
-            dataset="digits",
-            split="test",
-            classes=dataset.classes,
-            threat=Threat.parse(self.threat),
-            precision="float32",
-            seed=self.seed,
-            shape=tuple(dataset.shape),
+            ensembles={},
         )
 
     def _shards(self, row: Row, by_chance: Chance) -> tuple[Result, ...]:

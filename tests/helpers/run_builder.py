@@ -15,7 +15,8 @@ from benchmark.records.job import Frozen, Job, Plugin
 from benchmark.records.missing_rows import Missing
 from benchmark.records.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.records.result import Cost, Result, Status
-from benchmark.records.run import Diagnosed, Evaluated, Kind, Measurement, Row, Subject
+from benchmark.records.run import Diagnosed, Evaluated, Kind, Measurement, Row
+from benchmark.records.task import Task
 from benchmark.scoring.assembly import assemble
 from benchmark.scoring.diagnosis_flags import EXAMINED
 
@@ -117,17 +118,12 @@ class Run:
             row for row in made if row.id not in self.skipped and row.id not in self.not_planned
         ]
         return Evaluated(
-            subject=Subject(
-                label=self.label,
-                is_stochastic=self.is_stochastic,
-                gradient="exact",
-                is_add_on=True,
-                classes=self.classes,
-                shape=(1, 8, 8),
-                split="test",
-                indices=tuple(range(100, 100 + self.n)),
-                labels=tuple(i % self.classes for i in range(self.n)),
-            ),
+            task=self._task(),
+            label=self.label,
+            is_stochastic=self.is_stochastic,
+            gradient="exact",
+            indices=tuple(range(100, 100 + self.n)),
+            labels=tuple(i % self.classes for i in range(self.n)),
             protocol=self._protocol(),
             rows=tuple(kept),
             results={row.job.key: self._shards(row, shard) for row in kept},
@@ -138,6 +134,16 @@ class Run:
 
     def entry(self, shard: int = 2) -> Entry:
         return assemble(self.evaluated(shard))
+
+    def _task(self) -> Task:
+        return Task(
+            dataset=self.dataset,
+            classes=self.classes,
+            shape=(1, 8, 8),
+            threat=Threat.parse(self.threat),
+            precision=self.precision,
+            seed=self.seed,
+        )
 
     def _protocol(self) -> Protocol:
         attacks: dict[str, AttackRow] = {}
@@ -168,18 +174,14 @@ class Run:
         asked = Criterion(4, 2, 2) if self.is_stochastic and not is_source else Criterion(1, 1, 1)
         job = Job(
             row=name,
+            task=self._task(),
             defenses=() if is_source else defenses,
             classifier=Frozen(self.model, self.content or short_hash(self.model) * 8),
-            dataset=self.dataset,
-            split="test",
-            threat=Threat.parse(self.threat),
             attack=Plugin(f"attacks:{attack}", attack, json.dumps({"id": name}), "a" * 64),
             gradient=mode if mode in ("exact", "bpda") else "exact",
             eot=1,
             is_source=is_source,
             criterion=asked,
-            precision=self.precision,
-            seed=self.seed,
             engine="e",
         )
         counts = not is_source and not (self.is_stochastic and column is Column.AUTOATTACK)
@@ -187,14 +189,14 @@ class Run:
 
     def _varied(self, varied: Varied) -> Row:
         base = self._row(varied.of, is_source=False)
-        threat = base.job.threat
+        task = base.job.task
         if varied.eps is not None:
-            threat = Threat(threat.norm, varied.eps)
+            task = replace(task, threat=Threat(task.threat.norm, varied.eps))
         attack = replace(base.job.attack, arguments=json.dumps({"id": varied.id}))
         return replace(
             base,
             id=varied.id,
-            job=replace(base.job, row=varied.id, threat=threat, attack=attack),
+            job=replace(base.job, row=varied.id, task=task, attack=attack),
             column=None,
             counts=False,
             diagnosis=Diagnosed(kind=varied.kind, of=varied.of, images=len(varied.cells)),

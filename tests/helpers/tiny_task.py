@@ -17,6 +17,7 @@ from benchmark.records.protocol import Column, Protocol
 from benchmark.records.protocol_files import parse_protocol
 from benchmark.records.result import Cost, Result, Status
 from benchmark.records.run import Row
+from benchmark.records.task import Task
 
 PROTOCOL = b"""
 name: tiny
@@ -103,18 +104,20 @@ def one_row() -> Row:
 def job() -> Job:
     return Job(
         row="pgd",
+        task=Task(
+            dataset="tiny",
+            classes=CLASSES,
+            shape=SHAPE,
+            threat=Threat(Norm.LINF, 0.1),
+            precision="float64",
+        ),
         defenses=(Plugin("tests.helpers.tiny_task:Noise", "noise-under-test", "{}", "00"),),
         classifier=Frozen("net", "22"),
-        dataset="tiny",
-        split="test",
-        threat=Threat(Norm.LINF, 0.1),
         attack=Plugin("attacks.pgd:PGD", "pgd", "{}", "33"),
         gradient="exact",
         eot=1,
         is_source=False,
         criterion=Criterion(draws=2, vote=1, any_of=1),
-        precision="float64",
-        seed=0,
         engine="44",
     )
 

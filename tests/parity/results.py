@@ -96,7 +96,7 @@ class Hunt:
                 continue
             seconds = time.perf_counter() - began
             x_adv = torch.where(x_adv.isfinite(), x_adv, x)
-            yield Tried(name, self._judge(self.ready.threat.project(x, x_adv)), seconds)
+            yield Tried(name, self._judge(self.ready.task.threat.project(x, x_adv)), seconds)
 
     def _judge(self, x_adv: Tensor) -> frozenset[int]:
         """Which images fall by these, and takes note of the most harmful one of each."""

@@ -51,7 +51,7 @@ def test_what_an_outside_attack_turns_is_inside_the_budget_and_lowers_the_entry(
     assert far.turned
     assert set(hunt.found()) == far.turned
     best = torch.stack([hunt.best[i][1] for i in hunt.robust])
-    assert hunt.ready.threat.size(x, best).max() <= 0.15 + 1e-6
+    assert hunt.ready.task.threat.size(x, best).max() <= 0.15 + 1e-6
     write_found(hunt, tmp_path / "x.npz")
     after = challenge(entry, tmp_path / "x.npz", where=WHERE).after
     fallen = {i for i, name in enumerate(after.per_image.chosen) if name == "challenge:1"}

@@ -12,13 +12,14 @@ from unittest.mock import patch
 import torch
 
 from benchmark.engine.criterion import Outcome, Rule
-from benchmark.evaluation.execute import scheduler
+from benchmark.engine.dataset import pixels_sha256
+from benchmark.evaluation.execute import pool
 from benchmark.evaluation.execute.fingerprints import Fingerprints
-from benchmark.evaluation.execute.run import subjects_of
-from benchmark.evaluation.execute.scheduler import run_tasks
-from benchmark.evaluation.execute.shard_queue import Task, tasks_of
+from benchmark.evaluation.execute.scheduler import run_shards
+from benchmark.evaluation.execute.shard_queue import Shard, shards_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.execute.workers import Crew
+from benchmark.evaluation.prepare.bench import Bench
 from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
@@ -35,17 +36,17 @@ def bookkeeping(sizes: Sizes) -> Iterator[Comparison]:
     """(g) a run of n shards against one of a tenth, with nothing computed: begun anew, and found finished."""
     with tempfile.TemporaryDirectory() as folder:
         runs = [_Run(Path(folder) / str(n), n) for n in (sizes.shards // 10, sizes.shards)]
-        anew = {f"{len(run.tasks())} shards": run.schedule for run in runs}
+        anew = {f"{len(run.shards())} shards": run.schedule for run in runs}
         title = f"shards of {SHARD} images, no victim: planned, looked for, scheduled on 2 workers"
         yield compare(title, anew, sizes)
         for run in runs:
             run.fill()
-        found = {f"{len(run.tasks())} shards": run.find for run in runs}
+        found = {f"{len(run.shards())} shards": run.find for run in runs}
         yield compare(f"shards of {SHARD} images: planned, found in a full store", found, sizes)
 
 
 class _Run:
-    """The protocol `standard` on a tiny task, in about so many shards.
+    """The protocol `standard` on a tiny shard, in about so many shards.
 
     Args:
         folder: Where its shards would be.
@@ -58,21 +59,21 @@ class _Run:
             update={"diagnosis": None, "samples": None, "shard_size": SHARD}
         )
         request = tiny.request(folder, defense="none", protocol=protocol)
-        rows, _ = make_plan(protocol, subjects_of(prepare(request)))
+        rows, _ = make_plan(prepare(request))
         images = SHARD * max(1, shards // len(rows))
         self.ready = prepare(
             tiny.request(folder, dataset=tiny.dataset(images), defense="none", protocol=protocol)
         )
         self.bench = bench_of(self.ready)
 
-    def tasks(self) -> list[Task]:
+    def shards(self) -> list[Shard]:
         """All of its shards, planned anew."""
-        rows, _ = make_plan(self.ready.protocol, subjects_of(self.ready))
-        return tasks_of(rows, len(self.ready.order), SHARD)
+        rows, _ = make_plan(self.ready)
+        return shards_of(rows, len(self.ready.order), SHARD)
 
     def schedule(self, folder: str = "none") -> None:
         """What it does where no shard is there."""
-        with patch.object(scheduler, "ProcessPoolExecutor", _Pool):
+        with patch.object(pool, "ProcessPoolExecutor", _Pool):
             self._run(Store(self.ready.request.runs / folder))
 
     def find(self) -> None:
@@ -84,41 +85,46 @@ class _Run:
         store = Store(self.ready.request.runs)
         pixels = {}
         with patch("os.fsync"):
-            fingerprints = Fingerprints(self.bench, store, self.tasks(), crew=Crew(workers=2))
-            for task in self.tasks():
-                at = (task.start, task.stop)
-                pixels[at] = pixels.get(at) or scheduler._pixels(self.bench, *at)
-                result = replace(_result(task, pixels[at]), fingerprints=fingerprints.of(task))
-                store.save(task.job, result, torch.zeros(SHARD, 1, *tiny.SHAPE))
+            fingerprints = Fingerprints(self.bench, store, self.shards(), crew=Crew(workers=2))
+            for shard in self.shards():
+                at = (shard.start, shard.stop)
+                pixels[at] = pixels.get(at) or _pixels(self.bench, *at)
+                result = replace(_result(shard, pixels[at]), fingerprints=fingerprints.of(shard))
+                store.save(shard.job, result, torch.zeros(SHARD, 1, *tiny.SHAPE))
 
     def _run(self, store: Store) -> None:
         crew = Crew(workers=2)
-        run_tasks(self.bench, self.tasks(), store, crew=crew, on_done=lambda *_: None)
+        run_shards(self.bench, self.shards(), store, crew=crew, on_done=lambda *_: None)
 
 
 class _Pool:
-    """Workers that find every task done."""
+    """Workers that find every shard done."""
 
     def __init__(self, **options: object) -> None: ...
 
     def submit(
-        self, perform: object, blob: str, workers: int, task: Task, store: Store
-    ) -> Future[Result]:
-        done: Future[Result] = Future()
-        done.set_result(_result(task, ""))
+        self, compute: object, blob: str, workers: int, shard: Shard, store: Store
+    ) -> Future[tuple[Result, None]]:
+        done: Future[tuple[Result, None]] = Future()
+        done.set_result((_result(shard, ""), None))
         return done
 
     def shutdown(self, **options: object) -> None: ...
 
 
-def _result(task: Task, pixels: str) -> Result:
+def _pixels(bench: Bench, start: int, stop: int) -> str:
+    x, y, _ = bench.images(start, stop)
+    return pixels_sha256(x, y.tolist())
+
+
+def _result(shard: Shard, pixels: str) -> Result:
     """A finished shard's."""
     return Result(
-        job=task.job.key,
-        start=task.start,
-        stop=task.stop,
+        job=shard.job.key,
+        start=shard.start,
+        stop=shard.stop,
         status=Status.OK,
-        outcomes=dict.fromkeys(Rule, OUTCOMES[: task.stop - task.start]),
+        outcomes=dict.fromkeys(Rule, OUTCOMES[: shard.stop - shard.start]),
         cost=Cost(forwards=1, seconds=0.5),
         trace=(0.5,) * 100,
         pixels_sha256=pixels,

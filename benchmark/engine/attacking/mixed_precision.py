@@ -56,7 +56,7 @@ def _autocast(x: Tensor) -> torch.autocast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class AttackOutput:
     """What an attack made of b images, and what it spent.
 
     Args:
@@ -78,7 +78,7 @@ class Found:
     warnings: tuple[str, ...]
 
     @classmethod
-    def of(cls, candidates: Tensor, target: Target) -> Found:
+    def of(cls, candidates: Tensor, target: Target) -> AttackOutput:
         """Candidates, and what was counted while they were made."""
         return cls(
             candidates=candidates,
@@ -90,7 +90,7 @@ class Found:
             warnings=tuple(target.warnings),
         )
 
-    def then(self, again: Found, which: Tensor) -> Found:
+    def then(self, again: AttackOutput, which: Tensor) -> AttackOutput:
         """This and what was made afterwards of some of the images.
 
         Args:
@@ -104,7 +104,7 @@ class Found:
         more = self.candidates[:, :1].repeat(1, m, 1, 1, 1)
         more[which] = again.candidates
         share = len(which) / len(self.candidates)
-        return Found(
+        return AttackOutput(
             candidates=torch.cat((self.candidates, more), dim=1),
             forwards=self.forwards + again.forwards,
             backwards=self.backwards + again.backwards,
@@ -116,12 +116,12 @@ class Found:
 
 
 def search_then_confirm(
-    attempt: Callable[[Victim, Tensor, str], Found],
+    attempt: Callable[[Victim, Tensor, str], AttackOutput],
     victim: Victim,
     b: int,
     *,
     survivors: Callable[[Tensor], Tensor],
-) -> Found:
+) -> AttackOutput:
     """An attack in mixed precision.
 
     All images are attacked in bfloat16, at draws of that search's own. Float32 says which of them are beaten;

@@ -19,7 +19,7 @@ def command_of(ready: Prepared) -> str:
         "defense": request.defense if isinstance(request.defense, str) else ready.label,
         **_typed_model(ready),
         "dataset": request.dataset if isinstance(request.dataset, str) else ready.dataset.name,
-        "threat": str(ready.threat),
+        "threat": str(ready.task.threat),
         "protocol": request.protocol if isinstance(request.protocol, str) else ready.protocol.name,
         "samples": len(ready.order),
         "seed": request.seed,

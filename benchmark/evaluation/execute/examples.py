@@ -56,6 +56,13 @@ class Finished:
     results: Mapping[str, Sequence[Result]]
     store: Store
 
+    def images(self, job: Job, at: int) -> tuple[int, Tensor]:
+        """First position and images `(b, r, c, h, w)` of the finished shard that holds a position."""
+        for shard in self.results[job.key]:
+            if shard.status is Status.OK and shard.start <= at < shard.stop:
+                return shard.start, self.store.images(job, shard.start, shard.stop)
+        raise ValueError(f"no finished shard of {job.row!r} holds image {at}")
+
 
 def with_examples(entry: Entry, finished: Finished) -> tuple[Entry, bytes | None]:
     """An entry with its examples, and their sheet; as it is, and None, where they cannot be made.
@@ -197,9 +204,10 @@ class _Gallery:
         bench, images = self.finished.bench, self.entry.per_image
         row = next(row for row in self.finished.rows if row.id == images.chosen[at])
         clean, y, indices = bench.images(at, at + 1)
-        x = torch.cat([clean, self._adversarial(row.job, at).to(clean)])  # (2, c, h, w)
+        start, chosen = self.finished.images(row.job, at)  # under single draws the first
+        x = torch.cat([clean, chosen[at - start, :1].to(clean)])  # (2, c, h, w)
         asked = row.job.criterion.draws if bench.victim.stochastic else 1
-        draws = Draws.of(row.job.seed, indices, bench.dataset.name, bench.split)
+        draws = Draws.of(row.job.task.seed, indices, bench.dataset.name, bench.split)
         draws = (
             draws.at("score").repeat(asked).take(torch.zeros(2, dtype=torch.int64, device=x.device))
         )
@@ -217,16 +225,6 @@ class _Gallery:
             predicted_adversarial=classes[1],
         )
         return _Picked(example, x[0], x[1], None if purified is None else purified[1])
-
-    def _adversarial(self, job: Job, at: int) -> Tensor:
-        """The image that a job's shard chose under single draws, `(1, c, h, w)`."""
-        shard = next(
-            result
-            for result in self.finished.results[job.key]
-            if result.status is Status.OK and result.start <= at < result.stop
-        )
-        images = self.finished.store.images(job, shard.start, shard.stop)  # (b, r, c, h, w)
-        return images[at - shard.start, :1]
 
 
 def _is_bare(entry: Entry) -> bool:

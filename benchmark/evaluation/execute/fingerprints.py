@@ -11,7 +11,7 @@ from benchmark.contract.fingerprint import Fingerprint, Probe, difference, take
 from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.environment import environment
-from benchmark.evaluation.execute.shard_queue import Task
+from benchmark.evaluation.execute.shard_queue import Shard
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.execute.workers import Crew
 from benchmark.evaluation.prepare.bench import Bench
@@ -30,34 +30,34 @@ class Fingerprints:
     Args:
         bench: What the run consists of.
         store: Where its shards are.
-        tasks: All of them.
+        shards: All of them.
         crew: Who does them: with the threads of one of its workers fingerprints are taken here.
     """
 
-    def __init__(self, bench: Bench, store: Store, tasks: Sequence[Task], *, crew: Crew) -> None:
+    def __init__(self, bench: Bench, store: Store, shards: Sequence[Shard], *, crew: Crew) -> None:
         self._crew = crew
         self._bench = bench
         self._store = store
         self._modes: dict[_Who, set[GradientMode]] = defaultdict(set)
-        for job in {task.job.key: task.job for task in tasks}.values():
+        for job in {shard.job.key: shard.job for shard in shards}.values():
             self._modes[_who(job)].add(GradientMode(job.gradient))
         self._taken: dict[_Who, tuple[str, Fingerprint]] = {}
         self._verdicts: dict[tuple[_Who, str], str] = {}
         self._set_aside: Counter[tuple[_Who, str]] = Counter()
 
-    def of(self, task: Task) -> tuple[str, ...]:
-        """Digests of those under which a task is done here: of its victim, and of those that it needs."""
-        return tuple(self._now(job)[0] for job in (task.job, *task.needs))
+    def of(self, shard: Shard) -> tuple[str, ...]:
+        """Digests of those under which a shard is done here: of its victim, and of those that it needs."""
+        return tuple(self._now(job)[0] for job in (shard.job, *shard.needs))
 
-    def allow(self, task: Task, result: Result) -> bool:
+    def allow(self, shard: Shard, result: Result) -> bool:
         """Whether a finished shard may be used: nothing that it stands on is another than when it was made."""
-        now = self.of(task)
+        now = self.of(shard)
         if result.fingerprints == now:
             return True
         if len(result.fingerprints) != len(now):
-            self._set_aside[_who(task.job), _UNKNOWN] += 1
+            self._set_aside[_who(shard.job), _UNKNOWN] += 1
             return False
-        for job, digest in zip((task.job, *task.needs), result.fingerprints, strict=True):
+        for job, digest in zip((shard.job, *shard.needs), result.fingerprints, strict=True):
             if verdict := self._verdict(job, digest):
                 self._set_aside[_who(job), verdict] += 1
                 return False

@@ -27,7 +27,6 @@ from benchmark.files.npz_arrays import plain_array
 from benchmark.files.parsing import DAMAGED
 from benchmark.records.audit import LARGEST, Kept, KeptImages
 from benchmark.records.entry import Entry
-from benchmark.records.result import Status
 from benchmark.scoring.series import Series, kept_series
 
 log = logging.getLogger(__name__)
@@ -146,13 +145,7 @@ class _Collection:
         job = self.jobs[name]
         start, images = self.shards.get(name, (0, torch.empty(0)))
         if not start <= at < start + len(images):
-            shard = next(
-                result
-                for result in self.finished.results[job.key]
-                if result.status is Status.OK and result.start <= at < result.stop
-            )
-            start, images = shard.start, self.finished.store.images(job, shard.start, shard.stop)
-            self.shards[name] = start, images
+            start, images = self.shards[name] = self.finished.images(job, at)
         return images[at - start, min(_RULES.index(rule), images.shape[1] - 1)]  # (b, r, c, h, w)
 
 

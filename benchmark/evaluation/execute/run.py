@@ -10,27 +10,25 @@ from functools import partial
 import torch
 
 from benchmark.compute.determinism import default_workers, devices_like, fix_numerics
-from benchmark.engine.attacker_images import seed_images, seeds_sha256
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.command import command_of
 from benchmark.evaluation.execute.examples import Finished, with_examples
 from benchmark.evaluation.execute.kept_images import wanted_images, with_kept
 from benchmark.evaluation.execute.measure import examine_once
-from benchmark.evaluation.execute.scheduler import run_tasks
-from benchmark.evaluation.execute.shard_queue import Task, tasks_of
+from benchmark.evaluation.execute.scheduler import run_shards
+from benchmark.evaluation.execute.shard_queue import Shard, shards_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.execute.workers import Crew
 from benchmark.evaluation.prepare.make_bench import bench_of, bench_on
-from benchmark.evaluation.prepare.plan import Subjects, make_plan, weakest_gradient
+from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import Prepared, portable, prepare
 from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request
 from benchmark.evaluation.prepare.slices import Slice
-from benchmark.identity.identity import identity_of, sha256_of_words
 from benchmark.records.entry import Entry
 from benchmark.records.missing_rows import Missing
 from benchmark.records.result import Result
-from benchmark.records.run import Evaluated, Row, Subject
+from benchmark.records.run import Evaluated, Row
 from benchmark.scoring.assembly import assemble
 
 log = logging.getLogger(__name__)
@@ -41,12 +39,12 @@ class Listener:
     """Whom a run tells of its progress.
 
     Args:
-        on_plan: Called once with every task.
-        on_done: Called for each finished task with its result, and whether it had been done before.
+        on_plan: Called once with every shard.
+        on_done: Called for each finished shard with its result, and whether it had been done before.
     """
 
-    on_plan: Callable[[Sequence[Task]], None] = lambda tasks: None  # noqa: ARG005
-    on_done: Callable[[Task, Result, bool], None] = lambda task, result, cached: None  # noqa: ARG005
+    on_plan: Callable[[Sequence[Shard]], None] = lambda shards: None  # noqa: ARG005
+    on_done: Callable[[Shard, Result, bool], None] = lambda shard, result, cached: None  # noqa: ARG005
 
 
 def run(request: Request, listener: Listener | None = None) -> Entry:
@@ -90,15 +88,21 @@ def _evaluated(
     planned: _Planned, listener: Listener | None
 ) -> tuple[Entry, Mapping[str, tuple[Result, ...]]]:
     """Runs what is not done; the entry, and the results that it is made of."""
-    results = _run_all(planned, planned.tasks, listener or Listener())
+    results, ready = _run_all(planned, planned.shards, listener or Listener()), planned.ready
     evaluated = Evaluated(
-        subject=_subject(planned.ready),
-        protocol=planned.ready.protocol,
+        task=ready.task,
+        label=ready.label,
+        is_stochastic=ready.is_stochastic,
+        gradient=ready.gradient.value,
+        indices=ready.order,
+        labels=tuple(ready.dataset.labels("test")[torch.tensor(ready.order)].tolist()),
+        training=tuple(stage.provenance for stage in ready.stages),
+        protocol=ready.protocol,
         rows=planned.rows,
         results=results,
         skipped=planned.skipped,
-        command=command_of(planned.ready),
-        examination=examine_once(planned.ready, planned.rows, results),
+        command=command_of(ready),
+        examination=examine_once(ready, planned.rows, results),
     )
     return assemble(evaluated), results
 
@@ -136,22 +140,22 @@ def run_slice(request: Request, listener: Listener | None = None) -> Sliced:
         raise BenchError("run_slice needs a slice, such as Slice(2, 8)")
     planned = _plan(request)
     starts: dict[int, int] = {}
-    for task in planned.tasks:  # a diagnosis may stop before its shard's end
-        starts[task.start] = max(task.stop, starts.get(task.start, 0))
+    for shard in planned.shards:  # a diagnosis may stop before its shard's end
+        starts[shard.start] = max(shard.stop, starts.get(shard.start, 0))
     own = request.slice.own(starts)
-    mine = [task for task in planned.tasks if task.start in own]
+    mine = [shard for shard in planned.shards if shard.start in own]
     _run_all(planned, mine, listener or Listener())
     left = [
-        task.start
-        for task in planned.tasks
-        if not planned.store.holds(task.job, task.start, task.stop)
+        shard.start
+        for shard in planned.shards
+        if not planned.store.holds(shard.job, shard.start, shard.stop)
     ]
     return Sliced(
         label=planned.ready.label,
         model=planned.ready.classifier.name,
         images=sum(starts[start] - start for start in own),
         shards=len(mine),
-        total=len(planned.tasks),
+        total=len(planned.shards),
         left=len(left),
         waiting=tuple(request.slice.siblings_of(starts, left)),
     )
@@ -164,7 +168,7 @@ class _Planned:
     ready: Prepared
     rows: tuple[Row, ...]
     skipped: Mapping[str, Missing]
-    tasks: Sequence[Task]
+    shards: Sequence[Shard]
     store: Store
 
 
@@ -172,18 +176,18 @@ def _plan(request: Request) -> _Planned:
     fix_numerics()
     ready = probe(prepare(request))
     say_notices(ready)
-    rows, skipped = make_plan(ready.protocol, subjects_of(ready))
-    tasks = tasks_of(rows, len(ready.order), ready.protocol.shard_size)
-    return _Planned(ready, tuple(rows), skipped, tasks, Store(request.runs))
+    rows, skipped = make_plan(ready)
+    shards = shards_of(rows, len(ready.order), ready.protocol.shard_size)
+    return _Planned(ready, tuple(rows), skipped, shards, Store(request.runs))
 
 
 def _run_all(
-    planned: _Planned, tasks: Sequence[Task], listener: Listener
+    planned: _Planned, shards: Sequence[Shard], listener: Listener
 ) -> dict[str, tuple[Result, ...]]:
-    listener.on_plan(tasks)
-    return run_tasks(
+    listener.on_plan(shards)
+    return run_shards(
         bench_of(planned.ready),
-        tasks,
+        shards,
         planned.store,
         crew=crew_of(planned.ready),
         on_done=listener.on_done,
@@ -203,53 +207,4 @@ def crew_of(ready: Prepared) -> Crew:
         workers=ready.request.workers or default_workers(devices),
         devices=devices,
         bench_on=partial(bench_on, portable(ready.request), conduct=ready.conduct),
-    )
-
-
-def subjects_of(ready: Prepared) -> Subjects:
-    """What its protocol is applied to."""
-    with ready.watched() as opened:  # what was read when the victim was shown its first images
-        files = opened.hashes()
-    return Subjects(
-        defenses=ready.defenses,
-        plugins=ready.plugins,
-        is_stochastic=ready.victim.stochastic,
-        classifier=ready.classifier,
-        surrogates=ready.surrogates,
-        ensembles=ready.ensembles,
-        dataset=ready.dataset.name,
-        split="test",
-        classes=ready.dataset.classes,
-        threat=ready.threat,
-        precision=ready.request.precision,
-        seed=ready.request.seed,
-        order=ready.request.order,
-        preparation=ready.dataset.preparation,
-        only_classes=tuple(sorted(set(ready.request.only_classes))),
-        composition=ready.composition,
-        seeds=partial(_seeds_sha256, ready),
-        shape=ready.dataset.shape,
-        victim=sha256_of_words(ready.victim_sha256, *files),
-        images=identity_of(type(ready.dataset), what=f"dataset {ready.dataset.name!r}").sha256(),
-        said=ready.request.identity,
-        is_uncut=ready.is_uncut,
-    )
-
-
-def _seeds_sha256(ready: Prepared, n: int) -> str:
-    return seeds_sha256(seed_images(ready.dataset, "test", ready.order, n))
-
-
-def _subject(ready: Prepared) -> Subject:
-    return Subject(
-        label=ready.label,
-        is_stochastic=ready.victim.stochastic,
-        gradient=weakest_gradient(ready.defenses).value,
-        is_add_on=True,
-        classes=ready.dataset.classes,
-        shape=ready.dataset.shape,
-        split="test",
-        indices=ready.order,
-        labels=tuple(ready.dataset.labels("test")[torch.tensor(ready.order)].tolist()),
-        training=tuple(stage.provenance for stage in ready.stages),
     )

@@ -1,266 +1,162 @@
-"""The local executor: runs the shards that are not done, in this process or in worker processes."""
+"""The scheduler: which shards are still to be computed, in which order, and what becomes of each."""
 
 from __future__ import annotations
 
-import logging
-import os
-import shutil
-import tempfile
-import threading
-import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from pathlib import Path
+from dataclasses import replace
+from functools import cache
 
-import torch
-from loky import ProcessPoolExecutor
-from loky.process_executor import BrokenProcessPool
+from torch import Tensor
 
-from benchmark.compute.address_space import refuse_rationed
-from benchmark.compute.determinism import fix_numerics
-from benchmark.compute.interrupts import withheld_from_children
-from benchmark.compute.memory import free_memory
-from benchmark.compute.sandbox import as_if_fresh, described
 from benchmark.engine.dataset import pixels_sha256
-from benchmark.errors import BenchError
-from benchmark.evaluation.execute.environment import environment
+from benchmark.evaluation.execute.executor import Executor, Lost, failed
 from benchmark.evaluation.execute.fingerprints import Fingerprints
-from benchmark.evaluation.execute.shard import run_shard
-from benchmark.evaluation.execute.shard_queue import Place, Task, TaskQueue
+from benchmark.evaluation.execute.pool import executors
+from benchmark.evaluation.execute.shard_queue import Place, Shard, ShardQueue
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Crew, claim_number, unpacked
+from benchmark.evaluation.execute.workers import Crew
 from benchmark.evaluation.prepare.bench import Bench
-from benchmark.files.temporary import clear_up, put, temporary_folder
-from benchmark.own_packages import current_folder_last, forget_order
+from benchmark.files.temporary import clear_up
 from benchmark.records.result import Result, Status
 
-log = logging.getLogger(__name__)
-
-_BEGUN = "begun-"
-_NO_WORKER = (
-    "worker processes end before they begin (killed, or out of memory); use fewer --workers, or allow more "
-    "memory (ulimit -v, the limit of the job); what was finished is kept"
-)
-
-OnDone = Callable[[Task, Result, bool], None]
-"""Called for each finished task: the task, its result, and whether it had been done before."""
+OnDone = Callable[[Shard, Result, bool], None]
+"""Called for each finished shard: the shard, its result, and whether it had been done before."""
 
 
-def run_tasks(
-    bench: Bench, tasks: Sequence[Task], store: Store, *, crew: Crew, on_done: OnDone
+def run_shards(
+    bench: Bench, shards: Sequence[Shard], store: Store, *, crew: Crew, on_done: OnDone
 ) -> dict[str, tuple[Result, ...]]:
-    """Runs what is not done yet and returns every result, by job key, in shard order.
+    """Runs what is not done yet and returns every result, by job key, in the shards' order.
 
-    A task that crashes becomes a failed result, which is not kept, so that the next run tries it again. A
-    finished shard is used where its images and the fingerprints of its victims are what they were.
+    A shard that crashes becomes a failed result, which is not kept, so that the next run tries it again. A
+    finished one is used where its images and the fingerprints of its victims are what they were.
 
     Args:
         bench: What the run consists of.
-        tasks: As `tasks_of` gives them.
+        shards: As `shards_of` gives them.
         store: Where finished shards are, and are put.
         crew: Who does the work.
-        on_done: Told of each finished task.
+        on_done: Told of each finished shard.
 
     Raises:
         BenchError: A finished shard cannot be written.
     """
     clear_up(store.folder)
-    finished = _Finished(on_done)
+    scheduler = _Scheduler(store, on_done)
 
     @cache  # images are decoded once a shard, and only where there is a result to compare them with
     def pixels(start: int, stop: int) -> str:
-        return _pixels(bench, start, stop)
+        x, y, _ = bench.images(start, stop)
+        return pixels_sha256(x, y.tolist())
 
-    fingerprints, todo = Fingerprints(bench, store, tasks, crew=crew), []
-    for task in tasks:
-        found = store.load(task.job, task.start, task.stop)
-        is_of_images = found and found.pixels_sha256 == pixels(task.start, task.stop)
-        if found and is_of_images and fingerprints.allow(task, found):
-            finished.add(task, found, was_done=True)
+    fingerprints, todo = Fingerprints(bench, store, shards, crew=crew), []
+    for shard in shards:
+        found = store.load(shard.job, shard.start, shard.stop)
+        is_of_images = found and found.pixels_sha256 == pixels(shard.start, shard.stop)
+        if found and is_of_images and fingerprints.allow(shard, found):
+            scheduler.add(shard, found, was_done=True)
         else:
-            todo.append(replace(task, fingerprints=fingerprints.of(task)))
+            todo.append(replace(shard, fingerprints=fingerprints.of(shard)))
     fingerprints.say()
-    if crew.workers == 1 or len(todo) <= 1:
-        for task in todo:
-            finished.add(task, finished.stopped(task) or perform(bench, task, store))
-    else:
-        crew = replace(crew, workers=min(crew.workers, len(todo)))
-        with temporary_folder() as folder:
-            blob = folder / "bench.pkl"
-            put(blob, crew.packed(bench))
-            free_memory()  # what this process's GPU has cached, a worker may need
-            _Race(blob, store, crew, finished).run(todo)
-    return finished.by_job(tasks)
+    crew = replace(crew, workers=max(1, min(crew.workers, len(todo))))
+    with executors(bench, store, crew) as opened:
+        scheduler.run(todo, opened, crew.workers)
+    return scheduler.by_job(shards)
 
 
-def perform(bench: Bench, task: Task, store: Store) -> Result:
-    """Runs one task and keeps its result; the one place where a crash is caught.
-
-    Raises:
-        BenchError: The finished shard cannot be written.
-    """
-    try:
-        sources = [store.images(job, task.start, task.stop) for job in task.needs]
-        with as_if_fresh(task.job.key, task.start):
-            result, images = run_shard(
-                bench,
-                task.job,
-                task.start,
-                task.stop,
-                sources=torch.cat(sources, dim=1) if sources else None,
-            )
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (a crash is a named gap, and is tried again)
-        refuse_rationed(error)
-        log.debug("%s failed:\n%s", task.row.id, traceback.format_exc())
-        return _failed(task, described(error))
-    result = replace(result, environment=environment(bench.device), fingerprints=task.fingerprints)
-    store.save(task.job, result, images)
-    return result
-
-
-class _Finished:
-    """What became of the tasks of a run so far.
+class _Scheduler:
+    """What becomes of the shards of a run.
 
     Args:
-        on_done: Told of each finished task.
+        store: Where they are put.
+        on_done: Told of each finished shard.
     """
 
-    def __init__(self, on_done: OnDone) -> None:
+    def __init__(self, store: Store, on_done: OnDone) -> None:
+        self._store = store
         self._on_done = on_done
         self._results: dict[Place, Result] = {}
         self._failed: dict[Place, str] = {}
 
-    def add(self, task: Task, result: Result, *, was_done: bool = False) -> None:
-        """Takes up a task's result."""
-        self._results[task.place] = result
-        if result.status is Status.FAILED:
-            self._failed[task.place] = task.row.id
-        self._on_done(task, result, was_done)
+    def _keep(self, shard: Shard, result: Result, images: Tensor | None) -> None:
+        """Writes what an executor found, and takes it up.
 
-    def stopped(self, task: Task) -> Result | None:
-        """The failure of a task one of whose sources failed; None where none did."""
-        for source in task.sources:
+        Raises:
+            BenchError: It cannot be written.
+        """
+        if images is not None:
+            self._store.save(shard.job, result, images)
+        self.add(shard, result)
+
+    def add(self, shard: Shard, result: Result, *, was_done: bool = False) -> None:
+        """Takes up a shard's result."""
+        self._results[shard.place] = result
+        if result.status is Status.FAILED:
+            self._failed[shard.place] = shard.row.id
+        self._on_done(shard, result, was_done)
+
+    def _stopped(self, shard: Shard) -> Result | None:
+        """The failure of a shard one of whose sources failed; None where none did."""
+        for source in shard.sources:
             if source in self._failed:
                 name = self._failed[source]
-                return _failed(task, f"the images of {name} are missing: that job failed")
+                return failed(shard, f"the images of {name} are missing: that job failed")
         return None
 
-    def by_job(self, tasks: Iterable[Task]) -> dict[str, tuple[Result, ...]]:
-        """The results of tasks by their job's key, in the tasks' order."""
-        found: dict[str, list[Result]] = {}
-        for task in tasks:
-            found.setdefault(task.job.key, []).append(self._results[task.place])
-        return {key: tuple(results) for key, results in found.items()}
+    def run(self, todo: Sequence[Shard], opened: Callable[[int], Executor], workers: int) -> None:
+        """Finishes shards, each begun as soon as its sources are finished and there is room.
 
+        Those that are lost are each tried once alone, so that the culprit is known; the others go on.
 
-@dataclass(frozen=True, slots=True)
-class _Race:
-    """Tasks in worker processes: each begins as soon as its sources are finished and a worker is free."""
-
-    blob: Path
-    store: Store
-    crew: Crew
-    finished: _Finished
-
-    def run(self, todo: Sequence[Task]) -> None:
-        """Finishes all tasks.
-
-        Where a worker dies, those that were running are each tried again alone, so that the culprit is known;
-        the others go on.
+        Args:
+            todo: Not done yet.
+            opened: Opens an executor with so many workers.
+            workers: How many there are.
         """
         left = list(todo)
         while left:
-            suspects, left = self._until_a_death(left, self.crew.workers)
-            for task in suspects:
-                if any(self._until_a_death([task], 1)):
-                    reason = "its worker process died (killed, or out of memory)"
-                    self.finished.add(task, _failed(task, reason))
+            suspects, left = self._until_a_loss(left, opened(workers))
+            for suspect in suspects:
+                for lost in self._until_a_loss([suspect.shard], opened(1))[0]:
+                    self.add(lost.shard, failed(lost.shard, lost.reason))
 
-    def _until_a_death(
-        self, todo: Sequence[Task], workers: int
-    ) -> tuple[Sequence[Task], list[Task]]:
-        """Runs tasks; where a worker died, returns those that were running then, and those not begun."""
-        queue = TaskQueue(todo)
-        running: dict[Future[Result], Task] = {}
-        crew, before = replace(self.crew, workers=workers), self._begun()
-        pool = ProcessPoolExecutor(
-            max_workers=workers,
-            initializer=_begin_worker,
-            initargs=(crew.threads, os.getpid(), str(self.blob.parent)),
-        )
+    def _until_a_loss(
+        self, todo: Sequence[Shard], executor: Executor
+    ) -> tuple[list[Lost], list[Shard]]:
+        """Runs shards; where some are lost, returns these, and those not begun."""
+        queue, under_way = ShardQueue(todo), 0
         try:
-            while queue or running:
-                self._begin(queue, running, pool, workers)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    self.finished.add(running[future], future.result())
-                    queue.finish(running.pop(future))
-        except BrokenProcessPool as error:
-            if workers == 1 and self._begun() == before:  # no task's fault, nor a single kill's
-                raise BenchError(_NO_WORKER) from error
-            left = queue.left()
-            return (list(running.values()), left) if running else (left[:1], left[1:])
+            while queue or under_way:
+                under_way += self._begin(queue, executor, executor.size - under_way)
+                found = executor.wait()
+                under_way -= len(found)
+                lost = [each for each in found if isinstance(each, Lost)]
+                for each in found:
+                    if not isinstance(each, Lost):
+                        self._keep(*each)
+                        queue.finish(each[0])
+                if lost:
+                    return lost, queue.left()
         finally:
-            pool.shutdown(wait=True, kill_workers=True)
+            executor.close()
         return [], []
 
-    def _begun(self) -> set[Path]:
-        """A file for each worker that has ever begun."""
-        return set(self.blob.parent.glob(f"{_BEGUN}*"))
-
-    def _begin(
-        self,
-        queue: TaskQueue,
-        running: dict[Future[Result], Task],
-        pool: ProcessPoolExecutor,
-        workers: int,
-    ) -> None:
-        """Gives each free worker a task: no more than that, so that what is running is known."""
-        while len(running) < workers and (task := queue.first()):
-            stopped = self.finished.stopped(task)
+    def _begin(self, queue: ShardQueue, executor: Executor, room: int) -> int:
+        """Submits shards while there is room, no more, so that what is under way is known; how many."""
+        begun = 0
+        while begun < room and (shard := queue.first()):
+            stopped = self._stopped(shard)
             if stopped:
-                self.finished.add(task, stopped)
+                self.add(shard, stopped)
                 queue.finish(queue.begin())
                 continue
-            with withheld_from_children(), current_folder_last():
-                future = pool.submit(_perform_in_worker, str(self.blob), workers, task, self.store)
-            running[future] = queue.begin()
+            executor.submit(queue.begin())
+            begun += 1
+        return begun
 
-
-def _begin_worker(threads: int, caller: int, folder: str) -> None:
-    """Fixes a worker's numerics and its temporary folder; it ends with its caller however that one ends."""
-    forget_order()
-    fix_numerics(threads)
-    tempfile.tempdir = folder  # what its attacks leave there goes with it
-
-    def watch() -> None:
-        while os.getppid() == caller:
-            time.sleep(1.0)
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    Path(folder, f"{_BEGUN}{os.getpid()}").touch()
-
-
-def _perform_in_worker(blob: str, workers: int, task: Task, store: Store) -> Result:
-    return perform(_bench_from(blob, workers), task, store)
-
-
-@lru_cache(maxsize=1)
-def _bench_from(blob: str, workers: int) -> Bench:
-    path = Path(blob)
-    return unpacked(path.read_bytes(), claim_number(path.parent, workers))
-
-
-def _pixels(bench: Bench, start: int, stop: int) -> str:
-    x, y, _ = bench.images(start, stop)
-    return pixels_sha256(x, y.tolist())
-
-
-def _failed(task: Task, error: str) -> Result:
-    return Result(
-        job=task.job.key, start=task.start, stop=task.stop, status=Status.FAILED, error=error
-    )
+    def by_job(self, shards: Iterable[Shard]) -> dict[str, tuple[Result, ...]]:
+        """The results of shards by their job's key, in the shards' order."""
+        found: dict[str, list[Result]] = {}
+        for shard in shards:
+            found.setdefault(shard.job.key, []).append(self._results[shard.place])
+        return {key: tuple(results) for key, results in found.items()}

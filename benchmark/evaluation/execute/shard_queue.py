@@ -1,4 +1,4 @@
-"""Tasks: the shards of a run's jobs, and the queue that releases each when its sources are finished."""
+"""Shards of the jobs of a run, and the queue that releases each when its sources are finished."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Shard:
     """One shard of one job.
 
     Args:
@@ -38,7 +38,7 @@ class Task:
 
     @property
     def place(self) -> Place:
-        """Its own place; no other task of a run has it."""
+        """Its own place; no other shard of a run has it."""
         return self.row.job.key, self.start
 
     @property
@@ -50,7 +50,7 @@ class Task:
         return hash(self.place)  # not of the whole job
 
 
-def tasks_of(rows: Sequence[Row], n: int, shard_size: int) -> list[Task]:
+def shards_of(rows: Sequence[Row], n: int, shard_size: int) -> list[Shard]:
     """Every shard of every job, jobs that others need before those, at boundaries fixed by `shard_size`.
 
     A job that stands in several rows is done once, in the first of them.
@@ -59,7 +59,7 @@ def tasks_of(rows: Sequence[Row], n: int, shard_size: int) -> list[Task]:
     for row in rows:
         first.setdefault(row.job.key, row)
     return [
-        Task(row, start, stop, needs)
+        Shard(row, start, stop, needs)
         for row in sorted(first.values(), key=lambda row: bool(row.job.needs))
         for needs in [tuple(first[key].job for key in row.job.needs)]
         for start in range(0, row.images(n), shard_size)
@@ -67,48 +67,48 @@ def tasks_of(rows: Sequence[Row], n: int, shard_size: int) -> list[Task]:
     ]
 
 
-class TaskQueue:
-    """Tasks that are not begun, of which each may begin as soon as its sources are finished.
+class ShardQueue:
+    """Shards that are not begun, of which each may begin as soon as its sources are finished.
 
-    Each step takes time in proportion to the task's own sources and followers, however many tasks there are.
+    Each step takes time in proportion to the shard's own sources and followers, however many shards there are.
 
     Args:
-        tasks: In the order in which they begin where nothing holds them up.
+        shards: In the order in which they begin where nothing holds them up.
     """
 
-    def __init__(self, tasks: Iterable[Task]) -> None:
-        self._waiting = {task.place: task for task in tasks}
+    def __init__(self, shards: Iterable[Shard]) -> None:
+        self._waiting = {shard.place: shard for shard in shards}
         self._missing: dict[Place, int] = {}
-        self._followers: dict[Place, list[Task]] = {}
-        self._ready: deque[Task] = deque()
-        for place, task in self._waiting.items():
-            missing = [source for source in task.sources if source in self._waiting]
+        self._followers: dict[Place, list[Shard]] = {}
+        self._ready: deque[Shard] = deque()
+        for place, shard in self._waiting.items():
+            missing = [source for source in shard.sources if source in self._waiting]
             self._missing[place] = len(missing)
             for source in missing:
-                self._followers.setdefault(source, []).append(task)
+                self._followers.setdefault(source, []).append(shard)
             if not missing:
-                self._ready.append(task)
+                self._ready.append(shard)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def first(self) -> Task | None:
-        """The next task that may begin; None where all that are left wait for sources."""
+    def first(self) -> Shard | None:
+        """The next shard that may begin; None where all that are left wait for sources."""
         return self._ready[0] if self._ready else None
 
-    def begin(self) -> Task:
-        """Takes that task out."""
-        task = self._ready.popleft()
-        del self._waiting[task.place]
-        return task
+    def begin(self) -> Shard:
+        """Takes that shard out."""
+        shard = self._ready.popleft()
+        del self._waiting[shard.place]
+        return shard
 
-    def finish(self, task: Task) -> None:
-        """Releases what waited for a task that was begun."""
-        for follower in self._followers.pop(task.place, ()):
+    def finish(self, shard: Shard) -> None:
+        """Releases what waited for a shard that was begun."""
+        for follower in self._followers.pop(shard.place, ()):
             self._missing[follower.place] -= 1
             if not self._missing[follower.place]:
                 self._ready.append(follower)
 
-    def left(self) -> list[Task]:
+    def left(self) -> list[Shard]:
         """All that are not begun, in order."""
         return list(self._waiting.values())

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cloudpickle
@@ -59,9 +58,9 @@ class Crew:
             bench: The caller's.
         """
         is_elsewhere = len(self.devices) > 1 or self.devices[0].type != "cpu"
-        if self.bench_on is None or not is_elsewhere:
-            return _dumps(partial(_as_it_is, bench))
-        return _dumps(partial(_on_its_device, self.bench_on, self.devices))
+        made = self.bench_on if is_elsewhere else None
+        content: bytes = cloudpickle.dumps((made, self.devices, None if made else bench))
+        return content
 
 
 def unpacked(packed: bytes, worker: int) -> Bench:
@@ -70,8 +69,9 @@ def unpacked(packed: bytes, worker: int) -> Bench:
     Raises:
         BenchError: It cannot be made on that worker's device.
     """
-    bench: Bench = cloudpickle.loads(packed)(worker)
-    return bench
+    made, devices, bench = cloudpickle.loads(packed)
+    found: Bench = made(device_of(worker, devices)) if made else bench
+    return found
 
 
 def claim_number(folder: Path, workers: int) -> int:
@@ -92,19 +92,3 @@ def claim_number(folder: Path, workers: int) -> int:
                 return number  # the file stays open, and so the lock held, as long as this process lives
         time.sleep(0.1)
     return os.getpid() % workers  # a worker too many for a while: it shares a device
-
-
-def _as_it_is(bench: Bench, worker: int) -> Bench:
-    del worker
-    return bench
-
-
-def _on_its_device(
-    bench_on: Callable[[torch.device], Bench], devices: tuple[torch.device, ...], worker: int
-) -> Bench:
-    return bench_on(device_of(worker, devices))
-
-
-def _dumps(value: object) -> bytes:
-    content: bytes = cloudpickle.dumps(value)
-    return content

@@ -25,7 +25,6 @@ def diagnosis_rows(
     *,
     modes: Sequence[str],
     is_stochastic: bool,
-    shape: tuple[int, int, int],
 ) -> Iterator[Row]:
     """The rows of a protocol's diagnosis.
 
@@ -34,14 +33,13 @@ def diagnosis_rows(
         rows: The planned rows on the victim.
         modes: The gradient modes that count as the best of this victim.
         is_stochastic: Whether the victim is random.
-        shape: `(c, h, w)` of an image.
     """
     family = [row for row in rows if row.id.partition(":")[0] == asked.of]
     bases = [row for row in family if row.job.gradient in modes] or family
     for base in bases:
         vary = _Variation(asked, base, is_stochastic)
         yield from vary.doubled()
-        yield from vary.curve(shape)
+        yield from vary.curve()
         yield from vary.frozen()
     if bases and asked.points:
         yield _Variation(asked, bases[0], is_stochastic).noise()
@@ -77,13 +75,14 @@ class _Variation:
         if "eot" in self.asked.doubled and self.is_stochastic:
             yield self._row("eot", replace(job, eot=2 * job.eot))
 
-    def curve(self, shape: tuple[int, int, int]) -> Iterator[Row]:
+    def curve(self) -> Iterator[Row]:
         """The attack under other budgets."""
         job = self.base.job
         if self.asked.curve:
-            for eps in curve_of(job.threat, self.asked.curve, shape):
-                threat = Threat(job.threat.norm, eps)
-                yield self._row("eps", replace(job, threat=threat), f"-{eps:.4g}")
+            task = job.task
+            for eps in curve_of(task.threat, self.asked.curve, task.shape):
+                varied = replace(task, threat=Threat(task.threat.norm, eps))
+                yield self._row("eps", replace(job, task=varied), f"-{eps:.4g}")
 
     def frozen(self) -> Iterator[Row]:
         """As many steps at one fixed draw."""
@@ -105,12 +104,13 @@ class _Variation:
         attack = ATTACKS.get(name)(**arguments)
         parts = [ATTACKS.get(part) for part in attack.parts]
         plugin = plugin_of(attack, label=attack.name, parts=parts)
-        precision = self.base.job.precision
+        task = self.base.job.task
+        searched = task.precision if attack.mixes else task.precision.replace("mixed", "float32")
         return replace(
             self.base.job,
             attack=plugin,
             eot=1,
-            precision=precision if attack.mixes else precision.replace("mixed", "float32"),
+            task=replace(task, precision=searched),
             fixed_batch=self.base.job.fixed_batch if self.base.job.is_uncut else 0,
         )
 

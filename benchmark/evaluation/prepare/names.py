@@ -16,12 +16,7 @@ from benchmark.datasets.paths import refuse_missing_place
 from benchmark.engine.arguments import refuse_names
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
-from benchmark.evaluation.prepare.request import (
-    Request,
-    arguments_by_stage,
-    expression_of,
-    model_named,
-)
+from benchmark.evaluation.prepare.request import Request, arguments_by_stage
 from benchmark.expression import leaves_of, parse_model, stages_of
 from benchmark.files.paths import existing, is_remote
 from benchmark.files.user_folders import data_folder
@@ -40,7 +35,7 @@ def refuse_unknown(request: Request) -> None:
     """
     device_parts(request.device)
     data_folder(request.data)
-    stages = stages_of(expression_of(request))
+    stages = stages_of(request.expression)
     given = arguments_by_stage(stages, request.defense_args)
     for stage, arguments in zip(stages, given, strict=True):
         refuse_plugin(DEFENSES, stage.name, arguments)
@@ -52,7 +47,7 @@ def refuse_unknown(request: Request) -> None:
         existing(str(request.weights))
     if isinstance(request.threat, str):
         Threat.parse(request.threat)
-    model = model_named(request)
+    model = request.classifier
     typed = leaves_of(parse_model(model)) if isinstance(model, str) and model else []
     trained = [leaf for stage in stages for model in stage.trained for leaf in leaves_of(model)]
     # with an @ it may be what an entry calls somebody's file
@@ -111,7 +106,7 @@ def refuse_training(
     if classifier is not None:
         CLASSIFIERS.path_of(classifier)
         return
-    stages = stages_of(expression_of(request))
+    stages = stages_of(request.expression)
     recipe = constant_in(*_parts(DEFENSES, stages[0].name), "recipe") if len(stages) == 1 else None
     if recipe is not None:
         refuse_plugin(RECIPES, recipe, recipe_args, what=f"the recipe of {stages[0].name!r}")

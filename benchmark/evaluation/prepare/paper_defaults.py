@@ -4,88 +4,61 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from benchmark.classifiers.catalog import home_of
 from benchmark.classifiers.zoo_names import resolve
-from benchmark.expression import leaves_of, model_of, parse_defense, parse_model
+from benchmark.evaluation.prepare.request import Request
+from benchmark.expression import leaves_of, model_of, parse_model
 from benchmark.records.protocol import Paper, Protocol
 
 DEFAULT = ("none", "atop")
 """The defenses of a command that names none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
-    """What a command names.
-
-    Args:
-        defenses: As typed.
-        models: Likewise.
-        dataset: None where it was left open.
-        threat: Likewise.
-    """
-
-    defenses: Sequence[str]
-    models: Sequence[str]
-    dataset: str | None
-    threat: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One evaluation of a command; None is what follows from the rest, as without a paper."""
-
-    defense: str
-    model: str | None
-    dataset: str | None
-    threat: str | None
-
-
-def defenses_of(protocol: Protocol, typed: Typed) -> list[str]:
+def defenses_of(protocol: Protocol, typed: Sequence[str]) -> list[str]:
     """The defenses of a command: those typed, else none and the paper's, else none and AToP."""
-    if typed.defenses:
-        found = typed.defenses
-    elif protocol.paper is not None:
-        found = ["none", *protocol.paper.defenses]
-    else:
-        found = DEFAULT
-    return list(dict.fromkeys(found))
+    paper = ("none", *protocol.paper.defenses) if protocol.paper else DEFAULT
+    return list(dict.fromkeys(typed or paper))
 
 
-def tasks_of(protocol: Protocol, typed: Typed) -> list[Task]:
-    """One task for each threat, classifier and defense of a command, each once.
+def tasks_of(protocol: Protocol, wanted: Sequence[Request], models: Sequence[str]) -> list[Request]:
+    """One request for each threat, classifier and defense of a command, each once.
 
     A paper's classifiers and threats belong to its dataset: where the command names another dataset, or a
-    classifier for another one, nothing of the task is the paper's.
+    classifier for another one, nothing of a request is the paper's.
+
+    Args:
+        protocol: It may repeat a paper's table.
+        wanted: One for each defense, without a classifier; what the command leaves open is None.
+        models: The classifiers as typed.
 
     Raises:
-        BenchError: A defense or a classifier cannot be read.
+        BenchError: A classifier cannot be read, or stands beside a defense that names its own.
     """
-    defenses, paper = defenses_of(protocol, typed), protocol.paper
+    paper = protocol.paper
     if paper is None:
-        pairs = itertools.product(typed.models or (None,), defenses)
-        found = [_task(typed, defense, model) for model, defense in pairs]
+        found = [replace(one, model=model) for model in models or (None,) for one in wanted]
     else:
-        found = [task for defense in defenses for task in _of_paper(paper, typed, defense)]
+        found = [task for one in wanted for task in _of_paper(paper, one, models)]
         found.sort(
             key=lambda task: (_rank(paper.threats, task.threat), _rank(paper.models, task.model))
         )
-    return list(dict.fromkeys(found))
+    return list({(one.defense, one.model, one.dataset, one.threat): one for one in found}.values())
 
 
-def _of_paper(paper: Paper, typed: Typed, defense: str) -> list[Task]:
-    named = model_of(parse_defense(defense))
-    models = map(parse_model, typed.models) if named is None else [named]
-    leaves = [leaf for model in models for leaf in leaves_of(model)]
-    is_its_dataset = typed.dataset in (None, paper.dataset)
+def _of_paper(paper: Paper, wanted: Request, models: Sequence[str]) -> list[Request]:
+    named = model_of(wanted.expression)
+    meant = map(parse_model, models) if named is None else [named]
+    leaves = [leaf for model in meant for leaf in leaves_of(model)]
+    is_its_dataset = wanted.dataset in (None, paper.dataset)
     if not is_its_dataset or not all(_is_for(leaf, paper.dataset) for leaf in leaves):
-        return [_task(typed, defense, model) for model in typed.models or (None,)]
+        return [replace(wanted, model=model) for model in models or (None,)]
     own = [] if named is not None else paper.models
-    threats = [typed.threat] if typed.threat else paper.threats
+    threats = [wanted.threat] if wanted.threat else paper.threats
     return [
-        Task(defense=defense, model=model, dataset=paper.dataset, threat=threat)
-        for threat, model in itertools.product(threats, typed.models or own or (None,))
+        replace(wanted, model=model, dataset=paper.dataset, threat=threat)
+        for threat, model in itertools.product(threats, models or own or (None,))
     ]
 
 
@@ -94,9 +67,5 @@ def _is_for(model: str, dataset: str) -> bool:
     return home_of(model) in (None, dataset) or resolve(model, dataset) is not None
 
 
-def _task(typed: Typed, defense: str, model: str | None) -> Task:
-    return Task(defense=defense, model=model, dataset=typed.dataset, threat=typed.threat)
-
-
-def _rank(known: Sequence[str], value: str | None) -> int:
+def _rank(known: Sequence[str], value: object) -> int:
     return known.index(value) if value in known else len(known)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
 
 from benchmark.compute.sandbox import contained
 from benchmark.engine.arguments import parameters_of, refuse_arguments
 from benchmark.engine.attacking.attack import Attack
 from benchmark.engine.criterion import Criterion
-from benchmark.engine.threat import Knowledge, Threat
+from benchmark.engine.threat import Knowledge
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError
@@ -21,65 +23,51 @@ from benchmark.records.missing_rows import Missing, Why
 from benchmark.records.protocol import BARE, SURROGATES, AttackRow, Protocol, SourceRow
 from benchmark.records.protocol_rows import BEST, names_of
 from benchmark.records.run import Row
+from benchmark.records.task import Task
 
 CLEAN = "clean"
 """The attack that changes nothing: as a source it measures the bare classifier itself, and is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subjects:
-    """What a protocol is applied to.
+class Plannable:
+    """What a protocol is applied to, as far as a plan asks; it need not be there to be attacked.
 
     Args:
-        defenses: The purifiers, prepared, in order.
-        plugins: The same as a key sees them.
+        protocol: What is planned.
+        task: The images, the threat and the arithmetic.
+        plugins: The purifiers in order, as a key sees them.
+        gradient: The least that one of them offers to back-propagation.
         is_stochastic: Whether the victim made of them is.
         is_uncut: Whether its answers, or those of a bare classifier, hang on the batch.
         classifier: The defended classifier.
         surrogates: Classifiers of the same task for transfer.
         ensembles: Those that the protocol makes images on, by the expression, as far as there are members.
-        dataset: The dataset's name.
-        split: Which of its splits.
-        classes: Number of classes.
-        threat: The budget.
-        precision: `float32`, `float64` or `mixed`.
-        seed: The run's seed.
-        order: Of which order of the dataset the images are taken.
-        preparation: How its files became images.
-        only_classes: Those whose images are evaluated; none for all.
         composition: How an ensemble is put together; empty for a chain.
+        victim_sha256: sha256 of how purifiers and classifier are put together, and of which source, hex.
         seeds: The sha256 of so many images of an attacker's own; None where there are none.
-        shape: `(c, h, w)` of an image.
-        victim: sha256 of how purifiers and classifier are put together.
-        images: sha256 of the dataset's source.
-        said: The user's word for what no hash sees.
     """
 
-    defenses: Sequence[Defense]
+    protocol: Protocol
+    task: Task
     plugins: tuple[Plugin, ...]
+    gradient: Derivative = Derivative.EXACT
     is_stochastic: bool
+    is_uncut: bool = False
     classifier: Classifier
     surrogates: Mapping[str, Classifier]
-    dataset: str
-    split: str
-    classes: int
-    threat: Threat
-    precision: str
-    seed: int
-    order: str = "nested"
-    preparation: str = ""
-    only_classes: tuple[int, ...] = ()
+    ensembles: Mapping[str, Classifier]
     composition: str = ""
+    victim_sha256: str = ""
     seeds: Callable[[int], str] | None = None
-    shape: tuple[int, int, int] = (1, 1, 1)
-    ensembles: Mapping[str, Classifier] = field(default_factory=dict)
-    victim: str = ""
-    images: str = ""
-    said: str = ""
-    is_uncut: bool = False
 
 
-def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
+def unasked(name: str) -> Classifier:
+    """A classifier of which a plan knows the name alone; it cannot be run."""
+    return Classifier(nn.Identity(), name=name, classes=2, sha256=name)
+
+
+def weakest_gradient(defenses: Iterable[Defense]) -> Derivative:
     """What a chain offers to back-propagation: the least that one of its stages does."""
     order = [Derivative.EXACT, Derivative.ALMOST_EVERYWHERE, Derivative.NONE]
     return max(
@@ -87,7 +75,7 @@ def weakest_gradient(defenses: Sequence[Defense]) -> Derivative:
     )
 
 
-def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[str, Missing]]:
+def make_plan(ready: Plannable) -> tuple[list[Row], dict[str, Missing]]:
     """All jobs of a protocol, sources first, and the rows that cannot be planned, each with its reason.
 
     The diagnosis comes last: a job that a ranked row has too is done for that row.
@@ -95,10 +83,10 @@ def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[s
     Raises:
         BenchError: The protocol names an attack that there is not, or arguments that it does not take.
     """
-    planner = _Planner(protocol, subjects)
+    planner, protocol = _Planner(ready), ready.protocol
     sources = {row.id: list(planner.source_rows(row)) for row in protocol.sources}
     rows = [made for group in sources.values() for made in group]
-    for row in protocol.attacks_on(is_stochastic=subjects.is_stochastic):
+    for row in protocol.attacks_on(is_stochastic=ready.is_stochastic):
         rows.extend(planner.attack_rows(row, sources))
     wanted = {key for row in rows if row.column is not None for key in row.job.needs}
     kept = [
@@ -110,17 +98,15 @@ def make_plan(protocol: Protocol, subjects: Subjects) -> tuple[list[Row], dict[s
         kept += diagnosis_rows(
             protocol.diagnosis,
             [row for row in kept if row.column is not None],
-            modes=BEST[weakest_gradient(subjects.defenses)],
-            is_stochastic=subjects.is_stochastic,
-            shape=subjects.shape,
+            modes=BEST[ready.gradient],
+            is_stochastic=ready.is_stochastic,
         )
     return kept, planner.skipped
 
 
 class _Planner:
-    def __init__(self, protocol: Protocol, subjects: Subjects) -> None:
-        self.protocol = protocol
-        self.subjects = subjects
+    def __init__(self, ready: Plannable) -> None:
+        self.ready = ready
         self.skipped: dict[str, Missing] = {}
         self.engine = harness_sha256()
 
@@ -142,21 +128,21 @@ class _Planner:
 
     def _made_on(self, row: SourceRow) -> list[Classifier]:
         if row.against == BARE:
-            return [self.subjects.classifier]
+            return [self.ready.classifier]
         if row.against == SURROGATES:
-            return list(self.subjects.surrogates.values())
-        found = self.subjects.ensembles.get(row.against)
+            return list(self.ready.surrogates.values())
+        found = self.ready.ensembles.get(row.against)
         if found is not None:
             return [found]
         self.skipped[row.id] = Missing(
             Why.NO_SURROGATES,
-            f"too few surrogate classifiers are known for {self.subjects.dataset} to make {row.against}",
+            f"too few surrogate classifiers are known for {self.ready.task.dataset} to make {row.against}",
         )
         return []
 
     def attack_rows(self, row: AttackRow, sources: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
         """One row for each gradient mode; none, with a reason kept, where it cannot be run."""
-        stochastic = self.subjects.is_stochastic
+        stochastic = self.ready.is_stochastic
         attack = self._attack(row)
         if not self._fits(row, attack):
             return
@@ -164,7 +150,7 @@ class _Planner:
         if row.sources and not needs:
             self.skipped[row.id] = self._without_sources(row)
             return
-        for mode, name in names_of(row, weakest_gradient(self.subjects.defenses)).items():
+        for mode, name in names_of(row, self.ready.gradient).items():
             job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
             yield Row(
                 id=name,
@@ -176,12 +162,12 @@ class _Planner:
 
     def _fits(self, row: SourceRow | AttackRow, attack: Attack) -> bool:
         """Whether the attack exists for the task's classes, threat and images; else the reason is kept."""
-        s, is_source = self.subjects, isinstance(row, SourceRow)
+        s, is_source = self.ready, isinstance(row, SourceRow)
         checks: dict[Why, Callable[[], object]] = {
             Why.TOO_FEW_CLASSES: lambda: attack.refuse_classes(
-                s.classes, stochastic=s.is_stochastic and not is_source
+                s.task.classes, stochastic=s.is_stochastic and not is_source
             ),
-            Why.THREAT_UNSUPPORTED: lambda: attack.refuse_threat(s.threat),
+            Why.THREAT_UNSUPPORTED: lambda: attack.refuse_threat(s.task.threat),
             Why.NO_SEED_IMAGES: lambda: self._seeds(attack),
         }
         for why, check in checks.items():
@@ -196,14 +182,14 @@ class _Planner:
         """Why none of a row's sources was made: a gap, unless no source of it is one."""
         missing = [self.skipped[source] for source in row.sources if source in self.skipped]
         if len(missing) < len(row.sources):  # one that is made on no surrogate is in no plan
-            reason = f"no surrogate classifiers are known for {self.subjects.dataset}"
+            reason = f"no surrogate classifiers are known for {self.ready.task.dataset}"
             missing.append(Missing(Why.NO_SURROGATES, reason))
         why = min((one.why for one in missing), key=lambda why: why.is_not_applicable)
         return Missing(why, "; ".join(map(str, missing)))
 
     def _attack(self, row: SourceRow | AttackRow) -> Attack:
         kind = ATTACKS.get(row.attack)
-        what = f"protocol {self.protocol.name!r}, row {row.id!r}: attack {row.attack!r}"
+        what = f"protocol {self.ready.protocol.name!r}, row {row.id!r}: attack {row.attack!r}"
         refuse_arguments(row.arguments, kind, what=what)
         with (
             watched_for(kind, parameters_of(kind) | row.arguments),
@@ -222,17 +208,15 @@ class _Planner:
         eot: int = 1,
         needs: tuple[str, ...] = (),
     ) -> Job:
-        s = self.subjects
+        s = self.ready
         frozen = classifier or s.classifier
         return Job(
             row=row,
+            task=replace(s.task, precision=self._precision(attack, is_source=is_source)),
             defenses=() if is_source else s.plugins,
             classifier=Frozen(
                 frozen.name, frozen.sha256, frozen.code, frozen.source, frozen.harness
             ),
-            dataset=s.dataset,
-            split=s.split,
-            threat=s.threat,
             attack=plugin_of(
                 attack,
                 label=attack.name,
@@ -243,19 +227,14 @@ class _Planner:
             eot=eot if s.is_stochastic and not is_source else 1,
             is_source=is_source,
             criterion=self._criterion(is_stochastic=s.is_stochastic and not is_source),
-            precision=self._precision(attack, is_source=is_source),
-            seed=s.seed,
-            fixed_batch=0 if attack.per_image and not s.is_uncut else self.protocol.shard_size,
+            fixed_batch=0
+            if attack.per_image and not s.is_uncut
+            else self.ready.protocol.shard_size,
             is_uncut=s.is_uncut,
             needs=needs,
-            order=s.order,
-            preparation=s.preparation,
-            only_classes=s.only_classes,
             composition="" if is_source else s.composition,
             engine=self.engine,
-            victim="" if is_source else s.victim,
-            images=s.images,
-            said=s.said,
+            victim="" if is_source else s.victim_sha256,
         )
 
     def _seeds(self, attack: Attack) -> str:
@@ -264,14 +243,16 @@ class _Planner:
         Raises:
             BenchError: There are not so many.
         """
-        known = self.subjects.seeds
+        known = self.ready.seeds
         return known(attack.seeds) if attack.seeds and known is not None else ""
 
     def _precision(self, attack: Attack, *, is_source: bool) -> str:
         """Mixed only where there is a search to be done twice; images made for transfer are made once."""
         mixes = attack.mixes and attack.per_image and not is_source
-        precision = self.subjects.precision
+        precision = self.ready.task.precision
         return "float32" if precision == MIXED and not mixes else precision
 
     def _criterion(self, *, is_stochastic: bool) -> Criterion:
-        return self.protocol.asked() if is_stochastic else Criterion(draws=1, vote=1, any_of=1)
+        return (
+            self.ready.protocol.asked() if is_stochastic else Criterion(draws=1, vote=1, any_of=1)
+        )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, partial
+from typing import Any
 
 import torch
 
 from benchmark.classifiers.acceptance import Conduct
 from benchmark.compute.determinism import choose_device
+from benchmark.engine.attacker_images import seed_images, seeds_sha256
 from benchmark.engine.dataset import Dataset, indices_of, labels_of
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.classifier import Classifier
@@ -22,42 +25,32 @@ from benchmark.evaluation.prepare.given_networks import wrap_module
 from benchmark.evaluation.prepare.loading import (
     data_folder,
     load_classifier,
-    load_task,
     with_known_classes,
 )
-from benchmark.evaluation.prepare.missing_weights import lacks_of, refuse_lacks
+from benchmark.evaluation.prepare.plan import Plannable, weakest_gradient
 from benchmark.evaluation.prepare.purifier import Staged
-from benchmark.evaluation.prepare.request import Request, expression_of, make_defenses, model_named
+from benchmark.evaluation.prepare.request import Request, make_defenses
+from benchmark.evaluation.prepare.resolve import FoundStage, resolve
 from benchmark.evaluation.prepare.surrogates import Strangers
 from benchmark.evaluation.prepare.victim_builder import Builder, Built
 from benchmark.identity.identity import Known, identity_of
 from benchmark.identity.opened_files import Opened, watched
-from benchmark.records.job import Plugin
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
 from benchmark.records.run import Measurement
+from benchmark.records.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class Prepared(Plannable):
     """Everything a request names, loaded and ready."""
 
     request: Request
-    protocol: Protocol
-    threat: Threat
     dataset: Dataset
-    classifier: Classifier
-    surrogates: Mapping[str, Classifier]
-    ensembles: Mapping[str, Classifier]
-    """Those that images for transfer are made on, by the protocol's expression."""
     stages: tuple[Staged, ...]
     victim: Victim
     label: str
     """The published name of the defense."""
-    victim_sha256: str
-    """How the victim is put together, and of which source."""
-    composition: str
-    """How the purifiers and classifiers of an ensemble are put together; empty for a chain."""
     order: tuple[int, ...]
     device: torch.device
     made: Callable[[torch.dtype], Victim]
@@ -67,24 +60,9 @@ class Prepared:
     examination: tuple[Measurement, ...] = ()
     """What `probe` measured of the victim."""
 
-    @property
-    def defenses(self) -> tuple[Defense, ...]:
-        """All purifiers, in the order in which they were typed."""
-        return tuple(stage.defense for stage in self.stages)
-
-    @property
-    def plugins(self) -> tuple[Plugin, ...]:
-        """The same as a key sees them."""
-        return tuple(stage.plugin for stage in self.stages)
-
-    @property
-    def settings(self) -> tuple[Setting, ...]:
-        """What each was prepared with."""
-        return tuple(stage.setting for stage in self.stages)
-
     def watched(self) -> AbstractContextManager[Opened]:
         """Keeps account of files that are read in here: some purifiers read theirs with their first images."""
-        held = [one.weights for one in self.settings if one.weights]
+        held = [one.setting.weights for one in self.stages if one.setting.weights]
         return watched(f"victim {self.label} {[one.arguments for one in self.plugins]}", held=held)
 
     @property
@@ -92,22 +70,18 @@ class Prepared:
         """Lines for the user about what purifiers were trained for."""
         return list(dict.fromkeys(line for stage in self.stages for line in stage.notices()))
 
-    @property
-    def is_uncut(self) -> bool:
-        """Whether some answer hangs on the batch, so that none may be cut."""
-        return any(each.random or each.crowd for each in self.conduct.values())
-
     def behaving(
         self, conduct: Mapping[str, Conduct], examination: tuple[Measurement, ...] = ()
     ) -> Prepared:
         """The same with what was measured of it: a victim that is random is asked as one."""
-        own = conduct.get("", Conduct())
-        is_said = self.victim.stochastic or not own.random
+        is_random = conduct.get("", Conduct()).random and not self.is_stochastic
         return replace(
             self,
             conduct=conduct,
             examination=examination,
-            victim=self.victim if is_said else AsStochastic(self.victim),
+            victim=AsStochastic(self.victim) if is_random else self.victim,
+            is_stochastic=is_random or self.is_stochastic,
+            is_uncut=any(each.random or each.crowd for each in conduct.values()),
         )
 
 
@@ -115,65 +89,106 @@ def prepare(request: Request) -> Prepared:
     """Loads everything that a request names.
 
     Raises:
+        WeightsMissing: It needs weights that nobody has; all of them are named.
         BenchError: Something is missing, damaged or impossible.
     """
     device = choose_device(request.device)
     wanted = request.protocol
     protocol = wanted if isinstance(wanted, Protocol) else load_protocol(wanted)
-    model = model_named(request)
-    dataset, threat = load_task(
-        request.dataset, model, request.threat, folder=data_folder(request.data)
-    )
-    defenses = make_defenses(request)
-    refuse_lacks(lacks_of(request))  # before anything is downloaded
-    load = _Loader(request, dataset, device)
-    dataset = with_known_classes(dataset, model or dataset.model, load.classifier)
-    load = replace(load, dataset=dataset)
+    resolved = resolve(request)  # before a classifier is downloaded
+    base = request.classifier or resolved.dataset.model
+    load = _loader(request, resolved.dataset, device)
+    dataset = with_known_classes(resolved.dataset, base, load)
+    load = load if dataset is resolved.dataset else _loader(request, dataset, device)
     protocol = protocol.for_classes(dataset.classes)
     order = order_of(dataset, request, protocol)
     setting = Setting(
         dataset=dataset.name,
         shape=dataset.shape,
         classes=dataset.classes,
-        threat=threat,
+        threat=resolved.threat,
         device=device,
         dtype=dtype_of(request),
     )
-    is_given = isinstance(request.defense, Defense)
-    known = Known(is_given=is_given, said=request.identity)
-
-    def builder(load: Callable[[str | torch.nn.Module], Classifier], at: Setting) -> Builder:
-        new = iter(defenses if at is setting else make_defenses(portable(request)))
-        return Builder(at, load, new, request.weights, request.data, known=known)
-
-    built = builder(load.classifier, setting)
-    expression, base = expression_of(request), model or dataset.model
-    found = built.victim(expression, base)
+    build = partial(_build, request, base)
+    found, stages = build(setting, load, resolved.stages)
 
     def made(dtype: torch.dtype) -> Victim:
+        new = make_defenses(portable(request))
+        anew = [replace(f, defense=d) for f, d in zip(resolved.stages, new, strict=True)]
+
         def copied(model: str | torch.nn.Module) -> Classifier:
-            return copy.deepcopy(load.classifier(model)).to(dtype)
+            return copy.deepcopy(load(model)).to(dtype)
 
-        return builder(copied, replace(setting, dtype=dtype)).victim(expression, base).victim
+        return build(replace(setting, dtype=dtype), copied, anew)[0].victim
 
-    strangers = Strangers(dataset, protocol, found.classifier, load.classifier)
+    strangers = Strangers(dataset, protocol, found.classifier, load)
     return Prepared(
         request=request,
         protocol=protocol,
-        threat=threat,
+        task=task_of(request, dataset, resolved.threat),
         dataset=dataset,
         classifier=found.classifier,
         surrogates=strangers.surrogates(),
         ensembles=strangers.ensembles(),
-        stages=tuple(built.stages),
+        stages=tuple(stages),
+        plugins=tuple(stage.plugin for stage in stages),
+        gradient=weakest_gradient(stage.defense for stage in stages),
+        is_stochastic=found.victim.stochastic,
         victim=found.victim,
-        victim_sha256=_victim_sha256(found, built.stages),
+        victim_sha256=_victim_sha256(found, stages),
         label=found.label,
         composition=found.composition,
         order=order,
+        seeds=lambda n: seeds_sha256(seed_images(dataset, "test", order, n)),
         device=device,
         made=made,
     )
+
+
+Load = Callable[[str | torch.nn.Module], Classifier]
+"""Gives the classifier of a name, each once, or of a module from Python."""
+
+
+def _loader(request: Request, dataset: Dataset, device: torch.device) -> Load:
+    """What loads the classifiers of a request."""
+    at: Any = {"dataset": dataset, "device": device, "dtype": dtype_of(request)}
+    named = cache(partial(load_classifier, folder=data_folder(request.data), **at))
+
+    def load(model: str | torch.nn.Module) -> Classifier:
+        if isinstance(model, str):
+            return named(model)
+        return wrap_module(model, said=request.identity, **at)
+
+    return load
+
+
+def _build(
+    request: Request,
+    base: str | torch.nn.Module,
+    setting: Setting,
+    load: Load,
+    stages: Sequence[FoundStage],
+) -> tuple[Built, list[Staged]]:
+    """The victim of a request, and its purifiers, made ready."""
+    known = Known(is_given=isinstance(request.defense, Defense), said=request.identity)
+    builder = Builder(setting, load, iter(stages), known=known)
+    return builder.victim(request.expression, base), builder.stages
+
+
+def task_of(request: Request, dataset: Dataset, threat: Threat) -> Task:
+    """The task of a request: what its names stand for, and the options that the two have in common."""
+    names = {each.name for each in fields(Task)} & {each.name for each in fields(request)}
+    found: dict[str, Any] = {name: getattr(request, name) for name in names}
+    found |= {
+        "dataset": dataset.name,
+        "classes": dataset.classes,
+        "shape": tuple(dataset.shape),
+        "threat": threat,
+        "preparation": dataset.preparation,
+        "source": identity_of(type(dataset), what=f"dataset {dataset.name!r}").sha256(),
+    }
+    return Task(**found)
 
 
 def _victim_sha256(found: Built, stages: Sequence[Staged]) -> str:
@@ -193,39 +208,6 @@ def portable(request: Request) -> Request:
     if not isinstance(defense, Defense):
         return request
     return replace(request, defense=type(defense)(**defense.arguments()))
-
-
-@dataclass(frozen=True, slots=True)
-class _Loader:
-    request: Request
-    dataset: Dataset
-    device: torch.device
-    known: dict[str, Classifier] = field(default_factory=dict)
-
-    def classifier(self, model: str | torch.nn.Module) -> Classifier:
-        """A classifier, of each name but one."""
-        if isinstance(model, str) and model in self.known:
-            return self.known[model]
-        found = self._loaded(model)
-        return self.known.setdefault(model, found) if isinstance(model, str) else found
-
-    def _loaded(self, model: str | torch.nn.Module) -> Classifier:
-        dtype = dtype_of(self.request)
-        if not isinstance(model, str):
-            return wrap_module(
-                model,
-                dataset=self.dataset,
-                device=self.device,
-                dtype=dtype,
-                said=self.request.identity,
-            )
-        return load_classifier(
-            model,
-            dataset=self.dataset,
-            folder=data_folder(self.request.data),
-            device=self.device,
-            dtype=dtype,
-        )
 
 
 def dtype_of(request: Request) -> torch.dtype:

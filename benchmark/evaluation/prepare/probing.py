@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from benchmark.classifiers.acceptance import conduct_of, shown
@@ -13,8 +15,8 @@ from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.defense import Derivative
 from benchmark.engine.victims.victim import GradientMode
 from benchmark.evaluation.prepare.make_bench import bare_classifiers, bench_of
-from benchmark.evaluation.prepare.plan import weakest_gradient
 from benchmark.evaluation.prepare.prepare import Prepared, dtype_of
+from benchmark.identity.identity import sha256_of_words
 
 PROBED = 4
 """Clean images that a victim is shown before a run begins."""
@@ -36,7 +38,7 @@ def probe(ready: Prepared) -> Prepared:
     draws = Draws.of(ready.request.seed, nobody, "probe")
     found = {each.name: conduct_of(each, x, ready.dataset) for each in bare_classifiers(ready)}
     what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
-    with ready.watched(), shown(what, x, ready.dataset):
+    with ready.watched() as opened, shown(what, x, ready.dataset):
         own, measured = conduct.examine(
             Exhibit(
                 victim=ready.victim,
@@ -49,10 +51,12 @@ def probe(ready: Prepared) -> Prepared:
                 made=ready.made,
             )
         )
+    files = opened.hashes()  # what the victim read when it was shown its first images
+    ready = replace(ready, victim_sha256=sha256_of_words(ready.victim_sha256, *files))
     return ready.behaving(found | {"": own}, measured)
 
 
 def _modes(ready: Prepared) -> tuple[GradientMode, ...]:
     """The gradient modes in which a run may ask: the exact one only where one is declared."""
-    has_gradient = weakest_gradient(ready.defenses) is not Derivative.NONE
+    has_gradient = ready.gradient is not Derivative.NONE
     return (*((GradientMode.EXACT,) if has_gradient else ()), GradientMode.BPDA)

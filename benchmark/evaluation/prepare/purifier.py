@@ -1,25 +1,22 @@
-"""One purifier of a request, made ready: its weights found and held against their use, its label, its key."""
+"""One purifier of a request, made ready: its weights held against their use, its label, its key."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import Parameter
-from pathlib import Path
 from typing import Final
 
 from benchmark.compute.sandbox import contained
 from benchmark.engine.arguments import parameters_of
 from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.setting import Setting
-from benchmark.errors import BenchError
-from benchmark.evaluation.prepare.missing_weights import Lack, trained_names, weights_missing
 from benchmark.evaluation.prepare.plugin_ids import described, plugin_of, watched_for
+from benchmark.evaluation.prepare.resolve import FoundStage
 from benchmark.expression import Stage
-from benchmark.files.weights import find_weights, sha256_of, shipped_sha256
+from benchmark.files.weights import sha256_of, shipped_sha256
 from benchmark.identity.content_names import known_by
 from benchmark.identity.identity import Known, identity_of
-from benchmark.identity.opened_files import unwatched
 from benchmark.plugins import DATASETS, DEFENSES, RECIPES
 from benchmark.records.job import Plugin
 from benchmark.records.provenance import Provenance, Use, provenance_of
@@ -59,41 +56,27 @@ class Staged:
 
 
 def prepare_stage(
-    typed: Stage,
-    defense: Defense,
+    found: FoundStage,
     setting: Setting,
     *,
     before: Sequence[Staged] = (),
-    explicit: Path | str | None = None,
-    data: Path | None = None,
     known: Known | None = None,
 ) -> Staged:
-    """Finds a purifier's weights, prepares it, and says what a key and an entry need to know of it.
+    """Prepares a purifier, and says what a key and an entry need to know of it.
 
     Args:
-        typed: What the user called it.
-        defense: Not yet prepared.
+        found: Not yet prepared.
         setting: With the classifier behind it.
         before: The purifiers that stand before it.
-        explicit: The weights that the user named.
-        data: The data folder; None for the usual one.
         known: Whether it was given as an object, and what the user says of it; None for one by name.
 
     Raises:
-        WeightsMissing: It needs weights that nobody has.
-        BenchError: They were trained for something else than the user says, or it cannot be prepared.
+        BenchError: Its weights were trained for something else than the user says, or it cannot be prepared.
     """
-    trained = trained_names(typed, setting.dataset, folder=data)
-    if trained and not defense.needs_weights:
-        raise BenchError(
-            f"defense {str(typed)!r}: {defense.name!r} has no weights, and so was trained for no classifier; "
-            f"write {typed.name!r}"
-        )
-    setting = _with_weights(typed, defense, setting, trained, explicit)
+    defense, setting = found.defense, replace(setting, weights=found.weights)
     provenance = None
     if setting.weights is not None:
-        use = _use(typed, defense, setting, trained, before)
-        provenance = provenance_of(setting.weights, use)
+        provenance = provenance_of(setting.weights, _use(found, setting, before))
     what = f"defense {defense.name!r}"
     known = replace(known or Known(), arguments=list(defense.arguments().values()))
     identity = identity_of(defense, what=what, known=known)
@@ -102,38 +85,15 @@ def prepare_stage(
         defense.prepare(setting)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
     plugin = plugin_of(defense, label="", weights=sha256, identity=identity)
-    content = _unnamed_content(defense, setting, trained, plugin)
-    label = _label(defense, setting, trained, provenance, content)
+    content = _unnamed_content(defense, setting, found.trained, plugin)
+    label = _label(defense, setting, found.trained, provenance, content)
     return Staged(
-        typed=typed,
+        typed=found.typed,
         defense=defense,
         setting=setting,
         plugin=replace(plugin, label=label),
         provenance=provenance,
     )
-
-
-def _with_weights(
-    typed: Stage,
-    defense: Defense,
-    setting: Setting,
-    trained: tuple[str, ...],
-    explicit: Path | str | None,
-) -> Setting:
-    """The setting with the weights that were found for a defense."""
-    if explicit is not None and not defense.needs_weights:
-        raise BenchError(
-            f"--weights goes with one defense that is trained; {defense.name!r} has no weights: leave it out"
-        )
-    if not defense.needs_weights:
-        return setting
-    names = _names(defense, setting, trained)
-    with unwatched():
-        weights = find_weights(type(defense), **names, explicit=explicit)
-    if weights is None:
-        models = trained or (setting.defended().name,)
-        raise weights_missing([Lack(typed.name, models, setting.dataset)])
-    return replace(setting, weights=weights)
 
 
 def _names(defense: Defense, setting: Setting, trained: tuple[str, ...]) -> dict[str, str]:
@@ -162,19 +122,13 @@ def _unnamed_content(
     return found
 
 
-def _use(
-    typed: Stage,
-    defense: Defense,
-    setting: Setting,
-    trained: tuple[str, ...],
-    before: Sequence[Staged],
-) -> Use:
-    classifier = setting.defended()
+def _use(found: FoundStage, setting: Setting, before: Sequence[Staged]) -> Use:
+    classifier, defense = setting.defended(), found.defense
     return Use(
-        name=typed.name,
+        name=found.typed.name,
         label=defense.label(setting.shape),
         classifier=(classifier.name, classifier.sha256),
-        trained=trained,
+        trained=found.trained,
         dataset=setting.dataset,
         is_known=setting.dataset in DATASETS.names(),
         shape=setting.shape,

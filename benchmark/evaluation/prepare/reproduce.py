@@ -166,9 +166,10 @@ def _differences(entry: Entry, ready: Prepared) -> Iterator[str]:
     Hashes of source in entries of schema 1 were made otherwise, and say nothing.
     """
     dataset, threat = entry.dataset, entry.threat
-    made = ready.threat.norm.value, ready.threat.eps, tuple(ready.dataset.shape)
+    own = ready.task.threat
+    made = own.norm.value, own.eps, ready.task.shape
     if made != (threat.norm, threat.eps, threat.input_shape):
-        yield f"it is under {threat.text} on images of {threat.input_shape}, not {ready.threat} on {made[2]}"
+        yield f"it is under {threat.text} on images of {threat.input_shape}, not {own} on {made[2]}"
     if (ready.classifier.name, ready.classifier.sha256) != (
         entry.classifier.name,
         entry.classifier.sha256,
@@ -201,7 +202,7 @@ def _other_defenses(entry: Entry, ready: Prepared) -> Iterator[str]:
             yield _other("weights of", stage.label, stage.weights_sha256, plugin.weights)
         if not entry.is_legacy and plugin.source != stage.source_sha256:
             yield _other("source of", stage.label, stage.source_sha256, plugin.source)
-    if (ready.label, ready.victim.stochastic) != (entry.defense.label, entry.defense.stochastic):
+    if (ready.label, ready.is_stochastic) != (entry.defense.label, entry.defense.stochastic):
         yield f"its defense is called {entry.defense.label!r}, not {ready.label!r}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -65,6 +65,11 @@ class Request:
         keep_images: Adversarial images that stay beside the entry for `bench audit`: `worst`, those that count
             under each rule; `all`, of every attack; `none`. None leaves it to the protocol.
         positions: Of the images in that order that alone are evaluated, as an audit draws them; none for all.
+        expression: What `defense` says, read.
+
+    Raises:
+        BenchError: A value is out of its range, or the defense cannot be read, or names its classifiers and
+            comes with another.
     """
 
     defense: str | Defense
@@ -88,6 +93,7 @@ class Request:
     identity: str = ""
     keep_images: KeepImages | None = None
     positions: tuple[int, ...] = ()
+    expression: Expression = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch_size", "workers"):
@@ -102,34 +108,24 @@ class Request:
             raise BenchError(f"precision is {', '.join(PRECISIONS)}; got {self.precision!r}")
         if self.keep_images not in (None, *get_args(KeepImages)):
             raise BenchError(f"keep_images is worst, all or none; got {self.keep_images!r}")
+        object.__setattr__(self, "only_classes", tuple(sorted(set(self.only_classes))))
         if not 0 <= self.seed < 2**63:
             raise BenchError(f"a seed is a whole number from 0; got {self.seed}")
+        object.__setattr__(self, "expression", _read(self.defense))
+        if self.model is not None and model_of(self.expression) is not None:
+            raise BenchError(
+                f"defense {self.defense!r} names its classifiers itself; leave out --model {self.model!r}"
+            )
+
+    @property
+    def classifier(self) -> str | nn.Module | None:
+        """The classifier that is named, by the expression or beside it; None for the dataset's own."""
+        model = model_of(self.expression)
+        return self.model if model is None else str(model)
 
 
-def expression_of(request: Request) -> Expression:
-    """What a request asks to have evaluated, read.
-
-    Raises:
-        BenchError: It cannot be read, or fixes the classifiers and comes with another.
-    """
-    if not isinstance(request.defense, str):
-        return Chain((Stage(request.defense.name),))
-    found = parse_defense(request.defense)
-    if request.model is not None and model_of(found) is not None:
-        raise BenchError(
-            f"defense {request.defense!r} names its classifiers itself; leave out --model {request.model!r}"
-        )
-    return found
-
-
-def model_named(request: Request) -> str | nn.Module | None:
-    """The classifier that a request names, by its expression or beside it; None for the dataset's own.
-
-    Raises:
-        BenchError: As `expression_of`.
-    """
-    model = model_of(expression_of(request))
-    return request.model if model is None else str(model)
+def _read(defense: str | Defense) -> Expression:
+    return parse_defense(defense) if isinstance(defense, str) else Chain((Stage(defense.name),))
 
 
 def make_defenses(request: Request) -> list[Defense]:
@@ -144,7 +140,7 @@ def make_defenses(request: Request) -> list[Defense]:
                 "a defense object already has its arguments; give defense_args with a name"
             )
         return [copy.copy(request.defense)]  # what is prepared here is not the user's own object
-    stages = stages_of(expression_of(request))
+    stages = stages_of(request.expression)
     kinds = [DEFENSES.get(stage.name) for stage in stages]
     given = arguments_by_stage(stages, request.defense_args)
     return [_make(kind, arguments) for kind, arguments in zip(kinds, given, strict=True)]
@@ -172,33 +168,28 @@ def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
-def arguments_by_defense(
-    defenses: Sequence[str], arguments: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """The arguments of each of several defenses: of one alone all, else those under the name of a stage of it.
+def with_arguments(requests: Sequence[Request], arguments: Mapping[str, Any]) -> list[Request]:
+    """Requests with the arguments of their defenses: of one alone all, else those under the name of a stage.
 
-    `hgd.loss` is for every defense that has a stage called `hgd`. They are returned as `Request` takes them:
-    without the name where the defense is a single purifier.
+    `hgd.loss` is for every defense that has a stage called `hgd`; a single purifier takes it as `loss`.
+
+    Args:
+        requests: One for each defense, without arguments.
+        arguments: As they were typed.
 
     Raises:
-        BenchError: One belongs to no defense, or a defense cannot be read.
+        BenchError: One belongs to no defense.
     """
-    if len(defenses) == 1:
-        return {defenses[0]: dict(arguments)}
-    stages = {defense: stages_of(parse_defense(defense)) for defense in defenses}
-    every = [stage for found in stages.values() for stage in found]
-    given: dict[str, dict[str, Any]] = {defense: {} for defense in defenses}
-    for key, value in sorted(arguments.items(), key=lambda item: "@" in item[0]):
-        name, _, argument = key.rpartition(".")
-        meant = [d for d in given if any(name and name in (s.name, str(s)) for s in stages[d])]
-        if not meant:
-            raise BenchError(
-                f"defense argument {key!r}: with several defenses write NAME.ARGUMENT, such as "
-                f"{_likely(name, every)}.{argument}; the defenses are {', '.join(given)}"
-            )
-        for defense in meant:
-            given[defense][argument if len(stages[defense]) == 1 else key] = value
-    return given
+    if len(requests) == 1:
+        return [replace(requests[0], defense_args=arguments)]
+    stages = [stages_of(request.expression) for request in requests]
+    names = ", ".join(str(request.defense) for request in requests)
+    wanted = "with several defenses write NAME.ARGUMENT", f"the defenses are {names}"
+    given = _shared_out(arguments, stages, wanted)
+    return [
+        replace(one, defense_args=own if len(part) > 1 else _unnamed(own))
+        for one, own, part in zip(requests, given, stages, strict=True)
+    ]
 
 
 def arguments_by_stage(
@@ -213,19 +204,32 @@ def arguments_by_stage(
     """
     if len(stages) == 1:
         return [dict(arguments)]
-    given: list[dict[str, Any]] = [{} for _ in stages]
-    for key in sorted(arguments, key=lambda key: "@" in key):  # the more precise comes last
-        stage, _, argument = key.rpartition(".")
-        meant = [i for i, s in enumerate(stages) if stage and stage in (s.name, str(s))]
+    names = ", ".join(dict.fromkeys(map(str, stages)))
+    wanted = "in a chain or an expression write STAGE.ARGUMENT", f"the stages are {names}"
+    return [_unnamed(own) for own in _shared_out(arguments, [[one] for one in stages], wanted)]
+
+
+def _shared_out(
+    arguments: Mapping[str, Any], parts: Sequence[Sequence[Stage]], wanted: tuple[str, str]
+) -> list[dict[str, Any]]:
+    """For each part the arguments under the name of a stage of it, the more precise behind the others."""
+    given: list[dict[str, Any]] = [{} for _ in parts]
+    for key in sorted(arguments, key=lambda key: "@" in key):
+        name, _, argument = key.rpartition(".")
+        known = [{text for stage in part for text in (stage.name, str(stage))} for part in parts]
+        meant = [own for own, names in zip(given, known, strict=True) if name and name in names]
         if not meant:
+            likely = _likely(name, [stage for part in parts for stage in part])
             raise BenchError(
-                f"defense argument {key!r}: in a chain or an expression write STAGE.ARGUMENT, such as "
-                f"{_likely(stage, stages)}.{argument}; the stages are "
-                f"{', '.join(dict.fromkeys(map(str, stages)))}"
+                f"defense argument {key!r}: {wanted[0]}, such as {likely}.{argument}; {wanted[1]}"
             )
-        for i in meant:
-            given[i][argument] = arguments[key]
+        for own in meant:
+            own[key] = arguments[key]
     return given
+
+
+def _unnamed(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.rpartition(".")[2]: value for key, value in arguments.items()}
 
 
 def _likely(name: str, stages: Sequence[Stage]) -> str:

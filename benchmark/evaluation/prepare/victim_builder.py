@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from torch import nn
 
 from benchmark.classifiers.ensemble import build_model, ensemble
 from benchmark.compute.sandbox import contained
 from benchmark.engine.victims.classifier import Classifier
-from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import MeanLogits, Victim
-from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.purifier import Staged, prepare_stage
-from benchmark.expression import Chain, Expression, Model, parse_model, stages_of
+from benchmark.evaluation.prepare.resolve import FoundStage
+from benchmark.expression import Chain, Expression, Model, parse_model
 from benchmark.identity.identity import Known
 
 
@@ -45,18 +43,14 @@ class Builder:
     Args:
         setting: Without classifier and weights.
         load: Gives the classifier of a name, or of a module from Python.
-        defenses: The purifiers in the order in which they were typed.
-        weights: Those that the user named.
-        data: The data folder; None for the usual one.
-        stages: The purifiers that are ready.
+        found: The purifiers in the order in which they were typed.
+        stages: Those that are ready.
         known: What a key is told of purifiers that were given as objects; None for those by name.
     """
 
     setting: Setting
     load: Callable[[str | nn.Module], Classifier]
-    defenses: Iterator[Defense]
-    weights: Path | str | None
-    data: Path | None = None
+    found: Iterator[FoundStage]
     stages: list[Staged] = field(default_factory=list)
     known: Known | None = None
 
@@ -70,7 +64,6 @@ class Builder:
         Raises:
             BenchError: Something of it cannot be loaded or prepared.
         """
-        self._refuse_weights(expression)
         if isinstance(expression, Chain):
             return self._chain(expression, model)
         return self._member(expression)
@@ -98,19 +91,9 @@ class Builder:
         classifier = self._classifier(wanted)
         setting = replace(self.setting, classifier=classifier)
         staged: list[Staged] = []
-        for typed in chain.stages:
-            defense = next(self.defenses)
-            staged.append(
-                prepare_stage(
-                    typed,
-                    defense,
-                    setting,
-                    before=staged,
-                    explicit=self.weights,
-                    data=self.data,
-                    known=self.known,
-                )
-            )
+        for _ in chain.stages:
+            found = next(self.found)
+            staged.append(prepare_stage(found, setting, before=staged, known=self.known))
         self.stages += staged
         victim: Victim = Purified([one.defense for one in staged], classifier)
         for one in staged:
@@ -122,13 +105,3 @@ class Builder:
         if isinstance(model, nn.Module):
             return self.load(model)
         return build_model(parse_model(model) if isinstance(model, str) else model, self.load)
-
-    def _refuse_weights(self, expression: Expression) -> None:
-        if self.weights is None:
-            return
-        stages = stages_of(expression)
-        if len(stages) > 1:
-            raise BenchError(
-                f"--weights goes with one defense that is trained; {stages[0].name!r} is part of a chain: "
-                f"leave it out"
-            )

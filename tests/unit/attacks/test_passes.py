@@ -230,8 +230,8 @@ attacks:
     spent, unknown = costs._spent(protocol, is_stochastic=False)
     attack = ATTACKS.get("substitute")(rounds=2, epochs=1)
     one = attack.passes(classes=costs.CLASSES, eot=1, stochastic=False, shape=costs.SHAPE)
-    subjects = costs._subjects(protocol, is_stochastic=False)
-    batches = [row.job.fixed_batch for row in make_plan(protocol, subjects)[0]]
+    applied = costs._applied(protocol, is_stochastic=False)
+    batches = [row.job.fixed_batch for row in make_plan(applied)[0]]
     assert batches == [0, 0], "an image's result is its own, whatever it shares a shard with"
     assert one.shared > 7
     assert (unknown, spent.forwards) == ((), one.forwards + math.ceil(one.shared / 7))

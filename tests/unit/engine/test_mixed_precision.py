@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.engine.attacking.mixed_precision import Found, InBfloat16, search_then_confirm
+from benchmark.engine.attacking.mixed_precision import AttackOutput, InBfloat16, search_then_confirm
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.estimate.estimate import estimate
 from benchmark.evaluation.execute.command import command_of
-from benchmark.evaluation.execute.run import run, subjects_of
+from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.execute.shard import run_shard
-from benchmark.evaluation.execute.shard_queue import tasks_of
+from benchmark.evaluation.execute.shard_queue import shards_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
@@ -50,10 +50,10 @@ def outcomes_by_job(asked):
     """Every shard's result of a request, by row id and start, without a store between."""
     ready = prepare(asked)
     bench = bench_of(ready)
-    rows, _ = make_plan(ready.protocol, subjects_of(ready))
+    rows, _ = make_plan(ready)
     store = Store(asked.runs)
     results = {}
-    for task in tasks_of(rows, len(ready.order), ready.protocol.shard_size):
+    for task in shards_of(rows, len(ready.order), ready.protocol.shard_size):
         sources = [store.images(job, task.start, task.stop) for job in task.needs]
         result, images = run_shard(
             bench,
@@ -129,9 +129,9 @@ def test_only_searches_on_the_victim_are_mixed_and_the_rest_is_float32s_own(tmp_
     of = {}
     for make in (mixed, plain):
         ready = prepare(make(tmp_path, protocol=parse_protocol(text, where="tiny")))
-        rows, _ = make_plan(ready.protocol, subjects_of(ready))
+        rows, _ = make_plan(ready)
         of[make] = {row.id: row.job for row in rows}
-    precision = {name: job.precision for name, job in of[mixed].items()}
+    precision = {name: job.task.precision for name, job in of[mixed].items()}
     searched = {"pgd:exact", "pgd:bpda", "aware"}
     assert {name for name, kind in precision.items() if kind == MIXED} == searched
     assert set(precision.values()) == {MIXED, "float32"}
@@ -145,7 +145,7 @@ def test_an_unknown_precision_is_refused():
 
 
 def found(images, *, forwards=0, trace=()):
-    return Found(
+    return AttackOutput(
         candidates=images,
         forwards=forwards,
         backwards=forwards,

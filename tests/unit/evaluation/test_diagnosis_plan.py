@@ -11,8 +11,7 @@ import pytest
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.defense import Derivative
 from benchmark.errors import BenchError
-from benchmark.evaluation.execute.run import subjects_of
-from benchmark.evaluation.execute.shard_queue import tasks_of
+from benchmark.evaluation.execute.shard_queue import shards_of
 from benchmark.evaluation.prepare.diagnosis_plan import curve_of
 from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
@@ -40,13 +39,7 @@ def planned(tmp_path, *, gradient=Derivative.EXACT, is_stochastic=True, **asked)
     """Every row of the plan, by its id."""
     made = protocol(**asked)
     ready = prepare(tiny.request(tmp_path, protocol=made))
-
-    class Stage(tiny.Noise):
-        pass
-
-    Stage.gradient = gradient
-    subjects = replace(subjects_of(ready), defenses=[Stage()], is_stochastic=is_stochastic)
-    rows, _ = make_plan(made, subjects)
+    rows, _ = make_plan(replace(ready, gradient=gradient, is_stochastic=is_stochastic))
     assert len({row.id for row in rows}) == len(rows)
     return {row.id: row for row in rows}
 
@@ -56,9 +49,7 @@ def diagnosed(rows):
 
 
 def test_without_a_diagnosis_a_plan_is_what_it_was(tmp_path):
-    plain, _ = make_plan(
-        tiny.protocol(), subjects_of(prepare(tiny.request(tmp_path, protocol=tiny.protocol())))
-    )
+    plain, _ = make_plan(prepare(tiny.request(tmp_path, protocol=tiny.protocol())))
     rows = planned(tmp_path, **ALL)
     assert [row.job.key for row in plain] == [row.job.key for row in rows.values()][: len(plain)]
     assert len(diagnosed(rows)) == len(rows) - len(plain)
@@ -86,7 +77,7 @@ def test_each_variation_changes_one_thing(tmp_path):
 
     def changed(name):
         job = rows[name].job
-        names = ("attack", "eot", "threat", "gradient", "criterion", "seed", "classifier", "needs")
+        names = ("task", "attack", "eot", "gradient", "criterion", "classifier", "needs")
         return {field for field in names if getattr(job, field) != getattr(base, field)}, job
 
     names, job = changed("diagnosis-steps:exact")
@@ -96,7 +87,8 @@ def test_each_variation_changes_one_thing(tmp_path):
     names, job = changed("diagnosis-eot:exact")
     assert (names, job.eot) == ({"eot"}, 2 * base.eot)
     names, job = changed("diagnosis-eps-0.2:exact")
-    assert (names, job.threat.eps) == ({"threat"}, 0.2)
+    assert (names, job.task.threat.eps) == ({"task"}, 0.2)
+    assert replace(job.task, threat=base.task.threat) == base.task
     assert changed("diagnosis-frozen:exact")[1].attack.label == "frozen-draw"
     assert changed("diagnosis-noise")[1].attack.label == "random-points"
 
@@ -146,14 +138,14 @@ def test_a_curve_ends_where_every_image_can_be_grey_and_leaves_out_the_threats_o
 def test_a_job_that_a_ranked_row_has_too_is_done_once_for_both(tmp_path):
     rows = list(planned(tmp_path, **ALL).values())
     twin = replace(rows[-1], id="twin", job=next(r for r in rows if r.id == "pgd:exact").job)
-    once = tasks_of(rows, 12, 4)
-    assert tasks_of([*rows, twin], 12, 4) == once
+    once = shards_of(rows, 12, 4)
+    assert shards_of([*rows, twin], 12, 4) == once
     assert len({(task.job.key, task.start) for task in once}) == len(once)
 
 
 def test_a_diagnosis_takes_the_first_images_at_the_usual_boundaries(tmp_path):
     rows = planned(tmp_path, **ALL)
-    tasks = tasks_of(list(rows.values()), 12, 4)
+    tasks = shards_of(list(rows.values()), 12, 4)
     spans = [(t.start, t.stop) for t in tasks if t.row.id == "diagnosis-steps:exact"]
     assert spans == [(0, 4), (4, 6)]
     assert [(t.start, t.stop) for t in tasks if t.row.id == "pgd:exact"] == [
@@ -161,7 +153,7 @@ def test_a_diagnosis_takes_the_first_images_at_the_usual_boundaries(tmp_path):
         (4, 8),
         (8, 12),
     ]
-    assert [(t.start, t.stop) for t in tasks_of(list(rows.values()), 3, 4)][-1] == (0, 3)
+    assert [(t.start, t.stop) for t in shards_of(list(rows.values()), 3, 4)][-1] == (0, 3)
 
 
 @pytest.mark.parametrize(

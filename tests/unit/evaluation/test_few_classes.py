@@ -14,7 +14,7 @@ from benchmark.datasets.given import Given
 from benchmark.engine.threat import Norm
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.evaluation.execute.run import run, subjects_of
+from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.execute.shard import attack_of
 from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
@@ -104,7 +104,7 @@ def test_each_row_is_planned_or_missing_for_a_reason_and_no_job_refuses_its_task
     is_stochastic = defense is not None
     for name in ("quick", "standard", "aid-croce2022", "add-table1-l2"):
         protocol = load_protocol(name).for_classes(classes)
-        rows, skipped = make_plan(protocol, subjects_of(ready))
+        rows, skipped = make_plan(replace(ready, protocol=protocol))
         planned = {row.id.partition(":")[0] for row in rows}
         for row in protocol.attacks_on(is_stochastic=is_stochastic):
             assert (row.id in planned) != (row.id in skipped), (name, row.id)

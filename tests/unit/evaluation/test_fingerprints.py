@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import benchmark.evaluation.execute.environment
-import benchmark.evaluation.execute.scheduler
+import benchmark.evaluation.execute.executor
 from benchmark.contract.fingerprint import Fingerprint, Probe, difference, take
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.engine.victims.purified import Purified
@@ -85,7 +85,7 @@ def elsewhere(monkeypatch, **facts):
         return real(device) | facts
 
     for module in (
-        benchmark.evaluation.execute.scheduler,
+        benchmark.evaluation.execute.executor,
         benchmark.evaluation.execute.fingerprints,
     ):
         monkeypatch.setattr(module, "environment", other)

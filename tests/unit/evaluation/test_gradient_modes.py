@@ -6,8 +6,7 @@ import pytest
 
 from benchmark.engine.threat import Knowledge
 from benchmark.engine.victims.defense import Defense, Derivative
-from benchmark.evaluation.execute.run import subjects_of
-from benchmark.evaluation.prepare.plan import make_plan
+from benchmark.evaluation.prepare.plan import make_plan, weakest_gradient
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.protocol_files import parse_protocol
@@ -57,10 +56,8 @@ def stage(declared: Derivative) -> Defense:
 )
 def test_best_is_both_where_a_gradient_may_hide_something(tmp_path, stages, best, both):
     ready = prepare(request(tmp_path, protocol=PROTOCOL))
-    subjects = replace(
-        subjects_of(ready), defenses=[stage(Derivative(declared)) for declared in stages]
-    )
-    rows, _ = make_plan(PROTOCOL, subjects)
+    weakest = weakest_gradient(stage(Derivative(declared)) for declared in stages)
+    rows, _ = make_plan(replace(ready, gradient=weakest))
     found = {
         name: [r.job.gradient for r in rows if r.id.startswith(name)] for name in ("best", "both")
     }
@@ -88,7 +85,7 @@ attacks:
 
 def test_who_makes_images_on_the_bare_classifier_is_oblivious_and_on_others_transfers(tmp_path):
     ready = prepare(Request(defense="none", dataset="digits", protocol=SOURCES, runs=tmp_path))
-    rows, _ = make_plan(SOURCES, subjects_of(ready))
+    rows, _ = make_plan(ready)
     made = {row.knowledge for row in rows if row.id.startswith("bare:")}
     assert made == {Knowledge.OBLIVIOUS}
     made = {row.knowledge for row in rows if row.id.startswith("others:")}

@@ -78,7 +78,7 @@ def test_hostile_and_damaged_shards_are_made_again_and_run_nothing(reference, tm
 @pytest.mark.parametrize("kind", sorted(hostile_shards(Path())))
 def test_each_hostile_shard_is_noticed(tmp_path, kind):
     store, (job, result, _) = Store(tmp_path / "runs"), finished_shard()
-    other = replace(job, seed=1)
+    other = replace(job, eot=2)
     path = store.path(other, result.start, result.stop)
     path.parent.mkdir(parents=True)
     path.write_bytes(hostile_shards(tmp_path)[kind])

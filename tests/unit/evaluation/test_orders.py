@@ -1,6 +1,7 @@
 """Orders: a subset is the first n of a balanced order or of RobustBench's, and the two are never mixed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,6 @@ from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
 from benchmark.publishing.leaderboard.publish import entry_path
 from benchmark.publishing.leaderboard.ranking import boards
 from benchmark.records.entry import Entry, without_timing
-from benchmark.records.job import Job
 from tests.helpers.sample_entries import toy
 from tests.helpers.tiny_task import finished_shard, request
 
@@ -67,7 +67,7 @@ def test_shards_of_two_orders_never_answer_or_overwrite_each_other(tmp_path):
 @pytest.mark.parametrize("change", [{"order": "robustbench"}, {"preparation": "Crop288"}])
 def test_order_and_preparation_give_a_shard_another_file(change, tmp_path):
     job, _, _ = finished_shard()
-    other = Job(**{name: getattr(job, name) for name in job.__dataclass_fields__} | change)
+    other = replace(job, task=replace(job.task, **change))
     store = Store(tmp_path)
     assert store.path(job, 0, 4) != store.path(other, 0, 4)
 

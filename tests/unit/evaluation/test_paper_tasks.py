@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli.options import requests_of
-from benchmark.evaluation.prepare.paper_defaults import Typed, tasks_of
+from benchmark.evaluation.prepare.paper_defaults import defenses_of, tasks_of
+from benchmark.evaluation.prepare.request import Request
 from benchmark.records.protocol_files import load_protocol, parse_protocol, protocol_names
 
 PROTOCOLS = {name: load_protocol(name) for name in protocol_names()}
@@ -26,12 +27,16 @@ def table(**changes):
     return parse_protocol(TABLE, where="table").model_copy(update=changes)
 
 
-def typed(*, defenses=(), models=(), dataset=None, threat=None):
-    return Typed(defenses=defenses, models=models, dataset=dataset, threat=threat)
+def asked(protocol, *, defenses=(), models=(), dataset=None, threat=None):
+    wanted = [
+        Request(defense=defense, dataset=dataset, threat=threat)
+        for defense in defenses_of(protocol, defenses)
+    ]
+    return tasks_of(protocol, wanted, models)
 
 
 def tasks(**given):
-    found = tasks_of(table(), typed(**given))
+    found = asked(table(), **given)
     return [(task.defense, task.model, task.dataset, task.threat) for task in found]
 
 
@@ -81,14 +86,12 @@ def test_an_expression_that_fixes_its_classifiers_decides_like_a_model():
 
 def test_a_classifier_that_several_datasets_have_is_taken_for_the_papers():
     paper = table().paper.model_copy(update={"dataset": "imagenet", "models": []})
-    (task, _) = tasks_of(
-        table(paper=paper), typed(defenses=["hgd"], models=["Engstrom2019Robustness"])
-    )
+    (task, _) = asked(table(paper=paper), defenses=["hgd"], models=["Engstrom2019Robustness"])
     assert (task.dataset, task.threat) == ("imagenet", "linf:0.3")
 
 
 def test_without_a_paper_a_command_means_what_it_always_did():
-    found = tasks_of(PROTOCOLS["quick"], typed(models=["a", "b"]))
+    found = asked(PROTOCOLS["quick"], models=["a", "b"])
     assert [(task.model, task.defense) for task in found] == [
         ("a", "none"),
         ("a", "atop"),

@@ -15,6 +15,7 @@ from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.purifier import prepare_stage
+from benchmark.evaluation.prepare.resolve import FoundStage
 from benchmark.expression import Stage
 from benchmark.identity.content_names import without_content
 from benchmark.records.provenance import KEY
@@ -60,6 +61,10 @@ def setting():
     )
 
 
+def found_stage(defense, weights=None):
+    return FoundStage(typed=Stage(defense.name), defense=defense, weights=weights)
+
+
 @pytest.mark.parametrize(
     ("arguments", "label"),
     [
@@ -74,7 +79,7 @@ def setting():
     ],
 )
 def test_a_label_names_a_preset_once_and_every_other_argument(setting, arguments, label):
-    found = prepare_stage(Stage("sized"), Sized(**arguments), setting).plugin.label
+    found = prepare_stage(found_stage(Sized(**arguments)), setting).plugin.label
     assert without_content(found) == label
 
 
@@ -87,7 +92,7 @@ def weights(folder, *, stated: bool):
 
 def test_weights_that_state_nothing_are_used_without_their_recipe(setting, tmp_path):
     explicit = weights(tmp_path, stated=False)
-    staged = prepare_stage(Stage("stranded"), Stranded(), setting, explicit=explicit)
+    staged = prepare_stage(found_stage(Stranded(), explicit), setting)
     assert staged.provenance.stated_by == "nothing"
 
 
@@ -96,4 +101,4 @@ def test_weights_that_state_their_training_are_held_against_a_recipe_that_is_the
 ):
     explicit = weights(tmp_path, stated=True)
     with pytest.raises(BenchError, match="nowhere"):
-        prepare_stage(Stage("stranded"), Stranded(), setting, explicit=explicit)
+        prepare_stage(found_stage(Stranded(), explicit), setting)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmark.errors import BenchError
-from benchmark.evaluation.execute.shard_queue import tasks_of
+from benchmark.evaluation.execute.shard_queue import shards_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.records.result import Result, Status
 from tests.helpers.tiny_task import finished_shard
@@ -92,8 +92,8 @@ def test_nothing_but_whole_files_is_left_when_the_disk_is_full(tmp_path, monkeyp
 def test_shards_have_fixed_boundaries_so_that_more_samples_reuse_what_is_done():
     from tests.helpers.tiny_task import one_row
 
-    few = [(t.start, t.stop) for t in tasks_of([one_row()], 8, 4)]
-    more = [(t.start, t.stop) for t in tasks_of([one_row()], 14, 4)]
+    few = [(t.start, t.stop) for t in shards_of([one_row()], 8, 4)]
+    more = [(t.start, t.stop) for t in shards_of([one_row()], 14, 4)]
     assert few == [(0, 4), (4, 8)]
     assert more[:2] == few
     assert more[2:] == [(8, 12), (12, 14)]

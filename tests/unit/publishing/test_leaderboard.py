@@ -128,8 +128,7 @@ def test_a_stochastic_victim_shows_every_rule_and_autoattacks_own_verdict_apart(
 
 def test_a_defense_that_brings_its_own_classifier_says_so():
     evaluated = Run(rows=WHOLE).evaluated()
-    own = dataclasses.replace(evaluated.subject, is_add_on=False)
-    entry = assemble(dataclasses.replace(evaluated, subject=own))
+    entry = assemble(dataclasses.replace(evaluated, is_add_on=False))
     assert "toy (not add-on)" in to_markdown([entry], "t")
 
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 import benchmark.engine.judging.verdict
-import benchmark.evaluation.execute.scheduler
+import benchmark.evaluation.execute.executor
 import benchmark.scoring.choice
 import benchmark.scoring.derived
 from benchmark.contract.checks import outcome_of
 from benchmark.engine.attacking.attack import Attack
 from benchmark.engine.criterion import Outcome, Rule
+from benchmark.engine.dataset import pixels_sha256
 from benchmark.records.result import Cost, Result, Status
 from benchmark.selftest.canary_suite import Cage, canaries
 from benchmark.selftest.verdict_checks import verdicts
@@ -100,26 +101,26 @@ def crash_swallowed_at_the_door(patch):
 
 
 def crash_counted_as_withstood(patch):
-    perform = benchmark.evaluation.execute.scheduler.perform
+    compute = benchmark.evaluation.execute.executor.compute
 
-    def kind(bench, task, store):
-        result = perform(bench, task, store)
+    def kind(bench, shard, store):
+        result, images = compute(bench, shard, store)
         if result.status is Status.OK:
-            return result
-        right = (Outcome(1.0, 1.0, "1"),) * (task.stop - task.start)
-        return Result(
+            return result, images
+        right = (Outcome(1.0, 1.0, "1"),) * (shard.stop - shard.start)
+        x, y, _ = bench.images(shard.start, shard.stop)
+        withstood = Result(
             job=result.job,
             start=result.start,
             stop=result.stop,
             status=Status.OK,
             outcomes=dict.fromkeys(Rule, right),
             cost=Cost(forwards=0, backwards=0, seconds=0.0),
-            pixels_sha256=benchmark.evaluation.execute.scheduler._pixels(
-                bench, task.start, task.stop
-            ),
+            pixels_sha256=pixels_sha256(x, y.tolist()),
         )
+        return withstood, None
 
-    patch.setattr(benchmark.evaluation.execute.scheduler, "perform", kind)
+    patch.setattr(benchmark.evaluation.execute.executor, "compute", kind)
 
 
 def gaps_kept_quiet(patch):
