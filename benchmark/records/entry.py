@@ -215,8 +215,13 @@ class Entry(Strict):
 
     def family(self, column: Column) -> Family | None:
         """A column; None where the protocol has none of that kind for such a victim and task."""
-        found: Family | None = getattr(self.columns, column.name.lower(), None)
+        found: Family | None = getattr(self.columns, column.field, None)
         return found
+
+    def family_rate(self, column: Column) -> Rate | None:
+        """A column's accuracy of single draws; None where it has none."""
+        family = self.family(column)
+        return family.rates.single if family and family.rates else None
 
     def is_applicable(self, column: Column) -> bool:
         """Whether no row of a column is asked for and left out as not applicable to such a task."""

@@ -9,7 +9,7 @@ from benchmark.engine.criterion import Outcome, Rule
 from benchmark.records.challenge import Challenge
 from benchmark.records.entry import Entry
 from benchmark.records.entry_protocol import protocol_of
-from benchmark.records.scores import FIELDS, Scores
+from benchmark.records.scores import Scores
 from benchmark.scoring.challenge_chain import Standing, settled
 from benchmark.scoring.derived import derived, validated
 from benchmark.scoring.flags import flags_of
@@ -96,9 +96,8 @@ def _standing(entry: Entry) -> Standing:
     if choices is None:
         outcomes = dict.fromkeys(Rule, settled(images.worst))
         return Standing(outcomes, dict.fromkeys(Rule, images.chosen))
-    found = {rule: getattr(choices, name) for rule, name in FIELDS.items()}
-    rows = {rule: each.rows or images.chosen for rule, each in found.items()}
-    return Standing({rule: each.found for rule, each in found.items()}, rows)
+    rows = {rule: choices.under(rule).rows or images.chosen for rule in Rule}
+    return Standing({rule: choices.under(rule).found for rule in Rule}, rows)
 
 
 def _challenge(entry: Entry, handed: Handed) -> Challenge:

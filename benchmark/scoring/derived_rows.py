@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmark.engine.criterion import Rule
 from benchmark.records.diagnosis import CurvePoint, DiagnosisRecord
 from benchmark.records.entry import AttackRecord, Columns, Entry, Family, Gap, Rate, Undefended
-from benchmark.records.protocol import Column, Protocol
+from benchmark.records.protocol import FAMILIES, Column, Protocol
 from benchmark.records.rates import Cost, kept_margin, mean_rate
 from benchmark.records.scores import Scores
 from benchmark.scoring.choice import Candidates, choose, rates
@@ -62,14 +62,7 @@ class Rows:
 
     def columns(self) -> Columns:
         """All families."""
-        return Columns(
-            oblivious=self._family(Column.OBLIVIOUS),
-            autoattack=self._family(Column.AUTOATTACK),
-            adaptive=self._family(Column.ADAPTIVE),
-            auxiliary=self._family(Column.AUXILIARY),
-            transfer=self._family(Column.TRANSFER),
-            black_box=self._family(Column.BLACK_BOX),
-        )
+        return Columns(**{column.field: self._family(column) for column in FAMILIES})
 
     def _family(self, column: Column) -> Family | None:
         """A column; None where the protocol has none of that kind for such a victim and task."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
+from benchmark.engine.criterion import Rule
 from benchmark.publishing.leaderboard.cells import bound, percent, with_interval
 from benchmark.publishing.leaderboard.columns import WORST, BoardColumn, columns_of
 from benchmark.publishing.leaderboard.diagnosis_table import HEADERS as DIAGNOSIS_HEADERS
@@ -22,13 +23,18 @@ from benchmark.publishing.leaderboard.footnotes import (
 )
 from benchmark.publishing.leaderboard.ranking import Board, Group, Line, boards, unlike_protocol
 from benchmark.records.entry import Entry
+from benchmark.records.rates import RULES
 
 NAME_WIDTH = 18
 """Characters of a name in the terminal's table."""
 ALONE = " alone"
 """Stands behind a classifier's name in the terminal's table."""
 NOT_MEASURED = "not measured"
-RULES_HEADERS = ("defense / classifier", "single draw", "vote of k", "any of n", "draws, k, n")
+RULES_HEADERS = (
+    "defense / classifier",
+    *(rule.said.format(rule.symbol) for rule in RULES.values()),
+    ", ".join(["draws", *filter(None, (rule.symbol for rule in RULES.values()))]),
+)
 
 
 def to_markdown(entries: Iterable[Entry], title: str, left_out: Sequence[str] = ()) -> str:
@@ -105,16 +111,16 @@ def rules_cells(entry: Entry) -> list[str]:
     asked = entry.criterion
     return [
         f"{entry.defense.label} / {entry.classifier.name}",
-        *(_twin(entry, rule) for rule in ("single", "vote", "any_of")),
-        f"{asked.draws}, {asked.vote}, {asked.any_of}",
+        *(_twin(entry, rule) for rule in Rule),
+        ", ".join(str(size) for _, size in asked),
     ]
 
 
-def _twin(entry: Entry, rule: str) -> str:
+def _twin(entry: Entry, rule: Rule) -> str:
     """Clean accuracy and worst case under one rule."""
     if entry.clean is None or entry.worst is None:
         return "gap"
-    clean, worst = getattr(entry.clean, rule), getattr(entry.worst, rule)
+    clean, worst = entry.clean.under(rule), entry.worst.under(rule)
     return f"{percent(clean)} → {bound(entry)}{with_interval(worst)}"
 
 

@@ -15,7 +15,8 @@ from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 from benchmark.identity.content_names import without_content
 from benchmark.publishing.leaderboard.footnotes import assigned
-from benchmark.records.entry import Entry, Family, Rate
+from benchmark.records.entry import Entry
+from benchmark.records.protocol import Column
 
 FILE = "claims.csv"
 SYSTEMS: Mapping[str, str] = {
@@ -143,10 +144,12 @@ class Judged:
         if entry is None:
             return dict.fromkeys(("clean", "oblivious", "adaptive", "worst"))
         return {
-            "clean": _value(entry.clean.single if entry.clean else None),
-            "oblivious": _family(entry.columns.oblivious),
-            "adaptive": _family(entry.columns.adaptive),
-            "worst": _value(entry.worst.single if entry.worst else None),
+            name: None if rate is None else rate.value
+            for name, rate in (
+                ("clean", entry.clean.single if entry.clean else None),
+                *((str(c), entry.family_rate(c)) for c in (Column.OBLIVIOUS, Column.ADAPTIVE)),
+                ("worst", entry.worst.single if entry.worst else None),
+            )
         }
 
 
@@ -273,11 +276,3 @@ def _budget(claim: Claim) -> str:
 
 def _weight(entry: Entry) -> tuple[bool, int, bool]:
     return entry.status == "complete", entry.dataset.n, entry.protocol.name == "standard"
-
-
-def _family(family: Family | None) -> float | None:
-    return _value(family.rates.single if family and family.rates else None)
-
-
-def _value(rate: Rate | None) -> float | None:
-    return None if rate is None else rate.value

@@ -16,7 +16,7 @@ from benchmark.publishing.leaderboard.cells import (
 )
 from benchmark.publishing.leaderboard.ranking import Line
 from benchmark.records.entry import Entry, is_undefended
-from benchmark.records.protocol import Column
+from benchmark.records.protocol import FAMILIES, Column
 
 
 class Span(Protocol):
@@ -67,19 +67,14 @@ class BoardColumn:
         )
 
 
-def _family(
-    column: Column, title: str, short: str, *, mark: Callable[[Entry], str] = lambda _: ""
-) -> BoardColumn:
-    def span(line: Line) -> Span | None:
-        family = line.entry.family(column)
-        return family.rates.single if family and family.rates else None
-
+def _family(column: Column) -> BoardColumn:
+    mark = native if column is Column.AUTOATTACK else lambda _: ""
     return BoardColumn(
         name=column.value,
-        title=title,
-        short=short,
+        title=column.heading,
+        short=column.short,
         cell=lambda line: family_cell(line.entry, column) + mark(line.entry),
-        span=span,
+        span=lambda line: line.entry.family_rate(column),
         family=column,
         is_usual=column is not Column.BLACK_BOX,
     )
@@ -91,15 +86,12 @@ def _passes(line: Line) -> str:
 
 
 CLEAN = BoardColumn(
-    name="clean",
-    title="clean",
-    short="clean",
+    name=Column.CLEAN.value,
+    title=Column.CLEAN.heading,
+    short=Column.CLEAN.short,
     cell=lambda line: percent_or_gap(line.entry.clean),
     span=lambda line: line.entry.clean.single if line.entry.clean else None,
 )
-OBLIVIOUS = _family(Column.OBLIVIOUS, "oblivious", "obliv")
-AUTOATTACK = _family(Column.AUTOATTACK, "AutoAttack (native)", "AA", mark=native)
-ADAPTIVE = _family(Column.ADAPTIVE, "BPDA+EOT (adaptive)", "adapt")
 WORST = BoardColumn(
     name="worst",
     title="worst case (95 %)",
@@ -119,12 +111,7 @@ GAIN = BoardColumn(
 IMAGES = BoardColumn(name="n", title="n", short="n", cell=lambda line: str(line.entry.dataset.n))
 BOARD_COLUMNS = (
     CLEAN,
-    OBLIVIOUS,
-    AUTOATTACK,
-    ADAPTIVE,
-    _family(Column.AUXILIARY, "auxiliary-aware", "aux"),
-    _family(Column.TRANSFER, "transfer", "transf"),
-    _family(Column.BLACK_BOX, "black-box (queries)", "query"),
+    *map(_family, FAMILIES),
     WORST,
     GAIN,
     BoardColumn(

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchError
-from benchmark.publishing.leaderboard.charts import spread
+from benchmark.publishing.leaderboard.charts import NAME_LENGTH, spread
 from benchmark.publishing.leaderboard.escaping import shortened
-from benchmark.publishing.leaderboard.plots import NAME, SIZE, TITLE, colours, draw
+from benchmark.publishing.leaderboard.plots import SIZE, TITLE, colours, draw
 from benchmark.publishing.leaderboard.ranking import boards
 from benchmark.records.entry import Entry, Rate, is_undefended
 
@@ -142,7 +142,7 @@ def _names(entries: Sequence[Entry]) -> list[str]:
             entry.defense.label
             + (f", {entry.classifier.name}" if several["classifier"] else "")
             + (f", n = {entry.dataset.n}" if several["n"] else ""),
-            NAME,
+            NAME_LENGTH,
         )
         for entry in entries
     ]

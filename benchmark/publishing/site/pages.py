@@ -11,9 +11,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from benchmark.publishing.leaderboard.escaping import plain
-from benchmark.publishing.site.board_page import board_views, explained, summaries
-from benchmark.publishing.site.entry_page import entry_view
+from benchmark.publishing.leaderboard.board_text import place_of, remarks
+from benchmark.publishing.leaderboard.cells import with_interval
+from benchmark.publishing.leaderboard.escaping import plain, shortened
+from benchmark.publishing.leaderboard.footnotes import name_marks, raised
+from benchmark.publishing.site.board_page import NAME_LENGTH, BoardView, explained, summaries
+from benchmark.publishing.site.cell import Cell
+from benchmark.publishing.site.entry_page import entry_view, words
 from benchmark.publishing.site.images import Sheets
 from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf, shelves
@@ -69,11 +73,9 @@ def _shelf(
         "threat": first.threat.text,
         "in_words": in_words(first),
     }
-    made = {
-        f"{shelf.folder}/index.html": _page(
-            environment, "board.html", "../", boards=board_views(shelf, beside), **shared
-        )
-    }
+    views = [BoardView(shelf, each, i, beside) for i, each in enumerate(shelf.boards, start=1)]
+    page = _page(environment, "board.html", "../", boards=views, **shared)
+    made = {f"{shelf.folder}/index.html": page}
     claimed = beside.claimed([placed.entry for placed in shelf.places.values()])
     for placed in shelf.places.values():
         path = f"{shelf.folder}/{placed.stem}"
@@ -84,7 +86,7 @@ def _shelf(
             environment,
             "entry.html",
             "../",
-            view=entry_view(placed, claimed.get(id(placed.entry), ()), sheet),
+            **entry_view(placed, claimed.get(id(placed.entry), ()), sheet),
             **shared,
         )
         made[f"{path}.json"] = entry_text(placed.entry).encode()
@@ -111,8 +113,18 @@ def _environment() -> Environment:
         finalize=_one_line,
         keep_trailing_newline=True,
     )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
-    environment.filters["title"] = _title
+    environment.filters |= {
+        "cell": Cell.of,
+        "marks": name_marks,
+        "percent": lambda share: f"{100 * share:.1f}",
+        "place": place_of,
+        "raised": raised,
+        "remarks": remarks,
+        "short": lambda text: shortened(text, NAME_LENGTH),
+        "title": _title,
+        "with_interval": with_interval,
+        "words": words,
+    }
     return environment
 
 
