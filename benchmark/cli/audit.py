@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import MOST, data_option, device_option, offline_option, weights_option
+from benchmark.cli.options import (
+    MOST,
+    data_option,
+    device_option,
+    folder_option,
+    offline_option,
+    weights_option,
+)
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.types import Whole
 from benchmark.compute.device_names import device_parts
@@ -47,13 +54,7 @@ Examples:
 )
 @click.option("--by", default="", metavar="TEXT", help="Who audits, as --write keeps it.")
 @click.option("--write", is_flag=True, help="Keep what was found in ENTRY; boards then mark it.")
-@click.option(
-    "--runs",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Where finished shards of the new attacks are kept.",
-)
+@folder_option("--runs", "runs", "Where finished shards of the new attacks are kept.")
 @data_option
 @offline_option
 @weights_option

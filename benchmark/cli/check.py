@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import device_option, model_option, task_options, weights_option
+from benchmark.cli.options import (
+    arguments_option,
+    device_option,
+    model_option,
+    task_options,
+    weights_option,
+)
 from benchmark.cli.progress import RunProgress
 from benchmark.compute.device_names import device_parts
 
@@ -20,13 +26,7 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("defense")
-@click.option(
-    "--defense-arg",
-    "defense_args",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An argument of the defense.",
-)
+@arguments_option("--defense-arg", "An argument of the defense.")
 @model_option(multiple=False)
 @task_options
 @device_option

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,6 +13,7 @@ from benchmark.cli.options import (
     defense_options,
     device_option,
     evaluation_options,
+    folder_option,
     model_option,
     requests_of,
 )
@@ -46,12 +46,10 @@ Examples:
 @evaluation_options
 @slice_option
 @device_option
-@click.option(
+@folder_option(
     "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Where entries and their pages are written; bench adopt copies them into leaderboards.",
+    "results",
+    "Where entries and their pages are written; bench adopt copies them into leaderboards.",
 )
 @click.option(
     "--keep-images",

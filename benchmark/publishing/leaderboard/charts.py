@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import ClassVar
 
 from benchmark.publishing.leaderboard.escaping import shortened
-from benchmark.records.entry import AttackRecord
+from benchmark.records.entry import AttackRecord, Entry
 
 WIDTH = 760
 LEFT, TOP, BOTTOM = 58, 16, 48
@@ -36,6 +36,8 @@ class Point:
         link: Where it leads; empty for nowhere.
         low: Lower end of the interval of y.
         high: Its upper end.
+        left: Lower end of the interval of x.
+        right: Its upper end.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Point:
     y: float
     low: float
     high: float
+    left: float = 0.0
+    right: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +238,23 @@ def lines(key: str, title: str, series: Sequence[Series], x_axis: Axis, y_axis: 
         for i, s in enumerate(series)
     )
     return replace(chart, marks=tuple(marks))
+
+
+def tradeoff(entry: Entry, name: str, link: str = "") -> Point | None:
+    """Clean against robust accuracy, single draws, in %; None where an entry has not both."""
+    if not (entry.clean and entry.worst):
+        return None
+    x, y = entry.clean.single, entry.worst.single
+    return Point(
+        name=shortened(name, NAME_LENGTH),
+        link=link,
+        x=100 * x.value,
+        y=100 * y.value,
+        low=100 * y.low,
+        high=100 * y.high,
+        left=100 * x.low,
+        right=100 * x.high,
+    )
 
 
 def convergence(row: AttackRecord) -> Series:

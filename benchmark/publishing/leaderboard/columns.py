@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from benchmark.publishing.leaderboard.cells import (
     amount,
@@ -14,25 +13,12 @@ from benchmark.publishing.leaderboard.cells import (
     percent_or_gap,
     worst_cell,
 )
-from benchmark.publishing.leaderboard.ranking import Line
-from benchmark.records.entry import Entry, is_undefended
+from benchmark.publishing.leaderboard.ranking import Gain, Line
+from benchmark.records.entry import Entry, Rate, is_undefended
 from benchmark.records.protocol import FAMILIES, Column
 
-
-class Span(Protocol):
-    """A share or a difference of shares, with the ends of its 95 % interval."""
-
-    @property
-    def value(self) -> float:
-        """It."""
-
-    @property
-    def low(self) -> float:
-        """Its lower end."""
-
-    @property
-    def high(self) -> float:
-        """Its upper end."""
+Span = Rate | Gain
+"""A share or a difference of shares, with the ends of its 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

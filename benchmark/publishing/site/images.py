@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,19 +19,8 @@ WIDE = 96
 ABSENT = "its file did not lie beside the entry, whole, when this page was made"
 
 
-@dataclass(frozen=True, slots=True)
-class Sheets:
-    """Sheets that are what their entries name, by the text of the entry."""
-
-    found: Mapping[str, bytes] = field(default_factory=dict)
-
-    def of(self, entry: Entry) -> bytes | None:
-        """The sheet of an entry; None where it has none, or where it is not whole."""
-        return self.found.get(entry_text(entry)) if entry.examples else None
-
-
-def read_sheets(entries: Mapping[Path, Entry]) -> tuple[Sheets, dict[Path, str]]:
-    """The sheets of entries, given by their files; of each that is missing or damaged, why."""
+def read_sheets(entries: Mapping[Path, Entry]) -> tuple[dict[str, bytes], dict[Path, str]]:
+    """The sheets of entries, given by their files, by the entry's text; of each that is not whole, why."""
     found, damaged = {}, {}
     for path, entry in entries.items():
         try:
@@ -42,7 +30,7 @@ def read_sheets(entries: Mapping[Path, Entry]) -> tuple[Sheets, dict[Path, str]]
             continue
         if sheet is not None:
             found[entry_text(entry)] = sheet
-    return Sheets(found), damaged
+    return found, damaged
 
 
 def gallery(placed: Placed, *, is_there: bool) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -18,7 +18,6 @@ from benchmark.publishing.leaderboard.footnotes import name_marks, raised
 from benchmark.publishing.site.board_page import NAME_LENGTH, BoardView, explained, summaries
 from benchmark.publishing.site.cell import Cell
 from benchmark.publishing.site.entry_page import entry_view, words
-from benchmark.publishing.site.images import Sheets
 from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf, shelves
 from benchmark.records.entry import Entry
@@ -28,7 +27,7 @@ MANIFEST = "site.json"
 """Lists every other file of the site: what a later publishing may replace."""
 ASSETS = ("style.css", "table.js", "icon.svg")
 NOTHING = Beside()
-NO_SHEETS = Sheets()
+NO_SHEETS: Mapping[str, bytes] = {}
 _PACKAGE = "benchmark.publishing.site"
 
 
@@ -36,7 +35,7 @@ def render(
     entries: Sequence[Entry],
     left_out: Sequence[str] = (),
     beside: Beside = NOTHING,
-    sheets: Sheets = NO_SHEETS,
+    sheets: Mapping[str, bytes] = NO_SHEETS,
 ) -> dict[str, bytes]:
     """The site: each file's content by its path, with `/` between folders.
 
@@ -44,7 +43,7 @@ def render(
         entries: In any order; at least one.
         left_out: Files that could not be read, one line each; the index names them.
         beside: Numbers of others.
-        sheets: Example images, where there are any.
+        sheets: Example images that are what their entries name, by the text of the entry.
     """
     environment = _environment()
     placed = shelves(entries)
@@ -64,7 +63,7 @@ def render(
 
 
 def _shelf(
-    environment: Environment, shelf: Shelf, beside: Beside, sheets: Sheets
+    environment: Environment, shelf: Shelf, beside: Beside, sheets: Mapping[str, bytes]
 ) -> dict[str, bytes]:
     """The page of a dataset and threat, and the pages and data of its entries."""
     first = shelf.first
@@ -79,7 +78,7 @@ def _shelf(
     claimed = beside.claimed([placed.entry for placed in shelf.places.values()])
     for placed in shelf.places.values():
         path = f"{shelf.folder}/{placed.stem}"
-        sheet = sheets.of(placed.entry)
+        sheet = sheets.get(entry_text(placed.entry))
         if sheet is not None:
             made[f"{path}.png"] = sheet
         made[f"{path}.html"] = _page(

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from benchmark.publishing.leaderboard import charts
 from benchmark.publishing.leaderboard.charts import (
     NAME_LENGTH,
     Axis,
     Chart,
-    Point,
     Series,
     convergence,
     lines,
@@ -51,20 +51,14 @@ def tradeoff(shelf: Shelf, board: Board, number: int) -> Chart | None:
         board: What is drawn.
         number: Of the board on its page.
     """
-    points = []
-    for line in board.lines:
-        if line.entry.clean and line.entry.worst:
-            clean, worst = line.entry.clean.single, line.entry.worst.single
-            points.append(
-                Point(
-                    name=shortened(_name(line, has_several=len(board.groups) > 1), NAME_LENGTH),
-                    link=shelf.placed(line.entry).page,
-                    x=100 * clean.value,
-                    y=100 * worst.value,
-                    low=100 * worst.low,
-                    high=100 * worst.high,
-                )
-            )
+    has_several = len(board.groups) > 1
+    drawn = (
+        charts.tradeoff(
+            line.entry, _name(line, has_several=has_several), shelf.placed(line.entry).page
+        )
+        for line in board.lines
+    )
+    points = [point for point in drawn if point]
     if not points:
         return None
     least = min(90.0, *(p.x for p in points))
