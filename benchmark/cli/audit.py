@@ -116,8 +116,7 @@ def _write(before: Entry, found: Audited, path: Path) -> None:
 def _as_text(entry: Entry, found: Audited) -> str:
     record, n = found.audit.replayed, entry.dataset.n
     lines = [
-        f"{entry.defense.label} on {entry.classifier.name}, {entry.threat.text}, {entry.protocol.name}, {n} "
-        f"images",
+        f"{entry.name}, {entry.threat.text}, {entry.protocol.name}, {n} images",
         f"replay       {record.confirmed} confirmed, {record.within_rounding} within rounding, "
         f"{record.contradicted} contradicted",
     ]

@@ -209,6 +209,11 @@ class Entry(Strict):
     """What the last audit found; None before there was one."""
 
     @property
+    def name(self) -> str:
+        """Its defense and its classifier."""
+        return f"{self.defense.label} on {self.classifier.name}"
+
+    @property
     def is_legacy(self) -> bool:
         """Whether it is of schema 1, and so cannot be recomputed."""
         return self.schema_version < SCHEMA_VERSION

@@ -10,7 +10,7 @@ from benchmark.records.entry import Entry, Gap
 def title(entry: Entry) -> str:
     """An entry's row in words."""
     return (
-        f"{entry.defense.label} on {entry.classifier.name}, {entry.dataset.name}, {entry.threat.text}, "
+        f"{entry.name}, {entry.dataset.name}, {entry.threat.text}, "
         f"{entry.protocol.name}, {entry.dataset.n} images"
     )
 

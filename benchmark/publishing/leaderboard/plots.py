@@ -36,6 +36,7 @@ _STYLE: Any = {  # mypy knows rc keys one by one
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+_SMALL: Any = {"textcoords": "offset points", "color": "0.35", "fontsize": 8}
 _DASHES = {"exact": "-", "bpda": (0, (4, 1.5))}
 TITLE = 70
 """Characters of a title."""
@@ -112,15 +113,8 @@ def _eps_curve(figure: Figure, entry: Entry) -> None:
     budgets = [point.eps for point in entry.eps_curve]
     axes.plot(budgets, [100 * point.rate for point in entry.eps_curve], "o-", markersize=4)
     axes.axvline(entry.threat.eps, color="0.45", linestyle=":", linewidth=1)
-    axes.annotate(
-        entry.threat.text,
-        (entry.threat.eps, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, -10),
-        textcoords="offset points",
-        color="0.35",
-        fontsize=8,
-    )
+    at: Any = {"xycoords": ("data", "axes fraction"), "xytext": (3, -10)}
+    axes.annotate(entry.threat.text, (entry.threat.eps, 1), **_SMALL, **at)
     axes.set_xlim(0, max(*budgets, entry.threat.eps) * 1.03)
     axes.set_ylim(-2, 102)
     axes.set_xlabel(f"budget ({entry.threat.norm}, pixel units of [0, 1])")
@@ -134,16 +128,8 @@ def _levels(axes: Axes, entry: Entry) -> None:
         if rates:
             level = 100 * rates.single.value
             axes.axhline(level, color="0.45", linestyle=":", linewidth=1)
-            axes.annotate(
-                f"{name} {level:.1f}",
-                (1, level),
-                xycoords=("axes fraction", "data"),
-                xytext=(-2, above),
-                textcoords="offset points",
-                ha="right",
-                color="0.35",
-                fontsize=8,
-            )
+            at: Any = {"xycoords": ("axes fraction", "data"), "xytext": (-2, above), "ha": "right"}
+            axes.annotate(f"{name} {level:.1f}", (1, level), **_SMALL, **at)
 
 
 def colours(n: int) -> list[Any]:
@@ -158,10 +144,7 @@ def colours(n: int) -> list[Any]:
 def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
     """Title and legend."""
     dataset, protocol = entry.dataset, entry.protocol
-    text = (
-        f"{entry.defense.label} on {entry.classifier.name}, {dataset.name}, {entry.threat.text}, "
-        f"{protocol.name}, n = {dataset.n}"
-    )
+    text = f"{entry.name}, {dataset.name}, {entry.threat.text}, {protocol.name}, n = {dataset.n}"
     axes.set_title(shortened(text, TITLE), loc="left", fontsize=10)
     if not axes.get_legend_handles_labels()[0]:
         return

@@ -11,7 +11,6 @@ from benchmark.publishing.leaderboard.board_text import (
     RULES_HEADERS,
     fewer_lines,
     heading,
-    name_of,
     rules_cells,
     undefended_lines,
 )
@@ -140,7 +139,7 @@ class BoardView:
     def others(self) -> Iterator[tuple[str, str]]:
         """Entries that have a page and no row, since another one stands for them: name and link."""
         for entry in self.board.others:
-            name = shortened(name_of(entry), 2 * NAME_LENGTH)
+            name = shortened(entry.name, 2 * NAME_LENGTH)
             yield f"{name}, n = {entry.dataset.n}", self.shelf.placed(entry).page
 
     def tables(self) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
