@@ -15,50 +15,33 @@ if TYPE_CHECKING:
 DEFENSES: Registry[Defense] = Registry(
     "defense", base="benchmark.engine.victims.defense:Defense", group="purifybench.defenses"
 )
-DEFENSES.add("none", "defenses.none:Identity", "no purifier: the undefended classifier")
-DEFENSES.add(
-    "gaussian", "defenses.gaussian:Gaussian", "Gaussian noise on the input (Cohen et al. 2019)"
-)
-DEFENSES.add("jpeg", "defenses.jpeg:Jpeg", "JPEG compression; not differentiable (Guo et al. 2018)")
-DEFENSES.add(
-    "aid",
-    "defenses.aid.aid:AID",
-    "AID-Purifier: a discriminator's signed ascent on the input (Hwang et al. 2021)",
-)
-DEFENSES.add(
-    "atop", "defenses.atop.atop:AToP", "adversarial training on purification (Lin et al. 2024)"
-)
-DEFENSES.add(
-    "atop-mae",
-    "defenses.atop.mae:AToPMAE",
-    "AToP on a denoising masked auto-encoder (Lin et al. 2024)",
-)
-DEFENSES.add(
-    "trust-no-pixel",
-    "defenses.atop.trust_no_pixel:TrustNoPixel",
-    "inpainting of every pixel from the others (Ughini et al. 2022)",
-)
-DEFENSES.add(
-    "hgd",
-    "defenses.hgd.hgd:HGD",
-    "high-level representation guided denoiser (Liao et al. 2018)",
-)
-DEFENSES.add(
-    "advae", "defenses.advae.advae:AdvAE", "adversarially trained auto-encoder (Li et al. 2019)"
-)
-DEFENSES.add(
-    "add",
-    "defenses.add.add:ADD",
-    "ADD-Defense: perturbation-invariant representation (Zhou et al. 2021)",
-)
-DEFENSES.add(
-    "add-s", "defenses.add.add:ADDS", "ADD-Defense-S: trained on spatial attacks (Zhou et al. 2021)"
-)
+for _name, _path, _note in (
+    ("none", "none:Identity", "no purifier: the undefended classifier"),
+    ("gaussian", "gaussian:Gaussian", "Gaussian noise on the input (Cohen et al. 2019)"),
+    ("jpeg", "jpeg:Jpeg", "JPEG compression; not differentiable (Guo et al. 2018)"),
+    (
+        "aid",
+        "aid.aid:AID",
+        "AID-Purifier: a discriminator's signed ascent on the input (Hwang et al. 2021)",
+    ),
+    ("atop", "atop.atop:AToP", "adversarial training on purification (Lin et al. 2024)"),
+    ("atop-mae", "atop.mae:AToPMAE", "AToP on a denoising masked auto-encoder (Lin et al. 2024)"),
+    (
+        "trust-no-pixel",
+        "atop.trust_no_pixel:TrustNoPixel",
+        "inpainting of every pixel from the others (Ughini et al. 2022)",
+    ),
+    ("hgd", "hgd.hgd:HGD", "high-level representation guided denoiser (Liao et al. 2018)"),
+    ("advae", "advae.advae:AdvAE", "adversarially trained auto-encoder (Li et al. 2019)"),
+    ("add", "add.add:ADD", "ADD-Defense: perturbation-invariant representation (Zhou et al. 2021)"),
+    ("add-s", "add.add:ADDS", "ADD-Defense-S: trained on spatial attacks (Zhou et al. 2021)"),
+):
+    DEFENSES.add(_name, f"defenses.{_path}", _note)
 
 ATTACKS: Registry[Attack] = Registry(
     "attack", base="benchmark.engine.attacking.attack:Attack", group="purifybench.attacks"
 )
-for _name, _class, _note in (
+for _name, _path, _note in (
     ("clean", "Clean", "the clean image itself"),
     ("noise", "RandomNoise", "random signs, or a random direction, of the full budget"),
     ("fgsm", "FGSM", "one signed step (Goodfellow et al. 2015)"),
@@ -126,7 +109,7 @@ for _name, _class, _note in (
         "PGD on one fixed draw an image: a diagnosis of what randomness alone does",
     ),
 ):
-    ATTACKS.add(_name, f"attacks.{_name.replace('-', '_')}:{_class}", _note)
+    ATTACKS.add(_name, f"attacks.{_name.replace('-', '_')}:{_path}", _note)
 
 RECIPES: Registry[Recipe] = Registry(
     "recipe", base="benchmark.recipe:Recipe", group="purifybench.recipes"
@@ -138,26 +121,19 @@ DATASETS: Registry[Dataset] = Registry(
     group="purifybench.datasets",
     files={".npz": "npz:{}"},
 )
-DATASETS.add(
-    "digits", "benchmark.datasets.digits:Digits", "8x8 grey, 10 classes, ships with this package"
-)
-DATASETS.add("mnist", "benchmark.datasets.vision:MNIST", "28x28 grey, 10 classes")
-DATASETS.add("fashion_mnist", "benchmark.datasets.vision:FashionMNIST", "28x28 grey, 10 classes")
-DATASETS.add("cifar10", "benchmark.datasets.vision:CIFAR10", "32x32 colour, 10 classes")
-DATASETS.add("cifar100", "benchmark.datasets.vision:CIFAR100", "32x32 colour, 100 classes")
-DATASETS.add("svhn", "benchmark.datasets.vision:SVHN", "32x32 colour, 10 classes: house numbers")
-DATASETS.add(
-    "imagenette",
-    "benchmark.datasets.imagenette:Imagenette",
-    "224x224 colour, 10 classes of ImageNet",
-)
-DATASETS.add(
-    "tiny_imagenet",
-    "benchmark.datasets.tiny_imagenet:TinyImageNet",
-    "64x64 colour, 200 classes of ImageNet",
-)
-DATASETS.add(
-    "imagenet",
-    "benchmark.datasets.imagenet:ImageNet",
-    "224x224 colour (or as the model wants it), 1,000 classes; not downloaded",
-)
+for _name, _path, _note in (
+    ("digits", "digits:Digits", "8x8 grey, 10 classes, ships with this package"),
+    ("mnist", "vision:MNIST", "28x28 grey, 10 classes"),
+    ("fashion_mnist", "vision:FashionMNIST", "28x28 grey, 10 classes"),
+    ("cifar10", "vision:CIFAR10", "32x32 colour, 10 classes"),
+    ("cifar100", "vision:CIFAR100", "32x32 colour, 100 classes"),
+    ("svhn", "vision:SVHN", "32x32 colour, 10 classes: house numbers"),
+    ("imagenette", "imagenette:Imagenette", "224x224 colour, 10 classes of ImageNet"),
+    ("tiny_imagenet", "tiny_imagenet:TinyImageNet", "64x64 colour, 200 classes of ImageNet"),
+    (
+        "imagenet",
+        "imagenet:ImageNet",
+        "224x224 colour (or as the model wants it), 1,000 classes; not downloaded",
+    ),
+):
+    DATASETS.add(_name, f"benchmark.datasets.{_path}", _note)

@@ -218,6 +218,10 @@ defense_options = together(
 """Which defenses are evaluated."""
 
 
+run_options = together(defense_options, model_option(multiple=True), evaluation_options)
+"""All that decides what `bench run` evaluates."""
+
+
 def requests_of(options: Mapping[str, Any]) -> list[Request]:
     """One request for each classifier and defense of a command line, and each threat of a paper's protocol.
 

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from benchmark.cli.adopt import show_written
-from benchmark.cli.options import (
-    defense_options,
-    device_option,
-    evaluation_options,
-    folder_option,
-    model_option,
-    requests_of,
-)
+from benchmark.cli.options import device_option, folder_option, requests_of, run_options
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.slices import show_slices, slice_option
 from benchmark.cli.types import Word
@@ -41,9 +34,7 @@ Examples:
 
 
 @click.command("run", epilog=EPILOG)
-@defense_options
-@model_option(multiple=True)
-@evaluation_options
+@run_options
 @slice_option
 @device_option
 @folder_option(

@@ -78,10 +78,6 @@ def _columns(entry: Entry) -> Iterator[str]:
         family = entry.family(column)
         if family is None or family.rates is None:
             continue
-        strange = [i for i in family.rows if i not in rows or rows[i].column is not column]
-        if strange:
-            yield f"column {column}: {strange[0]} is no row of it"
-            continue
         yield from _column(column, family.rates.single, [rows[i] for i in family.rows], entry)
 
 

@@ -24,7 +24,7 @@ from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
 from benchmark.records.result import Cost, Result, Status
 from benchmark.records.run import Evaluated, Measurement, Row, Subject
-from benchmark.scoring.apply_challenge import Handed, challenged
+from benchmark.scoring.apply_challenge import challenged
 from benchmark.scoring.assembly import assemble
 from tests.helpers.run_builder import MEASURED
 
@@ -132,7 +132,7 @@ class Plan:
             for i, bits in enumerate(entry.per_image.worst)
             if "1" in bits or i == 0
         }
-        lowered = challenged(entry, Handed(credit="Ada", sha256=HASH, outcomes=found))
+        lowered = challenged(entry, found, credit="Ada", sha256=HASH)
         assert lowered is not None
         return lowered
 

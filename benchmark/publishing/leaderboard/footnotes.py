@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from benchmark.publishing.leaderboard.cells import CHALLENGED, native, percent
-from benchmark.publishing.leaderboard.diagnosis_table import is_diagnosed
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.ranking import unlike_protocol
 from benchmark.records.entry import Entry, Gap
@@ -63,7 +62,7 @@ def flag_marks(entry: Entry, board: Sequence[Entry], letters: dict[str, str]) ->
 
 def _undiagnosed(board: Sequence[Entry]) -> list[Entry]:
     """The entries without a diagnosis, where others have one."""
-    without = [entry for entry in board if not is_diagnosed(entry)]
+    without = [entry for entry in board if not entry.diagnosis]
     return without if len(without) < len(board) else []
 
 
