@@ -66,7 +66,6 @@ class APGD(Attack):
     """
 
     name = "apgd"
-    summary = "Auto-PGD: CE, DLR, targeted DLR (Croce and Hein 2020)"
 
     loss: str = "ce"
     steps: int = 100

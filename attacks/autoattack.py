@@ -52,7 +52,6 @@ class AutoAttack(Attack):
     name = "autoattack"
     per_image = False
     mixes = False
-    summary = "pyautoattack, unchanged, in its own process (Croce and Hein 2020)"
 
     version: str = "auto"
 

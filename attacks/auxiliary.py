@@ -50,7 +50,6 @@ class AuxiliaryAware(Attack):
     """
 
     name = "auxiliary"
-    summary = "auxiliary-aware PGD, A1 and A2 (Hwang et al. 2021)"
 
     variant: str = "A2"
     lambdas: Sequence[float] = LAMBDAS

@@ -61,7 +61,6 @@ class Boundary(Attack):
 
     name = "boundary"
     mixes = False
-    summary = "a random walk along the boundary by labels alone (Brendel et al. 2018)"
 
     steps: int = 5000
     sideways: float = 0.01

@@ -16,7 +16,6 @@ class Clean(Attack):
     name = "clean"
     mixes = False
     norms = EVERY_SET
-    summary = "the clean image itself"
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

@@ -49,7 +49,6 @@ class CW(Attack):
 
     name = "cw"
     norms = frozenset({Norm.L2})
-    summary = "smallest l2 change, in tanh space (Carlini and Wagner 2017)"
 
     steps: int = 200
     binary_search_steps: int = 9

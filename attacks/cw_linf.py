@@ -53,7 +53,6 @@ class CWLinf(Attack):
 
     name = "cw-linf"
     norms = frozenset({Norm.LINF})
-    summary = "smallest linf change, under a shrinking bound (Carlini and Wagner 2017)"
 
     rounds: int = 15
     steps: int = 100

@@ -46,7 +46,6 @@ class DDN(Attack):
 
     name = "ddn"
     norms = frozenset({Norm.L2})
-    summary = "smallest l2 change, direction and length apart (Rony et al. 2019)"
 
     steps: int = 100
     gamma: float = 0.05

@@ -35,7 +35,6 @@ class DeepFool(Attack):
     """
 
     name = "deepfool"
-    summary = "steps to the nearest linearised boundary (Moosavi-Dezfooli et al. 2016)"
 
     steps: int = 50
     overshoot: float = 0.02

@@ -53,7 +53,6 @@ class FastAutoAttack(Attack):
     per_image = False
     mixes = False
     parts = ("apgd",)
-    summary = "what AutoAttack standard tries, faster; fixed victims only; not AutoAttack"
 
     steps: int = 100
     targets: int = TARGETS

@@ -27,7 +27,6 @@ class FGSM(Attack):
     """
 
     name = "fgsm"
-    summary = "one signed step (Goodfellow et al. 2015)"
 
     loss: str = "ce"
     random_start: bool = False

@@ -33,7 +33,6 @@ class FrozenDraw(Attack):
     name = "frozen-draw"
     mixes = False
     parts = ("pgd",)
-    summary = "PGD on one fixed draw an image: a diagnosis of what randomness alone does"
 
     steps: int = 40
     step_size: float = 0.1

@@ -59,7 +59,6 @@ class HopSkipJump(Attack):
 
     name = "hopskipjump"
     mixes = False
-    summary = "along the boundary by labels alone (Chen et al. 2020)"
 
     queries: int = 5000
     first: int = 100

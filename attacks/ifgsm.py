@@ -34,7 +34,6 @@ class IFGSM(Attack):
     """
 
     name = "ifgsm"
-    summary = "k signed steps of eps / k, no random start (Kurakin et al. 2017)"
 
     steps: int = 4
     labels: str = "true"

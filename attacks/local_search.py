@@ -51,7 +51,6 @@ class LocalSearch(Attack):
     name = "local-search"
     mixes = False
     norms = frozenset({NamedSet.PIXELS})
-    summary = "a few pixels, by outputs alone (Narodytska and Kasiviswanathan 2017)"
 
     rounds: int = 150
     r: float = 1.5

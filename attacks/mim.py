@@ -48,7 +48,6 @@ class MIM(Attack):
     """
 
     name = "mim"
-    summary = "signed steps along a momentum of gradients (Dong et al. 2018)"
 
     steps: int = 10
     step_size: float = 0.1

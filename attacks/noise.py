@@ -19,7 +19,6 @@ class RandomNoise(Attack):
 
     name = "noise"
     mixes = False
-    summary = "random signs, or a random direction, of the full budget"
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

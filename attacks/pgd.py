@@ -66,7 +66,6 @@ class PGD(Attack):
     """
 
     name = "pgd"
-    summary = "projected gradient descent, EOT in one batch (Madry et al. 2018)"
 
     steps: int = 40
     step_size: float = 0.1

@@ -27,7 +27,6 @@ class RandomPoints(Attack):
 
     name = "random-points"
     mixes = False
-    summary = "many random points of the budget"
 
     points: int = 10
 

@@ -41,7 +41,6 @@ class RotationTranslation(Attack):
 
     name = "rotation-translation"
     norms = frozenset({NamedSet.SPATIAL})
-    summary = "rotations and shifts: grid search and worst-of-k (Engstrom et al. 2019)"
 
     search: str = "grid"
     rotations: int = 31

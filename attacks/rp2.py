@@ -53,7 +53,6 @@ class RP2(Attack):
 
     name = "rp2"
     norms = frozenset({NamedSet.STICKER})
-    summary = "one painted sticker (Eykholt et al. 2018)"
 
     steps: int = 100
     step_size: float = 0.1

@@ -45,7 +45,6 @@ class Square(Attack):
 
     name = "square"
     mixes = False
-    summary = "random search by squares, for any victim (Andriushchenko et al. 2020)"
 
     queries: int = 5000
     start: float = 0.8

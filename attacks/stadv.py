@@ -47,7 +47,6 @@ class StAdv(Attack):
 
     name = "stadv"
     norms = LP | {NamedSet.STADV}
-    summary = "spatially transformed images: a bounded flow field (Xiao et al. 2018)"
 
     steps: int = 20
     bound: float | None = None

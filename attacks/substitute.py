@@ -57,7 +57,6 @@ class Substitute(Attack):
     mixes = False
     seeds = 150
     parts = ("pgd", "fgsm")
-    summary = "PGD on a network taught by the victim's labels (Papernot et al. 2017)"
 
     rounds: int = 6
     step: float = 0.1

@@ -20,7 +20,6 @@ class Transfer(Attack):
     name = "transfer"
     mixes = False
     norms = EVERY_SET
-    summary = "images that other jobs made on other classifiers"
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws

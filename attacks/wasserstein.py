@@ -49,7 +49,6 @@ class Wasserstein(Attack):
 
     name = "wasserstein"
     norms = frozenset({NamedSet.WASSERSTEIN})
-    summary = "brightness carried to near pixels, Frank-Wolfe (Wu et al. 2020)"
 
     steps: int = 300
     window: int = 5

@@ -31,7 +31,6 @@ class Gaussian(Defense):
     name = "gaussian"
     stochastic = True
     gradient = Derivative.ALMOST_EVERYWHERE
-    summary = "Gaussian noise on the input (Cohen et al. 2019)"
 
     sigma: float = 0.25
 

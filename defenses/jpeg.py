@@ -34,7 +34,6 @@ class Jpeg(Defense):
     name = "jpeg"
     stochastic = False
     gradient = Derivative.NONE
-    summary = "JPEG compression; not differentiable (Guo et al. 2018)"
 
     quality: int = 75
 

@@ -14,7 +14,6 @@ class Identity(Defense):
     name = "none"
     stochastic = False
     gradient = Derivative.EXACT
-    summary = "no purifier: the undefended classifier"
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """The images `(b, c, h, w)` themselves."""

@@ -23,7 +23,7 @@ from benchmark.evaluation.prepare.reproduce import Where, originals, remake
 from benchmark.publishing.leaderboard.escaping import plain
 from benchmark.records.challenge import CREDIT_LENGTH
 from benchmark.records.entry import Entry
-from benchmark.scoring.apply_challenge import Handed, challenged
+from benchmark.scoring.apply_challenge import challenged
 
 PART = 64
 """Images judged at once."""
@@ -87,8 +87,7 @@ def challenge(entry: Entry, path: Path, *, credit: str = "", where: Where | None
         reason = f"this very file is challenge {known.index(handed.sha256) + 1} of it"
     else:
         outcomes = judged(remake(entry, where), entry, handed)
-        made = Handed(credit=credit, sha256=handed.sha256, outcomes=outcomes)
-        after = challenged(entry, made)
+        after = challenged(entry, outcomes, credit=credit, sha256=handed.sha256)
     return Verdict(
         before=entry,
         after=after or entry,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchmark.cli.options import folder_option
 from benchmark.publishing.leaderboard.escaping import plain
 
 if TYPE_CHECKING:
@@ -28,14 +29,7 @@ Examples:
     is_flag=True,
     help="Keep the audits in them, which are left out of entries from others.",
 )
-@click.option(
-    "--into",
-    type=click.Path(path_type=Path),
-    default=Path("leaderboards"),
-    show_default=True,
-    metavar="DIR",
-    help="The leaderboards.",
-)
+@folder_option("--into", "leaderboards", "The leaderboards.", metavar="DIR")
 def adopt_command(*, paths: tuple[Path, ...], into: Path, audited: bool) -> int:
     """Copy entries (files, or all in a folder) into the leaderboards, and write their pages.
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
+from benchmark.cli.options import folder_option
+
 
 @click.command("baselines", hidden=True)
 @click.argument("model_info", type=click.Path(path_type=Path))
-@click.option(
+@folder_option(
     "--out",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
+    "results",
+    "Where robustbench.csv is written; the leaderboards' pages read leaderboards/robustbench.csv.",
     metavar="DIR",
-    help="Where robustbench.csv is written; the leaderboards' pages read leaderboards/robustbench.csv.",
 )
 def baselines_command(*, model_info: Path, out: Path) -> int:
     """Write robustbench.csv from MODEL_INFO, that folder of a checkout of RobustBench."""

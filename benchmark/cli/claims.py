@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from tabulate import tabulate
 
+from benchmark.cli.options import folder_option
 from benchmark.errors import BenchError
 from benchmark.registry import unknown
 
@@ -50,20 +51,8 @@ HEADERS = (
     "--dataset", metavar="NAME", help="Claims on these images alone, as the paper names them."
 )
 @click.option("--all", "everything", is_flag=True, help="All papers.")
-@click.option(
-    "--leaderboards",
-    type=click.Path(path_type=Path),
-    default=Path("leaderboards"),
-    show_default=True,
-    help="Where published entries are, and claims.csv.",
-)
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Where entries of your own are.",
-)
+@folder_option("--leaderboards", "leaderboards", "Where published entries are, and claims.csv.")
+@folder_option("--results", "results", "Where entries of your own are.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def claims_command(
     *,

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tabulate import tabulate
 
-from benchmark.cli.options import (
-    defense_options,
-    device_option,
-    evaluation_options,
-    model_option,
-    requests_of,
-)
+from benchmark.cli.options import device_option, requests_of, run_options
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.weights import see_to_weights
 
@@ -33,9 +27,7 @@ Examples:
 @click.command(
     "estimate", epilog=EPILOG, short_help="Say what a run would cost, before it is begun."
 )
-@defense_options
-@model_option(multiple=True)
-@evaluation_options
+@run_options
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def estimate_command(**options: Any) -> int:

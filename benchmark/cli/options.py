@@ -18,11 +18,31 @@ if TYPE_CHECKING:
     from benchmark.evaluation.prepare.request import Request
 
 F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
 
 MOST = 10**9
 """Images, and rows of one pass."""
 MOST_PROCESSES = 4096
 """Processes, and threads of one."""
+
+
+def folder_option(flag: str, default: str, help_text: str, metavar: str | None = None) -> Decorator:
+    """A folder, such as `--runs`, which is below this one unless it is said where."""
+    kind = click.Path(path_type=Path)
+    return click.option(
+        flag, type=kind, default=Path(default), show_default=True, metavar=metavar, help=help_text
+    )
+
+
+def arguments_option(flag: str, help_text: str) -> Decorator:
+    """An option given once for each argument, such as `--defense-arg`, whose values are `defense_args`."""
+    name = f"{flag.strip('-').replace('-', '_')}s"
+    return click.option(flag, name, multiple=True, metavar="KEY=VALUE", help=help_text)
+
+
+def together(*options: Decorator) -> Decorator:
+    """Several options as one; they stand in the help in this order."""
+    return lambda function: functools.reduce(lambda made, each: each(made), options[::-1], function)
 
 
 def model_option(*, multiple: bool) -> Callable[[F], F]:
@@ -81,35 +101,30 @@ data_option = click.option(
 )
 
 
-def task_options(function: F) -> F:
-    """What is classified, and where its files are."""
-    for option in reversed(
-        (
-            click.option(
-                "--dataset",
-                metavar="NAME",
-                help="bench list datasets, module:Class, npz:FILE, or folder:PATH. Default: the model's, "
-                "else digits.",
-            ),
-            data_option,
-            offline_option,
-            click.option(
-                "--threat",
-                metavar="NORM:EPS",
-                help="Such as linf:8/255 or l2:0.5, in pixel units of [0, 1], or a set such as stadv:0.05. "
-                "Default: the model's, else the dataset's.",
-            ),
-            click.option(
-                "--seed",
-                type=Whole(0, 2**63 - 1),
-                default=0,
-                show_default=True,
-                help="Decides every draw.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+task_options = together(
+    click.option(
+        "--dataset",
+        metavar="NAME",
+        help="bench list datasets, module:Class, npz:FILE, or folder:PATH. Default: the model's, "
+        "else digits.",
+    ),
+    data_option,
+    offline_option,
+    click.option(
+        "--threat",
+        metavar="NORM:EPS",
+        help="Such as linf:8/255 or l2:0.5, in pixel units of [0, 1], or a set such as stadv:0.05. "
+        "Default: the model's, else the dataset's.",
+    ),
+    click.option(
+        "--seed",
+        type=Whole(0, 2**63 - 1),
+        default=0,
+        show_default=True,
+        help="Decides every draw.",
+    ),
+)
+"""What is classified, and where its files are."""
 
 
 def _class_numbers(
@@ -124,68 +139,58 @@ def _class_numbers(
     return tuple(sorted({int(part) for part in parts}))
 
 
-def evaluation_options(function: F) -> F:
-    """How much is evaluated, how, and where finished work is kept."""
-    for option in reversed(
-        (
-            click.option(
-                "--protocol",
-                default="quick",
-                show_default=True,
-                metavar="NAME|FILE.yaml",
-                help="bench list protocols. A paper's (aid-table8) says dataset, model and threat too, where "
-                "the command does not.",
-            ),
-            click.option(
-                "--samples",
-                type=Whole(1, MOST),
-                metavar="N",
-                help="The first N images of the test split. Default: the protocol's number.",
-            ),
-            click.option(
-                "--order",
-                type=Word(["nested", "robustbench"]),
-                default="nested",
-                show_default=True,
-                help="In which order they are the first: one balanced over classes, or RobustBench's own.",
-            ),
-            click.option(
-                "--classes",
-                "only_classes",
-                callback=_class_numbers,
-                metavar="I,J,...",
-                help="Evaluate only images of these classes, such as 7,8,9; still classified among all.",
-            ),
-            click.option(
-                "--batch-size",
-                type=Whole(1, MOST),
-                metavar="ROWS",
-                help="Rows in one forward pass at the most; changes memory and time only.",
-            ),
-            click.option(
-                "--workers",
-                type=Whole(1, MOST_PROCESSES),
-                metavar="N",
-                help="Worker processes, which take turns on all GPUs. Default: one a core, or one a GPU.",
-            ),
-            click.option(
-                "--precision",
-                type=Word(["float32", "float64", "mixed"]),
-                default="float32",
-                show_default=True,
-                help="mixed: bfloat16 searches, float32 judges, and attacks again what survived.",
-            ),
-            click.option(
-                "--runs",
-                type=click.Path(path_type=Path),
-                default=Path("runs"),
-                show_default=True,
-                help="Where finished shards are kept.",
-            ),
-        )
-    ):
-        function = option(function)
-    return task_options(function)
+evaluation_options = together(
+    task_options,
+    click.option(
+        "--protocol",
+        default="quick",
+        show_default=True,
+        metavar="NAME|FILE.yaml",
+        help="bench list protocols. A paper's (aid-table8) says dataset, model and threat too, where "
+        "the command does not.",
+    ),
+    click.option(
+        "--samples",
+        type=Whole(1, MOST),
+        metavar="N",
+        help="The first N images of the test split. Default: the protocol's number.",
+    ),
+    click.option(
+        "--order",
+        type=Word(["nested", "robustbench"]),
+        default="nested",
+        show_default=True,
+        help="In which order they are the first: one balanced over classes, or RobustBench's own.",
+    ),
+    click.option(
+        "--classes",
+        "only_classes",
+        callback=_class_numbers,
+        metavar="I,J,...",
+        help="Evaluate only images of these classes, such as 7,8,9; still classified among all.",
+    ),
+    click.option(
+        "--batch-size",
+        type=Whole(1, MOST),
+        metavar="ROWS",
+        help="Rows in one forward pass at the most; changes memory and time only.",
+    ),
+    click.option(
+        "--workers",
+        type=Whole(1, MOST_PROCESSES),
+        metavar="N",
+        help="Worker processes, which take turns on all GPUs. Default: one a core, or one a GPU.",
+    ),
+    click.option(
+        "--precision",
+        type=Word(["float32", "float64", "mixed"]),
+        default="float32",
+        show_default=True,
+        help="mixed: bfloat16 searches, float32 judges, and attacks again what survived.",
+    ),
+    folder_option("--runs", "runs", "Where finished shards are kept."),
+)
+"""What is evaluated, how much of it, how, and where finished work is kept."""
 
 
 def device_option(function: F) -> F:
@@ -195,32 +200,27 @@ def device_option(function: F) -> F:
     )
 
 
-def defense_options(function: F) -> F:
-    """Which defenses are evaluated."""
-    function = weights_option(function)
-    for option in reversed(
-        (
-            click.option(
-                "--defense",
-                "defenses",
-                multiple=True,
-                metavar="NAME",
-                help="A name (bench list defenses), module:Class, none, a chain such as atop+jpeg, NAME@MODEL "
-                "for weights trained for another classifier, or 'mean(atop>MODEL, none>MODEL)'. May be given "
-                "again. Default: none and atop; of a paper's protocol none and the paper's.",
-            ),
-            click.option(
-                "--defense-arg",
-                "defense_args",
-                multiple=True,
-                metavar="KEY=VALUE",
-                help="An argument of the defense; with several defenses, in a chain or in an expression "
-                "NAME.KEY=VALUE.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+defense_options = together(
+    click.option(
+        "--defense",
+        "defenses",
+        multiple=True,
+        metavar="NAME",
+        help="A name (bench list defenses), module:Class, none, a chain such as atop+jpeg, NAME@MODEL "
+        "for weights trained for another classifier, or 'mean(atop>MODEL, none>MODEL)'. May be given "
+        "again. Default: none and atop; of a paper's protocol none and the paper's.",
+    ),
+    arguments_option(
+        "--defense-arg",
+        "An argument of the defense; with several defenses, in a chain or in an expression NAME.KEY=VALUE.",
+    ),
+    weights_option,
+)
+"""Which defenses are evaluated."""
+
+
+run_options = together(defense_options, model_option(multiple=True), evaluation_options)
+"""All that decides what `bench run` evaluates."""
 
 
 def request_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import click
 
+from benchmark.cli.options import folder_option
 from benchmark.publishing.leaderboard.escaping import plain
 
 
 @click.command("publish")
 @click.argument("leaderboards", type=click.Path(path_type=Path))
-@click.option(
+@folder_option(
     "--out",
-    type=click.Path(path_type=Path),
-    default=Path("site"),
-    show_default=True,
-    help="The site's own folder. What an earlier publishing wrote there is replaced; anything else is refused.",
+    "site",
+    "The site's own folder. What an earlier publishing wrote there is replaced; anything else is refused.",
 )
 def publish_command(*, leaderboards: Path, out: Path) -> int:
     """Write a static site from the entries in LEADERBOARDS.

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from benchmark.cli.adopt import show_written
-from benchmark.cli.options import (
-    defense_options,
-    device_option,
-    evaluation_options,
-    model_option,
-    requests_of,
-)
+from benchmark.cli.options import device_option, folder_option, requests_of, run_options
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.slices import show_slices, slice_option
 from benchmark.cli.types import Word
@@ -41,17 +34,13 @@ Examples:
 
 
 @click.command("run", epilog=EPILOG)
-@defense_options
-@model_option(multiple=True)
-@evaluation_options
+@run_options
 @slice_option
 @device_option
-@click.option(
+@folder_option(
     "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Where entries and their pages are written; bench adopt copies them into leaderboards.",
+    "results",
+    "Where entries and their pages are written; bench adopt copies them into leaderboards.",
 )
 @click.option(
     "--keep-images",

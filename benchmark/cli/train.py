@@ -14,6 +14,7 @@ import click
 from benchmark.cli.options import (
     MOST,
     MOST_PROCESSES,
+    arguments_option,
     device_option,
     model_option,
     request_options,
@@ -39,20 +40,8 @@ Examples:
 
 @click.command("train", epilog=EPILOG, short_help="Train a defense, or a classifier.")
 @click.option("--defense", metavar="NAME", help="The defense to train (bench list defenses).")
-@click.option(
-    "--defense-arg",
-    "defense_args",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An argument of the defense.",
-)
-@click.option(
-    "--recipe-arg",
-    "recipe_args",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An argument of its recipe, such as steps=2000.",
-)
+@arguments_option("--defense-arg", "An argument of the defense.")
+@arguments_option("--recipe-arg", "An argument of its recipe, such as steps=2000.")
 @click.option(
     "--classifier", metavar="NAME", help="Train this classifier instead (bench list models)."
 )

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from benchmark.engine.criterion import Rule
 from benchmark.files.schema import Strict
 from benchmark.records.identity import Count, Share
-from benchmark.records.rates import ROUNDING, Rates, refuse_other_mean
+from benchmark.records.rates import ROUNDING, RULES, Rates, refuse_other_mean
 from benchmark.records.scores import Scored, Scores
 
 CREDIT_LENGTH = 200
@@ -29,6 +30,11 @@ class Choices(Strict):
     single: Choice
     vote: Choice
     any_of: Choice
+
+    def under(self, rule: Rule) -> Choice:
+        """The choice under a rule."""
+        found: Choice = getattr(self, RULES[rule].field)
+        return found
 
 
 class Challenge(Strict):
@@ -70,12 +76,11 @@ def refuse_other_choices(
     """
     if choices is None:
         return
-    for rule in ("single", "vote", "any_of"):
-        scored: Scored = getattr(choices, rule)
+    for rule in Rule:
+        scored, name = choices.under(rule), f"per_image.choices.{RULES[rule].field}"
         if {len(scored.rates), len(scored.margins), len(scored.outcomes)} != {len(outcomes)}:
-            raise ValueError(f"per_image.choices.{rule}: expected {len(outcomes)}, one an image")
-        rate = getattr(worst, rule) if worst else None
-        refuse_other_mean(f"per_image.choices.{rule}", rate, scored.outcomes)
+            raise ValueError(f"{name}: expected {len(outcomes)}, one an image")
+        refuse_other_mean(name, worst.under(rule) if worst else None, scored.outcomes)
     if choices.single.outcomes != tuple(outcomes):
         raise ValueError("per_image.choices.single has other outcomes than per_image.worst")
 

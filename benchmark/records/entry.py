@@ -209,14 +209,24 @@ class Entry(Strict):
     """What the last audit found; None before there was one."""
 
     @property
+    def name(self) -> str:
+        """Its defense and its classifier."""
+        return f"{self.defense.label} on {self.classifier.name}"
+
+    @property
     def is_legacy(self) -> bool:
         """Whether it is of schema 1, and so cannot be recomputed."""
         return self.schema_version < SCHEMA_VERSION
 
     def family(self, column: Column) -> Family | None:
         """A column; None where the protocol has none of that kind for such a victim and task."""
-        found: Family | None = getattr(self.columns, column.name.lower(), None)
+        found: Family | None = getattr(self.columns, column.field, None)
         return found
+
+    def family_rate(self, column: Column) -> Rate | None:
+        """A column's accuracy of single draws; None where it has none."""
+        family = self.family(column)
+        return family.rates.single if family and family.rates else None
 
     def is_applicable(self, column: Column) -> bool:
         """Whether no row of a column is asked for and left out as not applicable to such a task."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from benchmark.files.schema import Strict
 from benchmark.records.identity import Count
-
-if TYPE_CHECKING:
-    pass
 
 Shown = Literal["clean", "adversarial", "change", "purified", "left"]
 BARE: tuple[Shown, ...] = ("clean", "adversarial", "change")

@@ -27,13 +27,35 @@ UNRANKED = frozenset({"diagnosis", "paper"})
 class Column(StrEnum):
     """The families of a leaderboard; each is measured on all images."""
 
-    CLEAN = "clean"
-    OBLIVIOUS = "oblivious"
-    AUTOATTACK = "autoattack"
-    ADAPTIVE = "adaptive"
-    AUXILIARY = "auxiliary"
-    TRANSFER = "transfer"
-    BLACK_BOX = "black-box"
+    heading: str
+    """On a board."""
+    short: str
+    """In a terminal."""
+    said: str
+    """In a sentence."""
+
+    CLEAN = "clean", "clean", "clean"
+    OBLIVIOUS = "oblivious", "oblivious", "obliv"
+    AUTOATTACK = "autoattack", "AutoAttack (native)", "AA", "AutoAttack"
+    ADAPTIVE = "adaptive", "BPDA+EOT (adaptive)", "adapt", "adaptive"
+    AUXILIARY = "auxiliary", "auxiliary-aware", "aux"
+    TRANSFER = "transfer", "transfer", "transf"
+    BLACK_BOX = "black-box", "black-box (queries)", "query", "black-box"
+
+    def __new__(cls, value: str, heading: str, short: str, said: str = "") -> Column:
+        """A member that is its value, as JSON has it."""
+        made = str.__new__(cls, value)
+        made._value_, made.heading, made.short, made.said = value, heading, short, said or heading
+        return made
+
+    @property
+    def field(self) -> str:
+        """Its name in `Entry.columns`."""
+        return self.value.replace("-", "_")
+
+
+FAMILIES = tuple(column for column in Column if column is not Column.CLEAN)
+"""The columns of attacks, in the order in which they stand."""
 
 
 class _Model(BaseModel):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final
 
 from pydantic import Field, model_validator
 
+from benchmark.engine.criterion import Rule
 from benchmark.files.schema import Strict
 from benchmark.records.identity import Amount, Count, Share
 
@@ -32,6 +34,33 @@ class Rates(Strict):
     single: Rate
     vote: Rate
     any_of: Rate
+
+    def under(self, rule: Rule) -> Rate:
+        """What it is under a rule."""
+        found: Rate = getattr(self, RULES[rule].field)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class RuleInfo:
+    """How a rule is named.
+
+    Args:
+        field: In an entry, and in a criterion where it asks for a number of draws.
+        said: On a board; `{}` stands for that number.
+        symbol: Of the number.
+    """
+
+    field: str
+    said: str
+    symbol: str = ""
+
+
+RULES: Final[Mapping[Rule, RuleInfo]] = {
+    Rule.SINGLE: RuleInfo("single", "single draw"),
+    Rule.VOTE: RuleInfo("vote", "vote of {}", "k"),
+    Rule.ANY: RuleInfo("any_of", "any of {}", "n"),
+}
 
 
 ROUNDING = 1e-9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from benchmark.records.protocol import Column
+from benchmark.records.protocol import FAMILIES
 
 if TYPE_CHECKING:
     from benchmark.records.entry import AttackRecord, Entry
@@ -60,7 +60,7 @@ def _rows(entry: Entry) -> Iterator[str]:
 def _columns(entry: Entry) -> Iterator[str]:
     """Each column names its own rows; the outcomes that its rates stand for are there."""
     rows = {row.id: row for row in entry.attacks}
-    for column in Column:
+    for column in FAMILIES:
         family = entry.family(column)
         for name in family.rows if family else ():
             if name not in rows or rows[name].column is not column:

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from pydantic import model_validator
 
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.files.schema import Strict
 from benchmark.records.identity import Count, Share
-from benchmark.records.rates import Outcomes, kept_margin
-
-FIELDS: Final[Mapping[Rule, str]] = {
-    Rule.SINGLE: "single",
-    Rule.VOTE: "vote",
-    Rule.ANY: "any_of",
-}
-"""Names of the rules in an entry."""
+from benchmark.records.rates import RULES, Outcomes, kept_margin
 
 
 class Scored(Strict):
@@ -66,8 +58,7 @@ class Scores(Strict):
 
     @model_validator(mode="after")
     def _is_of_one_length(self) -> Scores:
-        found = [each for each in (self.single, self.vote, self.any_of) if each]
-        lengths = {len(each.outcomes) for each in found}
+        lengths = {len(self.under(rule).outcomes) for rule in Rule}
         if self.images is not None:
             lengths.add(len(self.images))
             if sorted(set(self.images)) != list(self.images):
@@ -80,7 +71,7 @@ class Scores(Strict):
 
     def under(self, rule: Rule) -> Scored:
         """What it keeps under a rule."""
-        found: Scored | None = getattr(self, FIELDS[rule])
+        found: Scored | None = getattr(self, RULES[rule].field)
         return found or self.single
 
     def is_of(self, n: int, *, is_whole: bool) -> bool:
@@ -110,13 +101,7 @@ class Scores(Strict):
         images = tuple(i for i in range(n) if outcomes[Rule.SINGLE][i] is not None)
         if not images:
             return None
-        single, vote, any_of = (
-            Scored.of([outcome for outcome in outcomes[rule] if outcome is not None])
-            for rule in (Rule.SINGLE, Rule.VOTE, Rule.ANY)
-        )
-        return cls(
-            images=None if len(images) == n else images,
-            single=single,
-            vote=None if vote == single else vote,
-            any_of=None if any_of == single else any_of,
-        )
+        found = {rule: Scored.of([o for o in outcomes[rule] if o is not None]) for rule in Rule}
+        single = found.pop(Rule.SINGLE)
+        others = {RULES[rule].field: each for rule, each in found.items() if each != single}
+        return cls(images=None if len(images) == n else images, single=single, **others)

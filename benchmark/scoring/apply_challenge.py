@@ -3,64 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.records.challenge import Challenge
 from benchmark.records.entry import Entry
 from benchmark.records.entry_protocol import protocol_of
-from benchmark.records.scores import FIELDS, Scores
+from benchmark.records.scores import Scores
 from benchmark.scoring.challenge_chain import Standing, settled
 from benchmark.scoring.derived import derived, validated
 from benchmark.scoring.flags import flags_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handed:
-    """Images from outside, judged.
-
-    Args:
-        credit: Whose they are.
-        sha256: Of their file.
-        outcomes: For each original that has one, by its position in the entry, what the rules say of it.
-    """
-
-    credit: str
-    sha256: str
-    outcomes: Mapping[int, Mapping[Rule, Outcome]]
-
-
-def challenged(entry: Entry, handed: Handed) -> Entry | None:
+def challenged(
+    entry: Entry, outcomes: Mapping[int, Mapping[Rule, Outcome]], *, credit: str, sha256: str
+) -> Entry | None:
     """The entry lowered by images from outside; None where they lower nothing.
 
     Args:
         entry: With a worst case, and with its choices where the victim is stochastic.
-        handed: One outcome under each rule for each image.
+        outcomes: For each original that has one, by its position in the entry, what the rules say of it.
+        credit: Whose they are.
+        sha256: Of their file.
 
     Raises:
         ValueError: It has none of these (a bug of ours: callers refuse such entries).
     """
-    made = _standing(entry).after(_challenge(entry, handed), len(entry.challenges) + 1)
+    if entry.worst is None:
+        raise ValueError("expected an entry with a worst case and its choices")
+    found = [outcomes.get(i, {}) for i in range(len(entry.per_image.indices))]
+    handed = Challenge(
+        credit=credit,
+        sha256=sha256,
+        images=len(outcomes),
+        chosen=0,
+        lowered_by=0.0,
+        worst_before=entry.worst,
+        worst_after=entry.worst,
+        scores=Scores.of({rule: [each.get(rule) for each in found] for rule in Rule}),
+    )
+    made = _standing(entry).after(handed, len(entry.challenges) + 1)
     if made is None:
         return None
     standing, challenge = made
     lowered = entry.model_copy(update={"challenges": (*entry.challenges, challenge)})
-    if not entry.is_legacy:
-        return validated(derived(lowered, protocol_of(entry)))
+    if entry.is_legacy:
+        return validated(_legacy(lowered, standing))
+    return validated(derived(lowered, protocol_of(entry)))
+
+
+def _legacy(entry: Entry, standing: Standing) -> Entry:
+    """An entry of schema 1 with what a challenge left; nothing else of it can be made anew."""
     per_image = {
         "worst": standing.bits(Rule.SINGLE),
         "chosen": standing.rows[Rule.SINGLE],
         "choices": standing.choices() if entry.per_image.choices else None,
     }
-    lowered = lowered.model_copy(
-        update={
-            "worst": standing.rates,
-            "per_image": entry.per_image.model_copy(update=per_image),
-        }
-    )
+    made = entry.per_image.model_copy(update=per_image)
+    lowered = entry.model_copy(update={"worst": standing.rates, "per_image": made})
     anew = {flag.id: flag for flag in flags_of(lowered)}
     flags = tuple(anew.get(flag.id, flag) for flag in lowered.flags)
-    return validated(lowered.model_copy(update={"flags": flags}))
+    return lowered.model_copy(update={"flags": flags})
 
 
 def carried(old: Entry, new: Entry) -> Entry | None:
@@ -91,30 +93,10 @@ def _decisive(entry: Entry) -> tuple[object, ...]:
 def _standing(entry: Entry) -> Standing:
     """What counts in an entry now, under each rule."""
     choices, images = entry.per_image.choices, entry.per_image
-    if entry.worst is None or (entry.defense.stochastic and choices is None):
+    if entry.defense.stochastic and choices is None:
         raise ValueError("expected an entry with a worst case and its choices")
     if choices is None:
         outcomes = dict.fromkeys(Rule, settled(images.worst))
         return Standing(outcomes, dict.fromkeys(Rule, images.chosen))
-    found = {rule: getattr(choices, name) for rule, name in FIELDS.items()}
-    rows = {rule: each.rows or images.chosen for rule, each in found.items()}
-    return Standing({rule: each.found for rule, each in found.items()}, rows)
-
-
-def _challenge(entry: Entry, handed: Handed) -> Challenge:
-    """The challenge before anything has come of it."""
-    if entry.worst is None:
-        raise ValueError("expected an entry with a worst case and its choices")
-    n = len(entry.per_image.indices)
-    found = [handed.outcomes.get(i, {}) for i in range(n)]
-    scores = Scores.of({rule: [each.get(rule) for each in found] for rule in Rule})
-    return Challenge(
-        credit=handed.credit,
-        sha256=handed.sha256,
-        images=len(handed.outcomes),
-        chosen=0,
-        lowered_by=0.0,
-        worst_before=entry.worst,
-        worst_after=entry.worst,
-        scores=scores,
-    )
+    rows = {rule: choices.under(rule).rows or images.chosen for rule in Rule}
+    return Standing({rule: choices.under(rule).found for rule in Rule}, rows)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from benchmark.engine.criterion import Outcome, Rule, worst
 from benchmark.records.challenge import Challenge, Choice, Choices, challenge_id
-from benchmark.records.rates import Rates
-from benchmark.records.scores import FIELDS, Scored, Scores
+from benchmark.records.rates import RULES, Rates
+from benchmark.records.scores import Scored, Scores
 from benchmark.scoring.choice import Chosen, rates_of
 
 
@@ -53,8 +53,8 @@ class Standing:
         """The same as an entry keeps it."""
         return Choices(
             **{
-                name: Choice(**Scored.of(self.outcomes[rule]).model_dump(), rows=self.rows[rule])
-                for rule, name in FIELDS.items()
+                RULES[rule].field: Choice(**Scored.of(found).model_dump(), rows=self.rows[rule])
+                for rule, found in self.outcomes.items()
             }
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.engine.criterion import Outcome, Rule, worst
-from benchmark.records.rates import Rate, Rates, mean_rate
+from benchmark.records.rates import RULES, Rate, Rates, mean_rate
 from benchmark.records.scores import Scores
 from benchmark.scoring.statistics import interval
 
@@ -49,24 +49,23 @@ def choose(candidates: Candidates, rule: Rule, n: int) -> Chosen:
 
 def choose_all(candidates: Candidates, n: int) -> dict[Rule, Chosen]:
     """The choice under each rule; made once where no row tells the rules apart."""
-    single = choose(candidates, Rule.SINGLE, n)
-    if all(scores is None or scores.vote is scores.any_of is None for _, scores in candidates):
-        return dict.fromkeys(Rule, single)
-    return {Rule.SINGLE: single} | {
-        rule: choose(candidates, rule, n) for rule in (Rule.VOTE, Rule.ANY)
-    }
+    kept = [scores for _, scores in candidates if scores]
+    if all(scores.under(rule) is scores.single for scores in kept for rule in Rule):
+        return dict.fromkeys(Rule, choose(candidates, Rule.SINGLE, n))
+    return {rule: choose(candidates, rule, n) for rule in Rule}
 
 
 def rates_of(outcomes: Mapping[Rule, Sequence[Outcome]]) -> Rates:
     """Under each rule, the accuracy on `score` draws."""
     single = rate_of([outcome.bits for outcome in outcomes[Rule.SINGLE]])
-    others = [
-        single
-        if outcomes[rule] == outcomes[Rule.SINGLE]
-        else rate_of([outcome.bits for outcome in outcomes[rule]])
-        for rule in (Rule.VOTE, Rule.ANY)
-    ]
-    return Rates(single=single, vote=others[0], any_of=others[1])
+    return Rates(
+        **{
+            RULES[rule].field: single
+            if found == outcomes[Rule.SINGLE]
+            else rate_of([outcome.bits for outcome in found])
+            for rule, found in outcomes.items()
+        }
+    )
 
 
 def rates(candidates: Candidates, n: int) -> Rates:

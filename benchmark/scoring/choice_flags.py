@@ -45,7 +45,7 @@ def _chosen_from(entry: Entry) -> list[tuple[str, tuple[str, ...]]]:
     n = len(entry.per_image.indices)
     counting = [row for row in entry.attacks if row.counts and row.outcomes]
     found = [(row.id, row.outcomes) for row in counting if row.column is not Column.CLEAN]
-    clean = Rows(entry, None, entry.gaps, frozenset()).clean
+    clean = Rows(entry).clean
     for column in Column:
         family = entry.family(column)
         rows = [row for row in counting if row.column is column]

@@ -38,12 +38,11 @@ def derived(entry: Entry, protocol: Protocol | None) -> Entry:
     missing = list(missing_rows(entry, protocol))
     gaps = tuple(gap for gap in missing if not gap.why.is_not_applicable)
     excused = tuple(gap for gap in missing if gap.why.is_not_applicable)
-    rows = Rows(entry, protocol, gaps, frozenset(gap.row for gap in excused))
+    entry = entry.model_copy(update={"gaps": gaps, "not_applicable": excused})
+    rows = Rows(entry, protocol)
     made = entry.model_copy(
         update={
             "status": "gaps" if gaps else "complete",
-            "gaps": gaps,
-            "not_applicable": excused,
             **(_of_protocol(entry, protocol) if protocol else {}),
             "dataset": entry.dataset.model_copy(update=_of_images(entry)),
             "threat": entry.threat.model_copy(update={"text": _threat_text(entry)}),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmark.engine.criterion import Rule
 from benchmark.records.diagnosis import CurvePoint, DiagnosisRecord
-from benchmark.records.entry import AttackRecord, Columns, Entry, Family, Gap, Rate, Undefended
-from benchmark.records.protocol import Column, Protocol
+from benchmark.records.entry import AttackRecord, Columns, Entry, Family, Rate, Undefended
+from benchmark.records.protocol import FAMILIES, Column, Protocol
 from benchmark.records.rates import Cost, kept_margin, mean_rate
 from benchmark.records.scores import Scores
 from benchmark.scoring.choice import Candidates, choose, rates
@@ -21,22 +21,18 @@ class Rows:
     """The rows of an entry, by what each keeps of every image.
 
     Args:
-        entry: Of which only what was measured is read.
+        entry: Of which only what was measured is read, and what is missing.
         protocol: The one that it names; None where that is not known.
-        gaps: What is missing, named.
-        excused: Rows that are not applicable.
     """
 
     entry: Entry
-    protocol: Protocol | None
-    gaps: Sequence[Gap]
-    excused: frozenset[str]
+    protocol: Protocol | None = None
 
     @property
     def clean(self) -> Candidates:
         """The clean rows; none where one of them is a gap."""
         rows = self._of_column(Column.CLEAN)
-        is_whole = not any(gap.column is Column.CLEAN for gap in self.gaps)
+        is_whole = not any(gap.column is Column.CLEAN for gap in self.entry.gaps)
         return _candidates(rows) if is_whole and all(row.scores for row in rows) else ()
 
     def counting(self) -> Candidates:
@@ -62,19 +58,12 @@ class Rows:
 
     def columns(self) -> Columns:
         """All families."""
-        return Columns(
-            oblivious=self._family(Column.OBLIVIOUS),
-            autoattack=self._family(Column.AUTOATTACK),
-            adaptive=self._family(Column.ADAPTIVE),
-            auxiliary=self._family(Column.AUXILIARY),
-            transfer=self._family(Column.TRANSFER),
-            black_box=self._family(Column.BLACK_BOX),
-        )
+        return Columns(**{column.field: self._family(column) for column in FAMILIES})
 
     def _family(self, column: Column) -> Family | None:
         """A column; None where the protocol has none of that kind for such a victim and task."""
         rows = self._of_column(column)
-        missing = [gap for gap in self.gaps if gap.column is column]
+        missing = [gap for gap in self.entry.gaps if gap.column is column]
         if not rows and not missing and not self._is_asked(column):
             return None
         is_complete = bool(rows) and not missing
@@ -91,7 +80,8 @@ class Rows:
         if self.protocol is None:
             return False
         asked = self.protocol.attacks_on(is_stochastic=self.entry.defense.stochastic)
-        return any(row.column is column and row.id not in self.excused for row in asked)
+        excused = {gap.row for gap in self.entry.not_applicable}
+        return any(row.column is column and row.id not in excused for row in asked)
 
     def _of_column(self, column: Column) -> list[AttackRecord]:
         return [row for row in self.entry.attacks if row.column is column]

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from benchmark.engine.criterion import Rule
 from benchmark.engine.threat import Knowledge
-from benchmark.records.entry import AttackRecord, Entry, Family, Flag, Rate
+from benchmark.records.entry import AttackRecord, Entry, Flag, Rate
 from benchmark.records.protocol import Column
 from benchmark.scoring.choice_flags import worst_above_column
 from benchmark.scoring.diagnosis_flags import (
@@ -72,8 +73,8 @@ def flags_of(entry: Entry) -> tuple[Flag, ...]:
     return tuple(
         check(entry)
         for check in (
-            _transfer_beats_white_box,
-            _oblivious_beats_adaptive,
+            partial(_beats_adaptive, column=Column.TRANSFER, name="transfer-beats-white-box"),
+            partial(_beats_adaptive, column=Column.OBLIVIOUS, name="oblivious-beats-adaptive"),
             _one_step,
             _zero_gradients,
             _clean_fails,
@@ -99,24 +100,12 @@ def flags_of(entry: Entry) -> tuple[Flag, ...]:
     )
 
 
-def _single(family: Family | None) -> float | None:
-    return family.rates.single.value if family and family.rates else None
-
-
-def _transfer_beats_white_box(entry: Entry) -> Flag:
-    return _beats_adaptive("transfer-beats-white-box", "transfer", entry, entry.columns.transfer)
-
-
-def _oblivious_beats_adaptive(entry: Entry) -> Flag:
-    return _beats_adaptive("oblivious-beats-adaptive", "oblivious", entry, entry.columns.oblivious)
-
-
-def _beats_adaptive(name: str, kind: str, entry: Entry, family: Family | None) -> Flag:
-    weaker, adaptive = _single(family), _single(entry.columns.adaptive)
+def _beats_adaptive(entry: Entry, column: Column, name: str) -> Flag:
+    weaker, adaptive = entry.family_rate(column), entry.family_rate(Column.ADAPTIVE)
     if weaker is None or adaptive is None:
-        return not_run(name, f"the {kind} or the adaptive column has no value")
-    detail = f"{kind} {percent(weaker)}, adaptive {percent(adaptive)} (points ahead)"
-    return raised_above(name, points(adaptive, weaker), WEAKER_POINTS, detail)
+        return not_run(name, f"the {column} or the adaptive column has no value")
+    detail = f"{column} {percent(weaker.value)}, adaptive {percent(adaptive.value)} (points ahead)"
+    return raised_above(name, points(adaptive.value, weaker.value), WEAKER_POINTS, detail)
 
 
 def _lowest(rows: Sequence[AttackRecord]) -> float | None:
@@ -160,14 +149,10 @@ def _zero_gradients(entry: Entry) -> Flag:
 def _clean_fails(entry: Entry) -> Flag:
     if entry.clean is None:
         return not_run("clean-fails", "there is no clean accuracy")
-    single, vote, any_of = (
-        rate.value for rate in (entry.clean.single, entry.clean.vote, entry.clean.any_of)
-    )
-    detail = (
-        f"clean: single {percent(single)}, vote {percent(vote)}, any-of-n {percent(any_of)} "
-        f"(points lost)"
-    )
-    return raised_above("clean-fails", points(single, min(vote, any_of)), CLEAN_POINTS, detail)
+    single, *others = (entry.clean.under(rule).value for rule in Rule)
+    said = zip(("single", "vote", "any-of-n"), (single, *others), strict=True)
+    detail = f"clean: {', '.join(f'{rule} {percent(x)}' for rule, x in said)} (points lost)"
+    return raised_above("clean-fails", points(single, min(others)), CLEAN_POINTS, detail)
 
 
 def _autoattack_rows(entry: Entry) -> list[AttackRecord]:
@@ -225,9 +210,7 @@ def _training_floor_clean(entry: Entry) -> Flag:
 
 
 def _training_floor_oblivious(entry: Entry) -> Flag:
-    family = entry.columns.oblivious
-    defended = family.rates.single if family and family.rates else None
-    bare = entry.undefended.oblivious
+    bare, defended = entry.undefended.oblivious, entry.family_rate(Column.OBLIVIOUS)
     return _floor(entry, "training-floor-oblivious", bare, defended, FLOOR_OBLIVIOUS_POINTS)
 
 

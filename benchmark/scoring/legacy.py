@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmark.records.entry import AttackRecord, Entry, Rate
-from benchmark.records.protocol import Column
+from benchmark.records.protocol import FAMILIES, Column
 from benchmark.records.rates import OTHER_MACHINE
 from benchmark.scoring.flags import flags_of
 from benchmark.scoring.statistics import interval
@@ -74,13 +74,9 @@ def _worst_case(entry: Entry) -> Iterator[str]:
 
 def _columns(entry: Entry) -> Iterator[str]:
     rows = {row.id: row for row in entry.attacks}
-    families = {column: getattr(entry.columns, column.value, None) for column in Column}
-    for column, family in families.items():
+    for column in FAMILIES:
+        family = entry.family(column)
         if family is None or family.rates is None:
-            continue
-        strange = [i for i in family.rows if i not in rows or rows[i].column is not column]
-        if strange:
-            yield f"column {column}: {strange[0]} is no row of it"
             continue
         yield from _column(column, family.rates.single, [rows[i] for i in family.rows], entry)
 

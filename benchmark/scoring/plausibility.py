@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from benchmark.engine.criterion import Rule
 from benchmark.records.entry import Entry
-from benchmark.records.rates import MARGIN_DECIMALS, MOST_MARGIN, ROUNDING
-from benchmark.records.scores import FIELDS, Scored, Scores
+from benchmark.records.rates import MARGIN_DECIMALS, MOST_MARGIN, ROUNDING, RULES
+from benchmark.records.scores import Scored, Scores
 
 
 def problems_of_scores(entry: Entry) -> Iterator[str]:
@@ -35,7 +35,7 @@ def problems_of_scores(entry: Entry) -> Iterator[str]:
         for rule, (size, draws) in sizes.items():
             said = _strange(scores.under(rule), rule, draws // size, is_drawn=is_drawn)
             if said:
-                yield f"{name}: under {FIELDS[rule]}, {said}"
+                yield f"{name}: under {RULES[rule].field}, {said}"
         if is_drawn and len(rules) > 1:
             yield from _across(name, scores, sizes)
         elif scores.vote or scores.any_of:
@@ -45,8 +45,7 @@ def problems_of_scores(entry: Entry) -> Iterator[str]:
 def _group(entry: Entry, rule: Rule) -> tuple[int, int]:
     """Draws of one outcome, and of all outcomes of an image."""
     asked = entry.criterion
-    size = {Rule.SINGLE: 1, Rule.VOTE: asked.vote, Rule.ANY: asked.any_of}[rule]
-    return min(size, asked.draws), asked.draws
+    return min(getattr(asked, RULES[rule].field, 1), asked.draws), asked.draws
 
 
 def _strange(scored: Scored, rule: Rule, groups: int, *, is_drawn: bool) -> str:

@@ -41,11 +41,7 @@ def kept_series(entry: Entry, which: Kept) -> list[Series]:
     """
     if which == "all":
         return [series for series in _of_rows(entry) if not set(series.rows) <= _clean_rows(entry)]
-    n, counting = (
-        len(entry.per_image.indices),
-        Rows(entry, None, entry.gaps, frozenset()).counting(),
-    )
-    chosen = choose_all(counting, n)
+    chosen = choose_all(Rows(entry).counting(), len(entry.per_image.indices))
     return [Series(rule, chosen[rule].rows, chosen[rule].outcomes) for rule in _rules(entry)]
 
 

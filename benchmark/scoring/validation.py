@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
@@ -21,9 +21,6 @@ from benchmark.scoring.derived import derived
 from benchmark.scoring.flags import flags_of
 from benchmark.scoring.legacy import LEGACY_CHECKS
 from benchmark.scoring.plausibility import problems_of_scores
-
-if TYPE_CHECKING:
-    from benchmark.records.entry import Entry
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 MOST_SAID = 40

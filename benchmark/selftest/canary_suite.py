@@ -14,7 +14,7 @@ from benchmark.engine.threat import Knowledge
 from benchmark.engine.victims.defense import Defense
 from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.prepare.request import Request
-from benchmark.records.entry import Entry, Family
+from benchmark.records.entry import Entry
 from benchmark.records.protocol import Asked, AttackRow, Column, Diagnosis, Protocol, SourceRow
 from benchmark.records.rates import ROUNDING
 from benchmark.selftest.canaries import (
@@ -240,8 +240,5 @@ def seen(canary: Canary, entry: Entry) -> tuple[list[str], list[str]]:
 
 def column_of(entry: Entry, column: Column, rule: Rule) -> float:
     """A column's accuracy under a rule; NaN, which passes no comparison, where there is none."""
-    family: Family | None = getattr(entry.columns, column.value)
-    if family is None or family.rates is None:
-        return math.nan
-    rates = family.rates
-    return {Rule.SINGLE: rates.single, Rule.VOTE: rates.vote, Rule.ANY: rates.any_of}[rule].value
+    family = entry.family(column)
+    return family.rates.under(rule).value if family and family.rates else math.nan

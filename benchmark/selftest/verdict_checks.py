@@ -138,7 +138,7 @@ def crash_is_a_gap(runs: Path) -> Finding:
     entry = _entry(Crashing(), rows, runs)
     expected = {f"{row.id}:{mode}" for row in rows for mode in row.gradients}
     named = {gap.row for gap in entry.gaps}
-    family = entry.columns.adaptive
+    family = entry.family(Column.ADAPTIVE)
     counted = [record.id for record in entry.attacks if record.id in expected and record.rates]
     wrong = []
     if entry.status != "gaps" or named != expected:

@@ -49,7 +49,6 @@ class ADD(Defense):
     gradient = Derivative.EXACT
     needs_weights = True
     recipe = "defenses.add.recipe:ADDRecipe"
-    summary = "perturbation-invariant representation (ADD-Defense, Zhou et al. 2021)"
 
     preset: str = AUTO
     choices: str = PAPER
@@ -115,7 +114,6 @@ class ADDS(ADD):
 
     name = "add-s"
     recipe = "defenses.add.recipe:ADDSRecipe"
-    summary = "ADD-Defense-S: trained on spatial attacks (Zhou et al. 2021)"
 
 
 def _domains(state: Mapping[str, Tensor]) -> int:

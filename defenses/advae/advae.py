@@ -36,7 +36,6 @@ class AdvAE(Defense):
     gradient = Derivative.EXACT
     needs_weights = True
     recipe = "defenses.advae.recipe:AdvAERecipe"
-    summary = "adversarially trained auto-encoder (Li et al. 2019)"
 
     preset: str = AUTO
     residual: str | None = None

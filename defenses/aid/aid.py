@@ -46,7 +46,6 @@ class AID(Defense):
     needs_grad_inside = True
     needs_weights = True
     recipe = "defenses.aid.recipe:AIDRecipe"
-    summary = "a discriminator's signed ascent on the input (Hwang et al. 2021)"
 
     preset: str = AUTO
     taps: Sequence[str] | None = None

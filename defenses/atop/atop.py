@@ -93,7 +93,6 @@ class AToP(Inpainting):
 
     name = "atop"
     recipe = "defenses.atop.recipe:AToPRecipe"
-    summary = "adversarial training on purification (Lin et al. 2024)"
 
     transform: str = "rt2"
     sigma: float | None = None

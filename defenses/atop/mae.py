@@ -40,7 +40,6 @@ class AToPMAE(Defense):
     gradient = Derivative.EXACT
     needs_weights = True
     recipe = "defenses.atop.mae_recipe:MAERecipe"
-    summary = "AToP on a denoising masked auto-encoder (Lin et al. 2024)"
 
     sigma: float | None = None
     ratio: float | None = None

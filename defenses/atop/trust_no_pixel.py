@@ -28,7 +28,6 @@ class TrustNoPixel(Inpainting):
 
     name = "trust-no-pixel"
     recipe = "defenses.atop.trust_no_pixel_recipe:TrustNoPixelRecipe"
-    summary = "inpainting of every pixel from the others (Ughini et al. 2022)"
 
     copies: int = 12
     tile: int = 1

@@ -41,7 +41,6 @@ class HGD(Defense):
     gradient = Derivative.ALMOST_EVERYWHERE
     needs_weights = True
     recipe = "defenses.hgd.recipe:HGDRecipe"
-    summary = "high-level representation guided denoiser (Liao et al. 2018)"
 
     loss: str = Guide.LGD.value
     network: str = Architecture.DUNET.value

@@ -15,7 +15,6 @@ import pytest
 
 from benchmark.publishing.site.build import publish_site
 from benchmark.publishing.site.folder import replace_folder
-from benchmark.publishing.site.images import Sheets
 from benchmark.publishing.site.pages import render
 from benchmark.records.entry_files import entry_text
 from tests.helpers.entry_with_examples import pictured
@@ -104,7 +103,7 @@ def made(tmp_path_factory) -> Path:
     entries = [toy("plain"), toy("strong", pgd="1111"), toy("weak", pgd="0000", model="other")]
     holed = toy("holed").model_copy(update={"clean": None, "worst": None})
     shown, sheet = pictured(label="shown", model="other")
-    found = Sheets({entry_text(shown): sheet})
+    found = {entry_text(shown): sheet}
     entries += [holed, TRACED.entry(), GAPPED.entry(), RANDOM.entry(), shown]
     replace_folder(out, render(entries, ["x.json"], sheets=found))
     return out

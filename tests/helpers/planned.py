@@ -25,7 +25,7 @@ from benchmark.records.protocol_files import load_protocol
 from benchmark.records.result import Cost, Result, Status
 from benchmark.records.run import Evaluated, Measurement, Row
 from benchmark.records.task import Task
-from benchmark.scoring.apply_challenge import Handed, challenged
+from benchmark.scoring.apply_challenge import challenged
 from benchmark.scoring.assembly import assemble
 from tests.helpers.run_builder import MEASURED
 
@@ -131,7 +131,7 @@ class Plan:
             for i, bits in enumerate(entry.per_image.worst)
             if "1" in bits or i == 0
         }
-        lowered = challenged(entry, Handed(credit="Ada", sha256=HASH, outcomes=found))
+        lowered = challenged(entry, found, credit="Ada", sha256=HASH)
         assert lowered is not None
         return lowered
 

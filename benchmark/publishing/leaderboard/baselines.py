@@ -6,13 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from tabulate import tabulate
 
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
+from benchmark.publishing.leaderboard.data_file import header_of, read_lines
 from benchmark.publishing.leaderboard.escaping import markdown, plain
 from benchmark.records.entry import Entry
 
@@ -80,7 +81,7 @@ def baselines_text(baselines: Iterable[Baseline]) -> str:
     """The data file: CSV with the fields of `Baseline` as its header."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Baseline)])
+    writer.writerow(header_of(Baseline))
     writer.writerows(astuple(each) for each in baselines)
     return out.getvalue()
 
@@ -91,16 +92,7 @@ def read_baselines(path: Path) -> list[Baseline]:
     Raises:
         BenchError: It cannot be read, or is not of that form.
     """
-    if not path.is_file():
-        return []
-    try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BenchError(f"cannot read the baselines in {path}: {error}") from error
-    names = [field.name for field in fields(Baseline)]
-    if not rows or rows[0] != names or any(len(row) != len(names) for row in rows):
-        raise BenchError(f"{path}: expected lines of {','.join(names)}; make it again")
-    return [Baseline(*row) for row in rows[1:]]
+    return read_lines(path, Baseline) if path.is_file() else []
 
 
 def baselines_of(entries: Sequence[Entry], baselines: Iterable[Baseline]) -> list[Baseline]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
+from benchmark.engine.criterion import Rule
 from benchmark.publishing.leaderboard.cells import bound, percent, with_interval
-from benchmark.publishing.leaderboard.columns import WORST, BoardColumn, columns_of
+from benchmark.publishing.leaderboard.columns import WORST, columns_of
 from benchmark.publishing.leaderboard.diagnosis_table import HEADERS as DIAGNOSIS_HEADERS
 from benchmark.publishing.leaderboard.diagnosis_table import TITLE as DIAGNOSIS_TITLE
 from benchmark.publishing.leaderboard.diagnosis_table import diagnosis_rows
@@ -20,15 +21,20 @@ from benchmark.publishing.leaderboard.footnotes import (
     marks,
     name_marks,
 )
-from benchmark.publishing.leaderboard.ranking import Board, Group, Line, boards, unlike_protocol
+from benchmark.publishing.leaderboard.ranking import Board, Line, boards, unlike_protocol
 from benchmark.records.entry import Entry
+from benchmark.records.rates import RULES
 
 NAME_WIDTH = 18
 """Characters of a name in the terminal's table."""
 ALONE = " alone"
 """Stands behind a classifier's name in the terminal's table."""
 NOT_MEASURED = "not measured"
-RULES_HEADERS = ("defense / classifier", "single draw", "vote of k", "any of n", "draws, k, n")
+RULES_HEADERS = (
+    "defense / classifier",
+    *(rule.said.format(rule.symbol) for rule in RULES.values()),
+    ", ".join(["draws", *filter(None, (rule.symbol for rule in RULES.values()))]),
+)
 
 
 def to_markdown(entries: Iterable[Entry], title: str, left_out: Sequence[str] = ()) -> str:
@@ -58,15 +64,19 @@ def to_markdown(entries: Iterable[Entry], title: str, left_out: Sequence[str] = 
 def _markdown_board(board: Board) -> str:
     entries = board.entries
     columns, letters = columns_of(entries), marks(entries)
+
+    def row(line: Line, name: str, place: str = "") -> list[str]:
+        flags = " ".join(flag_marks(line.entry, entries, letters)) or "–"
+        said = f"{name}{name_marks(line.entry)}{remarks(line.entry)}"
+        return [place, said, *(column.cell(line) for column in columns), flags]
+
     rows = []
     for group in board.groups:
-        rows.append(_markdown_header(group, columns, entries, letters))
+        name = f"{markdown(group.classifier.name)}, undefended"
+        nothing = ["", f"{name}: {NOT_MEASURED}", *("" for _ in columns), ""]
+        rows.append(row(group.header, name) if group.header else nothing)
         for line in group.lines:
-            name = (
-                f"{markdown(line.entry.defense.label)}{name_marks(line.entry)}{remarks(line.entry)}"
-            )
-            flags = " ".join(flag_marks(line.entry, entries, letters)) or "–"
-            rows.append([place_of(line), name, *(c.cell(line) for c in columns), flags])
+            rows.append(row(line, markdown(line.entry.defense.label), place_of(line)))
     table = _pipe(rows, ["rank", "defense", *(column.title for column in columns), "flags"])
     parts = [f"## {markdown(heading(board))}", _about(board.first), table]
     random = [rules_cells(entry) for entry in entries if entry.defense.stochastic]
@@ -88,33 +98,21 @@ def _markdown_board(board: Board) -> str:
     return "\n\n".join(parts)
 
 
-def _markdown_header(
-    group: Group, columns: Sequence[BoardColumn], entries: Sequence[Entry], letters: dict[str, str]
-) -> list[str]:
-    name = markdown(group.classifier.name)
-    line = group.header
-    if line is None:
-        return ["", f"{name}, undefended: {NOT_MEASURED}", *("" for _ in columns), ""]
-    flags = " ".join(flag_marks(line.entry, entries, letters)) or "–"
-    said = f"{name}, undefended{name_marks(line.entry)}{remarks(line.entry)}"
-    return ["", said, *(column.cell(line) for column in columns), flags]
-
-
 def rules_cells(entry: Entry) -> list[str]:
     """A stochastic victim under each rule, its name first; not escaped."""
     asked = entry.criterion
     return [
         f"{entry.defense.label} / {entry.classifier.name}",
-        *(_twin(entry, rule) for rule in ("single", "vote", "any_of")),
-        f"{asked.draws}, {asked.vote}, {asked.any_of}",
+        *(_twin(entry, rule) for rule in Rule),
+        ", ".join(str(size) for _, size in asked),
     ]
 
 
-def _twin(entry: Entry, rule: str) -> str:
+def _twin(entry: Entry, rule: Rule) -> str:
     """Clean accuracy and worst case under one rule."""
     if entry.clean is None or entry.worst is None:
         return "gap"
-    clean, worst = getattr(entry.clean, rule), getattr(entry.worst, rule)
+    clean, worst = entry.clean.under(rule), entry.worst.under(rule)
     return f"{percent(clean)} → {bound(entry)}{with_interval(worst)}"
 
 
@@ -127,14 +125,21 @@ def _text_board(board: Board) -> str:
     entries = board.entries
     columns = [column for column in columns_of(entries) if column.short]
     letters = marks(entries)
+
+    def row(line: Line, label: str, place: str = "", alone: str = "") -> list[str]:
+        mark = f"{alone}{name_marks(line.entry)}"
+        flags = "".join(flag_marks(line.entry, entries, letters))
+        name = f"{shortened(label, NAME_WIDTH - len(mark))}{mark}"
+        return [place, name, *(column.cell(line) for column in columns), flags]
+
     rows = []
     for group in board.groups:
-        rows.append(_text_header(group, columns, entries, letters))
-        for line in group.lines:
-            mark = name_marks(line.entry)
-            name = shortened(line.entry.defense.label, NAME_WIDTH - len(mark)) + mark
-            flags = "".join(flag_marks(line.entry, entries, letters))
-            rows.append([place_of(line), name, *(c.cell(line) for c in columns), flags])
+        name = group.classifier.name
+        nothing = [NOT_MEASURED if column is WORST else "" for column in columns]
+        short = f"{shortened(name, NAME_WIDTH - len(ALONE))}{ALONE}"
+        header = group.header
+        rows.append(row(header, name, alone=ALONE) if header else ["", short, *nothing, ""])
+        rows += [row(line, line.entry.defense.label, place_of(line)) for line in group.lines]
     headers = ["#", "defense", *(column.short for column in columns), "flags"]
     aligned = ("right", "left", *["right"] * len(columns), "left")
     table = tabulate([headers, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True)
@@ -149,18 +154,6 @@ def _text_board(board: Board) -> str:
     return "\n".join([plain(heading(board)), table, *(f"  {plain(note)}" for note in lines)])
 
 
-def _text_header(
-    group: Group, columns: Sequence[BoardColumn], entries: Sequence[Entry], letters: dict[str, str]
-) -> list[str]:
-    line = group.header
-    mark = name_marks(line.entry) if line else ""
-    name = shortened(group.classifier.name, NAME_WIDTH - len(ALONE) - len(mark)) + ALONE + mark
-    if line is None:
-        return ["", name, *(NOT_MEASURED if c is WORST else "" for c in columns), ""]
-    flags = "".join(flag_marks(line.entry, entries, letters))
-    return ["", name, *(column.cell(line) for column in columns), flags]
-
-
 def _whole_names(board: Board) -> list[str]:
     """The names that a narrow table cuts off, by the row's place."""
     lines = []
@@ -168,7 +161,7 @@ def _whole_names(board: Board) -> list[str]:
         if len(plain(group.classifier.name)) > NAME_WIDTH - len(ALONE):
             lines.append(f"{shortened(group.classifier.name, NAME_WIDTH)}: {group.classifier.name}")
         lines += [
-            f"{place_of(line)}: {name_of(line.entry)}"
+            f"{place_of(line)}: {line.entry.name}"
             for line in group.lines
             if len(plain(line.entry.defense.label)) > NAME_WIDTH
         ]
@@ -227,7 +220,7 @@ def fewer_lines(board: Board) -> list[str]:
     for group in board.groups:
         most = max((line.entry.dataset.n for line in group.lines if line.place), default=0)
         found += [
-            f"{name_of(line.entry)} ({line.entry.dataset.n}, not {most})"
+            f"{line.entry.name} ({line.entry.dataset.n}, not {most})"
             for line in group.lines
             if line.place is None and line.entry.dataset.n < most
         ]
@@ -237,16 +230,11 @@ def fewer_lines(board: Board) -> list[str]:
 def other_lines(board: Board) -> list[str]:
     """One line for the entries that are not shown, since another one stands for their row."""
     said = [
-        f"{name_of(entry)}, n = {entry.dataset.n}{f' ({words})' if words else ''}"
+        f"{entry.name}, n = {entry.dataset.n}{f' ({words})' if words else ''}"
         for entry in board.others
         for words in [", ".join(unlike_protocol(entry))]
     ]
     return [f"also measured, and not shown: {'; '.join(said)}"] if said else []
-
-
-def name_of(entry: Entry) -> str:
-    """A defense and its classifier."""
-    return f"{entry.defense.label} on {entry.classifier.name}"
 
 
 def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:

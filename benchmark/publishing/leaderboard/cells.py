@@ -52,7 +52,7 @@ def _points(share: float) -> str:
 
 def native(entry: Entry) -> str:
     """Where AutoAttack does not enter the worst case: its own verdict, the last of its trace, and a mark."""
-    family = entry.columns.autoattack
+    family = entry.family(Column.AUTOATTACK)
     rows = [row for row in entry.attacks if family and row.id in family.rows]
     if any(row.counts for row in rows) or not (family and family.rates):
         return ""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import ClassVar
+
+from benchmark.publishing.leaderboard.escaping import shortened
+from benchmark.records.entry import AttackRecord, Entry
 
 WIDTH = 760
 LEFT, TOP, BOTTOM = 58, 16, 48
@@ -16,6 +21,10 @@ LINE = 19
 LEAST_HEIGHT = 330
 LOOKS = 8
 """Colours there are; beyond them lines are dashed."""
+NAME_LENGTH = 28
+"""Characters of a name in a chart."""
+APART = 0.1
+"""Share of images by which an attack's own count may lie below the verdict on its images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +36,8 @@ class Point:
         link: Where it leads; empty for nowhere.
         low: Lower end of the interval of y.
         high: Its upper end.
+        left: Lower end of the interval of x.
+        right: Its upper end.
     """
 
     name: str
@@ -35,6 +46,8 @@ class Point:
     y: float
     low: float
     high: float
+    left: float = 0.0
+    right: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +81,9 @@ class Axis:
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [round(i * step, 9) for i in range(first, last + 1)]
 
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A mark on an axis: where, and what stands there."""
-
-    at: float
-    text: str
+    def share(self, value: float) -> float:
+        """How far along it a value lies, 0 to 1."""
+        return (value - self.low) / (self.high - self.low)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,97 +91,82 @@ class Mark:
     """Something drawn, and its name beside it.
 
     Args:
+        x: Of a dot, or of a line's end; the name is led to from here.
+        y: Likewise.
+        name_y: Where the name stands.
+        low: Where a dot's interval ends below.
+        high: Where it ends above.
+        points: Of a line, as SVG takes them; empty for a dot.
         look: Which colour, counted from 0.
         is_dashed: Whether the colours have been through once.
         is_thin: Whether it says less than the others.
-        points: Of a line, as SVG takes them; empty for a dot.
-        x: Of the dot, or of the line's end; the name is led to from here.
-        y: Likewise.
-        low: Where the dot's interval ends below; the dot's own place for a line.
-        high: Where it ends above.
-        name_y: Where the name stands.
     """
 
     name: str
-    link: str
-    look: int
-    is_dashed: bool
-    is_thin: bool
-    points: str
     x: float
     y: float
-    low: float
-    high: float
     name_y: float
+    link: str = ""
+    low: float = 0.0
+    high: float = 0.0
+    points: str = ""
+    look: int = 0
+    is_dashed: bool = False
+    is_thin: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A drawing: its frame, its axes, what is drawn on it."""
+    """A drawing: its axes, and what is drawn on the plane between them.
+
+    Args:
+        key: Unlike that of any other chart on its page.
+        title: What it shows.
+        about: The same for those who do not see it.
+        x_axis: From left to right.
+        y_axis: From bottom to top.
+        names: How many stand at the right.
+        has_diagonal: Whether there is a line on which both axes agree.
+    """
+
+    width: ClassVar[int] = WIDTH
+    left: ClassVar[int] = LEFT
+    right: ClassVar[int] = WIDTH - LABELS
+    top: ClassVar[int] = TOP
 
     key: str
-    """Unlike that of any other chart on its page."""
     title: str
     about: str
-    """What it shows, for those who do not see it."""
-    width: int
-    height: int
-    left: int
-    right: int
-    top: int
-    bottom: int
-    x_title: str
-    y_title: str
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    marks: tuple[Mark, ...]
-    diagonal: str
-    """The ends of the line on which both axes agree; empty where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """A plane with its two axes, in the units of the drawing."""
-
     x_axis: Axis
     y_axis: Axis
-    height: int
+    names: int
+    marks: tuple[Mark, ...] = ()
+    has_diagonal: bool = False
 
     @property
-    def right(self) -> int:
-        return WIDTH - LABELS
+    def height(self) -> int:
+        """Of all of it, in units of the drawing."""
+        return max(LEAST_HEIGHT, TOP + BOTTOM + LINE * self.names)
 
     @property
     def bottom(self) -> int:
+        """Where the plane ends below."""
         return self.height - BOTTOM
 
+    @property
+    def diagonal(self) -> str:
+        """The ends of the line on which both axes agree; empty where there is none."""
+        low, high = max(self.x_axis.low, self.y_axis.low), min(self.x_axis.high, self.y_axis.high)
+        ends = f"{self.x(low)},{self.y(low)} {self.x(high)},{self.y(high)}"
+        return ends if self.has_diagonal else ""
+
     def x(self, value: float) -> float:
-        return round(LEFT + _share(self.x_axis, value) * (self.right - LEFT), 1)
+        """The place of a value from the left."""
+        return round(self.left + self.x_axis.share(value) * (self.right - self.left), 1)
 
     def y(self, value: float) -> float:
-        return round(self.bottom - _share(self.y_axis, value) * (self.bottom - TOP), 1)
-
-    def chart(
-        self, words: tuple[str, str, str], marks: Sequence[Mark], diagonal: str = ""
-    ) -> Chart:
-        key, title, about = words
-        return Chart(
-            key=key,
-            title=title,
-            about=about,
-            width=WIDTH,
-            height=self.height,
-            left=LEFT,
-            right=self.right,
-            top=TOP,
-            bottom=self.bottom,
-            x_title=self.x_axis.title,
-            y_title=self.y_axis.title,
-            x_ticks=tuple(Tick(self.x(value), f"{value:g}") for value in self.x_axis.ticks()),
-            y_ticks=tuple(Tick(self.y(value), f"{value:g}") for value in self.y_axis.ticks()),
-            marks=tuple(marks),
-            diagonal=diagonal,
-        )
+        """The place of a value from above."""
+        return round(self.bottom - self.y_axis.share(value) * (self.bottom - self.top), 1)
 
 
 def scatter(key: str, title: str, points: Sequence[Point], x_axis: Axis, y_axis: Axis) -> Chart:
@@ -185,29 +179,30 @@ def scatter(key: str, title: str, points: Sequence[Point], x_axis: Axis, y_axis:
         x_axis: From left to right; the same quantity as the other, so that a line shows where they agree.
         y_axis: From bottom to top.
     """
-    frame = _Frame(x_axis, y_axis, _height(len(points)))
     ordered = sorted(points, key=lambda p: -p.y)
-    names = spread([frame.y(p.y) for p in ordered], TOP, frame.bottom)
-    marks = [
+    chart = Chart(
+        key=key,
+        title=title,
+        about="; ".join(f"{p.name}: {p.x:.1f}, {p.y:.1f}" for p in ordered),
+        x_axis=x_axis,
+        y_axis=y_axis,
+        names=len(points),
+        has_diagonal=True,
+    )
+    places = spread([chart.y(p.y) for p in ordered], TOP, chart.bottom)
+    marks = (
         Mark(
             name=p.name,
             link=p.link,
-            look=0,
-            is_dashed=False,
-            is_thin=False,
-            points="",
-            x=frame.x(p.x),
-            y=frame.y(p.y),
-            low=frame.y(p.low),
-            high=frame.y(p.high),
+            x=chart.x(p.x),
+            y=chart.y(p.y),
+            low=chart.y(p.low),
+            high=chart.y(p.high),
             name_y=name_y,
         )
-        for p, name_y in zip(ordered, names, strict=True)
-    ]
-    low, high = max(x_axis.low, y_axis.low), min(x_axis.high, y_axis.high)
-    diagonal = f"{frame.x(low)},{frame.y(low)} {frame.x(high)},{frame.y(high)}"
-    about = "; ".join(f"{p.name}: {p.x:.1f}, {p.y:.1f}" for p in ordered)
-    return frame.chart((key, title, about), marks, diagonal)
+        for p, name_y in zip(ordered, places, strict=True)
+    )
+    return replace(chart, marks=tuple(marks))
 
 
 def lines(key: str, title: str, series: Sequence[Series], x_axis: Axis, y_axis: Axis) -> Chart:
@@ -220,29 +215,57 @@ def lines(key: str, title: str, series: Sequence[Series], x_axis: Axis, y_axis: 
         x_axis: From left to right.
         y_axis: From bottom to top.
     """
-    frame = _Frame(x_axis, y_axis, _height(len(series)))
-    ends = [(frame.x(s.points[-1][0]), frame.y(s.points[-1][1])) for s in series]
-    order = sorted(range(len(series)), key=lambda i: (ends[i][1], i))
-    places = spread([ends[i][1] for i in order], TOP, frame.bottom)
+    ends = [(s.name, *(round(s.points[i][1], 3) for i in (0, -1))) for s in series]
+    about = "; ".join(f"{name}: from {first:g} to {last:g}" for name, first, last in ends)
+    chart = Chart(
+        key=key, title=title, about=about, x_axis=x_axis, y_axis=y_axis, names=len(series)
+    )
+    at = [(chart.x(s.points[-1][0]), chart.y(s.points[-1][1])) for s in series]
+    order = sorted(range(len(series)), key=lambda i: (at[i][1], i))
+    places = spread([at[i][1] for i in order], TOP, chart.bottom)
     name_y = dict(zip(order, places, strict=True))
-    marks = [
+    marks = (
         Mark(
             name=s.name,
-            link="",
+            x=at[i][0],
+            y=at[i][1],
+            name_y=name_y[i],
+            points=" ".join(f"{chart.x(x):g},{chart.y(y):g}" for x, y in bends(s.points)),
             look=i % LOOKS,
             is_dashed=i >= LOOKS,
             is_thin=s.is_thin,
-            points=" ".join(f"{frame.x(x):g},{frame.y(y):g}" for x, y in bends(s.points)),
-            x=ends[i][0],
-            y=ends[i][1],
-            low=ends[i][1],
-            high=ends[i][1],
-            name_y=name_y[i],
         )
         for i, s in enumerate(series)
-    ]
-    about = "; ".join(f"{s.name}: from {s.points[0][1]:g} to {s.points[-1][1]:g}" for s in series)
-    return frame.chart((key, title, about), marks)
+    )
+    return replace(chart, marks=tuple(marks))
+
+
+def tradeoff(entry: Entry, name: str, link: str = "") -> Point | None:
+    """Clean against robust accuracy, single draws, in %; None where an entry has not both."""
+    if not (entry.clean and entry.worst):
+        return None
+    x, y = entry.clean.single, entry.worst.single
+    return Point(
+        name=shortened(name, NAME_LENGTH),
+        link=link,
+        x=100 * x.value,
+        y=100 * y.value,
+        low=100 * y.low,
+        high=100 * y.high,
+        left=100 * x.low,
+        right=100 * x.high,
+    )
+
+
+def convergence(row: AttackRecord) -> Series:
+    """How far an attack had come after each step, in %: the lowest so far, since restarts start again.
+
+    It is thin where it lies far below the verdict, since the attack then counts by something else.
+    """
+    lowest = list(accumulate(row.trace, min))
+    points = [(step, 100 * share) for step, share in enumerate(lowest, start=1)]
+    verdict = row.rates.single.value if row.rates else lowest[-1]
+    return Series(shortened(row.id, NAME_LENGTH), points, is_thin=verdict - lowest[-1] > APART)
 
 
 def bends(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -272,11 +295,3 @@ def spread(wanted: Sequence[float], top: float, bottom: float, gap: float = LINE
         places[i] = round(min(places[i], limit), 1)
         limit = places[i] - gap
     return places
-
-
-def _height(names: int) -> int:
-    return max(LEAST_HEIGHT, TOP + BOTTOM + LINE * names)
-
-
-def _share(axis: Axis, value: float) -> float:
-    return (value - axis.low) / (axis.high - axis.low)

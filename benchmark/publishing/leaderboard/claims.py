@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 from benchmark.identity.content_names import without_content
+from benchmark.publishing.leaderboard.data_file import read_lines
 from benchmark.publishing.leaderboard.footnotes import assigned
-from benchmark.records.entry import Entry, Family, Rate
+from benchmark.records.entry import Entry
+from benchmark.records.protocol import Column
 
 FILE = "claims.csv"
 SYSTEMS: Mapping[str, str] = {
@@ -143,10 +143,12 @@ class Judged:
         if entry is None:
             return dict.fromkeys(("clean", "oblivious", "adaptive", "worst"))
         return {
-            "clean": _value(entry.clean.single if entry.clean else None),
-            "oblivious": _family(entry.columns.oblivious),
-            "adaptive": _family(entry.columns.adaptive),
-            "worst": _value(entry.worst.single if entry.worst else None),
+            name: None if rate is None else rate.value
+            for name, rate in (
+                ("clean", entry.clean.single if entry.clean else None),
+                *((str(c), entry.family_rate(c)) for c in (Column.OBLIVIOUS, Column.ADAPTIVE)),
+                ("worst", entry.worst.single if entry.worst else None),
+            )
         }
 
 
@@ -156,26 +158,7 @@ def read_claims(path: Path) -> list[Claim]:
     Raises:
         BenchError: It cannot be read, or a line is not of that form; the line is named.
     """
-    names = [field.name for field in fields(Claim)]
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BenchError(f"cannot read the claims in {path}: {error}") from error
-    rows = csv.reader(io.StringIO(text), strict=True)
-    claims = []
-    try:
-        header = next(rows, [])
-        if header != names:
-            raise BenchError(f"{path}: expected the header {','.join(names)}; got {header}")
-        for row in rows:
-            if len(row) != len(names):
-                raise BenchError(
-                    f"{path}, line {rows.line_num}: expected {len(names)} fields, got {len(row)}"
-                )
-            claims.append(Claim(*row))
-    except csv.Error as error:
-        raise BenchError(f"{path}, line {rows.line_num}: {error}") from error
-    return claims
+    return read_lines(path, Claim)
 
 
 def judge(claims: Iterable[Claim], entries: Sequence[Entry]) -> list[Judged]:
@@ -273,11 +256,3 @@ def _budget(claim: Claim) -> str:
 
 def _weight(entry: Entry) -> tuple[bool, int, bool]:
     return entry.status == "complete", entry.dataset.n, entry.protocol.name == "standard"
-
-
-def _family(family: Family | None) -> float | None:
-    return _value(family.rates.single if family and family.rates else None)
-
-
-def _value(rate: Rate | None) -> float | None:
-    return None if rate is None else rate.value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from benchmark.publishing.leaderboard.cells import (
     amount,
@@ -14,25 +13,12 @@ from benchmark.publishing.leaderboard.cells import (
     percent_or_gap,
     worst_cell,
 )
-from benchmark.publishing.leaderboard.ranking import Line
-from benchmark.records.entry import Entry, is_undefended
-from benchmark.records.protocol import Column
+from benchmark.publishing.leaderboard.ranking import Gain, Line
+from benchmark.records.entry import Entry, Rate, is_undefended
+from benchmark.records.protocol import FAMILIES, Column
 
-
-class Span(Protocol):
-    """A share or a difference of shares, with the ends of its 95 % interval."""
-
-    @property
-    def value(self) -> float:
-        """It."""
-
-    @property
-    def low(self) -> float:
-        """Its lower end."""
-
-    @property
-    def high(self) -> float:
-        """Its upper end."""
+Span = Rate | Gain
+"""A share or a difference of shares, with the ends of its 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,19 +53,14 @@ class BoardColumn:
         )
 
 
-def _family(
-    column: Column, title: str, short: str, *, mark: Callable[[Entry], str] = lambda _: ""
-) -> BoardColumn:
-    def span(line: Line) -> Span | None:
-        family = line.entry.family(column)
-        return family.rates.single if family and family.rates else None
-
+def _family(column: Column) -> BoardColumn:
+    mark = native if column is Column.AUTOATTACK else lambda _: ""
     return BoardColumn(
         name=column.value,
-        title=title,
-        short=short,
+        title=column.heading,
+        short=column.short,
         cell=lambda line: family_cell(line.entry, column) + mark(line.entry),
-        span=span,
+        span=lambda line: line.entry.family_rate(column),
         family=column,
         is_usual=column is not Column.BLACK_BOX,
     )
@@ -91,15 +72,12 @@ def _passes(line: Line) -> str:
 
 
 CLEAN = BoardColumn(
-    name="clean",
-    title="clean",
-    short="clean",
+    name=Column.CLEAN.value,
+    title=Column.CLEAN.heading,
+    short=Column.CLEAN.short,
     cell=lambda line: percent_or_gap(line.entry.clean),
     span=lambda line: line.entry.clean.single if line.entry.clean else None,
 )
-OBLIVIOUS = _family(Column.OBLIVIOUS, "oblivious", "obliv")
-AUTOATTACK = _family(Column.AUTOATTACK, "AutoAttack (native)", "AA", mark=native)
-ADAPTIVE = _family(Column.ADAPTIVE, "BPDA+EOT (adaptive)", "adapt")
 WORST = BoardColumn(
     name="worst",
     title="worst case (95 %)",
@@ -119,12 +97,7 @@ GAIN = BoardColumn(
 IMAGES = BoardColumn(name="n", title="n", short="n", cell=lambda line: str(line.entry.dataset.n))
 BOARD_COLUMNS = (
     CLEAN,
-    OBLIVIOUS,
-    AUTOATTACK,
-    ADAPTIVE,
-    _family(Column.AUXILIARY, "auxiliary-aware", "aux"),
-    _family(Column.TRANSFER, "transfer", "transf"),
-    _family(Column.BLACK_BOX, "black-box (queries)", "query"),
+    *map(_family, FAMILIES),
     WORST,
     GAIN,
     BoardColumn(

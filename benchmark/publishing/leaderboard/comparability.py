@@ -10,7 +10,7 @@ from benchmark.records.entry import Entry, Gap
 def title(entry: Entry) -> str:
     """An entry's row in words."""
     return (
-        f"{entry.defense.label} on {entry.classifier.name}, {entry.dataset.name}, {entry.threat.text}, "
+        f"{entry.name}, {entry.dataset.name}, {entry.threat.text}, "
         f"{entry.protocol.name}, {entry.dataset.n} images"
     )
 
@@ -21,34 +21,37 @@ def refuse_others(base: Entry, candidate: Entry) -> None:
     Raises:
         BenchError: They differ; one line says in what.
     """
-    protocols = [f"{e.protocol.name} version {e.protocol.version}" for e in (base, candidate)]
-    for what, ours, theirs in (
-        ("dataset", base.dataset.name, candidate.dataset.name),
-        ("split", base.dataset.split, candidate.dataset.split),
-        ("threat", base.threat.text, candidate.threat.text),
-        ("image shape", base.threat.input_shape, candidate.threat.input_shape),
-        ("protocol", *protocols),
-        ("protocol content", base.protocol.sha256[:16], candidate.protocol.sha256[:16]),
-        ("classifier", base.classifier.name, candidate.classifier.name),
-        ("classifier weights", base.classifier.sha256[:16], candidate.classifier.sha256[:16]),
-        (
-            "source of the classifier",
-            base.classifier.source_sha256,
-            candidate.classifier.source_sha256,
-        ),
-        ("order of images", base.dataset.order, candidate.dataset.order),
-        ("number of images", base.dataset.n, candidate.dataset.n),
-        ("set of images", base.per_image.indices, candidate.per_image.indices),
-        ("labels", base.per_image.labels, candidate.per_image.labels),
-        ("preparation of images", base.dataset.preparation, candidate.dataset.preparation),
-        ("pixels", base.dataset.pixels_sha256[:16], candidate.dataset.pixels_sha256[:16]),
-    ):
+    theirs_by_name = _evaluation(candidate)
+    for what, ours in _evaluation(base).items():
+        theirs = theirs_by_name[what]
         if ours != theirs:
             said = "" if isinstance(ours, tuple) else f": {ours} and {theirs}"
             raise BenchError(
                 f"base and candidate cannot be compared: they are of another {what}{said}; evaluate both with "
                 f"the same options"
             )
+
+
+def _evaluation(entry: Entry) -> dict[str, object]:
+    """What two entries must have alike, the most telling first."""
+    dataset, protocol, classifier = entry.dataset, entry.protocol, entry.classifier
+    return {
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "threat": entry.threat.text,
+        "image shape": entry.threat.input_shape,
+        "protocol": f"{protocol.name} version {protocol.version}",
+        "protocol content": protocol.sha256[:16],
+        "classifier": classifier.name,
+        "classifier weights": classifier.sha256[:16],
+        "source of the classifier": classifier.source_sha256,
+        "order of images": dataset.order,
+        "number of images": dataset.n,
+        "set of images": entry.per_image.indices,
+        "labels": entry.per_image.labels,
+        "preparation of images": dataset.preparation,
+        "pixels": dataset.pixels_sha256[:16],
+    }
 
 
 def missing_on_both(base: Entry, candidate: Entry) -> tuple[Gap, ...]:

@@ -11,6 +11,8 @@ from tabulate import tabulate
 from benchmark.publishing.leaderboard.comparison import Change, Comparison, Held, Verdict
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain
+from benchmark.publishing.leaderboard.footnotes import raised
+from benchmark.records.entry import Entry
 
 HEADERS = ("", "base", "candidate", "change (95 % bounds)", "p", "lost", "gained")
 IMAGES = 8
@@ -60,8 +62,8 @@ def failure_to_markdown(reason: str) -> str:
 def to_json(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> dict[str, Any]:
     """The same as plain JSON values; shares, not percentages."""
     return {
-        "base": _identity(comparison, "base"),
-        "candidate": _identity(comparison, "candidate"),
+        "base": _identity(comparison.base),
+        "candidate": _identity(comparison.candidate),
         "verdict": comparison.verdict(tolerance, gates).value,
         "held_because": comparison.held(tolerance, gates),
         "tolerance": tolerance,
@@ -102,8 +104,7 @@ def _changes(comparison: Comparison) -> list[Change]:
     return [comparison.worst, comparison.clean, *comparison.attacks]
 
 
-def _identity(comparison: Comparison, side: str) -> dict[str, Any]:
-    entry = comparison.base if side == "base" else comparison.candidate
+def _identity(entry: Entry) -> dict[str, Any]:
     return {
         "defense": entry.defense.label,
         "classifier": entry.classifier.name,
@@ -206,11 +207,7 @@ def _remarks(comparison: Comparison) -> list[str]:
             notes.append(f"they differ in {what}: {ours} and {theirs}")
     if base.preliminary or candidate.preliminary:
         notes.append("preliminary: a protocol for a first look, or fewer images than it asks for")
-    risen = _raised(candidate) - _raised(base)
+    risen = {*raised(candidate)} - {*raised(base)}
     if risen:
         notes.append(f"flags that only the candidate raises: {', '.join(sorted(risen))}")
     return notes
-
-
-def _raised(entry: Any) -> set[str]:
-    return {flag.id for flag in entry.flags if flag.verdict == "raised"}

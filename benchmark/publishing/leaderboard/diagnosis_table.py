@@ -21,11 +21,6 @@ HEADERS = (
 )
 
 
-def is_diagnosed(entry: Entry) -> bool:
-    """Whether an entry's protocol asked for a diagnosis."""
-    return bool(entry.diagnosis)
-
-
 def diagnosis_rows(board: Sequence[Entry]) -> list[list[str]]:
     """One row for each entry that was diagnosed, accuracies in %; a gap is called one. Not escaped."""
     return [_row(entry) for entry in board if entry.diagnosis]

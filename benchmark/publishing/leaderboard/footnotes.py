@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from benchmark.publishing.leaderboard.cells import CHALLENGED, native, percent
-from benchmark.publishing.leaderboard.diagnosis_table import is_diagnosed
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.ranking import unlike_protocol
 from benchmark.records.entry import Entry, Gap
@@ -63,7 +62,7 @@ def flag_marks(entry: Entry, board: Sequence[Entry], letters: dict[str, str]) ->
 
 def _undiagnosed(board: Sequence[Entry]) -> list[Entry]:
     """The entries without a diagnosis, where others have one."""
-    without = [entry for entry in board if not is_diagnosed(entry)]
+    without = [entry for entry in board if not entry.diagnosis]
     return without if len(without) < len(board) else []
 
 
@@ -96,8 +95,7 @@ def unranked_lines(board: Sequence[Entry]) -> list[str]:
     names: dict[str, list[str]] = {}
     for entry in board:
         for reason in why_unranked(entry):
-            said = f"{entry.defense.label} on {entry.classifier.name}"
-            names.setdefault(reason, []).append(said)
+            names.setdefault(reason, []).append(entry.name)
     return [
         f"not ranked: {reason} ({'every row' if len(whose) == len(board) else ', '.join(whose)})"
         for reason, whose in names.items()
@@ -124,7 +122,7 @@ def _otherwise_lines(entry: Entry) -> list[str]:
     if not said:
         return []
     return [
-        f"{OTHERWISE} {entry.defense.label} on {entry.classifier.name}: {', '.join(said)}; ranks are given at "
+        f"{OTHERWISE} {entry.name}: {', '.join(said)}; ranks are given at "
         f"seed {SEED} and precision {PRECISION} alone"
     ]
 
@@ -146,14 +144,13 @@ def audit_lines(entry: Entry) -> list[str]:
             f"now, so that at most {again.at_most:.0%} of its images are forged"
         )
     mark, who = AUDITED if audit.is_confirmed else REFUTED, f" by {audit.by}" if audit.by else ""
-    name = f"{entry.defense.label} on {entry.classifier.name}"
-    return [f"{mark} {name}: audited {audit.date}{who}; {'; '.join(parts)}"]
+    return [f"{mark} {entry.name}: audited {audit.date}{who}; {'; '.join(parts)}"]
 
 
 def _challenge_lines(entry: Entry) -> list[str]:
     """Who lowered an entry from outside, and by how much."""
     return [
-        f"{CHALLENGED} {entry.defense.label} on {entry.classifier.name}: worst case "
+        f"{CHALLENGED} {entry.name}: worst case "
         f"{percent(one.worst_before.single)} → {percent(one.worst_after.single)} by {one.chosen} of "
         f"{one.images} images from outside: {one.credit or 'nobody named'} (sha256 {one.sha256[:16]})"
         for one in entry.challenges
@@ -170,10 +167,7 @@ def _training_lines(entry: Entry) -> list[str]:
         said = [_difference(name, stage, training.trained_for) for name in training.differs]
         if training.unlike_recipe:
             said.append(f"with {assigned(training.unlike_recipe)}, unlike its recipe")
-        lines.append(
-            f"{ELSEWHERE} {entry.defense.label} on {entry.classifier.name}: {stage.label} was trained "
-            f"{', '.join(said)}"
-        )
+        lines.append(f"{ELSEWHERE} {entry.name}: {stage.label} was trained {', '.join(said)}")
     return list(dict.fromkeys(lines))
 
 
@@ -198,9 +192,7 @@ def assigned(arguments: Mapping[str, object]) -> str:
 def gap_lines(board: Sequence[Entry]) -> list[str]:
     """One line for each gap on a board, and for each row that its task's few classes leave out or change."""
     lines = [
-        f"gap: {_name(entry)}: {_titled(gap)}: {gap.reason}"
-        for entry in board
-        for gap in entry.gaps
+        f"gap: {entry.name}: {_titled(gap)}: {gap.reason}" for entry in board for gap in entry.gaps
     ]
     return lines + [line for told in (_excused, _stand_ins) for line in _by_row(board, told)]
 
@@ -213,7 +205,7 @@ def _by_row(
     words: dict[str, dict[str, None]] = {}
     for entry in board:
         for row, reason in told(entry):
-            names.setdefault(row, []).append(_name(entry))
+            names.setdefault(row, []).append(entry.name)
             words.setdefault(row, {})[reason] = None
     return [
         f"{row} ({'every row' if len(whose) == len(board) else ', '.join(whose)}): "
@@ -235,10 +227,6 @@ def _stand_ins(entry: Entry) -> list[tuple[str, str]]:
         )
         for one in entry.stand_ins
     ]
-
-
-def _name(entry: Entry) -> str:
-    return f"{entry.defense.label} on {entry.classifier.name}"
 
 
 def _titled(gap: Gap) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchError
-from benchmark.publishing.leaderboard.charts import spread
+from benchmark.publishing.leaderboard.charts import Point, spread, tradeoff
 from benchmark.publishing.leaderboard.escaping import shortened
-from benchmark.publishing.leaderboard.plots import NAME, SIZE, TITLE, colours, draw
+from benchmark.publishing.leaderboard.plots import SIZE, TITLE, colours, draw
 from benchmark.publishing.leaderboard.ranking import boards
-from benchmark.records.entry import Entry, Rate, is_undefended
+from benchmark.records.entry import Entry, is_undefended
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,15 +62,15 @@ def plot_tradeoff(entries: Sequence[Entry], path: Path) -> None:
 def _tradeoff(figure: Figure, entries: Sequence[Entry]) -> None:
     """Entries in rank order, so that names stand from the most robust down."""
     axes = figure.add_subplot()
-    names = _names(entries)
-    ordered = sorted(zip(entries, names, colours(len(entries)), strict=True), key=_height)
-    gap = LINE * min(1.0, ROOM / len(entries))
-    places = spread([100 - _percent(entry)[1] for entry, _, _ in ordered], 0, 100, gap)
-    least = min(_ends(entry)[0] for entry in entries)
-    left = max(0.0, 10 * ((least - 2) // 10))
-    for (entry, name, colour), place in zip(ordered, places, strict=True):
-        _point(axes, entry, colour)
-        _name(axes, entry, f" {name}", (102 - place) / 104, colour)
+    rows = zip(map(tradeoff, entries, _names(entries)), entries, colours(len(entries)), strict=True)
+    drawn = [(point, _mark(entry), colour) for point, entry, colour in rows if point]
+    drawn.sort(key=lambda row: -row[0].y)
+    gap = LINE * min(1.0, ROOM / len(drawn))
+    places = spread([100 - point.y for point, *_ in drawn], 0, 100, gap)
+    left = max(0.0, 10 * ((min(point.left for point, *_ in drawn) - 2) // 10))
+    for (point, mark, colour), place in zip(drawn, places, strict=True):
+        _dot(axes, point, mark, colour)
+        _name(axes, point, (102 - place) / 104, colour)
     axes.plot([left, 100], [left, 100], color="0.45", linestyle="--", linewidth=0.8)
     axes.set_xlim(left, 100.5)
     axes.set_ylim(-2, 102)
@@ -80,7 +80,7 @@ def _tradeoff(figure: Figure, entries: Sequence[Entry]) -> None:
     _legend(figure, axes, entries)
 
 
-def _name(axes: Axes, entry: Entry, name: str, height: float, colour: object) -> None:
+def _name(axes: Axes, point: Point, height: float, colour: object) -> None:
     """A name at the right, at a height of the axes, and a thin line that leads to it."""
     line = {"arrowstyle": "-", "color": "0.8", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
     place: Any = {
@@ -88,20 +88,18 @@ def _name(axes: Axes, entry: Entry, name: str, height: float, colour: object) ->
         "textcoords": "axes fraction",
         "annotation_clip": False,
     }
-    axes.annotate("", _percent(entry), arrowprops=line, **place)
-    axes.annotate(name, _percent(entry), va="center", color=colour, fontsize=8, **place)
+    at = point.x, point.y
+    axes.annotate("", at, arrowprops=line, **place)
+    axes.annotate(f" {point.name}", at, va="center", color=colour, fontsize=8, **place)
 
 
-def _point(axes: Axes, entry: Entry, colour: object) -> None:
+def _dot(axes: Axes, at: Point, mark: str, colour: object) -> None:
     """A dot with the intervals of both accuracies."""
-    x, y = _percent(entry)
-    left, right, low, high = _ends(entry)
-    mark = _mark(entry)
     axes.errorbar(
-        x,
-        y,
-        xerr=[[x - left], [right - x]],
-        yerr=[[y - low], [high - y]],
+        at.x,
+        at.y,
+        xerr=[[at.x - at.left], [at.right - at.x]],
+        yerr=[[at.y - at.low], [at.high - at.y]],
         color=colour,
         marker=mark,
         markersize=5.5,
@@ -138,12 +136,9 @@ def _names(entries: Sequence[Entry]) -> list[str]:
         "n": _n(entries) == 0,
     }
     return [
-        shortened(
-            entry.defense.label
-            + (f", {entry.classifier.name}" if several["classifier"] else "")
-            + (f", n = {entry.dataset.n}" if several["n"] else ""),
-            NAME,
-        )
+        entry.defense.label
+        + (f", {entry.classifier.name}" if several["classifier"] else "")
+        + (f", n = {entry.dataset.n}" if several["n"] else "")
         for entry in entries
     ]
 
@@ -162,25 +157,3 @@ def _board(entry: Entry, n: int = 0) -> str:
     words += [f"classes {','.join(map(str, dataset.only_classes))}"] if dataset.only_classes else []
     words += [f"n = {n}"] if n else []
     return ", ".join(words)
-
-
-def _height(row: tuple[Entry, str, object]) -> float:
-    return -_percent(row[0])[1]
-
-
-def _percent(entry: Entry) -> tuple[float, float]:
-    """Clean and robust accuracy."""
-    clean, worst = _rates(entry)
-    return 100 * clean.value, 100 * worst.value
-
-
-def _ends(entry: Entry) -> tuple[float, float, float, float]:
-    """Both ends of the intervals of clean and of robust accuracy."""
-    clean, worst = _rates(entry)
-    return 100 * clean.low, 100 * clean.high, 100 * worst.low, 100 * worst.high
-
-
-def _rates(entry: Entry) -> tuple[Rate, Rate]:
-    if entry.clean is None or entry.worst is None:
-        raise ValueError("expected an entry with a clean accuracy and a worst case")
-    return entry.clean.single, entry.worst.single

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
+from benchmark.publishing.leaderboard.charts import convergence
 from benchmark.publishing.leaderboard.escaping import plain, shortened
 from benchmark.records.entry import AttackRecord, Entry
 
@@ -20,8 +21,6 @@ SIZE = (8.0, 4.5)
 """Of a figure, in inches."""
 RESOLUTION = 150
 """Dots an inch, of a PNG."""
-APART = 0.1
-"""Share of images by which an attack's own count may lie below the verdict on them."""
 _NO_DATE: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -37,11 +36,10 @@ _STYLE: Any = {  # mypy knows rc keys one by one
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+_SMALL: Any = {"textcoords": "offset points", "color": "0.35", "fontsize": 8}
 _DASHES = {"exact": "-", "bpda": (0, (4, 1.5))}
 TITLE = 70
 """Characters of a title."""
-NAME = 28
-"""Characters of a line's name."""
 
 
 def plot_convergence(entry: Entry, path: Path) -> None:
@@ -71,17 +69,17 @@ def _convergence(figure: Figure, entry: Entry, rows: Sequence[AttackRecord]) -> 
     axes = figure.add_subplot()
     ranked = sorted(rows, key=lambda row: (-min(row.trace), row.id))  # as the lines end, from above
     for row, colour in zip(ranked, colours(len(ranked)), strict=True):
-        lowest = [100 * value for value in _lowest_so_far(row.trace)]
-        verdict = 100 * row.rates.single.value if row.rates else lowest[-1]
-        is_apart = verdict - lowest[-1] > 100 * APART
+        series = convergence(row)
+        steps, lowest = zip(*series.points, strict=True)
         axes.plot(
-            range(1, len(lowest) + 1),
+            steps,
             lowest,
             color=colour,
             linestyle=_DASHES.get(row.gradient, "-"),
-            linewidth=0.7 if is_apart else 1.6,
-            label=f" {shortened(row.id, NAME)}",
+            linewidth=0.7 if series.is_thin else 1.6,
+            label=f" {series.name}",
         )
+        verdict = 100 * row.rates.single.value if row.rates else lowest[-1]
         axes.plot(len(lowest), verdict, "o", color=colour, markersize=3.5, clip_on=False)
     _levels(axes, entry)
     axes.set_xscale("log")
@@ -115,15 +113,8 @@ def _eps_curve(figure: Figure, entry: Entry) -> None:
     budgets = [point.eps for point in entry.eps_curve]
     axes.plot(budgets, [100 * point.rate for point in entry.eps_curve], "o-", markersize=4)
     axes.axvline(entry.threat.eps, color="0.45", linestyle=":", linewidth=1)
-    axes.annotate(
-        entry.threat.text,
-        (entry.threat.eps, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, -10),
-        textcoords="offset points",
-        color="0.35",
-        fontsize=8,
-    )
+    at: Any = {"xycoords": ("data", "axes fraction"), "xytext": (3, -10)}
+    axes.annotate(entry.threat.text, (entry.threat.eps, 1), **_SMALL, **at)
     axes.set_xlim(0, max(*budgets, entry.threat.eps) * 1.03)
     axes.set_ylim(-2, 102)
     axes.set_xlabel(f"budget ({entry.threat.norm}, pixel units of [0, 1])")
@@ -137,23 +128,8 @@ def _levels(axes: Axes, entry: Entry) -> None:
         if rates:
             level = 100 * rates.single.value
             axes.axhline(level, color="0.45", linestyle=":", linewidth=1)
-            axes.annotate(
-                f"{name} {level:.1f}",
-                (1, level),
-                xycoords=("axes fraction", "data"),
-                xytext=(-2, above),
-                textcoords="offset points",
-                ha="right",
-                color="0.35",
-                fontsize=8,
-            )
-
-
-def _lowest_so_far(trace: Sequence[float]) -> list[float]:
-    lowest: list[float] = []
-    for value in trace:
-        lowest.append(min(value, lowest[-1]) if lowest else value)
-    return lowest
+            at: Any = {"xycoords": ("axes fraction", "data"), "xytext": (-2, above), "ha": "right"}
+            axes.annotate(f"{name} {level:.1f}", (1, level), **_SMALL, **at)
 
 
 def colours(n: int) -> list[Any]:
@@ -168,10 +144,7 @@ def colours(n: int) -> list[Any]:
 def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
     """Title and legend."""
     dataset, protocol = entry.dataset, entry.protocol
-    text = (
-        f"{entry.defense.label} on {entry.classifier.name}, {dataset.name}, {entry.threat.text}, "
-        f"{protocol.name}, n = {dataset.n}"
-    )
+    text = f"{entry.name}, {dataset.name}, {entry.threat.text}, {protocol.name}, n = {dataset.n}"
     axes.set_title(shortened(text, TITLE), loc="left", fontsize=10)
     if not axes.get_legend_handles_labels()[0]:
         return

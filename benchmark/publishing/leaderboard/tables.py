@@ -13,6 +13,7 @@ from benchmark.publishing.leaderboard.cells import NOT_APPLICABLE, with_ends
 from benchmark.publishing.leaderboard.columns import BOARD_COLUMNS, Span, columns_of
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain
+from benchmark.publishing.leaderboard.footnotes import raised
 from benchmark.publishing.leaderboard.ranking import Line, boards
 from benchmark.records.entry import Entry
 
@@ -42,7 +43,7 @@ WORDS: Mapping[str, Callable[[Line], Cell]] = {
     "seconds": lambda line: line.entry.cost.seconds_per_image,
     "forwards": lambda line: line.entry.cost.forwards_per_image,
     "backwards": lambda line: line.entry.cost.backwards_per_image,
-    "flags": lambda line: " ".join(f.id for f in line.entry.flags if f.verdict == "raised"),
+    "flags": lambda line: " ".join(raised(line.entry)),
     "not-ranked": lambda line: "; ".join(why_unranked(line.entry)) or None,
 }
 """Columns that are no share."""

@@ -1,22 +1,21 @@
-"""What a board page and the index say, made from entries: rows, notes and references, ready for a template."""
+"""What a board page and the index say: a board with all that stands around it, as its template asks for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from benchmark.publishing.leaderboard.board_text import (
     RULES_HEADERS,
     fewer_lines,
     heading,
-    name_of,
-    place_of,
-    remarks,
     rules_cells,
     undefended_lines,
 )
+from benchmark.publishing.leaderboard.charts import Chart
 from benchmark.publishing.leaderboard.columns import (
-    AUTOATTACK,
     CLEAN,
     GAIN,
     IMAGES,
@@ -33,27 +32,14 @@ from benchmark.publishing.leaderboard.footnotes import (
     footnotes,
     gap_lines,
     marks,
-    name_marks,
-    raised,
 )
 from benchmark.publishing.leaderboard.ranking import Board, Group, Line
+from benchmark.publishing.site.cell import Cell
 from benchmark.publishing.site.panels import tradeoff
 from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf
-from benchmark.publishing.site.views import (
-    BoardView,
-    Cell,
-    GroupView,
-    Letter,
-    NamedCell,
-    Note,
-    Other,
-    Reference,
-    Row,
-    Summary,
-    Table,
-)
-from benchmark.records.entry import Entry, is_undefended
+from benchmark.records.entry import Entry
+from benchmark.records.protocol import Column
 from benchmark.scoring.flags import EXPLANATIONS
 
 THEIRS = "RobustBench’s own"
@@ -61,165 +47,135 @@ NAME_LENGTH = 48
 """Characters of a name in a table; the entry's own page says all of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """What all rows of a board share.
+@dataclass(frozen=True)
+class BoardView:
+    """One table with all that stands around it.
 
     Args:
         shelf: Its page.
-        board: The board.
-        columns: As the page shows them.
-        found: A letter for each raised flag.
-        letters: Each letter with its note.
+        board: What may be compared.
+        number: Of the board on its page, from 1.
         beside: Numbers of others.
     """
 
     shelf: Shelf
     board: Board
-    columns: tuple[BoardColumn, ...]
-    found: dict[str, str]
-    letters: Mapping[str, Letter]
+    number: int
     beside: Beside
 
+    @property
+    def key(self) -> str:
+        """Unlike that of any other board on the page."""
+        return f"board-{self.number}"
 
-def board_views(shelf: Shelf, beside: Beside) -> list[BoardView]:
-    """The boards of a page, ready for its template; no two have the same heading."""
-    found = [heading(board) for board in shelf.boards]
-    views = []
-    for number, (board, said) in enumerate(zip(shelf.boards, found, strict=True), start=1):
-        view = _board_view(shelf, board, number, beside)
-        other = f"{said}, sha256 {view.protocol_sha256[:8]}, images {view.shape}"
-        views.append(replace(view, heading=said if found.count(said) == 1 else other))
-    return views
+    @property
+    def first(self) -> Entry:
+        """An entry that stands for all, where they agree."""
+        return self.board.first
 
+    @property
+    def shape(self) -> str:
+        """Of its images."""
+        return " × ".join(map(str, self.first.threat.input_shape))
 
-def _board_view(shelf: Shelf, board: Board, number: int, beside: Beside) -> BoardView:
-    entries = board.entries
-    key = f"board-{number}"
-    found = marks(entries)
-    letters = {letter: Letter(letter, flag, f"{key}-{letter}") for flag, letter in found.items()}
-    letters[UNDIAGNOSED] = Letter(UNDIAGNOSED, "without a diagnosis", f"{key}-undiagnosed")
-    context = _Context(shelf, board, _ordered(columns_of(entries)), found, letters, beside)
-    return BoardView(
-        key=key,
-        heading=heading(board),
-        protocol_sha256=board.first.protocol.sha256,
-        shape=" × ".join(map(str, board.first.threat.input_shape)),
-        columns=context.columns,
-        n_rows=sum(len(group.lines) for group in board.groups),
-        groups=tuple(_group_view(context, group) for group in board.groups),
-        notes=(*_notes(context), *_sources(entries, beside)),
-        others=tuple(_others(shelf, board)),
-        tables=tuple(_tables(entries)),
-        chart=tradeoff(shelf, board, number),
-    )
+    @cached_property
+    def heading(self) -> str:
+        """What it compares; no two boards of a page have the same."""
+        said = heading(self.board)
+        if [heading(board) for board in self.shelf.boards].count(said) == 1:
+            return said
+        return f"{said}, sha256 {self.first.protocol.sha256[:8]}, images {self.shape}"
 
+    @cached_property
+    def columns(self) -> tuple[BoardColumn, ...]:
+        """The columns as a page shows them: what is ranked by and the difference beside it first."""
+        front = (CLEAN, WORST, GAIN, IMAGES)
+        return (*front, *(each for each in columns_of(self.entries) if each not in front))
 
-def _ordered(columns: Sequence[BoardColumn]) -> tuple[BoardColumn, ...]:
-    """The columns as a page shows them: what is ranked by and the difference beside it first."""
-    front = (CLEAN, WORST, GAIN, IMAGES)
-    return (*front, *(column for column in columns if column not in front))
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """Those that have a row."""
+        return self.board.entries
 
+    @cached_property
+    def _marks(self) -> dict[str, str]:
+        """A letter for each raised flag."""
+        return marks(self.entries)
 
-def _group_view(context: _Context, group: Group) -> GroupView:
-    return GroupView(
-        classifier=shortened(group.classifier.name, NAME_LENGTH),
-        header=_row(context, group.header) if group.header else None,
-        rows=tuple(_row(context, line) for line in group.lines),
-        references=tuple(_theirs(group, context.beside)),
-    )
+    def letters(self, line: Line) -> Iterator[tuple[str, str, str]]:
+        """The marks of a row's flags: each with what it stands for, and the place of its note."""
+        meanings = {letter: flag for flag, letter in self._marks.items()}
+        for mark in flag_marks(line.entry, self.entries, self._marks):
+            yield mark, meanings.get(mark, "without a diagnosis"), self._anchor(mark)
 
+    def _anchor(self, mark: str) -> str:
+        """The place of a mark's note; empty for what is no mark of a flag."""
+        names = {UNDIAGNOSED: "undiagnosed", **{letter: letter for letter in self._marks.values()}}
+        return f"{self.key}-{names[mark]}" if mark in names else ""
 
-def _row(context: _Context, line: Line) -> Row:
-    entry = line.entry
-    is_header = is_undefended(entry)
-    name = entry.classifier.name if is_header else entry.defense.label
-    flags = flag_marks(entry, context.board.entries, context.found)
-    return Row(
-        place="" if is_header else place_of(line),
-        name=shortened(name, NAME_LENGTH),
-        mark=name_marks(entry),
-        remarks=remarks(entry).strip(" ()"),
-        page=context.shelf.placed(entry).page,
-        cells=tuple(NamedCell(c.name, Cell.of(c.cell(line))) for c in context.columns),
-        worst=entry.worst.single if entry.worst else None,
-        letters=tuple(context.letters[mark] for mark in flags),
-        is_flagged=bool(raised(entry)),
-    )
+    def references(self, group: Group) -> Iterator[tuple[str, dict[str, Cell]]]:
+        """RobustBench's own numbers of a group's classifier, undefended: name, and cells by column."""
+        for each, n in self.beside.references([line.entry for line in group]):
+            values = {"clean": each.clean, Column.AUTOATTACK.value: each.autoattack, "n": str(n)}
+            cells = {name: Cell.of(text) for name, text in values.items()}
+            yield f"{shortened(each.model, NAME_LENGTH)}, {THEIRS}", cells
 
+    def notes(self) -> Iterator[tuple[str, str]]:
+        """The lines below the table, each with its place; a mark leads to the note that begins with it."""
+        for text in footnotes(self.entries, self._marks):
+            yield self._anchor(text.partition(":")[0]), text
+        board = self.board
+        for text in (*gap_lines(self.entries), *undefended_lines(board), *fewer_lines(board)):
+            yield "", text
+        for each, n in self.beside.references(self.entries):
+            doubt = "; they mark it as unreliable" if each.unreliable else ""
+            lower = f"; {each.external} % at best attack known to them" if each.external else ""
+            yield (
+                "",
+                f"{THEIRS}: {each.model} undefended, as RobustBench publishes it, on {n} images; not measured "
+                f"here{lower}{doubt}: {each.title}, {each.venue} ({each.link})",
+            )
 
-def _theirs(group: Group, beside: Beside) -> Iterator[Reference]:
-    """RobustBench's own numbers of a group's classifier, undefended; not measured here."""
-    entries = [line.entry for line in group]
-    for each, n in beside.references(entries):
-        values = {CLEAN.name: each.clean, AUTOATTACK.name: each.autoattack, "n": str(n)}
-        cells = {name: Cell.of(text) for name, text in values.items()}
-        yield Reference(name=f"{shortened(each.model, NAME_LENGTH)}, {THEIRS}", values=cells)
+    def others(self) -> Iterator[tuple[str, str]]:
+        """Entries that have a page and no row, since another one stands for them: name and link."""
+        for entry in self.board.others:
+            name = shortened(entry.name, 2 * NAME_LENGTH)
+            yield f"{name}, n = {entry.dataset.n}", self.shelf.placed(entry).page
 
+    def tables(self) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
+        """Caption, headers and rows of what stands below; whatever else a board has to say is yielded here."""
+        diagnosed = diagnosis_rows(self.entries)
+        if diagnosed:
+            yield TITLE, HEADERS_OF_DIAGNOSIS, diagnosed
+        random = [rules_cells(entry) for entry in self.entries if entry.defense.stochastic]
+        if random:
+            caption = (
+                "Stochastic victims under each rule: clean, then worst case with its interval."
+            )
+            shown = [(shortened(name, 2 * NAME_LENGTH), *cells) for name, *cells in random]
+            yield caption, RULES_HEADERS, shown
 
-def _sources(entries: Sequence[Entry], beside: Beside) -> Iterator[Note]:
-    for each, n in beside.references(entries):
-        doubt = "; they mark it as unreliable" if each.unreliable else ""
-        lower = f"; {each.external} % at best attack known to them" if each.external else ""
-        yield Note(
-            "",
-            f"{THEIRS}: {each.model} undefended, as RobustBench publishes it, on {n} images; not measured here"
-            f"{lower}{doubt}: {each.title}, {each.venue} ({each.link})",
-        )
-
-
-def _notes(context: _Context) -> Iterator[Note]:
-    """The footnotes and the gaps; a note that begins with a letter is where that letter leads."""
-    entries = context.board.entries
-    for text in footnotes(entries, context.found):
-        letter = context.letters.get(text.partition(":")[0])
-        yield Note(letter.anchor if letter else "", text)
-    board = context.board
-    for text in (*gap_lines(entries), *undefended_lines(board), *fewer_lines(board)):
-        yield Note("", text)
-
-
-def _others(shelf: Shelf, board: Board) -> Iterator[Other]:
-    for entry in board.others:
-        name = shortened(name_of(entry), 2 * NAME_LENGTH)
-        yield Other(f"{name}, n = {entry.dataset.n}", shelf.placed(entry).page)
+    def chart(self) -> Chart | None:
+        """Clean against robust accuracy."""
+        return tradeoff(self.shelf, self.board, self.number)
 
 
-def _tables(entries: Sequence[Entry]) -> Iterator[Table]:
-    """What stands below a board; whatever else a board has to say is yielded here."""
-    diagnosed = diagnosis_rows(entries)
-    if diagnosed:
-        yield Table(TITLE, HEADERS_OF_DIAGNOSIS, tuple(map(tuple, diagnosed)))
-    random = [tuple(rules_cells(entry)) for entry in entries if entry.defense.stochastic]
-    if random:
-        caption = "Stochastic victims under each rule: clean, then worst case with its interval."
-        shown = tuple((shortened(name, 2 * NAME_LENGTH), *cells) for name, *cells in random)
-        yield Table(caption, RULES_HEADERS, shown)
-
-
-def summaries(shelf: Shelf) -> Iterator[Summary]:
+def summaries(shelf: Shelf) -> Iterator[dict[str, Any]]:
     """A line of the index for each classifier of each board of a page."""
     for i, board in enumerate(shelf.boards, start=1):
         for group in board.groups:
-            yield _summary(board, group, f"{shelf.page}#board-{i}")
-
-
-def _summary(board: Board, group: Group, page: str) -> Summary:
-    first = board.first
-    best = next((line for line in group.lines if line.place == 1), None)
-    return Summary(
-        dataset=shortened(first.dataset.name, NAME_LENGTH),
-        threat=shortened(first.threat.text, NAME_LENGTH),
-        protocol=f"{shortened(first.protocol.name, NAME_LENGTH)}, version {first.protocol.version}",
-        preliminary=all(line.entry.preliminary for line in group),
-        page=page,
-        classifier=shortened(group.classifier.name, NAME_LENGTH),
-        n_defenses=len(group.lines),
-        undefended=WORST.cell(group.header) if group.header else "",
-        best=shortened(best.entry.defense.label, NAME_LENGTH) if best else "",
-        worst=WORST.cell(best) if best else "",
-        gain=GAIN.cell(best) if best else "",
-    )
+            best = next((line for line in group.lines if line.place == 1), None)
+            yield {
+                "first": board.first,
+                "page": f"{shelf.page}#board-{i}",
+                "preliminary": all(line.entry.preliminary for line in group),
+                "classifier": group.classifier.name,
+                "n_defenses": len(group.lines),
+                "undefended": WORST.cell(group.header) if group.header else "",
+                "best": best.entry.defense.label if best else "",
+                "worst": WORST.cell(best) if best else "",
+                "gain": GAIN.cell(best) if best else "",
+            }
 
 
 def explained(shelves: Sequence[Shelf]) -> list[tuple[str, str]]:

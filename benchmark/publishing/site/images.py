@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from benchmark.errors import BenchError
@@ -12,26 +12,15 @@ from benchmark.publishing.site.urls import Placed
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import entry_text
 from benchmark.records.example_sheets import read_sheet, sheet_path
-from benchmark.records.examples import WHOLE, Example, Examples
+from benchmark.records.examples import WHOLE, Examples
 
 WIDE = 96
 """Width of a picture on a page, in pixels, where there is room."""
 ABSENT = "its file did not lie beside the entry, whole, when this page was made"
 
 
-@dataclass(frozen=True, slots=True)
-class Sheets:
-    """Sheets that are what their entries name, by the text of the entry."""
-
-    found: Mapping[str, bytes] = field(default_factory=dict)
-
-    def of(self, entry: Entry) -> bytes | None:
-        """The sheet of an entry; None where it has none, or where it is not whole."""
-        return self.found.get(entry_text(entry)) if entry.examples else None
-
-
-def read_sheets(entries: Mapping[Path, Entry]) -> tuple[Sheets, dict[Path, str]]:
-    """The sheets of entries, given by their files; of each that is missing or damaged, why."""
+def read_sheets(entries: Mapping[Path, Entry]) -> tuple[dict[str, bytes], dict[Path, str]]:
+    """The sheets of entries, given by their files, by the entry's text; of each that is not whole, why."""
     found, damaged = {}, {}
     for path, entry in entries.items():
         try:
@@ -41,77 +30,35 @@ def read_sheets(entries: Mapping[Path, Entry]) -> tuple[Sheets, dict[Path, str]]
             continue
         if sheet is not None:
             found[entry_text(entry)] = sheet
-    return Sheets(found), damaged
+    return found, damaged
 
 
-@dataclass(frozen=True, slots=True)
-class ExampleRow:
-    """One image of a sheet in words."""
-
-    number: int
-    example: Example
-    family: str
-    fell: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gallery:
-    """The section of an entry's page that shows images.
+def gallery(placed: Placed, *, is_there: bool) -> dict[str, Any] | None:
+    """What an entry's page says of its images; None where the entry has no examples.
 
     Args:
-        missing: Why the sheet is not shown; empty where it is.
-        source: The link to it, from the page.
-        width: On the page, in pixels.
-        height: Likewise.
-        is_enlarged: Whether its pixels are shown larger than they are.
-        alternative: What stands for it where it is not seen.
-        titles: Of its columns.
-        about: How to read it, one sentence each.
-        rows: In words.
+        placed: The entry in its place.
+        is_there: Whether its sheet can be shown.
     """
-
-    missing: str
-    source: str
-    width: int
-    height: int
-    is_enlarged: bool
-    alternative: str
-    titles: tuple[str, ...]
-    about: tuple[str, ...]
-    rows: tuple[ExampleRow, ...]
-
-
-def gallery(placed: Placed, *, is_there: bool) -> Gallery | None:
-    """What an entry's page shows of its images; None where the entry has no examples."""
     entry, shown = placed.entry, placed.entry.examples
     if shown is None:
         return None
     width, height = shown.size
     factor = max(1, round(WIDE / shown.tile[1]))
     titles = tuple(_title(name, shown.scale) for name in shown.columns)
-    families = {row.id: str(row.column) for row in entry.attacks}
-    rows = tuple(
-        ExampleRow(
-            number,
-            example,
-            families.get(example.attack, "unknown"),
-            example.predicted_adversarial != example.label,
-        )
-        for number, example in enumerate(shown.rows, start=1)
-    )
     numbers = ", ".join(str(example.index) for example in shown.rows)
-    images = f"{len(rows)} {'image' if len(rows) == 1 else 'images'}"
-    return Gallery(
-        missing="" if is_there else ABSENT,
-        source=quote(f"{placed.stem}.png"),
-        width=width * factor,
-        height=height * factor,
-        is_enlarged=factor > 1,
-        alternative=f"{images} ({numbers}), each {', '.join(titles)}; the table below has them in words.",
-        titles=titles,
-        about=(*_columns(entry, shown), _rule(entry)),
-        rows=rows,
-    )
+    images = f"{len(shown.rows)} {'image' if len(shown.rows) == 1 else 'images'}"
+    return {
+        "missing": "" if is_there else ABSENT,
+        "source": quote(f"{placed.stem}.png"),
+        "width": width * factor,
+        "height": height * factor,
+        "is_enlarged": factor > 1,
+        "alternative": f"{images} ({numbers}), each {', '.join(titles)}; the table below has them in words.",
+        "titles": titles,
+        "about": (*_columns(entry, shown), _rule(entry)),
+        "families": {row.id: row.column for row in entry.attacks},
+    }
 
 
 def _title(name: str, scale: int) -> str:

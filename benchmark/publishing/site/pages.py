@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from benchmark.publishing.leaderboard.escaping import plain
-from benchmark.publishing.site.board_page import board_views, explained, summaries
-from benchmark.publishing.site.entry_page import entry_view
-from benchmark.publishing.site.images import Sheets
+from benchmark.publishing.leaderboard.board_text import place_of, remarks
+from benchmark.publishing.leaderboard.cells import with_interval
+from benchmark.publishing.leaderboard.escaping import plain, shortened
+from benchmark.publishing.leaderboard.footnotes import name_marks, raised
+from benchmark.publishing.site.board_page import NAME_LENGTH, BoardView, explained, summaries
+from benchmark.publishing.site.cell import Cell
+from benchmark.publishing.site.entry_page import entry_view, words
 from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf, shelves
 from benchmark.records.entry import Entry
@@ -24,7 +27,7 @@ MANIFEST = "site.json"
 """Lists every other file of the site: what a later publishing may replace."""
 ASSETS = ("style.css", "table.js", "icon.svg")
 NOTHING = Beside()
-NO_SHEETS = Sheets()
+NO_SHEETS: Mapping[str, bytes] = {}
 _PACKAGE = "benchmark.publishing.site"
 
 
@@ -32,7 +35,7 @@ def render(
     entries: Sequence[Entry],
     left_out: Sequence[str] = (),
     beside: Beside = NOTHING,
-    sheets: Sheets = NO_SHEETS,
+    sheets: Mapping[str, bytes] = NO_SHEETS,
 ) -> dict[str, bytes]:
     """The site: each file's content by its path, with `/` between folders.
 
@@ -40,7 +43,7 @@ def render(
         entries: In any order; at least one.
         left_out: Files that could not be read, one line each; the index names them.
         beside: Numbers of others.
-        sheets: Example images, where there are any.
+        sheets: Example images that are what their entries name, by the text of the entry.
     """
     environment = _environment()
     placed = shelves(entries)
@@ -60,7 +63,7 @@ def render(
 
 
 def _shelf(
-    environment: Environment, shelf: Shelf, beside: Beside, sheets: Sheets
+    environment: Environment, shelf: Shelf, beside: Beside, sheets: Mapping[str, bytes]
 ) -> dict[str, bytes]:
     """The page of a dataset and threat, and the pages and data of its entries."""
     first = shelf.first
@@ -69,22 +72,20 @@ def _shelf(
         "threat": first.threat.text,
         "in_words": in_words(first),
     }
-    made = {
-        f"{shelf.folder}/index.html": _page(
-            environment, "board.html", "../", boards=board_views(shelf, beside), **shared
-        )
-    }
+    views = [BoardView(shelf, each, i, beside) for i, each in enumerate(shelf.boards, start=1)]
+    page = _page(environment, "board.html", "../", boards=views, **shared)
+    made = {f"{shelf.folder}/index.html": page}
     claimed = beside.claimed([placed.entry for placed in shelf.places.values()])
     for placed in shelf.places.values():
         path = f"{shelf.folder}/{placed.stem}"
-        sheet = sheets.of(placed.entry)
+        sheet = sheets.get(entry_text(placed.entry))
         if sheet is not None:
             made[f"{path}.png"] = sheet
         made[f"{path}.html"] = _page(
             environment,
             "entry.html",
             "../",
-            view=entry_view(placed, claimed.get(id(placed.entry), ()), sheet),
+            **entry_view(placed, claimed.get(id(placed.entry), ()), sheet),
             **shared,
         )
         made[f"{path}.json"] = entry_text(placed.entry).encode()
@@ -111,8 +112,18 @@ def _environment() -> Environment:
         finalize=_one_line,
         keep_trailing_newline=True,
     )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
-    environment.filters["title"] = _title
+    environment.filters |= {
+        "cell": Cell.of,
+        "marks": name_marks,
+        "percent": lambda share: f"{100 * share:.1f}",
+        "place": place_of,
+        "raised": raised,
+        "remarks": remarks,
+        "short": lambda text: shortened(text, NAME_LENGTH),
+        "title": _title,
+        "with_interval": with_interval,
+        "words": words,
+    }
     return environment
 
 

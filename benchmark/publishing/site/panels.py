@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
-from benchmark.publishing.leaderboard.charts import Axis, Chart, Point, Series, lines, scatter
+from benchmark.publishing.leaderboard import charts
+from benchmark.publishing.leaderboard.charts import (
+    NAME_LENGTH,
+    Axis,
+    Chart,
+    Series,
+    convergence,
+    lines,
+    scatter,
+)
 from benchmark.publishing.leaderboard.escaping import shortened
 from benchmark.publishing.leaderboard.ranking import Board, Line
 from benchmark.publishing.site.urls import Shelf
 from benchmark.records.entry import AttackRecord, Entry, is_undefended
-from benchmark.records.protocol import Column
 
-NAME_LENGTH = 28
-"""Characters of a name in a chart."""
-APART = 0.1
-"""Share of images by which an attack's own count may lie below the verdict on its images."""
 ACCURACY = Axis("robust accuracy (%)", 0, 100)
 CONVERGENCE = (
     "How far each attack had come after each step: the share of images that it had not yet turned at any step "
@@ -29,11 +32,6 @@ BUDGET = (
     "Accuracy under one attack, varied over its budget, on the first images; nothing in it is ranked. What is "
     "attacked in earnest falls to 0 as the budget grows."
 )
-FAMILIES = {
-    Column.ADAPTIVE: "adaptive attacks",
-    Column.AUXILIARY: "auxiliary-aware attacks",
-}
-"""Titles of charts; any other column's own name stands for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +51,14 @@ def tradeoff(shelf: Shelf, board: Board, number: int) -> Chart | None:
         board: What is drawn.
         number: Of the board on its page.
     """
-    points = []
-    for line in board.lines:
-        if line.entry.clean and line.entry.worst:
-            clean, worst = line.entry.clean.single, line.entry.worst.single
-            points.append(
-                Point(
-                    name=shortened(_name(line, has_several=len(board.groups) > 1), NAME_LENGTH),
-                    link=shelf.placed(line.entry).page,
-                    x=100 * clean.value,
-                    y=100 * worst.value,
-                    low=100 * worst.low,
-                    high=100 * worst.high,
-                )
-            )
+    has_several = len(board.groups) > 1
+    drawn = (
+        charts.tradeoff(
+            line.entry, _name(line, has_several=has_several), shelf.placed(line.entry).page
+        )
+        for line in board.lines
+    )
+    points = [point for point in drawn if point]
     if not points:
         return None
     least = min(90.0, *(p.x for p in points))
@@ -96,30 +88,21 @@ def panels(entry: Entry) -> list[Panel]:
 
 def _convergence(entry: Entry) -> Iterator[Chart]:
     """One chart for each column whose attacks kept more than one step; sources have their own."""
-    columns = list(dict.fromkeys(row.column for row in entry.attacks))
-    for column in columns:
+    for column in dict.fromkeys(row.column for row in entry.attacks if row.column):
         rows = [row for row in entry.attacks if row.column is column]
-        title = FAMILIES.get(column, f"{column} attacks") if column else "attacks"
-        yield from _traces(f"convergence-{column}", f"Convergence: {title}", rows)
+        title = f"Convergence: {column.said} attacks"
+        yield from _traces(f"convergence-{column}", title, rows)
     yield from _traces(
         "convergence-sources", "Convergence: images made for transfer", entry.sources
     )
 
 
 def _traces(key: str, title: str, rows: Sequence[AttackRecord]) -> Iterator[Chart]:
-    series = [_series(row) for row in rows if len(row.trace) > 1]
+    series = [convergence(row) for row in rows if len(row.trace) > 1]
     if series:
         longest = max(len(s.points) for s in series)
         x_axis = Axis("step", 1, longest)
         yield lines(key, title, series, x_axis, Axis("still classified rightly (%)", 0, 100))
-
-
-def _series(row: AttackRecord) -> Series:
-    """How far an attack had come after each step: the lowest so far, as a trace starts again at a restart."""
-    lowest = list(accumulate(row.trace, min))
-    points = [(step, round(100 * share, 3)) for step, share in enumerate(lowest, start=1)]
-    verdict = row.rates.single.value if row.rates else lowest[-1]
-    return Series(shortened(row.id, NAME_LENGTH), points, is_thin=lowest[-1] < verdict - APART)
 
 
 def _eps_curve(entry: Entry) -> Iterator[Chart]:

@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from benchmark.errors import BenchError
 from benchmark.publishing.leaderboard import baselines, claims
-from benchmark.publishing.leaderboard.baselines import Baseline, baselines_of, read_baselines
-from benchmark.publishing.leaderboard.claims import Claim, judge, read_claims
+from benchmark.publishing.leaderboard.baselines import Baseline, baselines_of
+from benchmark.publishing.leaderboard.claims import Claim, judge
+from benchmark.publishing.leaderboard.data_file import read_lines
 from benchmark.records.entry import Entry
 
+T = TypeVar("T")
 IMAGES = {"imagenet": 5_000}
 """On how many test images RobustBench measures; 10,000 on any other dataset."""
 
@@ -45,17 +48,14 @@ class Beside:
 
 def read_beside(leaderboards: Path) -> tuple[Beside, dict[Path, str]]:
     """What stands in a leaderboards folder; of each of its two files that cannot be read, why."""
-    damaged = {}
-    claimed: list[Claim] = []
-    theirs: list[Baseline] = []
-    path = leaderboards / claims.FILE
-    try:
-        claimed = read_claims(path) if path.is_file() else []
-    except BenchError as error:
-        damaged[path] = str(error)
-    path = leaderboards / baselines.FILE
-    try:
-        theirs = read_baselines(path)
-    except BenchError as error:
-        damaged[path] = str(error)
-    return Beside(tuple(claimed), tuple(theirs)), damaged
+    damaged: dict[Path, str] = {}
+
+    def read(name: str, kind: type[T]) -> tuple[T, ...]:
+        path = leaderboards / name
+        try:
+            return tuple(read_lines(path, kind)) if path.is_file() else ()
+        except BenchError as error:
+            damaged[path] = str(error)
+            return ()
+
+    return Beside(read(claims.FILE, Claim), read(baselines.FILE, Baseline)), damaged

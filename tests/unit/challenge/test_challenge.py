@@ -16,7 +16,7 @@ from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
 from benchmark.publishing.leaderboard.updated_entries import with_challenges, write_challenged
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import read_entry, write_entry
-from benchmark.scoring.apply_challenge import Handed, carried, challenged
+from benchmark.scoring.apply_challenge import carried, challenged
 from benchmark.scoring.statistics import bootstrap, wilson
 from tests.helpers.run_builder import Run, deterministic
 from tests.helpers.sample_entries import cells
@@ -43,12 +43,12 @@ def wrong(rate: float = 0.0, margin: float = -1.0, bits: str = "0") -> dict[Rule
     return dict.fromkeys(Rule, Outcome(rate, margin, bits))
 
 
-def handed(outcomes, sha256: str = ONE, credit: str = "Ada, https://a.example") -> Handed:
-    return Handed(credit=credit, sha256=sha256, outcomes=outcomes)
+def handed(outcomes, sha256: str = ONE, credit: str = "Ada, https://a.example") -> dict:
+    return {"credit": credit, "sha256": sha256, "outcomes": outcomes}
 
 
 def test_an_outside_image_that_fools_lowers_its_image_and_gets_the_credit():
-    after = challenged(fixed(), handed({1: wrong(), 2: wrong(1.0, 2.0, "1"), 5: wrong()}))
+    after = challenged(fixed(), **handed({1: wrong(), 2: wrong(1.0, 2.0, "1"), 5: wrong()}))
     assert after is not None
     assert after.per_image.worst == ("1", "0", "1", "0", "0", "0")
     assert after.per_image.chosen[1] == "challenge:1"
@@ -65,11 +65,11 @@ def test_an_outside_image_that_fools_lowers_its_image_and_gets_the_credit():
 
 
 def test_a_challenge_that_finds_nothing_changes_nothing():
-    assert challenged(fixed(), handed({0: wrong(1.0, 3.0, "1"), 4: wrong()})) is None
+    assert challenged(fixed(), **handed({0: wrong(1.0, 3.0, "1"), 4: wrong()})) is None
 
 
 def test_columns_and_attacks_stay_as_they_were_measured():
-    before, after = fixed(), challenged(fixed(), handed({1: wrong()}))
+    before, after = fixed(), challenged(fixed(), **handed({1: wrong()}))
     assert after is not None
     assert (after.columns, after.attacks, after.clean) == (
         before.columns,
@@ -79,24 +79,24 @@ def test_columns_and_attacks_stay_as_they_were_measured():
 
 
 def test_challenges_follow_one_another():
-    first = challenged(fixed(), handed({0: wrong()}))
+    first = challenged(fixed(), **handed({0: wrong()}))
     assert first is not None
-    second = challenged(first, handed({0: wrong(), 2: wrong()}, TWO, "Eve"))
+    second = challenged(first, **handed({0: wrong(), 2: wrong()}, TWO, "Eve"))
     assert second is not None
     assert second.per_image.chosen[0] == "challenge:1"
     assert second.per_image.chosen[2] == "challenge:2"
     assert second.challenges[1].worst_before == first.worst
-    assert challenged(second, handed({0: wrong(), 2: wrong()}, "c" * 64)) is None
+    assert challenged(second, **handed({0: wrong(), 2: wrong()}, "c" * 64)) is None
 
 
 def test_the_choice_looks_at_select_draws_and_the_rate_at_score_draws():
     lucky = wrong(0.75, 0.5, "0000")  # harmless on select draws, so that its score is not looked at
     worse = wrong(0.25, 0.5, "1000")
     unlucky = wrong(0.25, 0.5, "1111")  # chosen, although its score is higher
-    assert challenged(noisy(), handed({0: lucky})) is None
-    after = challenged(noisy(), handed({0: worse, 1: worse, 2: unlucky}))
+    assert challenged(noisy(), **handed({0: lucky})) is None
+    after = challenged(noisy(), **handed({0: worse, 1: worse, 2: unlucky}))
     assert after is None, "their mean did not fall"
-    after = challenged(noisy(), handed({0: worse, 1: wrong(0.0, 0.0, "0000"), 2: unlucky}))
+    after = challenged(noisy(), **handed({0: worse, 1: wrong(0.0, 0.0, "0000"), 2: unlucky}))
     assert after is not None
     assert after.per_image.worst == ("1000", "0000", "1111")
     assert after.worst is not None
@@ -112,7 +112,7 @@ def test_each_rule_makes_its_own_choice_and_never_rises():
         Rule.VOTE: Outcome(1.0, 1.0, "11"),
         Rule.ANY: Outcome(0.0, 0.0, "11"),
     }
-    after = challenged(noisy(), handed({0: by_rule}))
+    after = challenged(noisy(), **handed({0: by_rule}))
     assert after is not None
     assert after.worst is not None
     before = noisy().worst
@@ -123,21 +123,21 @@ def test_each_rule_makes_its_own_choice_and_never_rises():
 
 
 def test_a_margin_breaks_a_tie_of_a_stochastic_victim():
-    after = challenged(noisy(), handed({0: wrong(0.5, 0.0, "0001"), 1: wrong(0.5, 0.2, "0000")}))
+    after = challenged(noisy(), **handed({0: wrong(0.5, 0.0, "0001"), 1: wrong(0.5, 0.2, "0000")}))
     assert after is not None
     assert after.per_image.worst == ("0001", "1010", "1010")
 
 
 def test_only_flags_that_follow_from_the_worst_case_change():
     before = Run(rows=deterministic(clean="1110", pgd="1110")).entry()
-    after = challenged(before, handed({0: wrong()}))
+    after = challenged(before, **handed({0: wrong()}))
     assert after is not None
     changed = [a.id for a, b in zip(after.flags, before.flags, strict=True) if a != b]
     assert changed == ["no-attack-effect"]
 
 
 def test_a_challenged_entry_is_written_read_and_rendered_with_its_credit(tmp_path):
-    after = challenged(fixed(), handed({0: wrong()}, credit="A | <b> http://x"))
+    after = challenged(fixed(), **handed({0: wrong()}, credit="A | <b> http://x"))
     assert after is not None
     write_entry(after, tmp_path / "entry.json")
     assert read_entry(tmp_path / "entry.json") == after
@@ -160,7 +160,7 @@ def test_a_challenged_entry_is_written_read_and_rendered_with_its_credit(tmp_pat
     ],
 )
 def test_an_entry_whose_challenges_do_not_add_up_is_refused(change, expected):
-    after = challenged(fixed(), handed({0: wrong()}))
+    after = challenged(fixed(), **handed({0: wrong()}))
     assert after is not None
     values = after.model_dump()
     if change.get("worst_after") == "before":
@@ -171,7 +171,7 @@ def test_an_entry_whose_challenges_do_not_add_up_is_refused(change, expected):
 
 
 def test_an_entry_with_a_challenge_twice_or_choices_of_others_is_refused():
-    first = challenged(noisy(), handed({0: wrong(bits="0000")}))
+    first = challenged(noisy(), **handed({0: wrong(bits="0000")}))
     assert first is not None
     values = first.model_dump()
     one = values["challenges"][0]
@@ -185,8 +185,8 @@ def test_an_entry_with_a_challenge_twice_or_choices_of_others_is_refused():
 
 def test_an_entry_is_not_written_over_one_that_has_changed_meanwhile(tmp_path):
     path = tmp_path / "entry.json"
-    after = challenged(fixed(), handed({0: wrong()}))
-    other = challenged(fixed(), handed({1: wrong()}))
+    after = challenged(fixed(), **handed({0: wrong()}))
+    other = challenged(fixed(), **handed({1: wrong()}))
     assert after is not None
     assert other is not None
     write_entry(fixed(), path)
@@ -211,7 +211,7 @@ def test_the_same_file_again_changes_nothing_and_is_not_judged(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, x_adv=np.full((2, 1, 8, 8), 0.5), indices=[100, 101])
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    entry = challenged(fixed(), handed({0: wrong()}, sha256))
+    entry = challenged(fixed(), **handed({0: wrong()}, sha256))
     assert entry is not None
     verdict = challenge(entry, path)
     assert not verdict.is_lowered
@@ -227,18 +227,18 @@ def test_an_entry_from_before_there_were_challenges_is_still_read():
 
 
 def test_a_new_run_keeps_the_challenges_that_still_hold():
-    first = challenged(noisy(), handed({0: wrong(0.25, 0.0, "1000")}))
+    first = challenged(noisy(), **handed({0: wrong(0.25, 0.0, "1000")}))
     assert first is not None
     vote = wrong(0.0, 0.0, "00") | {Rule.SINGLE: Outcome(1.0, 1.0, "1111")}
-    second = challenged(first, handed({1: vote, 2: wrong(0.25, 0.0, "0000")}, TWO))
+    second = challenged(first, **handed({1: vote, 2: wrong(0.25, 0.0, "0000")}, TWO))
     assert second is not None
     assert carried(second, noisy()) == second
 
 
 def test_a_challenge_that_a_new_run_has_caught_up_with_is_left_out():
-    one = challenged(fixed(), handed({0: wrong()}))
+    one = challenged(fixed(), **handed({0: wrong()}))
     assert one is not None
-    both = challenged(one, handed({1: wrong()}, TWO, "Eve"))
+    both = challenged(one, **handed({1: wrong()}, TWO, "Eve"))
     assert both is not None
     stronger = Run(rows=deterministic(clean="111110", pgd="011000")).entry()
     found = carried(both, stronger)
@@ -250,7 +250,7 @@ def test_a_challenge_that_a_new_run_has_caught_up_with_is_left_out():
 
 @pytest.mark.parametrize("change", [{"weights": "w"}, {"pixels": "q"}, {"threat": "linf:4/255"}])
 def test_challenges_do_not_pass_to_another_victim(change):
-    old = challenged(fixed(), handed({0: wrong()}))
+    old = challenged(fixed(), **handed({0: wrong()}))
     assert old is not None
     new = Run(rows=deterministic(clean="111110", pgd="111000"), **change).entry()
     assert carried(old, new) is None
@@ -258,7 +258,7 @@ def test_challenges_do_not_pass_to_another_victim(change):
 
 def test_challenges_that_do_not_stand_in_a_new_run_are_said_to_be_lost(tmp_path):
     path = tmp_path / "entry.json"
-    lowered = challenged(noisy(), handed({2: wrong()}))
+    lowered = challenged(noisy(), **handed({2: wrong()}))
     write_entry(lowered, path)
     other = noisy().model_copy(update={"seed": 1})
     entry, said = with_challenges(other, path)

@@ -126,5 +126,5 @@ def test_a_defense_says_in_one_line_what_it_is(name):
     defense = DEFENSES.get(name)
     assert issubclass(defense, Defense)
     assert defense.name == name
-    assert defense.summary
-    assert "\n" not in defense.summary
+    assert DEFENSES.note(name)
+    assert "\n" not in DEFENSES.note(name)

@@ -117,6 +117,6 @@ def test_no_checkout_and_a_damaged_file_are_one_line_each(tmp_path, capsys):
     assert main(["baselines", str(tmp_path)]) == 2
     assert "model_info folder" in capsys.readouterr().err
     (tmp_path / "robustbench.csv").write_text("a,b\n")
-    with pytest.raises(BenchError, match="expected lines of dataset,threat"):
+    with pytest.raises(BenchError, match="expected the header dataset,threat"):
         read_baselines(tmp_path / "robustbench.csv")
     assert read_baselines(tmp_path / "none.csv") == []

@@ -17,7 +17,7 @@ from benchmark.publishing.leaderboard.charts import (
     scatter,
     spread,
 )
-from benchmark.publishing.site.views import Cell
+from benchmark.publishing.site.cell import Cell
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.publishing.leaderboard.escaping import plain
-from benchmark.publishing.site.images import Sheets
 from benchmark.publishing.site.pages import render
 from benchmark.records.entry_files import entry_text, write_entry
 from benchmark.records.example_sheets import sheet_path
@@ -22,7 +21,7 @@ SHEET = "digits--linf-8-255/toy--net.png"
 
 
 def rendered(entry, sheet):
-    return render([entry], sheets=Sheets({entry_text(entry): sheet}))
+    return render([entry], sheets={entry_text(entry): sheet})
 
 
 def test_a_page_shows_its_sheet_at_a_readable_size_with_words_for_who_does_not_see_it():

@@ -10,7 +10,7 @@ from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.ranking import boards
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import read_entry, write_entry
-from benchmark.records.scores import FIELDS, Scores
+from benchmark.records.scores import Scores
 from benchmark.scoring.flags import flags_of
 from benchmark.scoring.validation import problems_of
 from tests.helpers.planned import Plan
@@ -33,9 +33,9 @@ def test_the_worst_case_is_the_least_of_all_counting_rows_under_each_rule(defens
         *_, name = least(entry, Rule.SINGLE, i)
         assert entry.per_image.chosen[i] == name
         assert entry.per_image.worst[i] == rows[name].scores.single.outcomes[i]
-        for rule, field in FIELDS.items() if entry.per_image.choices else ():
+        for rule in Rule if entry.per_image.choices else ():
             rate, margin, _, name = least(entry, rule, i)
-            choice = getattr(entry.per_image.choices, field)
+            choice = entry.per_image.choices.under(rule)
             assert (choice.rates[i], choice.margins[i], choice.rows[i]) == (rate, margin, name)
             assert choice.outcomes[i] == rows[name].scores.under(rule).outcomes[i]
 
