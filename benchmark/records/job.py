@@ -13,7 +13,7 @@ from benchmark.engine.criterion import Criterion
 from benchmark.errors import BenchError
 from benchmark.records.task import Task
 
-KEY_VERSION = 2
+KEY_VERSION = 3
 """Raised whenever the meaning of a key changes without any of its fields changing."""
 
 MIXED = "mixed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,8 +22,11 @@ from benchmark.evaluation.prepare.prepare import Prepared, dtype_of, prepare
 from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request, parse_arguments
 from benchmark.records.entry import Entry
+from benchmark.records.job import KEY_VERSION
 from benchmark.records.protocol import Asked, AttackRow, Column, Protocol
 from benchmark.records.protocol_files import load_protocol
+
+log = logging.getLogger(__name__)
 
 _WORDS = ("defense", "model", "dataset", "threat", "order", "precision", "weights")
 """Options of an entry's command that a request takes as they stand."""
@@ -48,6 +52,8 @@ class Where:
 def remake(entry: Entry, where: Where | None = None) -> Prepared:
     """Everything that an entry speaks of, loaded, and held against what it says.
 
+    Sources are held to those of an entry of today's keys; of an earlier one a warning says that they are not.
+
     Args:
         entry: As it was read.
         where: None for the usual places.
@@ -57,7 +63,16 @@ def remake(entry: Entry, where: Where | None = None) -> Prepared:
     """
     fix_numerics()
     ready = probe(prepare(request_of(entry, where or Where())))
-    other = next(_differences(entry, ready), None)
+    sources = list(_other_sources(entry, ready))
+    if sources and (entry.is_legacy or entry.key_version < KEY_VERSION):
+        log.warning(
+            "this entry was made under version %d of keys, when sources were hashed otherwise: its weights and "
+            "predictions are compared, its sources are not (%s)",
+            entry.key_version,
+            sources.pop(0),
+        )
+        sources = []
+    other = next(_differences(entry, ready), None) or next(iter(sources), None)
     if other:
         raise BenchError(
             f"this entry cannot be made again here: {other}; make the entry anew by its command, or give the "
@@ -161,10 +176,7 @@ def _only_clean(entry: Entry) -> Protocol:
 
 
 def _differences(entry: Entry, ready: Prepared) -> Iterator[str]:
-    """What is not as the entry says, one line each, the nearest cause first.
-
-    Hashes of source in entries of schema 1 were made otherwise, and say nothing.
-    """
+    """What is not as the entry says but for sources, one line each, the nearest cause first."""
     dataset, threat = entry.dataset, entry.threat
     own = ready.task.threat
     made = own.norm.value, own.eps, ready.task.shape
@@ -177,9 +189,6 @@ def _differences(entry: Entry, ready: Prepared) -> Iterator[str]:
         yield _other(
             "classifier", entry.classifier.name, entry.classifier.sha256, ready.classifier.sha256
         )
-    if not entry.is_legacy and ready.classifier.code != entry.classifier.source_sha256:
-        code = entry.classifier.source_sha256, ready.classifier.code
-        yield _other("source of the classifier", entry.classifier.name, *code)
     yield from _other_defenses(entry, ready)
     if (ready.dataset.name, ready.dataset.preparation) != (dataset.name, dataset.preparation):
         yield f"its images are those of {dataset.name!r}, not of {ready.dataset.name!r}"
@@ -200,10 +209,18 @@ def _other_defenses(entry: Entry, ready: Prepared) -> Iterator[str]:
             yield f"its defense is {stage.plugin} {stage.arguments}, not {plugin.path} {plugin.arguments}"
         if plugin.weights != stage.weights_sha256:
             yield _other("weights of", stage.label, stage.weights_sha256, plugin.weights)
-        if not entry.is_legacy and plugin.source != stage.source_sha256:
-            yield _other("source of", stage.label, stage.source_sha256, plugin.source)
     if (ready.label, ready.is_stochastic) != (entry.defense.label, entry.defense.stochastic):
         yield f"its defense is called {entry.defense.label!r}, not {ready.label!r}"
+
+
+def _other_sources(entry: Entry, ready: Prepared) -> Iterator[str]:
+    """Whose source is not as the entry says, one line each."""
+    code = entry.classifier.source_sha256, ready.classifier.code
+    if code[0] != code[1]:
+        yield _other("source of the classifier", entry.classifier.name, *code)
+    for stage, plugin in zip(entry.defense.stages, ready.plugins, strict=False):
+        if plugin.source != stage.source_sha256:
+            yield _other("source of", stage.label, stage.source_sha256, plugin.source)
 
 
 def _other(what: str, name: str, expected: str, found: str) -> str:
