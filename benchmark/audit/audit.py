@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmark.audit.fresh_attacks import Again, attack_again, known_protocol
+from benchmark.audit.fresh_attacks import Again, AgainFound, attack_again, known_protocol
 from benchmark.audit.replay import OnStep, Replay, replay
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.environment import environment
@@ -18,7 +18,6 @@ from benchmark.publishing.leaderboard.escaping import plain
 from benchmark.records.audit import BY_LENGTH, Audit, content_sha256
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import kept_path, read_kept
-from benchmark.scoring.audit_figures import claimed, positions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +42,12 @@ class Audited:
     Args:
         audit: As the entry keeps it.
         replay: Of each image.
-        signs: Of each image that was attacked anew: 1 where it fell now, -1 where it stands now, else 0.
+        again: Of the images that were attacked anew; None for none.
     """
 
     audit: Audit
     replay: Replay
-    signs: Sequence[int] = ()
-
-    def attacked(self, entry: Entry) -> Iterator[tuple[int, int, str, str]]:
-        """Images that were attacked anew: position, sign, outcomes in the entry, outcomes now."""
-        again = self.audit.again
-        if again:
-            positions = positions_of(again.seed, entry.dataset.n, again.images)
-            before = claimed(entry, positions)
-            yield from zip(positions, self.signs, before, again.outcomes, strict=True)
+    again: AgainFound | None
 
 
 def audit(
@@ -93,19 +84,20 @@ def audit(
     collected = _collected(entry, path, wanted)
     ready = remake(entry, where)
     replayed = replay(ready, entry, collected, shard_size=protocol.shard_size, on_step=on_step)
-    again, signs = None, list[int]()
-    if wanted.again:
-        request = request_of(entry, where)
-        again, signs = attack_again(entry, wanted.again, request, listener())
+    again = (
+        attack_again(entry, wanted.again, request_of(entry, where), listener())
+        if wanted.again
+        else None
+    )
     found = Audit(
         of=content_sha256(entry),
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         by=by,
         versions=environment(ready.device),
         replayed=replayed.record(),
-        again=again,
+        again=again.record if again else None,
     )
-    return Audited(audit=found, replay=replayed, signs=signs)
+    return Audited(audit=found, replay=replayed, again=again)
 
 
 def _collected(entry: Entry, path: Path, wanted: Wanted) -> Collected | None:
