@@ -106,7 +106,10 @@ def parse(words: Sequence[str]) -> click.Context:
     for parameter in command.params:
         if isinstance(parameter.type, click.Path):
             parameter.type.exists = False  # the reader's own file
-    return command.make_context(name, rest)
+    with command.make_context(
+        name, rest
+    ) as context:  # what an option changes until the command ends is undone
+        return context
 
 
 def end_before_the_work(patch: pytest.MonkeyPatch) -> None:
