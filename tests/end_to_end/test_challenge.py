@@ -143,17 +143,16 @@ def test_what_cannot_be_made_again_is_refused(tampered, expected, here, capsys):
 
 
 def test_an_entry_of_earlier_keys_is_challenged_by_weights_and_predictions_and_its_source_noted(
-    here, capsys
+    here, capsys, caplog
 ):
     path = entry_of("gaussian")
     np.savez_compressed("x.npz", **attacked(path))
     earlier = of_other_source(json.loads(path.read_text())) | {"key_version": 2}
     path.write_text(json.dumps(earlier))
     assert main(["challenge", str(path), "x.npz", "--device", "cpu", "--json"]) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out)["lowered"]
-    assert "version 2 of keys" in said.err
-    assert "source of 'gaussian'" in said.err
+    assert json.loads(capsys.readouterr().out)["lowered"]
+    assert "version 2 of keys" in caplog.text
+    assert "source of 'gaussian'" in caplog.text
     weights = earlier["defense"]["stages"][0] | {"weights_sha256": "1" * 64}
     path.write_text(json.dumps(earlier | {"defense": earlier["defense"] | {"stages": [weights]}}))
     assert main(["challenge", str(path), "x.npz", "--device", "cpu"]) == 2
