@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmark.audit.fresh_attacks import Again, AgainFound, attack_again, known_protocol
+from benchmark.audit.fresh_attacks import Again, attack_again, known_protocol
 from benchmark.audit.replay import OnStep, Replay, replay
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.environment import environment
@@ -18,6 +18,7 @@ from benchmark.publishing.leaderboard.escaping import plain
 from benchmark.records.audit import BY_LENGTH, Audit, content_sha256
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import kept_path, read_kept
+from benchmark.scoring.audit_figures import claimed, positions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +43,20 @@ class Audited:
     Args:
         audit: As the entry keeps it.
         replay: Of each image.
-        again: Of the images that were attacked anew; None for none.
+        signs: Of each image that was attacked anew: 1 where it fell now, -1 where it stands now, else 0.
     """
 
     audit: Audit
     replay: Replay
-    again: AgainFound | None
+    signs: Sequence[int] = ()
+
+    def attacked(self, entry: Entry) -> Iterator[tuple[int, int, str, str]]:
+        """Images that were attacked anew: position, sign, outcomes in the entry, outcomes now."""
+        again = self.audit.again
+        if again:
+            positions = positions_of(again.seed, entry.dataset.n, again.images)
+            before = claimed(entry, positions)
+            yield from zip(positions, self.signs, before, again.outcomes, strict=True)
 
 
 def audit(
@@ -84,20 +93,19 @@ def audit(
     collected = _collected(entry, path, wanted)
     ready = remake(entry, where)
     replayed = replay(ready, entry, collected, shard_size=protocol.shard_size, on_step=on_step)
-    again = (
-        attack_again(entry, wanted.again, request_of(entry, where), listener())
-        if wanted.again
-        else None
-    )
+    again, signs = None, list[int]()
+    if wanted.again:
+        request = request_of(entry, where)
+        again, signs = attack_again(entry, wanted.again, request, listener())
     found = Audit(
         of=content_sha256(entry),
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         by=by,
         versions=environment(ready.device),
         replayed=replayed.record(),
-        again=again.record if again else None,
+        again=again,
     )
-    return Audited(audit=found, replay=replayed, again=again)
+    return Audited(audit=found, replay=replayed, signs=signs)
 
 
 def _collected(entry: Entry, path: Path, wanted: Wanted) -> Collected | None:

@@ -13,7 +13,7 @@ from benchmark.records.audit import AttackedAgain
 from benchmark.records.entry import Entry
 from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.protocol import Protocol
-from benchmark.scoring.audit_figures import claimed, compared, positions_of
+from benchmark.scoring.audit_figures import compared, positions_of
 
 NAME = "audit"
 """Of the protocol that an entry's counting rows make up."""
@@ -36,23 +36,6 @@ class Again:
     workers: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgainFound:
-    """What attacking anew came to.
-
-    Args:
-        record: In figures.
-        positions: Of the attacked images in the entry.
-        signs: For each of them 1 where it fell now, -1 where it stands now, 0 where both agree.
-        before: Its outcomes in the entry.
-    """
-
-    record: AttackedAgain
-    positions: tuple[int, ...]
-    signs: tuple[int, ...]
-    before: tuple[str, ...]
-
-
 def fresh_seed(entry: Entry) -> int:
     """A seed out of the operating system's entropy that is not the entry's."""
     while (seed := secrets.randbelow(2**63)) == entry.seed:
@@ -62,7 +45,7 @@ def fresh_seed(entry: Entry) -> int:
 
 def attack_again(
     entry: Entry, again: Again, request: Request, listener: Listener | None = None
-) -> AgainFound:
+) -> tuple[AttackedAgain, list[int]]:
     """Attacks random images of an entry anew and compares each worst case with the entry's.
 
     Args:
@@ -70,6 +53,9 @@ def attack_again(
         again: How many, from which seed.
         request: The entry's own, as `request_of` gives it.
         listener: Told of progress.
+
+    Returns:
+        The figures, and for each image 1 where it fell now, -1 where it stands now, 0 where both agree.
 
     Raises:
         BenchError: There are not so many images, the seed is the entry's own, its protocol is not known, or an
@@ -82,13 +68,12 @@ def attack_again(
         raise BenchError(
             f"--seed {again.seed} is the entry's own, whose attacks would be repeated; give another"
         )
-    positions = positions_of(again.seed, n, again.images)
     attacked = replace(
         request,
         protocol=_counting(known_protocol(entry), is_stochastic=entry.defense.stochastic),
         samples=n,
         seed=again.seed,
-        positions=positions,
+        positions=positions_of(again.seed, n, again.images),
         runs=again.runs,
         workers=again.workers,
     )
@@ -100,9 +85,7 @@ def attack_again(
             f"attack {failed[0].row} failed on the images that were attacked anew: {failed[0].reason}; mend "
             f"that, and give the same command again with --seed {again.seed}"
         )
-    record, signs = compared(entry, again.seed, made.per_image.worst)
-    before = tuple(claimed(entry, positions))
-    return AgainFound(record=record, positions=positions, signs=tuple(signs), before=before)
+    return compared(entry, again.seed, made.per_image.worst)
 
 
 def known_protocol(entry: Entry) -> Protocol:

@@ -136,12 +136,11 @@ def _as_text(entry: Entry, found: Audited) -> str:
 
 
 def _again_lines(entry: Entry, found: Audited) -> list[str]:
-    again, n = found.again, entry.dataset.n
-    if again is None:
+    record, n = found.audit.again, entry.dataset.n
+    if record is None:
         return [
             "again        nothing was attacked anew: --again 16 bounds how many images may be forged"
         ]
-    record = again.record
     return [
         f"again        {record.agreed} of {record.images} agree, {record.fallen} fall now, {record.stood} "
         f"stand now (seed {record.seed})",
@@ -174,27 +173,24 @@ def _against(entry: Entry, found: Audited) -> list[str]:
         f"image {indices[at]}: {replay.reasons[at]}"
         for at in sorted(replay.reasons, key=lambda at: (-replay.findings[at], at))
     ]
-    again = found.again
-    if again is not None:
-        said = {1: "falls now", -1: "stands now, which an attack may miss"}
-        columns = (again.positions, again.signs, again.before, again.record.outcomes)
-        lines += [
-            f"image {indices[at]}: {said[sign]}: right at {before.count('1')} of {len(before)} draws in the "
-            f"entry, at {after.count('1')} now"
-            for at, sign, before, after in zip(*columns, strict=True)
-            if sign
-        ]
+    said = {1: "falls now", -1: "stands now, which an attack may miss"}
+    lines += [
+        f"image {indices[at]}: {said[sign]}: right at {before.count('1')} of {len(before)} draws in the entry, "
+        f"at {after.count('1')} now"
+        for at, sign, before, after in found.attacked(entry)
+        if sign
+    ]
     more = [f"and {len(lines) - SHOWN} more (--json)"] if len(lines) > SHOWN else []
     return [*lines[:SHOWN], *more]
 
 
 def _verdict(found: Audited) -> str:
-    again = found.again
+    again = found.audit.again
     if found.audit.is_confirmed:
         return "confirmed"
     if found.audit.replayed.contradicted:
         return "not confirmed"
-    if again is None or again.record.is_confirmed:
+    if again is None or again.is_confirmed:
         return "not confirmed: more than a quarter of the images differ within rounding"
     return (
         "not confirmed: the entry calls images more robust than they are now. An honest entry loses one now "
@@ -203,8 +199,7 @@ def _verdict(found: Audited) -> str:
 
 
 def _as_json(entry: Entry, found: Audited) -> str:
-    replay, again = found.replay, found.again
-    indices = entry.per_image.indices
+    replay, indices = found.replay, entry.per_image.indices
     shown = {
         "confirmed": found.audit.is_confirmed,
         **found.audit.model_dump(mode="json"),
@@ -214,9 +209,7 @@ def _as_json(entry: Entry, found: Audited) -> str:
         ],
         "attacked": [
             {"index": indices[at], "fell": sign > 0, "stood": sign < 0, "before": bits}
-            for at, sign, bits in zip(again.positions, again.signs, again.before, strict=True)
-        ]
-        if again
-        else [],
+            for at, sign, bits, _ in found.attacked(entry)
+        ],
     }
     return json.dumps(shown, indent=2)
