@@ -51,7 +51,7 @@ class Executor(Protocol):
     def wait(self) -> list[Done | Lost]:
         """Waits until something has become of a shard that was submitted; none where none is under way.
 
-        Where one is lost, so are all others under way, and it is to be closed.
+        Where one is lost, none is submitted any more; the others get their answer before it is closed.
 
         Raises:
             BenchError: Nothing can be computed here, whatever the shard.

@@ -123,23 +123,23 @@ class _Scheduler:
     def _until_a_loss(
         self, todo: Sequence[Shard], executor: Executor
     ) -> tuple[list[Lost], list[Shard]]:
-        """Runs shards; where some are lost, returns these, and those not begun."""
+        """Runs shards; where some are lost, begins no more, and returns these and those not begun."""
         queue, under_way = ShardQueue(todo), 0
+        lost: list[Lost] = []
         try:
-            while queue or under_way:
-                under_way += self._begin(queue, executor, executor.size - under_way)
-                found = executor.wait()
-                under_way -= len(found)
-                lost = [each for each in found if isinstance(each, Lost)]
-                for each in found:
-                    if not isinstance(each, Lost):
+            while under_way or (queue and not lost):
+                if not lost:
+                    under_way += self._begin(queue, executor, executor.size - under_way)
+                for each in executor.wait():
+                    under_way -= 1
+                    if isinstance(each, Lost):
+                        lost.append(each)
+                    else:
                         self._keep(*each)
                         queue.finish(each[0])
-                if lost:
-                    return lost, queue.left()
         finally:
             executor.close()
-        return [], []
+        return lost, queue.left()
 
     def _begin(self, queue: ShardQueue, executor: Executor, room: int) -> int:
         """Submits shards while there is room, no more, so that what is under way is known; how many."""
