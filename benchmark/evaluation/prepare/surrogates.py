@@ -16,7 +16,7 @@ from benchmark.records.protocol import BARE, SURROGATES, Protocol, made_on
 
 
 @dataclass(frozen=True, slots=True)
-class Strangers:
+class TransferSources:
     """What a protocol makes images on, beside or together with the defended classifier.
 
     Args:

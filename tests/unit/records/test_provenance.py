@@ -12,12 +12,19 @@ from hypothesis import strategies as st
 
 from benchmark.errors import BenchError
 from benchmark.files.weights import save_safetensors, sha256_of
-from benchmark.records.provenance import KEY, Behind, TrainedFor, Use, provenance_of, stated
+from benchmark.records.provenance import (
+    KEY,
+    ClassifierRef,
+    IntendedUse,
+    TrainedFor,
+    provenance_of,
+    stated,
+)
 
 NET, OTHER = ("net", "aa"), ("other", "bb")
 SAID = TrainedFor(
     defense="wash[small]",
-    classifiers=(Behind(name="net", sha256="aa"),),
+    classifiers=(ClassifierRef(name="net", sha256="aa"),),
     dataset="digits",
     shape=(1, 8, 8),
     threat="linf:0.15",
@@ -25,7 +32,7 @@ SAID = TrainedFor(
     arguments={"steps": 3, "kind": "soft", "list": [1, 2]},
     seed=0,
 )
-USE = Use(
+USE = IntendedUse(
     name="wash",
     label="wash[small]",
     classifier=NET,
@@ -94,7 +101,7 @@ def test_fewer_training_images_are_stated(tmp_path):
 
 
 def test_members_that_it_was_trained_for_are_no_other_arguments(tmp_path):
-    both = (*SAID.classifiers, Behind(name="other", sha256="bb"))
+    both = (*SAID.classifiers, ClassifierRef(name="other", sha256="bb"))
     arguments = {"companions": ["other"], "steps": 3}
     said = SAID.model_copy(update={"classifiers": both, "arguments": arguments})
     defaults = {"companions": (), "steps": 3}
@@ -179,7 +186,7 @@ def test_a_use_that_the_user_named_is_allowed_and_marked(tmp_path, change, diffe
 
 
 def test_several_classifiers_are_named_all_and_in_order(tmp_path):
-    both = (*SAID.classifiers, Behind(name="other", sha256="bb"))
+    both = (*SAID.classifiers, ClassifierRef(name="other", sha256="bb"))
     path = weights(tmp_path, SAID.model_copy(update={"classifiers": both}))
     with pytest.raises(BenchError, match="write --defense 'wash@net&other'"):
         provenance_of(path, USE)
