@@ -1,4 +1,4 @@
-"""Transfer sources: undefended classifiers on which a protocol makes images for transfer, alone and as ensembles."""
+"""Transfer sources: undefended classifiers on which a protocol makes images, alone and as ensembles."""
 
 from __future__ import annotations
 
