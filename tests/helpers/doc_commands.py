@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 import benchmark.classifiers.file
 import benchmark.estimate.estimate
 import benchmark.evaluation.execute.run
+import benchmark.evaluation.prepare.resolve
 import benchmark.selftest.check
 import benchmark.selftest.suite
 import benchmark.training.fit
@@ -31,11 +32,13 @@ from benchmark.cli.main import bench
 from benchmark.engine.arguments import refuse_arguments
 from benchmark.engine.dataset import Dataset
 from benchmark.engine.victims.classifier import Classifier
+from benchmark.engine.victims.defense import Defense
 from benchmark.evaluation.prepare.loading import published_name
 from benchmark.evaluation.prepare.request import Request
 from benchmark.evaluation.prepare.resolve import resolve
 from benchmark.expression import parse_model
 from benchmark.files.locations import is_remote, refuse_other_form
+from benchmark.files.weights import find_weights
 from benchmark.plugins import ATTACKS
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
@@ -121,6 +124,7 @@ def end_before_the_work(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(benchmark.selftest.check, "check_request", _planned)
     patch.setattr(benchmark.selftest.suite, "selftest", _ended)
     patch.setattr(benchmark.classifiers.file, "local_file", _on_disk)
+    patch.setattr(benchmark.evaluation.prepare.resolve, "find_weights", _found)
     patch.setattr(benchmark.training.fit, "choose_device", _cpu)
     patch.setattr(benchmark.training.fit, "load_classifier", _stand_in)
     patch.setattr(benchmark.training.fit, "_accept", _accepted)
@@ -162,6 +166,13 @@ def _on_disk(text: str, **_: Any) -> Path:
     path = Path(text.partition("#")[0].rpartition("/")[2])
     path.touch()
     return path
+
+
+def _found(kind: type[Defense], *, explicit: Path | str | None, **names: str) -> Path | None:
+    """Weights as ever; those that would be downloaded, an empty file."""
+    if explicit is not None and is_remote(str(explicit)):
+        return _on_disk(str(explicit))
+    return find_weights(kind, explicit=explicit, **names)
 
 
 def _stand_in(name: str, *, dataset: Dataset, **_: Any) -> Classifier:
