@@ -24,7 +24,7 @@ _LONGEST = 100_000
 """Characters of a statement that is read at all."""
 
 
-class ClassifierRef(Strict):
+class Behind(Strict):
     """A frozen classifier that a defense was trained for."""
 
     name: str
@@ -37,7 +37,7 @@ class TrainedFor(Strict):
     schema_version: Literal[1] = 1
     defense: str = ""
     """Its label, such as `atop[digits]`; empty where nobody said."""
-    classifiers: tuple[ClassifierRef, ...] = ()
+    classifiers: tuple[Behind, ...] = ()
     """The defended one first."""
     dataset: str = ""
     shape: tuple[int, ...] = ()

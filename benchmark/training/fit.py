@@ -30,7 +30,7 @@ from benchmark.files.weights import default_weights_path, finds_unnamed
 from benchmark.identity.content_names import without_content
 from benchmark.plugins import RECIPES
 from benchmark.recipe import Recipe
-from benchmark.records.provenance import LENGTH, ClassifierRef, TrainedFor
+from benchmark.records.provenance import LENGTH, Behind, TrainedFor
 from benchmark.training.loop import Report, train
 from benchmark.training.record import TrainingOptions, plain_arguments
 
@@ -132,9 +132,7 @@ def _statement(
     """What the weights are to say of themselves."""
     return TrainedFor(
         defense=defense.label(setting.shape),
-        classifiers=tuple(
-            ClassifierRef(name=each.name, sha256=each.sha256) for each in classifiers
-        ),
+        classifiers=tuple(Behind(name=each.name, sha256=each.sha256) for each in classifiers),
         dataset=setting.dataset,
         shape=setting.shape,
         threat=str(setting.threat),

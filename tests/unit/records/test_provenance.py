@@ -14,7 +14,7 @@ from benchmark.errors import BenchError
 from benchmark.files.weights import save_safetensors, sha256_of
 from benchmark.records.provenance import (
     KEY,
-    ClassifierRef,
+    Behind,
     IntendedUse,
     TrainedFor,
     provenance_of,
@@ -24,7 +24,7 @@ from benchmark.records.provenance import (
 NET, OTHER = ("net", "aa"), ("other", "bb")
 SAID = TrainedFor(
     defense="wash[small]",
-    classifiers=(ClassifierRef(name="net", sha256="aa"),),
+    classifiers=(Behind(name="net", sha256="aa"),),
     dataset="digits",
     shape=(1, 8, 8),
     threat="linf:0.15",
@@ -101,7 +101,7 @@ def test_fewer_training_images_are_stated(tmp_path):
 
 
 def test_members_that_it_was_trained_for_are_no_other_arguments(tmp_path):
-    both = (*SAID.classifiers, ClassifierRef(name="other", sha256="bb"))
+    both = (*SAID.classifiers, Behind(name="other", sha256="bb"))
     arguments = {"companions": ["other"], "steps": 3}
     said = SAID.model_copy(update={"classifiers": both, "arguments": arguments})
     defaults = {"companions": (), "steps": 3}
@@ -186,7 +186,7 @@ def test_a_use_that_the_user_named_is_allowed_and_marked(tmp_path, change, diffe
 
 
 def test_several_classifiers_are_named_all_and_in_order(tmp_path):
-    both = (*SAID.classifiers, ClassifierRef(name="other", sha256="bb"))
+    both = (*SAID.classifiers, Behind(name="other", sha256="bb"))
     path = weights(tmp_path, SAID.model_copy(update={"classifiers": both}))
     with pytest.raises(BenchError, match="write --defense 'wash@net&other'"):
         provenance_of(path, USE)
