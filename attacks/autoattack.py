@@ -14,8 +14,8 @@ from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.external import (
     NORMS,
     TARGETS,
+    AutoAttackCall,
     CountedVictim,
-    Order,
     WarningListener,
     passes_of_fab,
     passes_of_square,
@@ -125,7 +125,7 @@ class AutoAttack(Attack):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Order(Order):
+class _Order(AutoAttackCall):
     version: str
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.losses import margin
-from benchmark.engine.attacking.minimum_norm import Smallest, passes_of_looks
+from benchmark.engine.attacking.minimum_norm import MinimumNormSearch, passes_of_looks
 from benchmark.engine.attacking.target import Ascent, Target
-from benchmark.engine.attacking.targeted import aim_of, classes_for_aim, refuse_aim
+from benchmark.engine.attacking.targeted import classes_for_aim, goal_of, refuse_aim
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
@@ -62,8 +62,8 @@ class CW(Attack):
     ) -> Tensor:
         """One image for each `(b, 1, c, h, w)`, or a random victim's two candidates `(b, 2, c, h, w)`."""
         self._refuse_arguments(target.classes)
-        aim = aim_of(target, x, y, target_class=self.target_class, draws=draws)
-        found = Smallest(target, x, y, threat, aim=aim, confidence=self.confidence)
+        aim = goal_of(target, x, y, target_class=self.target_class, draws=draws)
+        found = MinimumNormSearch(target, x, y, threat, aim=aim, confidence=self.confidence)
         bounds = x.new_zeros(len(x)), x.new_full((len(x),), float("inf"))
         c = x.new_full((len(x),), self.initial_const)
         for number in range(self.binary_search_steps):
@@ -87,7 +87,7 @@ class CW(Attack):
         aim = self.target_class
         return passes_of_looks(looks, target_class=aim, eot=eot, stochastic=stochastic)
 
-    def _descend(self, found: Smallest, c: Tensor, draws: Draws) -> Tensor:
+    def _descend(self, found: MinimumNormSearch, c: Tensor, draws: Draws) -> Tensor:
         """Adam for one c of each image `(b,)`; returns which images `(b,)` it fooled."""
         is_fooled = torch.zeros_like(found.y, dtype=torch.bool)
         w = torch.atanh((2 * found.x - 1) * _INSIDE)
@@ -108,7 +108,7 @@ class CW(Attack):
             w[at] -= self.step_size * m / (v.sqrt() + _EPSILON)
         return is_fooled
 
-    def _look(self, found: Smallest, x_adv: Tensor, c: Tensor, draws: Draws) -> Ascent:
+    def _look(self, found: MinimumNormSearch, x_adv: Tensor, c: Tensor, draws: Draws) -> Ascent:
         """The objective with its sign turned, to be raised, at iterates `(a, c, h, w)`."""
         x, target = found.x[found.which], found.target
         classes, sign = found.aim.classes[found.which], -1 if found.aim.is_goal else 1

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.losses import margin
-from benchmark.engine.attacking.minimum_norm import Smallest, passes_of_looks
+from benchmark.engine.attacking.minimum_norm import MinimumNormSearch, passes_of_looks
 from benchmark.engine.attacking.target import Ascent, Target
-from benchmark.engine.attacking.targeted import aim_of, classes_for_aim, refuse_aim
+from benchmark.engine.attacking.targeted import classes_for_aim, goal_of, refuse_aim
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
@@ -66,8 +66,8 @@ class CWLinf(Attack):
     ) -> Tensor:
         """One image for each `(b, 1, c, h, w)`, or a random victim's two candidates `(b, 2, c, h, w)`."""
         self._refuse_arguments(target.classes)
-        aim = aim_of(target, x, y, target_class=self.target_class, draws=draws)
-        smallest = Smallest(target, x, y, threat, aim=aim, confidence=self.confidence)
+        aim = goal_of(target, x, y, target_class=self.target_class, draws=draws)
+        smallest = MinimumNormSearch(target, x, y, threat, aim=aim, confidence=self.confidence)
         τ, c = x.new_full((len(x),), threat.eps), x.new_full((len(x),), self.initial_const)
         bound = _Bound(x.clone(), τ, c)
         for number in range(self.rounds):
@@ -90,7 +90,7 @@ class CWLinf(Attack):
         aim = self.target_class
         return passes_of_looks(looks, target_class=aim, eot=eot, stochastic=stochastic)
 
-    def _descend(self, smallest: Smallest, bound: _Bound, draws: Draws) -> None:
+    def _descend(self, smallest: MinimumNormSearch, bound: _Bound, draws: Draws) -> None:
         """One round of all images still attacked, and what follows from it for their bounds, in place."""
         size = torch.full_like(bound.τ, float("inf"))
         start = bound.start.clone()
@@ -114,7 +114,9 @@ class CWLinf(Attack):
             shown[at] = (shown[at] - rate[at] * m / (v.sqrt() + _EPSILON)).clamp(0.0, 1.0)
         bound.follow(start, size)
 
-    def _look(self, smallest: Smallest, x_adv: Tensor, bound: _Bound, draws: Draws) -> Ascent:
+    def _look(
+        self, smallest: MinimumNormSearch, x_adv: Tensor, bound: _Bound, draws: Draws
+    ) -> Ascent:
         """The objective with its sign turned, to be raised, at iterates `(a, c, h, w)`."""
         at, target, is_goal = smallest.which, smallest.target, smallest.aim.is_goal
         x, c, τ = smallest.x[at], bound.c[at], bound.τ[at].view(-1, 1, 1, 1)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
-from benchmark.engine.attacking.minimum_norm import Smallest, passes_of_looks
+from benchmark.engine.attacking.minimum_norm import MinimumNormSearch, passes_of_looks
 from benchmark.engine.attacking.search import untargeted
 from benchmark.engine.attacking.target import Target
-from benchmark.engine.attacking.targeted import aim_of, classes_for_aim, refuse_aim
+from benchmark.engine.attacking.targeted import classes_for_aim, goal_of, refuse_aim
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
@@ -58,8 +58,8 @@ class DDN(Attack):
     ) -> Tensor:
         """One image for each `(b, 1, c, h, w)`, or a random victim's two candidates `(b, 2, c, h, w)`."""
         self._refuse_arguments(target.classes)
-        aim = aim_of(target, x, y, target_class=self.target_class, draws=draws)
-        smallest = Smallest(target, x, y, threat, aim=aim)
+        aim = goal_of(target, x, y, target_class=self.target_class, draws=draws)
+        smallest = MinimumNormSearch(target, x, y, threat, aim=aim)
         δ, length = torch.zeros_like(x), x.new_full((len(x),), self.init_eps)
         longest = torch.maximum(x, 1 - x).flatten(1).norm(dim=1)
         for step in range(self.steps):

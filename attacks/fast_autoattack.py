@@ -15,8 +15,8 @@ from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.external import (
     NORMS,
     TARGETS,
+    AutoAttackCall,
     CountedVictim,
-    Order,
     passes_of_fab,
     passes_of_square,
 )
@@ -154,7 +154,7 @@ class FastAutoAttack(Attack):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Order(Order):
+class _Order(AutoAttackCall):
     attack: FastAutoAttack
 
 

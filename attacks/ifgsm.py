@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.search import Search, untargeted
 from benchmark.engine.attacking.target import Target
-from benchmark.engine.attacking.targeted import aim_of, classes_for_aim, passes_of_aim, refuse_aim
+from benchmark.engine.attacking.targeted import classes_for_aim, goal_of, passes_of_aim, refuse_aim
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
@@ -46,7 +46,7 @@ class IFGSM(Attack):
         refuse_aim(self.name, self.target_class, labels=self.labels, classes=target.classes)
         if self.steps < 1:
             raise BenchError(f"attack {self.name!r} needs at least 1 step; got steps={self.steps}")
-        aim = aim_of(target, x, y, target_class=self.target_class, labels=self.labels, draws=draws)
+        aim = goal_of(target, x, y, target_class=self.target_class, labels=self.labels, draws=draws)
         objective = untargeted(target, aim.classes, aim.loss())
         search = Search(target, x, y, draws=draws, puts_success_first=False)
         x_adv, size = x, threat.eps / self.steps

@@ -11,9 +11,9 @@ from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.search import Search, success_value, untargeted
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.attacking.targeted import (
-    Aim,
-    aim_of,
+    Goal,
     classes_for_aim,
+    goal_of,
     passes_of_aim,
     refuse_aim,
 )
@@ -61,7 +61,7 @@ class MIM(Attack):
     ) -> Tensor:
         """One image for each `(b, 1, c, h, w)`, or a random victim's two candidates `(b, 2, c, h, w)`."""
         self._refuse_arguments(target.classes)
-        aim = aim_of(target, x, y, target_class=self.target_class, draws=draws)
+        aim = goal_of(target, x, y, target_class=self.target_class, draws=draws)
         is_random = target.victim.stochastic or target.eot > 1
         puts_success_first = self.keep == "best" and not is_random
         search = Search(target, x, y, draws=draws, puts_success_first=puts_success_first)
@@ -89,7 +89,7 @@ class MIM(Attack):
             candidates=2 if self.keep == "best" and is_random else 1,
         )
 
-    def _climb(self, search: Search, aim: Aim, threat: Threat) -> Tensor:
+    def _climb(self, search: Search, aim: Goal, threat: Threat) -> Tensor:
         """All steps; returns the last iterates of those that stayed to the end."""
         size = self.step_size * (threat.eps if self.step_unit == "eps" else 1.0)
         x_adv, g = search.x, torch.zeros_like(search.x)
@@ -103,7 +103,7 @@ class MIM(Attack):
             self._look(search, aim, x_adv, self.steps)
         return x_adv
 
-    def _look(self, search: Search, aim: Aim, x_adv: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def _look(self, search: Search, aim: Goal, x_adv: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Measures iterates and offers them; who stays `(a,)`, and all their gradients `(a, c, h, w)`."""
         objective = untargeted(search.target, aim.classes[search.which], aim.loss())
         ascent = search.look(x_adv, objective, 0, 0, step)

@@ -20,9 +20,9 @@ from benchmark.engine.attacking.losses import (
 from benchmark.engine.attacking.search import Search, success_value, untargeted
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.attacking.targeted import (
-    Aim,
-    aim_of,
+    Goal,
     classes_for_aim,
+    goal_of,
     passes_of_aim,
     refuse_aim,
 )
@@ -86,7 +86,7 @@ class PGD(Attack):
         is_random = target.victim.stochastic or target.eot > 1
         puts_success_first = self.keep == "best" and not is_random
         search = Search(target, x, y, draws=draws, puts_success_first=puts_success_first)
-        aim = aim_of(target, x, y, target_class=self.target_class, labels=self.labels, draws=draws)
+        aim = goal_of(target, x, y, target_class=self.target_class, labels=self.labels, draws=draws)
         candidates: list[Tensor] = []
         for restart in range(self.restarts):
             if is_random:
@@ -121,7 +121,7 @@ class PGD(Attack):
         aim = passes_of_aim(self.target_class, labels=self.labels, eot=eot)
         return Passes(forwards=rows + aim, backwards=rows, candidates=candidates)
 
-    def _ascend(self, search: Search, aim: Aim, threat: Threat, restart: int) -> Tensor:
+    def _ascend(self, search: Search, aim: Goal, threat: Threat, restart: int) -> Tensor:
         """One restart; returns the last iterates of those that stayed to the end."""
         x_adv = search.start(threat, restart) if self.random_start else search.x
         size = self.step_size * (threat.eps if self.step_unit == "eps" else 1.0)
@@ -137,7 +137,7 @@ class PGD(Attack):
         return x_adv
 
     def _look(
-        self, search: Search, aim: Aim, x_adv: Tensor, place: tuple[int, int, int]
+        self, search: Search, aim: Goal, x_adv: Tensor, place: tuple[int, int, int]
     ) -> tuple[Tensor, Tensor]:
         """Measures iterates and offers them; returns those that stay, with their gradients."""
         y = search.y

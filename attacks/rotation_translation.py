@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.losses import margin
-from benchmark.engine.attacking.perturbations import Change, Rigid, moved, reach
+from benchmark.engine.attacking.perturbations import Perturbation, Rigid, moved, reach
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import NamedSet, Threat
@@ -50,7 +50,7 @@ class RotationTranslation(Attack):
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
-    ) -> Change:
+    ) -> Perturbation:
         """The worst transformation of each `(b, 1, 3)`; of a random victim the worst ones, `(b, m, 3)`."""
         self._refuse_arguments()
         n, m = self._count(), self._kept(stochastic=target.victim.stochastic or target.eot > 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmark.engine.attacking.attack import LP, Attack, Passes
 from benchmark.engine.attacking.losses import margin
-from benchmark.engine.attacking.perturbations import Change, Flow, warped
+from benchmark.engine.attacking.perturbations import Flow, Perturbation, warped
 from benchmark.engine.attacking.search import Search, success_value, untargeted
 from benchmark.engine.attacking.target import Objective, Target
 from benchmark.engine.attacking.targeted import classes_for_aim
@@ -57,7 +57,7 @@ class StAdv(Attack):
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
-    ) -> Tensor | Change:
+    ) -> Tensor | Perturbation:
         """The best image or flow of each, `(b, 1, ...)`; of a random victim the last one too, `(b, 2, ...)`."""
         bound = self._bound(threat)
         self._refuse_arguments(target.classes, bound, threat)

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.losses import LOSSES, classes_for, refuse_loss
-from benchmark.engine.attacking.perturbations import Change, Transport, transported, unfolded, ways
+from benchmark.engine.attacking.perturbations import (
+    Perturbation,
+    Transport,
+    transported,
+    unfolded,
+    ways,
+)
 from benchmark.engine.attacking.search import Search, success_value, untargeted
 from benchmark.engine.attacking.target import Ascent, Target
 from benchmark.engine.randomness import Draws
@@ -56,7 +62,7 @@ class Wasserstein(Attack):
 
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
-    ) -> Change:
+    ) -> Perturbation:
         """The best plan of each `(b, 1, c, k * k, h, w)`; of a random victim the last one too, with m = 2."""
         self._refuse_arguments(target.classes)
         is_random = target.victim.stochastic or target.eot > 1

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageSpec:
     """One purifier of a chain, as it was typed.
 
     Args:
@@ -65,7 +65,7 @@ Model = str | Models
 class Chain:
     """Purifiers in a row, before a classifier where one was typed."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[StageSpec, ...]
     model: Model | None = None
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ Expression = Chain | Mean
 """What is evaluated."""
 
 
-def stages_of(expression: Expression) -> list[Stage]:
+def stages_of(expression: Expression) -> list[StageSpec]:
     """All purifiers, in the order in which they were typed."""
     if isinstance(expression, Chain):
         return list(expression.stages)
@@ -196,7 +196,7 @@ class _Reader:
         if self.at < len(self.text):
             raise self._refusal(expected)
 
-    def _stage(self) -> Stage:
+    def _stage(self) -> StageSpec:
         name = self._name("a defense's name", ",()>+@&")
         trained = []
         if self._takes("@"):
@@ -204,7 +204,7 @@ class _Reader:
             while self._takes("&"):
                 self._refuse_more(trained, "classifiers that a purifier is trained for")
                 trained.append(self.classifier(",()>+&"))
-        return Stage(name, tuple(trained))
+        return StageSpec(name, tuple(trained))
 
     def _members(self, read: Callable[[], T]) -> tuple[T, ...]:
         """What stands between brackets, which are the next thing but `mean`."""

@@ -17,7 +17,7 @@ import torch
 
 from attacks import autoattack, fast_autoattack
 from benchmark.engine.attacking.attack import Attack
-from benchmark.engine.attacking.external import Order
+from benchmark.engine.attacking.external import AutoAttackCall
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.defense import Defense
@@ -206,7 +206,7 @@ def _ordered(name: str) -> list[float]:
     target, x, y = nonlinear_target(batch_size=5)
     x, y, told = x[:IMAGES], y[:IMAGES], []
 
-    def answered(_evaluate: object, order: Order) -> object:
+    def answered(_evaluate: object, order: AutoAttackCall) -> object:
         told.append(order)
         about = {
             "x_adv": (order.x + 0.01).clamp(0, 1),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.compute.memory import Room
-from benchmark.compute.sandbox import contained
+from benchmark.compute.memory import BatchLimit
+from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.criterion import Criterion
 from benchmark.engine.judging.verdict import Answers, ask_once
 from benchmark.engine.randomness import Draws
@@ -22,15 +22,17 @@ OTHER_ROWS = 61
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DrawAnswers:
     """Answers `(n, draws)` about one image of each original at `select` and at `score` draws."""
 
     select: Answers
     score: Answers
 
-    def at(self, i: int) -> Asked:
+    def at(self, i: int) -> DrawAnswers:
         """Those about one original, `(draws,)`."""
-        return Asked(*(Answers(a.predictions[i], a.margins[i], a.rivals[i]) for a in self.parts))
+        return DrawAnswers(
+            *(Answers(a.predictions[i], a.margins[i], a.rivals[i]) for a in self.parts)
+        )
 
     @property
     def parts(self) -> tuple[Answers, Answers]:
@@ -56,9 +58,9 @@ class Questions:
         self.collected = collected
         self.shard_size = shard_size
         self.criterion = Criterion(**entry.criterion.model_dump())
-        self._known: dict[tuple[tuple[int, ...], bool], Asked] = {}
+        self._known: dict[tuple[tuple[int, ...], bool], DrawAnswers] = {}
 
-    def asked(self, numbers: tuple[int, ...], *, is_other: bool = False) -> Asked:
+    def asked(self, numbers: tuple[int, ...], *, is_other: bool = False) -> DrawAnswers:
         """Answers about images by their numbers, one an original.
 
         Args:
@@ -69,7 +71,7 @@ class Questions:
             n, size = len(numbers), OTHER_ROWS if is_other else self.shard_size
             parts = [torch.arange(i, min(i + size, n)) for i in range(0, n, size)]
             found = [self._part(numbers, part, is_other=is_other) for part in parts]
-            self._known[numbers, is_other] = Asked(*map(_joined, zip(*found, strict=True)))
+            self._known[numbers, is_other] = DrawAnswers(*map(_joined, zip(*found, strict=True)))
         return self._known[numbers, is_other]
 
     def pair(self, numbers: tuple[int, ...], part: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +94,7 @@ class Questions:
         images = self.pair(numbers, part)[1].to(device)
         root = Draws.of(ready.request.seed, indices.to(device), ready.dataset.name, "test")
         roles = ("select", "score") if ready.is_stochastic else ("select",)  # else asked once
-        with contained(f"defense {ready.label!r}"):
+        with sandboxed(f"defense {ready.label!r}"):
             found = [
                 ask_once(
                     ready.victim,
@@ -100,7 +102,7 @@ class Questions:
                     y.to(device),
                     draws=root.at(role),
                     criterion=self.criterion,
-                    room=Room(OTHER_ROWS) if is_other else None,
+                    room=BatchLimit(OTHER_ROWS) if is_other else None,
                 )
                 for role in roles
             ]

@@ -23,10 +23,10 @@ from benchmark.records.diagnosis import DiagnosisRecord
 from benchmark.records.entry import AttackRecord, Entry
 from benchmark.records.entry_boundary import failure_of
 from benchmark.records.entry_protocol import protocol_of
-from benchmark.records.job import KEY_VERSION, Plugin
+from benchmark.records.job import KEY_VERSION, PluginId
 from benchmark.records.missing_rows import Missing, Why
 from benchmark.records.protocol import SURROGATES, Protocol
-from benchmark.records.run import Row
+from benchmark.records.run import PlannedAttack
 from benchmark.records.task import Task
 from benchmark.scoring.derived import base_of
 from benchmark.scoring.validation import problems_of
@@ -84,7 +84,9 @@ def problems_of_plan(entry: Entry) -> Iterator[str]:
             yield from problems_of_spent(entry, protocol, record, planned[record.id].job)
 
 
-def _planned_for(entry: Entry, protocol: Protocol) -> tuple[list[Row], dict[str, Missing]]:
+def _planned_for(
+    entry: Entry, protocol: Protocol
+) -> tuple[list[PlannedAttack], dict[str, Missing]]:
     """The plan of a protocol for a victim as the entry's; none of it can be run."""
     on = {row.id: row.against for row in protocol.sources}
     made_on = {row.classifier: on.get(base_of(row.id), "") for row in entry.sources}
@@ -116,7 +118,7 @@ def _plan(
     stages: tuple[str, ...],
     surrogates: tuple[str, ...],
     ensembles: tuple[tuple[str, str], ...],
-) -> tuple[list[Row], dict[str, Missing]]:
+) -> tuple[list[PlannedAttack], dict[str, Missing]]:
     """The plan of a protocol, given as its JSON; made once for entries of one board.
 
     Args:
@@ -132,7 +134,7 @@ def _plan(
         Plannable(
             protocol=Protocol.model_validate_json(protocol),
             task=task,
-            plugins=tuple(Plugin("", label, "{}", "") for label in stages),
+            plugins=tuple(PluginId("", label, "{}", "") for label in stages),
             gradient=Derivative(gradient),
             is_stochastic=is_stochastic,
             classifier=unasked(classifier),
@@ -173,7 +175,7 @@ def _skipped(entry: Entry, skipped: dict[str, Missing]) -> Iterator[str]:
 
 
 def _rows(
-    where: str, records: Iterable[Record], planned: list[Row], excused: set[str]
+    where: str, records: Iterable[Record], planned: list[PlannedAttack], excused: set[str]
 ) -> Iterator[str]:
     """The same rows in the same order, less those that are said to be missing; each as it is planned."""
     found = {record.id: record for record in records}
@@ -189,7 +191,7 @@ def _rows(
                     yield f"{row.id}: {name} is {said!r}, and its protocol makes it {value!r}"
 
 
-def _planned(row: Row, record: Record) -> dict[str, Any]:
+def _planned(row: PlannedAttack, record: Record) -> dict[str, Any]:
     """What a record must say of itself."""
     job = row.job
     wanted: dict[str, Any] = {

@@ -9,7 +9,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from benchmark.audit.questions import Asked, Questions
+from benchmark.audit.questions import DrawAnswers, Questions
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.engine.judging.verdict import Answers
 from benchmark.engine.threat import ROUNDING
@@ -18,7 +18,7 @@ from benchmark.evaluation.prepare.prepare import Prepared
 from benchmark.records.audit import Replayed
 from benchmark.records.entry import Entry
 from benchmark.records.rates import kept_margin
-from benchmark.scoring.series import Series, clean_series, kept_series
+from benchmark.scoring.series import RuleSeries, clean_series, kept_series
 
 NEAR = 1e-3
 """A margin below this share of the largest one on clean images is within rounding of the boundary."""
@@ -28,7 +28,7 @@ OnStep = Callable[[int, int, str], None]
 """Told how many questions are answered, of how many, and about what."""
 
 
-class Finding(IntEnum):
+class ReplayFinding(IntEnum):
     """What a replay says of an image, the worst last."""
 
     CONFIRMED = 0
@@ -47,14 +47,14 @@ class Replay:
         is_budget_checked: Whether images say how large their change is (`Threat.is_read_off`).
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[ReplayFinding, ...]
     reasons: dict[int, str]
     kept: str | None
     is_budget_checked: bool
 
     def record(self) -> Replayed:
         """The same in figures."""
-        counts = [self.findings.count(finding) for finding in Finding]
+        counts = [self.findings.count(finding) for finding in ReplayFinding]
         return Replayed.model_validate(
             {
                 "kept": self.kept,
@@ -90,7 +90,9 @@ def replay(
     """
     made = _Replay(Questions(ready, entry, collected, shard_size))
     kept = entry.kept_images.which if collected and entry.kept_images else None
-    asked: list[tuple[Series, Collected | None]] = [(each, None) for each in clean_series(entry)]
+    asked: list[tuple[RuleSeries, Collected | None]] = [
+        (each, None) for each in clean_series(entry)
+    ]
     asked += [(series, collected) for series in (kept_series(entry, kept) if kept else [])]
     for i, (series, images) in enumerate(asked):
         on_step(i, len(asked), f"{series.rule} {'kept' if images else 'clean'} images")
@@ -113,12 +115,12 @@ class _Replay:
     def __init__(self, questions: Questions) -> None:
         self.questions = questions
         self.labels = questions.entry.per_image.labels
-        self.findings = [Finding.CONFIRMED] * len(self.labels)
+        self.findings = [ReplayFinding.CONFIRMED] * len(self.labels)
         self.reasons: dict[int, str] = {}
         clean = questions.asked((CLEAN,) * len(self.labels))
         self.near = NEAR * float(clean.select.margins.abs().max())
 
-    def compare(self, series: Series, collected: Collected | None) -> None:
+    def compare(self, series: RuleSeries, collected: Collected | None) -> None:
         """Holds a series to what the victim says of its images."""
         numbers = self._inside(series, self._numbers(series, collected))
         asked = self.questions.asked(numbers)
@@ -126,18 +128,18 @@ class _Replay:
             if outcome is None:
                 continue
             finding, reason = self._held(outcome, series.rule, at, asked, None)
-            if finding is Finding.CONTRADICTED:
+            if finding is ReplayFinding.CONTRADICTED:
                 other = self.questions.asked(numbers, is_other=True)
                 finding, reason = self._held(outcome, series.rule, at, asked, other)
             self._say(at, series, finding, reason)
 
-    def _say(self, at: int, series: Series, finding: Finding, reason: str) -> None:
+    def _say(self, at: int, series: RuleSeries, finding: ReplayFinding, reason: str) -> None:
         """Takes up what was found of an image; the worst stays."""
         if finding > self.findings[at]:
             self.findings[at] = finding
             self.reasons[at] = f"{series.rows[at]}, {series.rule}: {reason}"
 
-    def _numbers(self, series: Series, collected: Collected | None) -> list[int]:
+    def _numbers(self, series: RuleSeries, collected: Collected | None) -> list[int]:
         """The numbers of a series' images; what is not kept is contradicted, and its clean one stands in."""
         numbers = [CLEAN] * len(series.rows)
         if collected is None:
@@ -148,11 +150,13 @@ class _Replay:
         }
         for at, name in enumerate(series.rows):
             if name and (name, at) not in places:
-                self._say(at, series, Finding.CONTRADICTED, "its image is not among those kept")
+                self._say(
+                    at, series, ReplayFinding.CONTRADICTED, "its image is not among those kept"
+                )
             numbers[at] = places.get((name, at), CLEAN)
         return numbers
 
-    def _inside(self, series: Series, numbers: list[int]) -> tuple[int, ...]:
+    def _inside(self, series: RuleSeries, numbers: list[int]) -> tuple[int, ...]:
         """The same; what is outside the budget or [0, 1] is contradicted, and its clean one stands in."""
         threat, size = self.questions.ready.task.threat, self.questions.shard_size
         most = threat.eps * (1 + ROUNDING) + ROUNDING
@@ -169,13 +173,13 @@ class _Replay:
                     f"{threat.norm} {float(sizes[i]):g}" if is_image[i] else "pixels outside [0, 1]"
                 )
                 reason = f"outside the budget: {found} where {threat.eps:g} is allowed"
-                self._say(at, series, Finding.CONTRADICTED, reason)
+                self._say(at, series, ReplayFinding.CONTRADICTED, reason)
                 numbers[at] = CLEAN
         return tuple(numbers)
 
     def _held(
-        self, outcome: Outcome, rule: Rule, at: int, asked: Asked, other: Asked | None
-    ) -> tuple[Finding, str]:
+        self, outcome: Outcome, rule: Rule, at: int, asked: DrawAnswers, other: DrawAnswers | None
+    ) -> tuple[ReplayFinding, str]:
         """What an entry says of an image, held to what its victim does.
 
         Args:
@@ -206,14 +210,14 @@ class _Replay:
             and _lies_between(outcome.bits, score[1], score[2])
             and apart <= slack
         ):
-            return Finding.CONTRADICTED, (
+            return ReplayFinding.CONTRADICTED, (
                 f"the entry says rate {outcome.rate:g}, margin {outcome.margin:g}, outcomes "
                 f"{outcome.bits[:20]}; its victim says {_share(select[0]):g}, {margin:g}, {score[0][:20]}"
             )
         is_same = (_share(select[0]), score[0]) == (outcome.rate, outcome.bits)
         if is_same and apart <= self.near:
-            return Finding.CONFIRMED, ""
-        return Finding.WITHIN_ROUNDING, "it differs within rounding of the decision boundary"
+            return ReplayFinding.CONFIRMED, ""
+        return ReplayFinding.WITHIN_ROUNDING, "it differs within rounding of the decision boundary"
 
     def _reach(self, rule: Rule, part: Answers, label: int, near: Tensor) -> list[str]:
         """Outcomes as answered, and the least and the most right ones that rounding leaves open."""

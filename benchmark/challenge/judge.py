@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.challenge.submission import Outside, read_outside
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.attacking.attack import refuse_outside
 from benchmark.engine.criterion import Criterion, Outcome, Rule
 from benchmark.engine.judging.verdict import judge
@@ -39,7 +39,7 @@ Judged = dict[int, Mapping[Rule, Outcome]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ChallengeOutcome:
     """What a challenge came to.
 
     Args:
@@ -62,7 +62,9 @@ class Verdict:
         return not self.reason
 
 
-def challenge(entry: Entry, path: Path, *, credit: str = "", where: Where | None = None) -> Verdict:
+def challenge(
+    entry: Entry, path: Path, *, credit: str = "", where: Where | None = None
+) -> ChallengeOutcome:
     """Verifies adversarial images from outside and lowers an entry by them.
 
     Args:
@@ -88,7 +90,7 @@ def challenge(entry: Entry, path: Path, *, credit: str = "", where: Where | None
     else:
         outcomes = judged(remake(entry, where), entry, handed)
         after = challenged(entry, outcomes, credit=credit, sha256=handed.sha256)
-    return Verdict(
+    return ChallengeOutcome(
         before=entry,
         after=after or entry,
         sha256=handed.sha256,
@@ -175,7 +177,7 @@ class _Judge:
         x, y, indices = originals(ready, positions)
         x, y = (x if x_adv is None else x_adv).to(ready.device), y.to(ready.device)
         root = Draws.of(ready.request.seed, indices.to(ready.device), ready.dataset.name, "test")
-        with contained(f"defense {ready.label!r}"):
+        with sandboxed(f"defense {ready.label!r}"):
             outcomes, _ = judge(
                 ready.victim,
                 x.unsqueeze(1),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmark.compute.object_state import belongings, differing
-from benchmark.compute.sandbox import contained, misfit, seed_torch
+from benchmark.compute.sandbox import misfit, sandboxed, seed_torch
 from benchmark.engine.dataset import Dataset
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.logits import logits_in
@@ -93,7 +93,7 @@ def shown(what: str, x: Tensor, dataset: Dataset) -> AbstractContextManager[None
         BenchError: What a plugin raised, with its cause.
     """
     told = partial(misfit, shape=tuple(x.shape[1:]), dtype=str(x.dtype), dataset=dataset.name)
-    return contained(what, told)
+    return sandboxed(what, told)
 
 
 def accept(classifier: Classifier, x: Tensor, dataset: Dataset) -> None:

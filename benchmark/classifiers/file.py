@@ -18,12 +18,12 @@ from benchmark.classifiers.catalog import (
     unknown_classifier,
 )
 from benchmark.classifiers.code import code_sha256, modules_sha256
-from benchmark.classifiers.fitting import Accuracy, Fitted, SeveralFit, fitted
+from benchmark.classifiers.fitting import Accuracy, LoadedNetwork, SeveralFit, fitted
 from benchmark.classifiers.rivals import largest_in
 from benchmark.classifiers.state import load_state, states_in
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.logits import logits_in
@@ -113,7 +113,7 @@ def load_file(
     return classifier
 
 
-def _network(typed: _Typed, dataset: Dataset, path: Path, accuracy: Accuracy) -> Fitted:
+def _network(typed: _Typed, dataset: Dataset, path: Path, accuracy: Accuracy) -> LoadedNetwork:
     """The network with the file's weights."""
     content, architecture = load_state(path), typed.architecture
     fill = partial(fitted, content=content, path=path, key=typed.key, accuracy=accuracy)
@@ -132,7 +132,7 @@ def _network(typed: _Typed, dataset: Dataset, path: Path, accuracy: Accuracy) ->
         if found.is_ensemble or typed.key or isinstance(error, SeveralFit) or not is_one:
             raise
         try:
-            return Fitted(zoo_network_of(found, [path]), sha256_of(path))
+            return LoadedNetwork(zoo_network_of(found, [path]), sha256_of(path))
         except BenchError:
             raise error from None
 
@@ -155,7 +155,7 @@ def _share_right(dataset: Dataset, device: torch.device | str, network: nn.Modul
 def _brought(architecture: str) -> nn.Module:
     """What the user's `module:callable` makes."""
     make = imported(architecture, what="architecture")
-    with contained(f"architecture {architecture!r}; expected {FILE_FORM}; making it"):
+    with sandboxed(f"architecture {architecture!r}; expected {FILE_FORM}; making it"):
         network = make()
     if not isinstance(network, nn.Module):
         raise BenchError(

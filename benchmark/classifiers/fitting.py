@@ -28,7 +28,7 @@ class SeveralFit(BenchError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class LoadedNetwork:
     """A network with the weights of a file.
 
     Args:
@@ -127,7 +127,7 @@ def few(names: Iterable[str], most: int = 3) -> str:
 
 def fitted(
     network: object, content: Any, path: Path, *, key: str = "", accuracy: Accuracy | None = None
-) -> Fitted:
+) -> LoadedNetwork:
     """A network with the state that a file holds for it.
 
     Names are matched by the two sets of names themselves (`benchmark.classifiers.alignment`); a state may lie
@@ -163,7 +163,7 @@ def fitted(
     if rivals:
         _settle(network, [whole[0], *rivals], path, accuracy)
     _load(network, whole[0], path)
-    return Fitted(network, _sha256(network, whole[0], path, key))
+    return LoadedNetwork(network, _sha256(network, whole[0], path, key))
 
 
 def _under(

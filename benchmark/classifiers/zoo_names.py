@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.classifiers.zoo_source import Row, registered, rows, torchvision_url
+from benchmark.classifiers.zoo_source import ZooRow, registered, rows, torchvision_url
 from benchmark.errors import BenchError
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
@@ -172,7 +172,7 @@ def _all_models(dataset: str) -> tuple[ZooModel, ...]:
     return tuple(_model(row, dataset) for row in rows(dataset))
 
 
-def _model(row: Row, dataset: str) -> ZooModel:
+def _model(row: ZooRow, dataset: str) -> ZooModel:
     norm = _NORMS[row.table]
     timm = f"{row.name.lower().replace('-', '_')}_{dataset}_{norm.lower()}"
     entry = registered().get(timm)

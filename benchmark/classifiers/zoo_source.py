@@ -17,7 +17,7 @@ _TABLES = ("linf", "l2", "common_corruptions")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ZooRow:
     """One row of RobustBench's tables.
 
     Args:
@@ -46,9 +46,9 @@ class Registered:
     preparation: str
 
 
-def rows(dataset: str) -> list[Row]:
+def rows(dataset: str) -> list[ZooRow]:
     """The rows of RobustBench's tables for a dataset, Linf first, then L2; empty where it is not installed."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[ZooRow]] = {}
     for node in _statements(r"(linf|l2|common_corruptions) = ", "robustbench/model_zoo", dataset):
         match node:
             case ast.Assign(
@@ -107,7 +107,7 @@ def _statements(beginning: str, place: str, module: str) -> Iterator[ast.stmt]:
         yield from ast.parse(text[start.start() : end.start() if end else None]).body
 
 
-def _row(element: ast.expr, table: str) -> list[Row]:
+def _row(element: ast.expr, table: str) -> list[ZooRow]:
     """The row `("name", {"gdrive_id": ...})`; none where it looks otherwise."""
     match element:
         case ast.Tuple(elts=[ast.Constant(value=str(name)), ast.Dict(keys=keys, values=values)]):
@@ -121,7 +121,9 @@ def _row(element: ast.expr, table: str) -> list[Row]:
     }
     ids = said.get("gdrive_id")
     listed = ids if isinstance(ids, list) else [ids]
-    return [Row(name, table, tuple(str(i) for i in listed if i), said.get("preprocessing") or "")]
+    return [
+        ZooRow(name, table, tuple(str(i) for i in listed if i), said.get("preprocessing") or "")
+    ]
 
 
 def _defaults(place: str, module: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ from benchmark.cli.progress import RunProgress
 from benchmark.compute.device_names import device_parts
 
 if TYPE_CHECKING:
-    from benchmark.challenge.judge import Verdict
+    from benchmark.challenge.judge import ChallengeOutcome
     from benchmark.records.rates import Rate
 
 EPILOG = """\b
@@ -70,7 +70,7 @@ def challenge_command(**options: Any) -> int:
     return 0
 
 
-def _as_text(verdict: Verdict, *, dry_run: bool) -> str:
+def _as_text(verdict: ChallengeOutcome, *, dry_run: bool) -> str:
     n = len(verdict.before.per_image.indices)
     head = f"{verdict.images} images from outside, for {n} of the entry, are inside its budget. "
     if not verdict.is_lowered:
@@ -87,7 +87,7 @@ def _percent(rate: Rate) -> str:
     return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f}–{100 * rate.high:.1f})"
 
 
-def _as_json(verdict: Verdict, *, dry_run: bool) -> dict[str, Any]:
+def _as_json(verdict: ChallengeOutcome, *, dry_run: bool) -> dict[str, Any]:
     before, after = verdict.before, verdict.after
     chosen = [
         index

@@ -17,7 +17,7 @@ from benchmark.errors import BenchError
 from benchmark.registry import unknown
 
 if TYPE_CHECKING:
-    from benchmark.publishing.leaderboard.claims import Claim, Judged
+    from benchmark.publishing.leaderboard.claims import Claim, JudgedClaim
     from benchmark.records.entry import Entry
 
 EPILOG = """\b
@@ -92,7 +92,7 @@ def claims_command(
     return 2 if damaged else 0
 
 
-def to_text(judged: Sequence[Judged]) -> str:
+def to_text(judged: Sequence[JudgedClaim]) -> str:
     """A table of claims with their measurements, and a line for each reason why others have none."""
     from benchmark.publishing.leaderboard.escaping import plain
 
@@ -115,7 +115,7 @@ def to_text(judged: Sequence[Judged]) -> str:
     return "\n\n".join(parts)
 
 
-def _cells(judged: Judged) -> list[str]:
+def _cells(judged: JudgedClaim) -> list[str]:
     from benchmark.publishing.leaderboard.escaping import shortened
 
     claim = judged.claim
@@ -130,7 +130,7 @@ def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
 
 
-def _plain(judged: Judged) -> dict[str, object]:
+def _plain(judged: JudgedClaim) -> dict[str, object]:
     entry = judged.entry
     return {
         **asdict(judged.claim),

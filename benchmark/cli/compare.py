@@ -103,12 +103,12 @@ def compare_command(
 
 def _status(found: Sequence[Comparison], tolerance: float, gates: Sequence[str]) -> int:
     """That of the worst row: fell, then inconclusive, then held."""
-    from benchmark.publishing.leaderboard.comparison import Verdict
+    from benchmark.publishing.leaderboard.comparison import Conclusion
 
     verdicts = {each.verdict(tolerance, gates) for each in found}
-    if Verdict.FELL in verdicts:
+    if Conclusion.FELL in verdicts:
         return FELL
-    return OPEN if Verdict.OPEN in verdicts else 0
+    return OPEN if Conclusion.OPEN in verdicts else 0
 
 
 def _compared(pairs: Sequence[tuple[Entry, Entry]]) -> tuple[list[Comparison], list[str]]:

@@ -27,7 +27,7 @@ from benchmark.errors import BenchError
 if TYPE_CHECKING:
     from benchmark.evaluation.prepare.request import Request
     from benchmark.evaluation.prepare.resolve import MissingWeights
-    from benchmark.training.fit import Fitted
+    from benchmark.training.fit import TrainedWeights
 
 EPILOG = """\b
 Examples:
@@ -156,7 +156,7 @@ def _named(options: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
     return request, recipe_args
 
 
-def _use(options: Mapping[str, Any], fitted: Fitted) -> str:
+def _use(options: Mapping[str, Any], fitted: TrainedWeights) -> str:
     """The command that evaluates what was trained; it names the weights only where it has to."""
     models = options["models"]
     several = f"@{'&'.join(models)}" if len(models) > 1 else ""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.compute.module_sources import classes_in, is_missing, lacks_name, source_file
-from benchmark.compute.sandbox import contained, described
+from benchmark.compute.sandbox import one_line, sandboxed
 from benchmark.errors import BenchError
 from benchmark.own_packages import OWN, hidden, imported_elsewhere
 from benchmark.suggestions import did_you_mean, near, quoted
@@ -47,7 +47,7 @@ def imported(path: str, *, what: str) -> Any:
     if loaded is not None and attribute in vars(loaded):
         return getattr(loaded, attribute)
     seconds = SLOW_SECONDS if top not in OWN else threading.TIMEOUT_MAX
-    with contained(f"importing {what} {path!r}"), _said_after(seconds, f"{what} {path!r}"):
+    with sandboxed(f"importing {what} {path!r}"), _said_after(seconds, f"{what} {path!r}"):
         try:
             found = importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -56,7 +56,7 @@ def imported(path: str, *, what: str) -> Any:
             raise _not_python(error, path, what=what) from error
         except ImportError as error:
             raise BenchError(
-                f"{what} {path!r} cannot be imported: {described(error)}{_where(error)}"
+                f"{what} {path!r} cannot be imported: {one_line(error)}{_where(error)}"
             ) from error
         if not hasattr(found, attribute):
             raise _no_attribute(path, [name for name in dir(found) if name[0] != "_"], what=what)

@@ -29,7 +29,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
 
 
-class Room:
+class BatchLimit:
     """How many rows one pass may have: halved each time memory runs out, and never raised again.
 
     It begins large, because what a row takes hangs on the attack, the gradient mode and the purifier: to

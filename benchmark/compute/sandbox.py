@@ -27,7 +27,7 @@ _PRECISION = re.compile(r"dtype|scalar type|[Ii]nput type|same type|not implemen
 """What torch says where a network does not take images of a shape, or of a precision."""
 
 
-def described(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """What was raised, as one line; a plugin's `sys.exit` is named as such."""
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})"
@@ -38,7 +38,7 @@ def described(error: BaseException) -> str:
 def cause_of(error: BaseException) -> str:
     """What was raised, and the line of the plugin's own code in which it was, as one line."""
     at = _innermost(error)
-    return f"{described(error)} (at {at})" if at else described(error)
+    return f"{one_line(error)} (at {at})" if at else one_line(error)
 
 
 def failure(what: str, error: BaseException) -> BenchError:
@@ -94,7 +94,7 @@ Told = Callable[[str, BaseException], BenchError]
 
 
 @contextlib.contextmanager
-def contained(what: str, told: Told = failure) -> Iterator[None]:
+def sandboxed(what: str, told: Told = failure) -> Iterator[None]:
     """Runs a plugin's code so that whatever it raises, `sys.exit` too, is one line that names it.
 
     torch's settings and the global generators are afterwards what they were.
@@ -161,7 +161,7 @@ def seed_torch(seed: int) -> None:
 
 
 @contextlib.contextmanager
-def as_if_fresh(*place: str | int) -> Iterator[None]:
+def fresh_global_state(*place: str | int) -> Iterator[None]:
     """Computes as if nothing had run before in this process, whatever a plugin left changed.
 
     torch's defaults are those of its start, and the global generators, which nobody should draw from, are

@@ -10,8 +10,8 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from benchmark.compute.memory import Room
-from benchmark.compute.sandbox import as_if_fresh
+from benchmark.compute.memory import BatchLimit
+from benchmark.compute.sandbox import fresh_global_state
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.victim import GradientMode, Victim
 from benchmark.errors import ContractBroken
@@ -22,7 +22,7 @@ the sign of a gradient make much of rounding (AID-Purifier moved 6 of 64 images 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exhibit:
+class Examinee:
     """A victim that is asked before a run begins.
 
     Args:
@@ -47,7 +47,7 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProbedVictim:
     """A victim with images off the clamps, and how finely its answers are compared.
 
     Args:
@@ -58,7 +58,7 @@ class Asked:
         allowed: The share of images that may move all the same.
     """
 
-    exhibit: Exhibit
+    exhibit: Examinee
     victim: Victim
     x: Tensor
     tolerance: float
@@ -100,8 +100,8 @@ class Asked:
                 )
             return logits.detach()
 
-        with as_if_fresh("conduct", place):
-            found = list(Room(len(x)).passes(len(x), one_pass, x.device))
+        with fresh_global_state("conduct", place):
+            found = list(BatchLimit(len(x)).passes(len(x), one_pass, x.device))
         return torch.cat([logits for _, logits in found])
 
     @cached_property

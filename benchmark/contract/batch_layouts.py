@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from benchmark.classifiers.acceptance import ROUNDED, wide_rows
-from benchmark.contract.ask import MOVED, Asked
+from benchmark.contract.ask import MOVED, ProbedVictim
 
 RUN = 4
 """Draws of each image in a short run of EOT rows."""
 
 
-def crowd_of(here: Asked, fine: Asked) -> tuple[float, str]:
+def crowd_of(here: ProbedVictim, fine: ProbedVictim) -> tuple[float, str]:
     """The share of images whose answers hang on the batch, and how; the share is 0 where none may be named.
 
     Small layouts are asked as finely as can be; wide ones in the run's own precision, since 512 rows in float64
@@ -36,7 +36,7 @@ def crowd_of(here: Asked, fine: Asked) -> tuple[float, str]:
     return 0.0, ""
 
 
-def _beside_others(here: Asked) -> float:
+def _beside_others(here: ProbedVictim) -> float:
     """The share of images that answer otherwise at the same place of a batch of the same size.
 
     Rounding has no reason to differ there, however much a purifier makes of it.
@@ -60,7 +60,7 @@ class _Runs:
         k: Draws of each image.
     """
 
-    def __init__(self, asked: Asked, k: int) -> None:
+    def __init__(self, asked: ProbedVictim, k: int) -> None:
         b, device = len(asked.x), asked.x.device
         self.asked = asked
         self.rows = asked.x.repeat_interleave(k, 0)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.compute.sandbox import described, seed_torch
+from benchmark.compute.sandbox import one_line, seed_torch
 from benchmark.contract.probe import (
     Subject,
     generator_states,
@@ -78,7 +78,7 @@ def outcome_of(name: str, find: Callable[[], Finding]) -> CheckOutcome:
     try:
         finding = find()
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a plugin's failure is the outcome)
-        finding = Finding(False, described(error))
+        finding = Finding(False, one_line(error))
     return CheckOutcome(name, finding.passed, finding.detail)
 
 

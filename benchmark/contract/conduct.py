@@ -9,14 +9,14 @@ from torch import Tensor
 
 from benchmark.classifiers.acceptance import EXACT, ROUNDED, Conduct
 from benchmark.compute.object_state import belongings, differing
-from benchmark.compute.sandbox import contained
-from benchmark.contract.ask import MOVED, Asked, Exhibit, refuse
+from benchmark.compute.sandbox import sandboxed
+from benchmark.contract.ask import MOVED, Examinee, ProbedVictim, refuse
 from benchmark.contract.batch_layouts import crowd_of
 from benchmark.errors import BenchError, ContractBroken
-from benchmark.records.run import Measurement
+from benchmark.records.run import DefenseMeasurement
 
 
-def examine(exhibit: Exhibit) -> tuple[Conduct, tuple[Measurement, ...]]:
+def examine(exhibit: Examinee) -> tuple[Conduct, tuple[DefenseMeasurement, ...]]:
     """How a victim answers, and the measurements that say so in its entry.
 
     It is asked in the precision of the run, and in float64 where it can be made in that: there rounding
@@ -29,7 +29,7 @@ def examine(exhibit: Exhibit) -> tuple[Conduct, tuple[Measurement, ...]]:
         BenchError: It cannot be measured, or breaks down.
     """
     before = belongings(exhibit.victim)
-    here = Asked(exhibit, exhibit.victim, exhibit.x, EXACT, 0.0)
+    here = ProbedVictim(exhibit, exhibit.victim, exhibit.x, EXACT, 0.0)
     _refuse_logits(here)  # before anything else, so that what it remembers is of these images
     fine, why = _finest(exhibit, here)
     random = _randomness(here, fine)
@@ -46,7 +46,7 @@ def examine(exhibit: Exhibit) -> tuple[Conduct, tuple[Measurement, ...]]:
     return Conduct(crowd=crowd), _measurements("", share, crowd, fine, why)
 
 
-def _refuse_logits(here: Asked) -> None:
+def _refuse_logits(here: ProbedVictim) -> None:
     """Refuses a victim whose logits are not one a class, or not finite.
 
     Raises:
@@ -63,16 +63,16 @@ def _refuse_logits(here: Asked) -> None:
         raise ContractBroken(f"{what}: the logits of clean images are not finite")
 
 
-def _finest(exhibit: Exhibit, here: Asked) -> tuple[Asked, str]:
+def _finest(exhibit: Examinee, here: ProbedVictim) -> tuple[ProbedVictim, str]:
     """The victim in float64, or, with the reason, as coarsely as float32 allows."""
     draws = exhibit.draws.at("jitter")
     jitter = draws.uniform(tuple(exhibit.x.shape[1:]), dtype=torch.float64)
     x = 0.1 + 0.75 * exhibit.x.double() + 0.05 * jitter
     if exhibit.x.dtype == torch.float64:
-        return Asked(exhibit, exhibit.victim, x, EXACT, 0.0), ""
+        return ProbedVictim(exhibit, exhibit.victim, x, EXACT, 0.0), ""
     try:
-        with contained("made in float64, it"):
-            twin = Asked(exhibit, exhibit.made(torch.float64), x, EXACT, 0.0)
+        with sandboxed("made in float64, it"):
+            twin = ProbedVictim(exhibit, exhibit.made(torch.float64), x, EXACT, 0.0)
             if twin.first.dtype == torch.float64 and bool(twin.first.isfinite().all()):
                 return twin, ""
             why = f"its logits are {twin.first.dtype}"
@@ -80,10 +80,10 @@ def _finest(exhibit: Exhibit, here: Asked) -> tuple[Asked, str]:
         raise
     except BenchError as error:
         why = str(error)
-    return Asked(exhibit, here.victim, x.to(exhibit.x.dtype), ROUNDED, MOVED), why
+    return ProbedVictim(exhibit, here.victim, x.to(exhibit.x.dtype), ROUNDED, MOVED), why
 
 
-def _randomness(here: Asked, fine: Asked) -> str:
+def _randomness(here: ProbedVictim, fine: ProbedVictim) -> str:
     """How the victim is random although it does not say so; empty where it is not.
 
     Raises:
@@ -114,12 +114,12 @@ def _randomness(here: Asked, fine: Asked) -> str:
     return ""
 
 
-def _is_other(asked: Asked, again: Tensor) -> bool:
+def _is_other(asked: ProbedVictim, again: Tensor) -> bool:
     """Whether answers in the run's own precision differ by more than rounding, which kernels may repeat."""
     return float(asked.moved(asked.first, again, ROUNDED).double().mean()) > MOVED
 
 
-def _refuse_memory(here: Asked, name: str) -> None:
+def _refuse_memory(here: ProbedVictim, name: str) -> None:
     """Refuses a victim that answers otherwise after other images; one that only counts may.
 
     Raises:
@@ -137,7 +137,7 @@ def _refuse_memory(here: Asked, name: str) -> None:
         )
 
 
-def _refuse_watched(fine: Asked) -> None:
+def _refuse_watched(fine: ProbedVictim) -> None:
     """Refuses a victim that answers otherwise where gradients are wanted.
 
     Raises:
@@ -145,7 +145,7 @@ def _refuse_watched(fine: Asked) -> None:
     """
     for mode in fine.exhibit.modes:
         try:
-            with contained(f"asked for gradients ({mode}), it"):
+            with sandboxed(f"asked for gradients ({mode}), it"):
                 answers = fine.ask(mode=mode)
         except ContractBroken:
             raise
@@ -160,17 +160,17 @@ def _refuse_watched(fine: Asked) -> None:
 
 
 def _measurements(
-    random: str, share: float, crowd: str, fine: Asked, why: str
-) -> tuple[Measurement, ...]:
+    random: str, share: float, crowd: str, fine: ProbedVictim, why: str
+) -> tuple[DefenseMeasurement, ...]:
     """What an entry says of it."""
     where = f"in {fine.x.dtype}".replace("torch.", "") + (f" ({why})" if why else "")
-    randomness = Measurement(
+    randomness = DefenseMeasurement(
         id="randomness",
         value=float(bool(random)),
         threshold=0.0,
         detail=random or f"the same draws give the same logits, {where}",
     )
-    layout = Measurement(
+    layout = DefenseMeasurement(
         id="layout",
         value=share,
         threshold=0.0,

@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from benchmark.compute.memory import Room
-from benchmark.compute.sandbox import as_if_fresh, contained, described, exits_raised
+from benchmark.compute.memory import BatchLimit
+from benchmark.compute.sandbox import exits_raised, fresh_global_state, one_line, sandboxed
 from benchmark.engine.dataset import Dataset, Split, images_of, indices_of, labels_of, pixels_sha256
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
@@ -151,7 +151,7 @@ def take(
         modes: The gradient modes in which it is attacked.
         environment: Versions and hardware that compute here.
     """
-    room = Room(len(probe.x))  # one batch, unless there is no memory for it
+    room = BatchLimit(len(probe.x))  # one batch, unless there is no memory for it
     asked = {
         "purified images": partial(_purified, victim),
         "logits": partial(_logits, victim),
@@ -176,7 +176,7 @@ _Question = Callable[[Tensor, Tensor, Draws], Tensor]
 
 
 def _answers(
-    asked: Mapping[str, _Question], probe: Probe, room: Room
+    asked: Mapping[str, _Question], probe: Probe, room: BatchLimit
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The answers, and why there is none; each as if nothing had been asked before."""
     parts: dict[str, Tensor] = {}
@@ -190,8 +190,8 @@ def _answers(
         try:
             with (
                 exits_raised(),
-                contained(name, lambda _, error: BenchError(described(error))),
-                as_if_fresh("fingerprint", name),
+                sandboxed(name, lambda _, error: BenchError(one_line(error))),
+                fresh_global_state("fingerprint", name),
             ):
                 passes = room.passes(len(probe.x), partial(one_pass, question), probe.x.device)
                 parts[name] = torch.cat([found for _, found in passes]).contiguous()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.classifiers.acceptance import ROUNDED
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.contract.ask import MOVED
 from benchmark.contract.checks import MOST, TOLERANCE
 from benchmark.contract.probe import NOBODYS, Subject, autograd_of, spread
@@ -18,7 +18,7 @@ from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import GradientMode, Victim, Vote
 from benchmark.errors import BenchError
-from benchmark.records.run import Measurement
+from benchmark.records.run import DefenseMeasurement
 
 KEPT = 0.5
 """How much less of a perturbation a purifier may leave on evaluation images than on fresh ones, relative to the
@@ -52,7 +52,7 @@ CONSTANT = 0.999
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exhibit:
+class Sample:
     """What is examined.
 
     Args:
@@ -78,12 +78,12 @@ class Exhibit:
         return [Subject(defense, at, self.images, self.seed) for defense, at in self.stages]
 
 
-def examine(exhibit: Exhibit) -> tuple[Measurement, ...]:
+def examine(exhibit: Sample) -> tuple[DefenseMeasurement, ...]:
     """Measures everything; what a purifier trips over is a measurement without a value.
 
     Where there are several purifiers, the worst of them is told.
     """
-    kinds: dict[str, Callable[[Exhibit], Measurement]] = {
+    kinds: dict[str, Callable[[Sample], DefenseMeasurement]] = {
         "gradient": _gradient,
         "slope": _slope,
         "memory": _memory,
@@ -95,15 +95,17 @@ def examine(exhibit: Exhibit) -> tuple[Measurement, ...]:
     return tuple(_measured(name, kind, exhibit) for name, kind in kinds.items())
 
 
-def _measured(name: str, kind: Callable[[Exhibit], Measurement], exhibit: Exhibit) -> Measurement:
+def _measured(
+    name: str, kind: Callable[[Sample], DefenseMeasurement], exhibit: Sample
+) -> DefenseMeasurement:
     try:
-        with contained(f"measuring {name!r}"):
+        with sandboxed(f"measuring {name!r}"):
             return kind(exhibit)
     except BenchError as error:
-        return Measurement(id=name, value=None, threshold=None, detail=str(error))
+        return DefenseMeasurement(id=name, value=None, threshold=None, detail=str(error))
 
 
-def _gradient(exhibit: Exhibit) -> Measurement:
+def _gradient(exhibit: Sample) -> DefenseMeasurement:
     """The share of points that contradict what is declared, against central differences in float64.
 
     Declared exact: any point at which autograd is not the derivative; almost everywhere: more than one in ten
@@ -123,11 +125,13 @@ def _gradient(exhibit: Exhibit) -> Measurement:
             f"{subject.defense.name} declares {declared}; autograd is the derivative at {share:.1%} of "
             f"the points{', told coarsely: it computes in less than float64' if slope.is_coarse else ''}"
         )
-        found.append(Measurement(id="gradient", value=value, threshold=threshold, detail=detail))
+        found.append(
+            DefenseMeasurement(id="gradient", value=value, threshold=threshold, detail=detail)
+        )
     return _worst("gradient", found)
 
 
-def _slope(exhibit: Exhibit) -> Measurement:
+def _slope(exhibit: Sample) -> DefenseMeasurement:
     """The share of points at which the logits of the whole victim, as wrapped, have another derivative.
 
     Kinks of the classifier are nobody's declaration: one point in ten may differ. Where a purifier declares no
@@ -136,7 +140,7 @@ def _slope(exhibit: Exhibit) -> Measurement:
     declared = [defense.gradient for defense, _ in exhibit.stages]
     if Derivative.NONE in declared:
         said = "a purifier declares no gradient: none is followed"
-        return Measurement(id="slope", value=0.0, threshold=ALLOWED, detail=said)
+        return DefenseMeasurement(id="slope", value=0.0, threshold=ALLOWED, detail=said)
     victim, x, where = _finest(exhibit)
     nobodys = NOBODYS + torch.arange(len(x), device=x.device)
     draws = Draws.of(exhibit.seed, nobodys, "slope")
@@ -151,17 +155,17 @@ def _slope(exhibit: Exhibit) -> Measurement:
     detail = (
         f"autograd is the derivative of the victim's logits at {share:.1%} of the points, {where}"
     )
-    return Measurement(id="slope", value=1.0 - share, threshold=ALLOWED, detail=detail)
+    return DefenseMeasurement(id="slope", value=1.0 - share, threshold=ALLOWED, detail=detail)
 
 
-def _finest(exhibit: Exhibit) -> tuple[Victim, Tensor, str]:
+def _finest(exhibit: Sample) -> tuple[Victim, Tensor, str]:
     """The victim in float64, else itself, with images off the clamps and the precision in words."""
     x = 0.1 + 0.75 * exhibit.images
     n = torch.arange(len(x), device=x.device)
     draws = Draws.of(exhibit.seed, n, "jitter")
     x = x.double() + 0.05 * draws.uniform(tuple(x.shape[1:]), dtype=torch.float64)
     try:
-        with contained("in float64, it"), torch.no_grad():
+        with sandboxed("in float64, it"), torch.no_grad():
             twin = exhibit.made(torch.float64)
             twin.logits(x[:2], draws=draws.take(n[:2]), mode=GradientMode.EXACT)
             return twin, x, "in float64"
@@ -169,7 +173,7 @@ def _finest(exhibit: Exhibit) -> tuple[Victim, Tensor, str]:
         return exhibit.victim, x.to(exhibit.images.dtype), f"in float32 ({error})"
 
 
-def _memory(exhibit: Exhibit) -> Measurement:
+def _memory(exhibit: Sample) -> DefenseMeasurement:
     """How much less of random noise a purifier leaves on evaluation images than on fresh ones, relatively."""
     if exhibit.fresh is None:
         upside_down = [exhibit.images.flip(-2)]
@@ -177,7 +181,7 @@ def _memory(exhibit: Exhibit) -> Measurement:
     return _kept("memory", exhibit, [exhibit.fresh], KEPT, "training images")
 
 
-def _shifted(exhibit: Exhibit) -> Measurement:
+def _shifted(exhibit: Sample) -> DefenseMeasurement:
     """The same, against the evaluation images shifted by a pixel: also where all of a dataset is restored."""
     said = "the same shifted by a pixel"
     return _kept("shifted", exhibit, shifts(exhibit.images), SHIFTED, said)
@@ -190,8 +194,8 @@ def shifts(images: Tensor) -> list[Tensor]:
 
 
 def _kept(
-    name: str, exhibit: Exhibit, others: Sequence[Tensor], threshold: float, kind: str
-) -> Measurement:
+    name: str, exhibit: Sample, others: Sequence[Tensor], threshold: float, kind: str
+) -> DefenseMeasurement:
     """How much less noise is left on evaluation images than on those of the others that are cleaned best."""
     found = []
     for subject in exhibit.subjects():
@@ -202,11 +206,11 @@ def _kept(
             f"{subject.defense.name} leaves {own:.1%} of random noise on evaluation images, {other:.1%} on "
             f"{kind} (relative difference)"
         )
-        found.append(Measurement(id=name, value=value, threshold=threshold, detail=detail))
+        found.append(DefenseMeasurement(id=name, value=value, threshold=threshold, detail=detail))
     return _worst(name, found)
 
 
-def _nearest(exhibit: Exhibit) -> Measurement:
+def _nearest(exhibit: Sample) -> DefenseMeasurement:
     """How straight a purifier moves evaluation images that were shifted by a pixel to some evaluation image.
 
     The cosine between what it changes and the way to that image, the greatest of all. It sees one that mixes an
@@ -221,7 +225,9 @@ def _nearest(exhibit: Exhibit) -> Measurement:
             f"{subject.defense.name} moves shifted images to evaluation images with a cosine of "
             f"{straight:.3f} at the most"
         )
-        found.append(Measurement(id="nearest", value=straight, threshold=STRAIGHT, detail=detail))
+        found.append(
+            DefenseMeasurement(id="nearest", value=straight, threshold=STRAIGHT, detail=detail)
+        )
     return _worst("nearest", found)
 
 
@@ -256,7 +262,7 @@ def _left(subject: Subject, images: Tensor, place: str) -> float:
     return float((out - x).abs().mean() / (x_adv - x).abs().mean().clamp_min(1e-12))
 
 
-def _batch(exhibit: Exhibit) -> Measurement:
+def _batch(exhibit: Sample) -> DefenseMeasurement:
     """The greatest difference of an image's outputs over ways of batching it, in float64.
 
     Where that is not to be had, the share of images that move by more than `ROUNDED`, of which some may: steps
@@ -271,11 +277,13 @@ def _batch(exhibit: Exhibit) -> Measurement:
         if not finest.is_fine:
             value, threshold = float((apart > ROUNDED).double().mean()), MOVED
             detail = f"{subject.defense.name}: in float32, {value:.1%} of the images differ"
-        found.append(Measurement(id="batch", value=value, threshold=threshold, detail=detail))
+        found.append(
+            DefenseMeasurement(id="batch", value=value, threshold=threshold, detail=detail)
+        )
     return _worst("batch", found)
 
 
-def _constant(exhibit: Exhibit) -> Measurement:
+def _constant(exhibit: Sample) -> DefenseMeasurement:
     """The share of different images that have the logits of the first, at one draw for all."""
     x = exhibit.images
     shown = torch.cat((x, torch.zeros_like(x[:1]), torch.ones_like(x[:1]), 1 - x[:1]))
@@ -286,11 +294,11 @@ def _constant(exhibit: Exhibit) -> Measurement:
     apart = (logits - logits[:1]).abs().amax(1)
     share = float((apart <= SAME * logits.abs().max()).double().mean())
     detail = f"{share:.1%} of {len(shown)} different images have the same logits"
-    return Measurement(id="constant", value=share, threshold=CONSTANT, detail=detail)
+    return DefenseMeasurement(id="constant", value=share, threshold=CONSTANT, detail=detail)
 
 
-def _worst(name: str, found: Sequence[Measurement]) -> Measurement:
+def _worst(name: str, found: Sequence[DefenseMeasurement]) -> DefenseMeasurement:
     """The one farthest above its threshold; without any purifier nothing can be wrong."""
     if not found:
-        return Measurement(id=name, value=0.0, threshold=0.0, detail="there is no purifier")
+        return DefenseMeasurement(id=name, value=0.0, threshold=0.0, detail="there is no purifier")
     return max(found, key=lambda each: (each.value or 0.0) - (each.threshold or 0.0))

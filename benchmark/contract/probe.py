@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.compute.sandbox import as_if_fresh, contained
+from benchmark.compute.sandbox import fresh_global_state, sandboxed
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.purified import Purified
@@ -69,7 +69,7 @@ class Subject:
     def finest(self) -> Subject:
         """The same in float64; itself, on the same images, where it cannot be made or asked in that."""
         try:
-            with contained("in float64, it"):
+            with sandboxed("in float64, it"):
                 self.double.purify()
                 return self.double
         except ContractBroken:
@@ -166,14 +166,14 @@ def autograd_of(
     """
 
     def plain(at: Tensor) -> Tensor:
-        with as_if_fresh("slope"), torch.no_grad():
+        with fresh_global_state("slope"), torch.no_grad():
             return function(at).double()
 
     out = plain(x)
     rounding = max(rounding, rounding_of(x, out))
     cotangent = draws.at("cotangent").normal(tuple(out.shape[1:]), dtype=torch.float64)
     leaf = x.clone().requires_grad_()
-    with as_if_fresh("slope"), torch.enable_grad():
+    with fresh_global_state("slope"), torch.enable_grad():
         graph = function(leaf)
     if not graph.requires_grad:
         return Slope(0.0, reaches=False, is_flat=False, is_coarse=rounding > 0)

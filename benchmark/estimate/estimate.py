@@ -28,8 +28,8 @@ from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request
 from benchmark.files.temporary import temporary_folder
 from benchmark.records.job import MIXED, Job
-from benchmark.records.result import Cost, Result, Status
-from benchmark.records.run import Row
+from benchmark.records.result import Result, ShardCost, Status
+from benchmark.records.run import PlannedAttack
 
 OnStep = Callable[[int, int, str], None]
 """Called with how many of how many rows are timed, and the one at hand."""
@@ -45,11 +45,11 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     ready = probe(prepare(request))
     say_notices(ready)
     rows, skipped = make_plan(ready)
-    first: dict[str, Row] = {}
+    first: dict[str, PlannedAttack] = {}
     for row in rows:
         first.setdefault(row.job.key, row)
     once = list(first.values())
-    reckoner = _Reckoner(ready, first)
+    reckoner = _Estimator(ready, first)
     crew = crew_of(ready)
     found = []
     with crew.as_one_worker():
@@ -74,7 +74,9 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     )
 
 
-def passes_of(job: Job, rows: Mapping[str, Row], is_random: Callable[[Job], bool]) -> Passes | None:
+def passes_of(
+    job: Job, rows: Mapping[str, PlannedAttack], is_random: Callable[[Job], bool]
+) -> Passes | None:
     """The attack's own word; one that shows other jobs' images hands back all of theirs.
 
     Args:
@@ -104,7 +106,7 @@ def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
     return (candidates + (len(Rule) if candidates > 1 else 1)) * job.criterion.draws
 
 
-class _Reckoner:
+class _Estimator:
     """Reckons rows one by one.
 
     Args:
@@ -112,7 +114,7 @@ class _Reckoner:
         rows: All rows by their job's key, for the candidates of sources.
     """
 
-    def __init__(self, ready: Prepared, rows: Mapping[str, Row]) -> None:
+    def __init__(self, ready: Prepared, rows: Mapping[str, PlannedAttack]) -> None:
         self.ready = ready
         self.rows = rows
         self.bench: Bench = bench_of(ready)
@@ -122,12 +124,12 @@ class _Reckoner:
         self.shards = [(start, min(start + size, n)) for start in range(0, n, size)]
         self.pixels: dict[tuple[int, int], str] = {}
 
-    def _shards_of(self, row: Row) -> list[tuple[int, int]]:
+    def _shards_of(self, row: PlannedAttack) -> list[tuple[int, int]]:
         """Those of a row: a diagnosis takes the first images alone."""
         n = row.images(len(self.ready.order))
         return [(start, min(stop, n)) for start, stop in self.shards if start < n]
 
-    def row(self, row: Row) -> RowExpense:
+    def row(self, row: PlannedAttack) -> RowExpense:
         """One row."""
         job = row.job
         passes = self._passes(job)
@@ -225,7 +227,7 @@ class _Reckoner:
             stop=stop,
             status=Status.OK,
             outcomes=outcomes,
-            cost=Cost(forwards=10**9, backwards=10**9, seconds=2 / 3),
+            cost=ShardCost(forwards=10**9, backwards=10**9, seconds=2 / 3),
             trace=(2 / 3,) * looks,
             pixels_sha256="0" * 64,
             environment=environment(self.bench.device),

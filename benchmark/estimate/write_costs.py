@@ -12,7 +12,7 @@ from benchmark.estimate.estimate import passes_of, verdict_passes
 from benchmark.evaluation.prepare.plan import Plannable, make_plan, unasked
 from benchmark.files.atomic import write_whole
 from benchmark.plugins import ATTACKS
-from benchmark.records.job import Plugin
+from benchmark.records.job import PluginId
 from benchmark.records.protocol import UNRANKED, AttackRow, Protocol, SourceRow
 from benchmark.records.protocol_costs import FILE, Costs, ProtocolCost, Spent
 from benchmark.records.protocol_files import load_protocol, protocol_names
@@ -113,7 +113,7 @@ def _applied(protocol: Protocol, *, is_stochastic: bool) -> Plannable:
     return Plannable(
         protocol=protocol,
         task=Task(dataset="", classes=CLASSES, shape=SHAPE, threat=_threat(protocol)),
-        plugins=(Plugin("", "", "{}", ""),),
+        plugins=(PluginId("", "", "{}", ""),),
         is_stochastic=is_stochastic,
         classifier=victim,
         surrogates={other.name: other for other in others},

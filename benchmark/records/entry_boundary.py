@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from benchmark.compute.sandbox import described
+from benchmark.compute.sandbox import one_line
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import MEND
 
@@ -20,7 +20,7 @@ def failure_of(action: Callable[[], object]) -> str:
     try:
         action()
     except Exception as error:  # noqa: BLE001 (an entry is anyone's file, and must stop no other)
-        return described(error)
+        return one_line(error)
     return ""
 
 

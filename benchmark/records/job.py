@@ -24,7 +24,7 @@ RUNTIME_FIELDS = frozenset({"row"})
 
 
 @dataclass(frozen=True, slots=True)
-class Plugin:
+class PluginId:
     """A plugin as a key sees it.
 
     Args:
@@ -49,7 +49,7 @@ class Plugin:
 
 
 @dataclass(frozen=True, slots=True)
-class Frozen:
+class ClassifierId:
     """A classifier as a key sees it.
 
     Args:
@@ -94,9 +94,9 @@ class Job:
 
     row: str
     task: Task
-    defenses: tuple[Plugin, ...]
-    classifier: Frozen
-    attack: Plugin
+    defenses: tuple[PluginId, ...]
+    classifier: ClassifierId
+    attack: PluginId
     gradient: str
     eot: int
     is_source: bool

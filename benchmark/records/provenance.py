@@ -82,7 +82,7 @@ class Provenance(Strict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class IntendedUse:
     """What weights are about to be used for.
 
     Args:
@@ -111,7 +111,7 @@ class Use:
     defaults: Callable[[], Mapping[str, object]] = dict
 
 
-def provenance_of(path: Path, use: Use) -> Provenance:
+def provenance_of(path: Path, use: IntendedUse) -> Provenance:
     """What a weights file states, held against what it is used for.
 
     What is stated nowhere is not held against anything, and the entry says so.
@@ -207,7 +207,7 @@ def _parsed(text: str, where: str) -> TrainedFor:
         ) from error
 
 
-def _refuse_other_task(path: Path, found: TrainedFor, use: Use) -> None:
+def _refuse_other_task(path: Path, found: TrainedFor, use: IntendedUse) -> None:
     is_other_dataset = found.dataset and found.dataset != use.dataset and use.is_known
     expected = {
         "the defense": (found.defense, use.label, bool(found.defense)),
@@ -222,7 +222,7 @@ def _refuse_other_task(path: Path, found: TrainedFor, use: Use) -> None:
             )
 
 
-def _refuse_other_classifier(path: Path, found: TrainedFor, use: Use) -> None:
+def _refuse_other_classifier(path: Path, found: TrainedFor, use: IntendedUse) -> None:
     if not found.classifiers:
         return
     hint = f"{use.name}@{'&'.join(found.names)}"
@@ -253,7 +253,7 @@ def other_arguments(found: TrainedFor, used: Mapping[str, object]) -> dict[str, 
     return {n: found.arguments[n] for n in shared if found.arguments[n] != _plain(used[n])}
 
 
-def _unlike_recipe(found: TrainedFor, use: Use) -> dict[str, Any]:
+def _unlike_recipe(found: TrainedFor, use: IntendedUse) -> dict[str, Any]:
     """What was given to its training; further classifiers stand in its statement as such.
 
     An argument that the defense takes too is its label's to tell, but for a length: that is the recipe's alone.
@@ -269,7 +269,7 @@ def _unlike_recipe(found: TrainedFor, use: Use) -> dict[str, Any]:
     return given if found.images is None else given | {"--images": found.images}
 
 
-def _differences(found: TrainedFor, use: Use) -> tuple[Difference, ...]:
+def _differences(found: TrainedFor, use: IntendedUse) -> tuple[Difference, ...]:
     known = {(classifier.name, classifier.sha256) for classifier in found.classifiers}
     holds: dict[Difference, bool] = {
         "classifier": bool(known) and use.classifier not in known,

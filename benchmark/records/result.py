@@ -24,7 +24,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class ShardCost:
     """What an attack spent on a shard; the verdict's own passes are not counted.
 
     Args:
@@ -67,7 +67,7 @@ class Result:
     status: Status
     error: str = ""
     outcomes: Mapping[Rule, tuple[Outcome, ...]] = field(default_factory=dict)
-    cost: Cost = field(default_factory=Cost)
+    cost: ShardCost = field(default_factory=ShardCost)
     trace: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
     zero_gradients: float = 0.0
@@ -118,7 +118,7 @@ class Result:
             )
         try:
             values["status"] = Status(values["status"])
-            values["cost"] = Cost(**values["cost"])
+            values["cost"] = ShardCost(**values["cost"])
             values["trace"] = tuple(values["trace"])
             values["warnings"] = tuple(values["warnings"])
             values["fingerprints"] = tuple(map(_word, values["fingerprints"]))

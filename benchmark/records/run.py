@@ -35,7 +35,7 @@ class Diagnosed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+class DefenseMeasurement:
     """What was measured of the purifiers themselves, on a few images.
 
     Args:
@@ -52,7 +52,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class PlannedAttack:
     """One job in its place in a protocol.
 
     Args:
@@ -78,7 +78,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluated:
+class Run:
     """A finished run of one defense on one classifier under one protocol.
 
     Args:
@@ -107,8 +107,8 @@ class Evaluated:
     labels: tuple[int, ...]
     training: tuple[Provenance | None, ...] = ()
     protocol: Protocol
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedAttack, ...]
     results: Mapping[str, tuple[Result, ...]]
     skipped: Mapping[str, Missing]
     command: str
-    examination: tuple[Measurement, ...] = ()
+    examination: tuple[DefenseMeasurement, ...] = ()

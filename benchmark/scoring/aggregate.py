@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.records.rates import Cost
 from benchmark.records.result import Result, Status
-from benchmark.records.run import Row
+from benchmark.records.run import PlannedAttack
 from benchmark.records.scores import Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class RowResult:
     """What one row of the plan found on all n images.
 
     Args:
@@ -23,7 +23,7 @@ class Measured:
         n: How many images there are.
     """
 
-    row: Row
+    row: PlannedAttack
     finished: tuple[Result, ...]
     gap: str
     n: int
@@ -80,7 +80,7 @@ def cut(shards: Sequence[Result], n: int) -> tuple[Result, ...]:
     return tuple(part(result) for result in shards if result.start < n)
 
 
-def gather(row: Row, shards: Sequence[Result], n: int) -> Measured:
+def gather(row: PlannedAttack, shards: Sequence[Result], n: int) -> RowResult:
     """A row's shards put together; what failed or is missing becomes its gap, never an outcome.
 
     Raises:
@@ -104,7 +104,7 @@ def gather(row: Row, shards: Sequence[Result], n: int) -> Measured:
     finished = tuple(result for result in shards if result.status is Status.OK)
     first, others = reasons[:1], len(reasons) - 1
     gap = "".join(first) + (f" (and {others} more such gaps)" if others > 0 else "")
-    return Measured(row=row, finished=finished, gap=gap, n=n)
+    return RowResult(row=row, finished=finished, gap=gap, n=n)
 
 
 def _mean(weighted: Iterable[tuple[float, int]]) -> float:

@@ -20,20 +20,20 @@ from benchmark.records.identity import (
     Stage,
     ThreatIdentity,
 )
-from benchmark.records.job import MIXED, Job, Plugin
+from benchmark.records.job import MIXED, Job, PluginId
 from benchmark.records.protocol import Column
 from benchmark.records.protocol_files import protocol_names
 from benchmark.records.provenance import Provenance
-from benchmark.records.run import Evaluated
+from benchmark.records.run import Run
 from benchmark.records.task import Task
 from benchmark.scoring.derived import derived, validated
-from benchmark.scoring.rows import Gathered, diagnosis_of, record_of, skipped_rows
+from benchmark.scoring.rows import ScoredRows, diagnosis_of, record_of, skipped_rows
 
 NOTHING = Cost(forwards_per_image=0.0, backwards_per_image=0.0, seconds_per_image=0.0)
 NO_COLUMNS = Columns(oblivious=None, autoattack=None, adaptive=None, auxiliary=None, transfer=None)
 
 
-def assemble(evaluated: Evaluated) -> Entry:
+def assemble(evaluated: Run) -> Entry:
     """The entry of a finished run (DESIGN section 7).
 
     Under each rule, an image's worst case is *one* candidate, chosen on `select` draws over the clean image and
@@ -46,12 +46,12 @@ def assemble(evaluated: Evaluated) -> Entry:
         BenchError: Nothing was planned, or rows met different images.
         ValueError: The results do not fit the plan (a bug of ours).
     """
-    made = Gathered.of(evaluated)
+    made = ScoredRows.of(evaluated)
     entry = _measured(evaluated, made)
     return validated(derived(entry, evaluated.protocol))
 
 
-def _measured(evaluated: Evaluated, made: Gathered) -> Entry:
+def _measured(evaluated: Run, made: ScoredRows) -> Entry:
     """The entry with all that was measured; what `derived` makes of it is left open."""
     environments = made_with(chain.from_iterable(evaluated.results.values()))
     return Entry.model_construct(
@@ -89,13 +89,13 @@ def _measured(evaluated: Evaluated, made: Gathered) -> Entry:
     )
 
 
-def _precision(evaluated: Evaluated) -> str:
+def _precision(evaluated: Run) -> str:
     """`mixed` where any job is: the others of such a run are float32's own."""
     found = {row.job.task.precision for row in evaluated.rows}
     return MIXED if MIXED in found else evaluated.rows[0].job.task.precision
 
 
-def _protocol(evaluated: Evaluated) -> ProtocolIdentity:
+def _protocol(evaluated: Run) -> ProtocolIdentity:
     protocol = evaluated.protocol
     return ProtocolIdentity(
         name=protocol.name,
@@ -107,7 +107,7 @@ def _protocol(evaluated: Evaluated) -> ProtocolIdentity:
     )
 
 
-def _defense(evaluated: Evaluated, job: Job) -> DefenseIdentity:
+def _defense(evaluated: Run, job: Job) -> DefenseIdentity:
     training = evaluated.training or (None,) * len(job.defenses)
     return DefenseIdentity(
         label=evaluated.label,
@@ -118,7 +118,7 @@ def _defense(evaluated: Evaluated, job: Job) -> DefenseIdentity:
     )
 
 
-def _stage(plugin: Plugin, training: Provenance | None) -> Stage:
+def _stage(plugin: PluginId, training: Provenance | None) -> Stage:
     return Stage(
         plugin=plugin.path,
         label=plugin.label,
@@ -140,7 +140,7 @@ def _asked(job: Job) -> Asked:
     return Asked(draws=asked.draws, vote=asked.vote, any_of=asked.any_of)
 
 
-def _dataset(evaluated: Evaluated, made: Gathered) -> DatasetIdentity:
+def _dataset(evaluated: Run, made: ScoredRows) -> DatasetIdentity:
     task = evaluated.task
     clean = [row for row in made.attacks if row.row.column is Column.CLEAN]
     is_whole = not any(row.gap for row in clean)

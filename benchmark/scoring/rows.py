@@ -11,12 +11,12 @@ from benchmark.records.diagnosis import DiagnosisRecord
 from benchmark.records.entry import AttackRecord, Gap
 from benchmark.records.job import Job
 from benchmark.records.protocol import Column
-from benchmark.records.run import Evaluated
-from benchmark.scoring.aggregate import Measured, cut, gather
+from benchmark.records.run import Run
+from benchmark.scoring.aggregate import RowResult, cut, gather
 from benchmark.scoring.derived import base_of
 
 
-def skipped_rows(evaluated: Evaluated) -> Iterator[Gap]:
+def skipped_rows(evaluated: Run) -> Iterator[Gap]:
     """The rows that could not be planned; `derived.missing_rows` adds those that failed or that no job did."""
     columns = {row.id: row.column for row in evaluated.protocol.attacks}
     for name, missing in evaluated.skipped.items():
@@ -28,7 +28,7 @@ def skipped_rows(evaluated: Evaluated) -> Iterator[Gap]:
         )
 
 
-def refuse_other_pixels(gathered: Sequence[Measured]) -> None:
+def refuse_other_pixels(gathered: Sequence[RowResult]) -> None:
     """Refuses rows that met different images at the same place.
 
     Raises:
@@ -47,7 +47,7 @@ def refuse_other_pixels(gathered: Sequence[Measured]) -> None:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class ScoredRows:
     """The rows of a run, gathered.
 
     Args:
@@ -56,12 +56,12 @@ class Gathered:
         diagnosis: Rows that test the evaluation, on the first images; they are nobody's gap.
     """
 
-    attacks: tuple[Measured, ...]
-    sources: tuple[Measured, ...]
-    diagnosis: tuple[Measured, ...]
+    attacks: tuple[RowResult, ...]
+    sources: tuple[RowResult, ...]
+    diagnosis: tuple[RowResult, ...]
 
     @classmethod
-    def of(cls, evaluated: Evaluated) -> Gathered:
+    def of(cls, evaluated: Run) -> ScoredRows:
         """Gathers the shards of every row.
 
         Raises:
@@ -95,7 +95,7 @@ class Gathered:
         return self.attacks[0].row.job
 
 
-def record_of(measured: Measured) -> AttackRecord:
+def record_of(measured: RowResult) -> AttackRecord:
     """A row as it was measured, before anything is derived from it."""
     row, job = measured.row, measured.row.job
     return AttackRecord(
@@ -123,7 +123,7 @@ def record_of(measured: Measured) -> AttackRecord:
     )
 
 
-def diagnosis_of(measured: Measured) -> DiagnosisRecord:
+def diagnosis_of(measured: RowResult) -> DiagnosisRecord:
     """A row of the diagnosis, likewise.
 
     Raises:

@@ -13,7 +13,7 @@ from benchmark.scoring.derived_rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class RuleSeries:
     """One image of each original of an entry under one rule.
 
     Args:
@@ -27,12 +27,12 @@ class Series:
     outcomes: tuple[Outcome | None, ...]
 
 
-def clean_series(entry: Entry) -> list[Series]:
+def clean_series(entry: Entry) -> list[RuleSeries]:
     """The clean images."""
     return [series for series in _of_rows(entry) if set(series.rows) <= _clean_rows(entry)]
 
 
-def kept_series(entry: Entry, which: Kept) -> list[Series]:
+def kept_series(entry: Entry, which: Kept) -> list[RuleSeries]:
     """The images that a run keeps: those that count before any challenge, or those of every attack.
 
     Args:
@@ -42,7 +42,7 @@ def kept_series(entry: Entry, which: Kept) -> list[Series]:
     if which == "all":
         return [series for series in _of_rows(entry) if not set(series.rows) <= _clean_rows(entry)]
     chosen = choose_all(Rows(entry).counting(), len(entry.per_image.indices))
-    return [Series(rule, chosen[rule].rows, chosen[rule].outcomes) for rule in _rules(entry)]
+    return [RuleSeries(rule, chosen[rule].rows, chosen[rule].outcomes) for rule in _rules(entry)]
 
 
 def _rules(entry: Entry) -> list[Rule]:
@@ -54,11 +54,11 @@ def _clean_rows(entry: Entry) -> set[str]:
     return {"", *(row.id for row in entry.attacks if row.column is Column.CLEAN)}
 
 
-def _of_rows(entry: Entry) -> list[Series]:
+def _of_rows(entry: Entry) -> list[RuleSeries]:
     n, found = len(entry.per_image.indices), []
     for row in entry.attacks:
         for rule in _rules(entry) if row.scores else ():
             outcomes = tuple(row.scores.outcomes(rule, n)) if row.scores else ()
             names = tuple(row.id if outcome else "" for outcome in outcomes)
-            found.append(Series(rule, names, outcomes))
+            found.append(RuleSeries(rule, names, outcomes))
     return found

@@ -12,7 +12,7 @@ from benchmark.plugins import ATTACKS
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class AttackCase:
     """One attack with the arguments under which it is held to truths.
 
     Args:
@@ -75,27 +75,31 @@ _JUMPS = {"queries": 900, "first": 20}
 _TAUGHT = {"rounds": 3, "epochs": 6, "attack": "fgsm"}
 _LINF = (Norm.LINF,)
 
-TRIALS: tuple[Trial, ...] = (
-    Trial("fgsm", "fgsm", {}, _ONE, _ONE_LOOK),
-    Trial("pgd, cross-entropy", "pgd", _STEPS, _FOUR),
-    Trial("pgd, margin", "pgd", {**_STEPS, "loss": "margin"}, _FOUR),
-    Trial("apgd, cross-entropy", "apgd", {"steps": 25}, _AUTO),
-    Trial("apgd, DLR", "apgd", {"steps": 25, "loss": "dlr"}, _AUTO),
-    Trial("apgd, targeted DLR", "apgd", {"steps": 25, "loss": "dlr-targeted"}, _AUTO),
-    Trial("auxiliary-aware A1", "auxiliary", _A1, _FOUR, _BLIND),
-    Trial("auxiliary-aware A2", "auxiliary", _A2, _FOUR),
-    Trial("auxiliary-aware A2, projected", "auxiliary", {**_A2, "projection": True}, _FOUR),
-    Trial("deepfool", "deepfool", {"steps": 6}, not_held=_NEAREST),
-    Trial("cw", "cw", _CW, not_held=_NEAREST_IN_L2, norms=(Norm.L2,)),
-    Trial("ifgsm", "ifgsm", {"steps": 20}, {norm: {"steps": 4} for norm in Norm}, _ONE_LOOK),
-    Trial("mim", "mim", _STEPS, {norm: {"steps": 1, "step_size": 1.0} for norm in Norm}),
-    Trial("ddn", "ddn", {"steps": 60}, not_held=_NEAREST_IN_L2, norms=(Norm.L2,)),
-    Trial("cw-linf", "cw-linf", {"rounds": 6, "steps": 40}, not_held=_NEAREST, norms=_LINF),
-    Trial("frozen-draw", "frozen-draw", _STEPS, not_held=_FOUND),
-    Trial("fast-autoattack", "fast-autoattack", _FEW, not_held=_FOUND),
-    Trial("square", "square", {"queries": 300}, {}, _QUERIES, above={Norm.LINF: 1.2, Norm.L2: 2.0}),
-    Trial("hopskipjump", "hopskipjump", _JUMPS, {}, _LABELS, above={Norm.LINF: 1.2, Norm.L2: 1.2}),
-    Trial("boundary", "boundary", _WALK, {}, _LABELS, above={Norm.LINF: 2.4, Norm.L2: 1.3}),
-    Trial("substitute", "substitute", _TAUGHT, {}, _LABELS, _LINF, above={Norm.LINF: 2.0}),
+TRIALS: tuple[AttackCase, ...] = (
+    AttackCase("fgsm", "fgsm", {}, _ONE, _ONE_LOOK),
+    AttackCase("pgd, cross-entropy", "pgd", _STEPS, _FOUR),
+    AttackCase("pgd, margin", "pgd", {**_STEPS, "loss": "margin"}, _FOUR),
+    AttackCase("apgd, cross-entropy", "apgd", {"steps": 25}, _AUTO),
+    AttackCase("apgd, DLR", "apgd", {"steps": 25, "loss": "dlr"}, _AUTO),
+    AttackCase("apgd, targeted DLR", "apgd", {"steps": 25, "loss": "dlr-targeted"}, _AUTO),
+    AttackCase("auxiliary-aware A1", "auxiliary", _A1, _FOUR, _BLIND),
+    AttackCase("auxiliary-aware A2", "auxiliary", _A2, _FOUR),
+    AttackCase("auxiliary-aware A2, projected", "auxiliary", {**_A2, "projection": True}, _FOUR),
+    AttackCase("deepfool", "deepfool", {"steps": 6}, not_held=_NEAREST),
+    AttackCase("cw", "cw", _CW, not_held=_NEAREST_IN_L2, norms=(Norm.L2,)),
+    AttackCase("ifgsm", "ifgsm", {"steps": 20}, {norm: {"steps": 4} for norm in Norm}, _ONE_LOOK),
+    AttackCase("mim", "mim", _STEPS, {norm: {"steps": 1, "step_size": 1.0} for norm in Norm}),
+    AttackCase("ddn", "ddn", {"steps": 60}, not_held=_NEAREST_IN_L2, norms=(Norm.L2,)),
+    AttackCase("cw-linf", "cw-linf", {"rounds": 6, "steps": 40}, not_held=_NEAREST, norms=_LINF),
+    AttackCase("frozen-draw", "frozen-draw", _STEPS, not_held=_FOUND),
+    AttackCase("fast-autoattack", "fast-autoattack", _FEW, not_held=_FOUND),
+    AttackCase(
+        "square", "square", {"queries": 300}, {}, _QUERIES, above={Norm.LINF: 1.2, Norm.L2: 2.0}
+    ),
+    AttackCase(
+        "hopskipjump", "hopskipjump", _JUMPS, {}, _LABELS, above={Norm.LINF: 1.2, Norm.L2: 1.2}
+    ),
+    AttackCase("boundary", "boundary", _WALK, {}, _LABELS, above={Norm.LINF: 2.4, Norm.L2: 1.3}),
+    AttackCase("substitute", "substitute", _TAUGHT, {}, _LABELS, _LINF, above={Norm.LINF: 2.0}),
 )
 """A new search in an lp ball is one line here; what it is held to is `benchmark.selftest.attack_checks`."""

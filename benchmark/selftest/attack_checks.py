@@ -20,7 +20,7 @@ from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.victim import GradientMode
 from benchmark.plugins import DEFENSES
-from benchmark.selftest.attack_cases import Trial
+from benchmark.selftest.attack_cases import AttackCase
 from benchmark.selftest.closed_forms import (
     ABOVE,
     LOGIT_GAP,
@@ -80,7 +80,7 @@ def draws_of(*path: str, n: int = POINTS) -> Draws:
     return Draws.of(0, torch.arange(n), "selftest", *path)
 
 
-def finds_the_exact_margin(trial: Trial) -> Iterator[str]:
+def finds_the_exact_margin(trial: AttackCase) -> Iterator[str]:
     """Every point falls at 1.05 times its margin and none at 0.95, through the purifier and by BPDA.
 
     What takes no gradient stands behind a purifier that breaks down under one, and needs a greater budget.
@@ -94,7 +94,7 @@ def finds_the_exact_margin(trial: Trial) -> Iterator[str]:
                 yield f"{mode}: {failure}"
 
 
-def stays_among_images(trial: Trial) -> Iterator[str]:
+def stays_among_images(trial: AttackCase) -> Iterator[str]:
     """The same where some pixels are black or white already, and can be pushed no further."""
     task = linear_task(PINNED)
     target = target_of(task)
@@ -102,7 +102,7 @@ def stays_among_images(trial: Trial) -> Iterator[str]:
         yield f"pixels at a bound: {failure}"
 
 
-def wastes_no_step(trial: Trial) -> Iterator[str]:
+def wastes_no_step(trial: AttackCase) -> Iterator[str]:
     """With not one step to spare it still finds the margin."""
     task = linear_task()
     for norm in trial.tight:
@@ -111,7 +111,7 @@ def wastes_no_step(trial: Trial) -> Iterator[str]:
             yield f"not one step to spare: {failure}"
 
 
-def spends_what_it_says(trial: Trial) -> Iterator[str]:
+def spends_what_it_says(trial: AttackCase) -> Iterator[str]:
     """Where no image is ever fooled, it asks for exactly what `passes` says."""
     task = linear_task()
     attacks = [trial.tightest(norm) for norm in trial.tight]
@@ -129,14 +129,14 @@ def spends_what_it_says(trial: Trial) -> Iterator[str]:
             )
 
 
-def draws_anew_over_rows(trial: Trial) -> Iterator[str]:
+def draws_anew_over_rows(trial: AttackCase) -> Iterator[str]:
     """Behind a random mask each look comes as far as fresh draws in all its EOT rows lead."""
     way, expected = way_behind_mask(trial.tightest(Norm.LINF), eot=ROWS), 1 - 2.0**-ROWS
     if not abs(way - expected) <= NEAR:
         yield f"{ROWS} draws at each step led {way:.3f} of the way; {expected:.3f} is right"
 
 
-def draws_anew_over_steps(trial: Trial) -> Iterator[str]:
+def draws_anew_over_steps(trial: AttackCase) -> Iterator[str]:
     """Behind it many looks at one draw each come as far as fresh draws at every step lead."""
     way = way_behind_mask(trial.ample(), eot=1)
     if not way >= FAR:
@@ -156,7 +156,7 @@ def way_behind_mask(attack: Attack, *, eot: int) -> float:
     return float(gained.mean()) / (HALFWAY * LOGIT_GAP)
 
 
-def keeps_the_best(trial: Trial) -> Iterator[str]:
+def keeps_the_best(trial: AttackCase) -> Iterator[str]:
     """The images start amid the only wrong answers; a gradient that leads out of them loses none of them."""
     task = linear_task()
     threat = task.threat(Norm.LINF, 1.0)
@@ -172,7 +172,7 @@ def keeps_the_best(trial: Trial) -> Iterator[str]:
             yield f"of {POINTS} images of a {kind} victim {fooled} kept the wrong answer they had"
 
 
-Hold = Callable[[Trial], Iterator[str]]
+Hold = Callable[[AttackCase], Iterator[str]]
 """It takes a trial; the sentences say what is wrong."""
 
 HOLDS: tuple[Hold, ...] = (
@@ -186,7 +186,7 @@ HOLDS: tuple[Hold, ...] = (
 )
 
 
-def held(trial: Trial) -> Finding:
+def held(trial: AttackCase) -> Finding:
     """A trial held to everything that applies to it."""
     holds = [hold for hold in HOLDS if hold.__name__ not in trial.not_held]
     failures = [failure for hold in holds for failure in hold(trial)]

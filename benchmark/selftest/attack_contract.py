@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmark.compute.determinism import choose_device, fix_numerics
 from benchmark.compute.object_state import belongings, differing
-from benchmark.compute.sandbox import contained, settings_kept
+from benchmark.compute.sandbox import sandboxed, settings_kept
 from benchmark.contract.checks import CheckOutcome, Finding, of_global_generators, outcome_of
 from benchmark.contract.probe import generator_states, generators_kept
 from benchmark.engine.arguments import refuse_arguments
@@ -220,7 +220,7 @@ def check_attack(
     kind = ATTACKS.get(name)
     what = f"attack {getattr(kind, 'name', name)!r}"
     refuse_arguments(arguments, kind, what=what)
-    with contained(f"{what}: making it"):
+    with sandboxed(f"{what}: making it"):
         subject = AttackSubject(kind(**arguments), seed=seed, device=str(choose_device(device)))
     return run_attack_checks(subject)
 

@@ -166,7 +166,7 @@ LIMITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Cage:
+class CanaryRun:
     """Where canaries are evaluated: digits, the dataset's own classifier, one process.
 
     Args:

@@ -16,7 +16,7 @@ from benchmark.evaluation.execute.measure import EXAMINED, exhibit_of
 from benchmark.evaluation.prepare.prepare import Prepared, dtype_of, prepare
 from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request
-from benchmark.records.run import Measurement
+from benchmark.records.run import DefenseMeasurement
 
 MEASURED = {
     "has_its_gradient_as_it_is_wrapped": ("slope",),
@@ -54,7 +54,7 @@ def _asked(ready: Prepared) -> Finding:
     return _finding(probe(ready).examination)
 
 
-def _finding(measured: Sequence[Measurement]) -> Finding:
+def _finding(measured: Sequence[DefenseMeasurement]) -> Finding:
     """Whether none is above its threshold, nor without a value."""
     bad = [
         each

@@ -25,7 +25,7 @@ _FACTORS = ((1.05, True), (0.95, False))
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class SetCase:
     """Images under a threat, and which of them can be fooled.
 
     Args:
@@ -43,11 +43,11 @@ class Known:
     expected: Tensor
 
 
-Problems = Callable[[], Iterator[Known]]
+Problems = Callable[[], Iterator[SetCase]]
 """Makes problems that are told apart by their budget."""
 
 
-def flows() -> Iterator[Known]:
+def flows() -> Iterator[SetCase]:
     """A pixel that is read `d` pixels further along a ramp changes by `d` times its slope; weights add up."""
     weight = torch.zeros(SIDE, SIDE, dtype=torch.float64)
     weight[:, 2 : SIDE - 2] = (-1.0) ** torch.arange(SIDE)[:, None]
@@ -56,7 +56,7 @@ def flows() -> Iterator[Known]:
     yield from _on_a_ramp(NamedSet.STADV, exact, weight, float(weight.abs().sum()) * SLOPE * way)
 
 
-def turns() -> Iterator[Known]:
+def turns() -> Iterator[SetCase]:
     """Of its middle, a ramp loses most where both shifts and the rotation are as great as they may be."""
     weight = torch.zeros(SIDE, SIDE, dtype=torch.float64)
     weight[2 : SIDE - 2, 2 : SIDE - 2] = 1.0
@@ -66,7 +66,7 @@ def turns() -> Iterator[Known]:
     yield from _on_a_ramp(NamedSet.SPATIAL, exact, weight, float(weight.sum()) * SLOPE * lost)
 
 
-def transports() -> Iterator[Known]:
+def transports() -> Iterator[SetCase]:
     """Where weights fall by 1 a column, brightness carried to the right loses as much as its way is long."""
     weight = -torch.arange(SIDE, dtype=torch.float64).expand(SIDE, SIDE)
     exact = 0.3
@@ -79,7 +79,7 @@ def _ramp() -> Tensor:
     return levels.expand(2, 1, SIDE, SIDE).clone()
 
 
-def _on_a_ramp(norm: NamedSet, exact: float, weight: Tensor, lost: float) -> Iterator[Known]:
+def _on_a_ramp(norm: NamedSet, exact: float, weight: Tensor, lost: float) -> Iterator[SetCase]:
     """Problems just above and just below an exact budget.
 
     Args:
@@ -98,26 +98,26 @@ def _on_a_ramp(norm: NamedSet, exact: float, weight: Tensor, lost: float) -> Ite
     y = torch.zeros(len(x), dtype=torch.int64)
     for factor, falls in _FACTORS:
         expected = torch.full_like(y, falls, dtype=torch.bool)
-        yield Known(classifier, x, y, Threat(norm, factor * exact), expected)
+        yield SetCase(classifier, x, y, Threat(norm, factor * exact), expected)
 
 
-def stickers() -> Iterator[Known]:
+def stickers() -> Iterator[SetCase]:
     """The best sticker of a linear victim is the best of all rectangles, in black and white."""
     task = LinearTask.make(n=POINTS)
     h, w = task.slope.shape[1:]
     for area in (2, 4, 5, 7):
         expected = best_rectangle_gain(task.extremes(), area) > LOGIT_GAP
         threat = Threat(NamedSet.STICKER, area / (h * w))
-        yield Known(task.classifier, task.x, task.y, threat, expected)
+        yield SetCase(task.classifier, task.x, task.y, threat, expected)
 
 
-def pixels() -> Iterator[Known]:
+def pixels() -> Iterator[SetCase]:
     """The best pixels of a linear victim are those that black or white takes most from."""
     task = LinearTask.make(n=POINTS, shape=(1, 6, 6))
     for count in range(1, 7):
         expected = best_pixels_gain(task.extremes(), count) > LOGIT_GAP
         threat = Threat(NamedSet.PIXELS, count)
-        yield Known(task.classifier, task.x, task.y, threat, expected)
+        yield SetCase(task.classifier, task.x, task.y, threat, expected)
 
 
 def best_rectangle_gain(gain: Tensor, area: int) -> Tensor:

@@ -14,7 +14,7 @@ from benchmark.contract.checks import CheckOutcome, outcome_of
 from benchmark.files.temporary import temporary_folder
 from benchmark.selftest.attack_cases import TRIALS
 from benchmark.selftest.attack_checks import held
-from benchmark.selftest.canary_suite import Cage, canaries
+from benchmark.selftest.canary_suite import CanaryRun, canaries
 from benchmark.selftest.known_cases import CASES, shown
 from benchmark.selftest.verdict_checks import Proof, verdicts
 
@@ -70,7 +70,7 @@ def proofs(device: str, runs: Path) -> Iterator[tuple[str, Proof]]:
     for case in CASES:
         yield f"attack {case.title}", partial(shown, case)
     yield from verdicts(runs).items()
-    cage = Cage(runs, device)
+    cage = CanaryRun(runs, device)
     yield "undefended classifier", cage.undefended
     for canary in canaries():
         yield f"canary {canary.name}", partial(cage.finding, canary)

@@ -11,7 +11,7 @@ import torch
 
 from benchmark.classifiers.acceptance import accept
 from benchmark.compute.determinism import choose_device, fix_numerics
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.arguments import parameters_of, refuse_arguments
 from benchmark.engine.dataset import Dataset, images_of
 from benchmark.engine.victims.classifier import Classifier
@@ -63,7 +63,7 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class TrainedWeights:
     """The weights of a trained defense.
 
     Args:
@@ -75,7 +75,7 @@ class Fitted:
     is_found: bool
 
 
-def fit_defense(fit: Fit, report: Report | None = None) -> Fitted:
+def fit_defense(fit: Fit, report: Report | None = None) -> TrainedWeights:
     """Trains a defense for one classifier on one dataset.
 
     Raises:
@@ -105,7 +105,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Fitted:
     said = _statement(defense, recipe, classifiers, setting, fit)
     names = {"label": said.defense, "classifier": "&".join(said.names), "dataset": dataset.name}
     out = fit.out or default_weights_path(**names)
-    with contained(f"training {defense.name!r}"):
+    with sandboxed(f"training {defense.name!r}"):
         train(
             recipe,
             replace(setting, classifier=classifier, companions=companions),
@@ -114,7 +114,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> Fitted:
             options=replace(_options(fit), trained_for=said),
             progress=report,
         )
-    return Fitted(out, is_found=finds_unnamed(out, type(defense), **names))
+    return TrainedWeights(out, is_found=finds_unnamed(out, type(defense), **names))
 
 
 def _accept(classifier: Classifier, dataset: Dataset, setting: Setting) -> None:
@@ -170,7 +170,7 @@ def fit_classifier(
             "training this classifier needs --out FILE.safetensors: the shipped one stays as it is"
         )
     options = _options(fit)
-    with contained(f"training {name!r}"):
+    with sandboxed(f"training {name!r}"):
         recipe = source.recipe(is_adversarial=is_adversarial)
         return train(recipe, setting, dataset, out=out, options=options, progress=report)
 
@@ -258,5 +258,5 @@ def _recipe(defense: Defense, fit: Fit) -> Recipe:
                 f"{name!r} is the defense's own argument, by which its weights are told apart: give it as "
                 f"--defense-arg {name}={given[name]}, in training and in bench run"
             )
-    with contained(f"the recipe of {defense.name!r}: making it"):
+    with sandboxed(f"the recipe of {defense.name!r}: making it"):
         return kind(**{**shared, **given})

@@ -15,7 +15,7 @@ from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.evaluation.prepare.request import Request
-from benchmark.evaluation.prepare.surrogates import Strangers
+from benchmark.evaluation.prepare.surrogates import TransferSources
 from benchmark.records.protocol_files import parse_protocol
 from tests.helpers import tiny_task as tiny
 from tests.helpers.toy_plugins import Same
@@ -176,7 +176,7 @@ def test_members_of_other_classes_or_shapes_are_refused(layers, reason):
         network = nn.Sequential(nn.Flatten(), *layers) if name == "other" else tiny.network()
         return Classifier(network, name=name, classes=4, sha256=name)
 
-    strangers = Strangers(tiny.dataset(), protocol("mean(fits, other)"), load("mine"), load)
+    strangers = TransferSources(tiny.dataset(), protocol("mean(fits, other)"), load("mine"), load)
     with pytest.raises(BenchError, match=reason) as caught:
         strangers.ensembles()
     assert "the ensemble 'mean(fits, other)': member 'other'" in str(caught.value)

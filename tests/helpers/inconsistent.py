@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmark.records.entry import Entry
-from benchmark.records.run import Measurement
+from benchmark.records.run import DefenseMeasurement
 from tests.helpers.entry_with_examples import pictured
 from tests.helpers.run_builder import WHOLE, Varied, deterministic
 
@@ -33,7 +33,7 @@ def whole(*, is_stochastic: bool) -> Entry:
         warnings={"autoattack": ("it randomises",)},
         diagnosis=DIAGNOSIS,
         examination=tuple(
-            Measurement(id=name, value=0.5, threshold=1.0, detail="it")
+            DefenseMeasurement(id=name, value=0.5, threshold=1.0, detail="it")
             for name in ("gradient", "memory", "batch", "constant")
         ),
         is_stochastic=is_stochastic,

@@ -19,11 +19,11 @@ from benchmark.evaluation.prepare.plugin_ids import plugin_of
 from benchmark.files.user_folders import data_folder
 from benchmark.plugins import DEFENSES
 from benchmark.records.entry import Entry
-from benchmark.records.job import Plugin
+from benchmark.records.job import PluginId
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
-from benchmark.records.result import Cost, Result, Status
-from benchmark.records.run import Evaluated, Measurement, Row
+from benchmark.records.result import Result, ShardCost, Status
+from benchmark.records.run import DefenseMeasurement, PlannedAttack, Run
 from benchmark.records.task import Task
 from benchmark.scoring.apply_challenge import challenged
 from benchmark.scoring.assembly import assemble
@@ -49,9 +49,9 @@ class Plan:
     threat: str = "linf:0.15"
     failed: frozenset[str] = frozenset()
     is_challenged: bool = False
-    examination: Sequence[Measurement] = field(
+    examination: Sequence[DefenseMeasurement] = field(
         default_factory=lambda: tuple(
-            Measurement(id=name, value=0.25, threshold=1.0, detail="as it should be")
+            DefenseMeasurement(id=name, value=0.25, threshold=1.0, detail="as it should be")
             for name in MEASURED
         )
     )
@@ -61,7 +61,7 @@ class Plan:
         entry = assemble(self.evaluated())
         return self._lowered(entry) if self.is_challenged else entry
 
-    def evaluated(self) -> Evaluated:
+    def evaluated(self) -> Run:
         """The same as publishing sees it."""
         protocol = (
             self.protocol if isinstance(self.protocol, Protocol) else load_protocol(self.protocol)
@@ -77,7 +77,7 @@ class Plan:
         by_chance = Chance(random.Random(self.seed), protocol, made.stochastic)
         results = {row.job.key: self._shards(row, by_chance) for row in rows}
         name = self.protocol if isinstance(self.protocol, str) else self.protocol.name
-        return Evaluated(
+        return Run(
             task=applied.task,
             label=plugin.label,
             is_stochastic=made.stochastic,
@@ -95,7 +95,7 @@ class Plan:
             examination=tuple(self.examination),
         )
 
-    def _applied(self, protocol: Protocol, made, plugin: Plugin, dataset) -> Plannable:
+    def _applied(self, protocol: Protocol, made, plugin: PluginId, dataset) -> Plannable:
         names = [name for name in (*dataset.surrogates, *dataset.strangers) if name != "digits-cnn"]
         return Plannable(
             protocol=protocol,
@@ -114,7 +114,7 @@ class Plan:
             ensembles={},
         )
 
-    def _shards(self, row: Row, by_chance: Chance) -> tuple[Result, ...]:
+    def _shards(self, row: PlannedAttack, by_chance: Chance) -> tuple[Result, ...]:
         n = row.images(self.n)
         cuts = [(0, n // 2), (n // 2, n)] if n > 1 else [(0, n)]
         made = [by_chance.shard(row, start, stop) for start, stop in cuts]
@@ -144,7 +144,7 @@ class Chance:
     protocol: Protocol
     is_stochastic: bool
 
-    def shard(self, row: Row, start: int, stop: int) -> Result:
+    def shard(self, row: PlannedAttack, start: int, stop: int) -> Result:
         job, size = row.job, stop - start
         is_random = self.is_stochastic and not job.is_source
         is_clean = job.attack.label == "clean"
@@ -162,7 +162,7 @@ class Chance:
             stop=stop,
             status=Status.OK,
             outcomes={rule: tuple(image[rule] for image in images) for rule in Rule},
-            cost=Cost(
+            cost=ShardCost(
                 forwards=forwards * size + shared // 2,
                 backwards=backwards * size,
                 seconds=0.5 * size,

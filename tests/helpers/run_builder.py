@@ -11,11 +11,12 @@ from benchmark.engine.criterion import Criterion, Outcome, Rule
 from benchmark.engine.threat import Knowledge, Threat
 from benchmark.publishing.leaderboard.escaping import short_hash
 from benchmark.records.entry import UNDEFENDED, Entry
-from benchmark.records.job import Frozen, Job, Plugin
+from benchmark.records.job import ClassifierId, Job, PluginId
 from benchmark.records.missing_rows import Missing
 from benchmark.records.protocol import Asked, AttackRow, Column, Protocol, SourceRow
-from benchmark.records.result import Cost, Result, Status
-from benchmark.records.run import Diagnosed, Evaluated, Kind, Measurement, Row
+from benchmark.records.result import Result, ShardCost, Status
+from benchmark.records.run import DefenseMeasurement, Diagnosed, Kind, PlannedAttack
+from benchmark.records.run import Run as FinishedRun
 from benchmark.records.task import Task
 from benchmark.scoring.assembly import assemble
 from benchmark.scoring.diagnosis_flags import EXAMINED
@@ -40,7 +41,7 @@ Cell = str | Outcome | Mapping[Rule, Outcome]
 MEASURED = (*chain.from_iterable(EXAMINED.values()), "constant")
 """All that is measured of victim and purifiers."""
 AS_DECLARED = tuple(
-    Measurement(id=name, value=0.0, threshold=0.5, detail="as declared") for name in MEASURED
+    DefenseMeasurement(id=name, value=0.0, threshold=0.5, detail="as declared") for name in MEASURED
 )
 
 
@@ -103,13 +104,13 @@ class Run:
     pixels: str = "p"
     seconds: float = 1.0
     diagnosis: Sequence[Varied] = ()
-    examination: tuple[Measurement, ...] = AS_DECLARED
+    examination: tuple[DefenseMeasurement, ...] = AS_DECLARED
 
     @property
     def n(self) -> int:
         return len(next(iter(self.rows.values())))
 
-    def evaluated(self, shard: int = 2) -> Evaluated:
+    def evaluated(self, shard: int = 2) -> FinishedRun:
         """The run as publishing sees it, cut into shards of so many images."""
         made = [self._row(name, is_source=False) for name in self.rows]
         made += [self._row(name, is_source=True) for name in self.sources]
@@ -117,7 +118,7 @@ class Run:
         kept = [
             row for row in made if row.id not in self.skipped and row.id not in self.not_planned
         ]
-        return Evaluated(
+        return FinishedRun(
             task=self._task(),
             label=self.label,
             is_stochastic=self.is_stochastic,
@@ -165,19 +166,19 @@ class Run:
             attacks=list(attacks.values()),
         )
 
-    def _row(self, name: str, *, is_source: bool) -> Row:
+    def _row(self, name: str, *, is_source: bool) -> PlannedAttack:
         base, _, mode = name.partition(":")
         attack = base.partition("-")[0]
         column, knowledge = (None, Knowledge.OBLIVIOUS) if is_source else COLUMNS[attack]
         path = UNDEFENDED if self.label == "none" else "toys:Toy"
-        defenses = (Plugin(path, self.label, self.arguments, "s" * 64, self.weights),)
+        defenses = (PluginId(path, self.label, self.arguments, "s" * 64, self.weights),)
         asked = Criterion(4, 2, 2) if self.is_stochastic and not is_source else Criterion(1, 1, 1)
         job = Job(
             row=name,
             task=self._task(),
             defenses=() if is_source else defenses,
-            classifier=Frozen(self.model, self.content or short_hash(self.model) * 8),
-            attack=Plugin(f"attacks:{attack}", attack, json.dumps({"id": name}), "a" * 64),
+            classifier=ClassifierId(self.model, self.content or short_hash(self.model) * 8),
+            attack=PluginId(f"attacks:{attack}", attack, json.dumps({"id": name}), "a" * 64),
             gradient=mode if mode in ("exact", "bpda") else "exact",
             eot=1,
             is_source=is_source,
@@ -185,9 +186,9 @@ class Run:
             engine="e",
         )
         counts = not is_source and not (self.is_stochastic and column is Column.AUTOATTACK)
-        return Row(id=name, job=job, column=column, knowledge=knowledge, counts=counts)
+        return PlannedAttack(id=name, job=job, column=column, knowledge=knowledge, counts=counts)
 
-    def _varied(self, varied: Varied) -> Row:
+    def _varied(self, varied: Varied) -> PlannedAttack:
         base = self._row(varied.of, is_source=False)
         task = base.job.task
         if varied.eps is not None:
@@ -206,12 +207,12 @@ class Run:
         varied = {each.id: each.cells for each in self.diagnosis}
         return {**self.rows, **self.sources, **varied}
 
-    def _shards(self, row: Row, size: int) -> tuple[Result, ...]:
+    def _shards(self, row: PlannedAttack, size: int) -> tuple[Result, ...]:
         n = row.images(self.n)
         starts = [i for i in range(0, n, size) if (row.id, i) not in self.missing]
         return tuple(self._shard(row, i, min(i + size, n)) for i in starts)
 
-    def _shard(self, row: Row, start: int, stop: int) -> Result:
+    def _shard(self, row: PlannedAttack, start: int, stop: int) -> Result:
         place = {"job": row.job.key, "start": start, "stop": stop}
         if (row.id, start) in self.failed:
             return Result(**place, status=Status.FAILED, error="RuntimeError: it | crashed")
@@ -221,7 +222,9 @@ class Run:
             **place,
             status=Status.OK,
             outcomes={rule: tuple(outcome(cell, rule) for cell in cells) for rule in Rule},
-            cost=Cost(forwards=3 * (stop - start), backwards=stop - start, seconds=self.seconds),
+            cost=ShardCost(
+                forwards=3 * (stop - start), backwards=stop - start, seconds=self.seconds
+            ),
             trace=own.get(row.id, self.traces.get(row.id, ())),
             warnings=self.warnings.get(row.id, ()),
             zero_gradients=self.zero_gradients.get(row.id, 0.0),

@@ -12,11 +12,11 @@ from benchmark.engine.criterion import Criterion, Outcome, Rule
 from benchmark.engine.threat import Knowledge, Norm, Threat
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.evaluation.prepare.request import Request
-from benchmark.records.job import Frozen, Job, Plugin
+from benchmark.records.job import ClassifierId, Job, PluginId
 from benchmark.records.protocol import Column, Protocol
 from benchmark.records.protocol_files import parse_protocol
-from benchmark.records.result import Cost, Result, Status
-from benchmark.records.run import Row
+from benchmark.records.result import Result, ShardCost, Status
+from benchmark.records.run import PlannedAttack
 from benchmark.records.task import Task
 
 PROTOCOL = b"""
@@ -90,9 +90,9 @@ def request(runs: Path, **changes) -> Request:
     return Request(**{**standard, **changes})
 
 
-def one_row() -> Row:
+def one_row() -> PlannedAttack:
     """One planned job."""
-    return Row(
+    return PlannedAttack(
         id="pgd",
         job=job(),
         column=Column.ADAPTIVE,
@@ -111,9 +111,9 @@ def job() -> Job:
             threat=Threat(Norm.LINF, 0.1),
             precision="float64",
         ),
-        defenses=(Plugin("tests.helpers.tiny_task:Noise", "noise-under-test", "{}", "00"),),
-        classifier=Frozen("net", "22"),
-        attack=Plugin("attacks.pgd:PGD", "pgd", "{}", "33"),
+        defenses=(PluginId("tests.helpers.tiny_task:Noise", "noise-under-test", "{}", "00"),),
+        classifier=ClassifierId("net", "22"),
+        attack=PluginId("attacks.pgd:PGD", "pgd", "{}", "33"),
         gradient="exact",
         eot=1,
         is_source=False,
@@ -131,7 +131,7 @@ def finished_shard() -> tuple[Job, Result, torch.Tensor]:
         stop=4,
         status=Status.OK,
         outcomes=dict.fromkeys(Rule, (outcome,) * 4),
-        cost=Cost(forwards=8, backwards=4, seconds=0.5),
+        cost=ShardCost(forwards=8, backwards=4, seconds=0.5),
         trace=(1.0, 0.5),
         warnings=("a warning",),
         pixels_sha256="55",

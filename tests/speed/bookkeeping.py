@@ -18,13 +18,13 @@ from benchmark.evaluation.execute.fingerprints import Fingerprints
 from benchmark.evaluation.execute.scheduler import run_shards
 from benchmark.evaluation.execute.shard_queue import Shard, shards_of
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Crew
+from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.records.protocol_files import load_protocol
-from benchmark.records.result import Cost, Result, Status
+from benchmark.records.result import Result, ShardCost, Status
 from tests.helpers import tiny_task as tiny
 from tests.speed.timing import Comparison, Sizes, compare
 
@@ -85,7 +85,7 @@ class _Run:
         store = Store(self.ready.request.runs)
         pixels = {}
         with patch("os.fsync"):
-            fingerprints = Fingerprints(self.bench, store, self.shards(), crew=Crew(workers=2))
+            fingerprints = Fingerprints(self.bench, store, self.shards(), crew=Workers(workers=2))
             for shard in self.shards():
                 at = (shard.start, shard.stop)
                 pixels[at] = pixels.get(at) or _pixels(self.bench, *at)
@@ -93,7 +93,7 @@ class _Run:
                 store.save(shard.job, result, torch.zeros(SHARD, 1, *tiny.SHAPE))
 
     def _run(self, store: Store) -> None:
-        crew = Crew(workers=2)
+        crew = Workers(workers=2)
         run_shards(self.bench, self.shards(), store, crew=crew, on_done=lambda *_: None)
 
 
@@ -125,7 +125,7 @@ def _result(shard: Shard, pixels: str) -> Result:
         stop=shard.stop,
         status=Status.OK,
         outcomes=dict.fromkeys(Rule, OUTCOMES[: shard.stop - shard.start]),
-        cost=Cost(forwards=1, seconds=0.5),
+        cost=ShardCost(forwards=1, seconds=0.5),
         trace=(0.5,) * 100,
         pixels_sha256=pixels,
     )

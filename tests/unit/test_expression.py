@@ -11,7 +11,7 @@ from benchmark.expression import (
     Chain,
     Mean,
     Models,
-    Stage,
+    StageSpec,
     chains_of,
     is_expression,
     leaves_of,
@@ -27,7 +27,7 @@ classifiers = st.recursive(
     lambda inner: st.builds(Models, st.lists(inner, min_size=2, max_size=3).map(tuple)),
     max_leaves=4,
 )
-stages = st.builds(Stage, names, st.lists(classifiers, max_size=3).map(tuple))
+stages = st.builds(StageSpec, names, st.lists(classifiers, max_size=3).map(tuple))
 chains = st.builds(Chain, st.lists(stages, min_size=1, max_size=3).map(tuple))
 members = st.builds(Chain, st.lists(stages, min_size=1, max_size=3).map(tuple), classifiers)
 victims = st.recursive(
@@ -68,7 +68,7 @@ def _outcome(parse, text):
 
 def test_the_compositions_of_hgds_table_9_are_expressions():
     transferred = parse_defense("hgd@b>mean(a, b)")
-    assert transferred == Chain((Stage("hgd", ("b",)),), Models(("a", "b")))
+    assert transferred == Chain((StageSpec("hgd", ("b",)),), Models(("a", "b")))
     both = parse_defense(" mean( hgd>a ,hgd@b>mean(b,c)) ")
     assert str(both) == "mean(hgd>a, hgd@b>mean(b, c))"
     assert str(model_of(both)) == "mean(a, mean(b, c))"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.engine.arguments import arguments_of, parameters_of
-from benchmark.engine.attacking.perturbations import CHANGES, Change
+from benchmark.engine.attacking.perturbations import CHANGES, Perturbation
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import ROUNDING, NamedSet, Norm, Threat
@@ -72,7 +72,7 @@ class Attack(ABC):
     @abstractmethod
     def perturb(
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
-    ) -> Tensor | Change:
+    ) -> Tensor | Perturbation:
         """Adversarial images for a batch.
 
         Args:
@@ -138,7 +138,7 @@ class Attack(ABC):
             made = self.perturb(target, x, y, threat=threat, draws=draws)
         if x._version != version:
             raise ContractBroken(f"attack {self.name!r} changed its input in place")
-        if isinstance(made, Change):
+        if isinstance(made, Perturbation):
             return _rendered(self.name, made, x, threat)
         x_adv = made.detach()
         if x_adv.shape == x.shape:
@@ -214,7 +214,7 @@ def _refuse_range(name: str, x_adv: Tensor) -> None:
         raise ContractBroken(f"attack {name!r} left [0, 1]: values from {low:g} to {high:g}")
 
 
-def _rendered(name: str, change: Change, x: Tensor, threat: Threat) -> Tensor:
+def _rendered(name: str, change: Perturbation, x: Tensor, threat: Threat) -> Tensor:
     """The images `(b, m, c, h, w)` of a change of b images, whose size is read off its parameters.
 
     Raises:

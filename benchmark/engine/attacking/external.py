@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from benchmark.compute.memory import Room
+from benchmark.compute.memory import BatchLimit
 from benchmark.engine.attacking.attack import Passes
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
@@ -34,7 +34,7 @@ class InPieces:
     """
 
     def __init__(self, rows: int, *, on_backward: Callable[[int], None]) -> None:
-        self.room = Room(rows)
+        self.room = BatchLimit(rows)
         self.on_backward = on_backward
         self._last: _Call | None = None
 
@@ -123,7 +123,7 @@ TARGETS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class AutoAttackCall:
     """One evaluation by outside code: a victim with its gradient mode, images `(b, c, h, w)`, labels `(b,)`.
 
     `batch_size` is that code's, `rows` what may pass through the victim at once.
@@ -147,7 +147,7 @@ class CountedVictim(nn.Module):
     pieces, which pyautoattack does not notice; what is computed again for that is not counted.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: AutoAttackCall) -> None:
         super().__init__()
         self.order = order
         self.pieces = InPieces(order.rows, on_backward=self._count)

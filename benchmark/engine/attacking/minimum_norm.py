@@ -8,14 +8,14 @@ from torch import Tensor
 from benchmark.engine.attacking.attack import Passes
 from benchmark.engine.attacking.losses import margin
 from benchmark.engine.attacking.target import Target
-from benchmark.engine.attacking.targeted import Aim, passes_of_aim
+from benchmark.engine.attacking.targeted import Goal, passes_of_aim
 from benchmark.engine.threat import Threat
 
 _TINY = 1e-12
 _NOTHING, _OUTSIDE, _WRONG_INSIDE, _FOUND_INSIDE = range(4)
 
 
-class Smallest:
+class MinimumNormSearch:
     """The best image of each in a search for the smallest change, and who is still attacked.
 
     An iterate is a find where it is misclassified, or, towards a goal, where it reaches the goal; in both cases
@@ -39,7 +39,7 @@ class Smallest:
         y: Tensor,
         threat: Threat,
         *,
-        aim: Aim,
+        aim: Goal,
         confidence: float = 0.0,
     ) -> None:
         self.target, self.x, self.y, self.threat, self.aim = target, x, y, threat, aim
@@ -95,18 +95,18 @@ class Smallest:
 
 
 def candidates_of_smallest(*, eot: int, stochastic: bool) -> int:
-    """How many images `Smallest.images` gives for each."""
+    """How many images `MinimumNormSearch.images` gives for each."""
     return 2 if stochastic or eot > 1 else 1
 
 
 def passes_of_looks(
     looks: int, *, target_class: int | str | None, eot: int, stochastic: bool
 ) -> Passes:
-    """What one image costs at the most whose search (`Smallest`) takes a gradient at each look.
+    """What one image costs at the most whose search (`MinimumNormSearch`) takes a gradient at each look.
 
     Args:
         looks: At an image that never leaves.
-        target_class: Where it is driven, as `benchmark.engine.attacking.targeted.aim_of` takes it.
+        target_class: Where it is driven, as `benchmark.engine.attacking.targeted.goal_of` takes it.
         eot: Draws over which a gradient is averaged.
         stochastic: Whether the victim is random.
     """

@@ -22,7 +22,7 @@ SHIFT = 0.1
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Change(ABC):
+class Perturbation(ABC):
     """What an attack returns where two images do not say how large a change is.
 
     The harness reads the size off the parameters, refuses what is too large, and makes the images. A size is
@@ -59,7 +59,7 @@ class Change(ABC):
         return ""
 
 
-class Flow(Change):
+class Flow(Perturbation):
     """A flow `(2, h, w)`: where each pixel is read, as `warped` takes it."""
 
     __slots__ = ()
@@ -82,7 +82,7 @@ class Flow(Change):
         return warped(x, values)
 
 
-class Rigid(Change):
+class Rigid(Perturbation):
     """A rotation and a shift `(3,)`, as `moved` takes them."""
 
     __slots__ = ()
@@ -106,7 +106,7 @@ class Rigid(Change):
         return moved(x, values)
 
 
-class Transport(Change):
+class Transport(Perturbation):
     """What is carried from every pixel to its neighbours, `(c, k * k, h, w)`, as `transported` takes it."""
 
     __slots__ = ()
@@ -152,7 +152,7 @@ class Transport(Change):
         return ""
 
 
-CHANGES: Mapping[str, type[Change]] = MappingProxyType(
+CHANGES: Mapping[str, type[Perturbation]] = MappingProxyType(
     {NamedSet.STADV: Flow, NamedSet.SPATIAL: Rigid, NamedSet.WASSERSTEIN: Transport}
 )
 """What an attack returns under each threat whose changes are known by their parameters alone."""

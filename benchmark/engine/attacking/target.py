@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.compute.memory import Room
+from benchmark.compute.memory import BatchLimit
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.victim import GradientMode, Victim
 
@@ -63,7 +63,7 @@ class Target:
         self.mode = mode
         self.eot = eot
         self.batch_size = batch_size
-        self.room = Room(batch_size)
+        self.room = BatchLimit(batch_size)
         self.sources = sources
         self.seeds = seeds
         self.leaves_early = leaves_early and not victim.stochastic

@@ -18,7 +18,7 @@ LABELS = ("true", "predicted")
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class Goal:
     """A class for each image of a batch, and whether the image is driven towards it or away from it."""
 
     classes: Tensor
@@ -32,7 +32,7 @@ class Aim:
         return lambda logits, goals: -loss(logits, goals)
 
 
-def aim_of(
+def goal_of(
     target: Target,
     x: Tensor,
     y: Tensor,
@@ -40,7 +40,7 @@ def aim_of(
     target_class: int | str | None = None,
     labels: str = "true",
     draws: Draws,
-) -> Aim:
+) -> Goal:
     """Where each image is driven.
 
     Args:
@@ -56,8 +56,8 @@ def aim_of(
     """
     if target_class is None:
         if labels == "true":
-            return Aim(y, is_goal=False)
-        return Aim(_clean_logits(target, x, draws).argmax(1), is_goal=False)
+            return Goal(y, is_goal=False)
+        return Goal(_clean_logits(target, x, draws).argmax(1), is_goal=False)
     if target_class == LEAST_LIKELY:
         logits = _clean_logits(target, x, draws)
         goals = logits.scatter(1, y[:, None], float("inf")).argmin(1)
@@ -66,11 +66,11 @@ def aim_of(
     else:
         goals = torch.full_like(y, int(target_class))
         goals = torch.where(y == goals, (goals + 1) % target.classes, goals)
-    return Aim(goals, is_goal=True)
+    return Goal(goals, is_goal=True)
 
 
 def passes_of_aim(target_class: int | str | None, *, labels: str = "true", eot: int) -> int:
-    """Passes forward that `aim_of` asks for one image."""
+    """Passes forward that `goal_of` asks for one image."""
     needs_clean = target_class == LEAST_LIKELY or (target_class is None and labels != "true")
     return eot if needs_clean else 0
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.compute.determinism import settle
-from benchmark.compute.memory import Room
+from benchmark.compute.memory import BatchLimit
 from benchmark.engine.attacking.attack import Attack
 from benchmark.engine.attacking.mixed_precision import AttackOutput, search_then_confirm
 from benchmark.engine.attacking.target import Target
@@ -78,8 +78,8 @@ class AttackBatch:
     batch_size: int = 256
     sources: Tensor | None = None
     seeds: Tensor | None = None
-    room_of: Callable[[str], Room] | None = None
-    verdict_room: Room | None = None
+    room_of: Callable[[str], BatchLimit] | None = None
+    verdict_room: BatchLimit | None = None
 
     def run(self) -> Judged:
         """Attacks, then judges.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.compute.memory import Room
+from benchmark.compute.memory import BatchLimit
 from benchmark.engine.criterion import Criterion, Outcome, Rule, worst
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.victim import GradientMode, Victim
@@ -25,7 +25,7 @@ def judge(
     *,
     draws: Draws,
     criterion: Criterion,
-    room: Room | None = None,
+    room: BatchLimit | None = None,
 ) -> tuple[dict[Rule, tuple[Outcome, ...]], Tensor]:
     """Chooses and scores: the choice looks at `select` draws alone, the score at `score` draws alone.
 
@@ -46,7 +46,7 @@ def judge(
     Raises:
         ContractBroken: A logit is not finite.
     """
-    ask = _Question(victim, y, asked(victim, criterion), room or Room(ROWS))
+    ask = _Question(victim, y, asked(victim, criterion), room or BatchLimit(ROWS))
     labels = [int(label) for label in y]
     select = ask.answers(candidates, draws.at("select"))
     choices = {rule: _choose(rule, select, labels, criterion) for rule in Rule}
@@ -79,7 +79,7 @@ def survivors(
     *,
     draws: Draws,
     criterion: Criterion,
-    room: Room | None = None,
+    room: BatchLimit | None = None,
 ) -> Tensor:
     """Positions `(k,)` of the images that no candidate beats at every `select` draw.
 
@@ -89,7 +89,7 @@ def survivors(
     Raises:
         ContractBroken: A logit is not finite.
     """
-    ask = _Question(victim, y, asked(victim, criterion), room or Room(ROWS))
+    ask = _Question(victim, y, asked(victim, criterion), room or BatchLimit(ROWS))
     predictions = ask.answers(candidates, draws.at("select")).predictions.tolist()
     left = [
         i
@@ -126,7 +126,7 @@ def ask_once(
     *,
     draws: Draws,
     criterion: Criterion,
-    room: Room | None = None,
+    room: BatchLimit | None = None,
 ) -> Answers:
     """A victim's answers about one image `(b, c, h, w)` of each original, as `judge` asks for them.
 
@@ -141,7 +141,7 @@ def ask_once(
     Raises:
         ContractBroken: A logit is not finite.
     """
-    ask = _Question(victim, y, asked(victim, criterion), room or Room(ROWS))
+    ask = _Question(victim, y, asked(victim, criterion), room or BatchLimit(ROWS))
     return ask.answers(images.unsqueeze(1), draws)
 
 
@@ -168,7 +168,7 @@ class _Question:
     victim: Victim
     y: Tensor
     asked: int
-    room: Room
+    room: BatchLimit
 
     def answers(self, candidates: Tensor, draws: Draws) -> Answers:
         """What the victim says of candidates `(b, m, c, h, w)`."""

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from benchmark.compute.sandbox import contained, misfit
+from benchmark.compute.sandbox import misfit, sandboxed
 from benchmark.engine.victims.logits import logits_in
 from benchmark.errors import BenchError
 
@@ -130,7 +130,7 @@ def _trace(network: nn.Module, shape: tuple[int, int, int]) -> list[_Call]:
         for name, module in network.named_modules():
             stack.callback(watch(name, module).remove)
         what = f"a classifier of type {type(network).__name__}"
-        with contained(what, partial(misfit, shape=shape, dtype=str(x.dtype))):
+        with sandboxed(what, partial(misfit, shape=shape, dtype=str(x.dtype))):
             network(x)
     return calls
 

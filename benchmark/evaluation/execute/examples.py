@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.compute.sandbox import as_if_fresh, contained
+from benchmark.compute.sandbox import fresh_global_state, sandboxed
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.victim import GradientMode
@@ -26,7 +26,7 @@ from benchmark.records.examples import BARE, MOST, WHOLE, Example, Examples
 from benchmark.records.job import Job
 from benchmark.records.protocol import Column
 from benchmark.records.result import Result, Status
-from benchmark.records.run import Row
+from benchmark.records.run import PlannedAttack
 
 if TYPE_CHECKING:
     from benchmark.records.entry import Entry, PerImage
@@ -52,7 +52,7 @@ class Finished:
     """
 
     bench: Bench
-    rows: Sequence[Row]
+    rows: Sequence[PlannedAttack]
     results: Mapping[str, Sequence[Result]]
     store: Store
 
@@ -72,7 +72,7 @@ def with_examples(entry: Entry, finished: Finished) -> tuple[Entry, bytes | None
     if entry.clean is None or _most(entry) == 0:
         return entry, None
     try:
-        with contained(f"defense {entry.defense.label!r}: its example images"):
+        with sandboxed(f"defense {entry.defense.label!r}: its example images"):
             made = _Gallery(entry, finished).examples()
     except BenchError as error:
         log.warning("no example images: %s", error)
@@ -211,7 +211,7 @@ class _Gallery:
         draws = (
             draws.at("score").repeat(asked).take(torch.zeros(2, dtype=torch.int64, device=x.device))
         )
-        with as_if_fresh(row.job.key, at), torch.no_grad():
+        with fresh_global_state(row.job.key, at), torch.no_grad():
             purified, logits = _seen(bench, x, draws, is_bare=_is_bare(self.entry))
         classes = logits.argmax(1).tolist()
         said = [classes[0] == int(y), classes[1] == int(y)]

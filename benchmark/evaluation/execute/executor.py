@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.compute.address_space import refuse_rationed
-from benchmark.compute.sandbox import as_if_fresh, described
+from benchmark.compute.sandbox import fresh_global_state, one_line
 from benchmark.evaluation.execute.environment import environment
 from benchmark.evaluation.execute.shard import run_shard
 from benchmark.evaluation.execute.shard_queue import Shard
@@ -97,7 +97,7 @@ def compute(bench: Bench, shard: Shard, store: Store) -> tuple[Result, Tensor | 
     """
     try:
         sources = [store.images(job, shard.start, shard.stop) for job in shard.needs]
-        with as_if_fresh(shard.job.key, shard.start):
+        with fresh_global_state(shard.job.key, shard.start):
             result, images = run_shard(
                 bench,
                 shard.job,
@@ -108,7 +108,7 @@ def compute(bench: Bench, shard: Shard, store: Store) -> tuple[Result, Tensor | 
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a crash is a named gap, and is tried again)
         refuse_rationed(error)
         log.debug("%s failed:\n%s", shard.row.id, traceback.format_exc())
-        return failed(shard, described(error)), None
+        return failed(shard, one_line(error)), None
     facts = environment(bench.device)
     found = replace(result, environment=facts, fingerprints=shard.fingerprints)
     return found, images.detach().cpu()

@@ -13,14 +13,14 @@ from benchmark.errors import BenchError
 from benchmark.evaluation.execute.environment import environment
 from benchmark.evaluation.execute.shard_queue import Shard
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Crew
+from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.bench import Bench
-from benchmark.records.job import Frozen, Job, Plugin
+from benchmark.records.job import ClassifierId, Job, PluginId
 from benchmark.records.result import Result
 
 log = logging.getLogger(__name__)
 
-_Who = tuple[tuple[Plugin, ...], str, Frozen]
+_Who = tuple[tuple[PluginId, ...], str, ClassifierId]
 """A victim as keys see it."""
 
 
@@ -34,7 +34,9 @@ class Fingerprints:
         crew: Who does them: with the threads of one of its workers fingerprints are taken here.
     """
 
-    def __init__(self, bench: Bench, store: Store, shards: Sequence[Shard], *, crew: Crew) -> None:
+    def __init__(
+        self, bench: Bench, store: Store, shards: Sequence[Shard], *, crew: Workers
+    ) -> None:
         self._crew = crew
         self._bench = bench
         self._store = store

@@ -27,7 +27,7 @@ from benchmark.files.npz_arrays import plain_array
 from benchmark.files.parsing import DAMAGED
 from benchmark.records.audit import LARGEST, Kept, KeptImages
 from benchmark.records.entry import Entry
-from benchmark.scoring.series import Series, kept_series
+from benchmark.scoring.series import RuleSeries, kept_series
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class _Collection:
         self.images: list[Tensor] = []
         self.shards: dict[str, tuple[int, Tensor]] = {}
 
-    def of(self, series: list[Series]) -> Collected:
+    def of(self, series: list[RuleSeries]) -> Collected:
         """The images of series."""
         names = dict.fromkeys(name for each in series for name in each.rows if name)
         rows, places = list(names), []

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.contract import measurements as examination
 from benchmark.engine.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.errors import BenchError
@@ -23,7 +23,7 @@ from benchmark.files.atomic import write_whole
 from benchmark.identity.closure import closure_of
 from benchmark.records.job import canonical
 from benchmark.records.result import Result
-from benchmark.records.run import Measurement, Row
+from benchmark.records.run import DefenseMeasurement, PlannedAttack
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ AT_ONCE = 2**22
 
 
 def examine_once(
-    ready: Prepared, rows: Sequence[Row], results: Mapping[str, tuple[Result, ...]]
-) -> tuple[Measurement, ...]:
+    ready: Prepared, rows: Sequence[PlannedAttack], results: Mapping[str, tuple[Result, ...]]
+) -> tuple[DefenseMeasurement, ...]:
     """What is measured of victim and purifiers instead of believed: on a few images, once.
 
     Args:
@@ -67,7 +67,7 @@ def examine_once(
 
 def exhibit_of(
     ready: Prepared, indices: tuple[int, ...], every: Sequence[int]
-) -> examination.Exhibit:
+) -> examination.Sample:
     """What is examined of a request.
 
     Args:
@@ -78,7 +78,7 @@ def exhibit_of(
     images = images_of(ready.dataset, "test", torch.tensor(indices))
     fresh = _fresh(ready, len(indices))
     dtype = dtype_of(ready.request)
-    return examination.Exhibit(
+    return examination.Sample(
         victim=ready.victim,
         stages=[(stage.defense, stage.setting) for stage in ready.stages],
         images=images.to(ready.device, dtype),
@@ -100,7 +100,7 @@ def _known(dataset: Dataset, every: Sequence[int]) -> Iterator[Tensor]:
 def _fresh(ready: Prepared, n: int) -> Tensor | None:
     """Training images, so many, evenly spread; None where the dataset has no training split here."""
     try:
-        with contained(f"dataset {ready.dataset.name!r}: its training images"):
+        with sandboxed(f"dataset {ready.dataset.name!r}: its training images"):
             total = len(labels_of(ready.dataset, "train"))
             at = torch.linspace(0, total - 1, n).long()
             return images_of(ready.dataset, "train", at)
@@ -115,12 +115,12 @@ def _key(jobs: list[str], indices: tuple[int, ...]) -> str:
     return hashlib.sha256(canonical([jobs, indices, source]).encode()).hexdigest()
 
 
-def _read(path: Path) -> tuple[Measurement, ...] | None:
+def _read(path: Path) -> tuple[DefenseMeasurement, ...] | None:
     """What was kept; None where there is nothing, or nothing that can be used."""
     if not path.is_file():
         return None
     try:
-        return tuple(Measurement(**each) for each in json.loads(path.read_bytes()))
+        return tuple(DefenseMeasurement(**each) for each in json.loads(path.read_bytes()))
     except (OSError, TypeError, ValueError) as error:
         log.warning("%s is damaged (%s); it is made again", path, error)
         return None

@@ -27,7 +27,7 @@ from benchmark.errors import BenchError
 from benchmark.evaluation.execute.executor import Done, Executor, InProcess, Lost, compute
 from benchmark.evaluation.execute.shard_queue import Shard
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Crew, claim_number, unpacked
+from benchmark.evaluation.execute.workers import Workers, claim_number, unpacked
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.files.temporary import put, temporary_folder
 from benchmark.own_packages import current_folder_last, forget_order
@@ -42,7 +42,7 @@ _NO_WORKER = (
 
 
 @contextmanager
-def executors(bench: Bench, store: Store, crew: Crew) -> Iterator[Callable[[int], Executor]]:
+def executors(bench: Bench, store: Store, crew: Workers) -> Iterator[Callable[[int], Executor]]:
     """What opens executors with so many workers, for as long as a run lasts.
 
     Args:
@@ -68,7 +68,7 @@ class Pool:
         crew: Who does the work.
     """
 
-    def __init__(self, folder: Path, store: Store, crew: Crew) -> None:
+    def __init__(self, folder: Path, store: Store, crew: Workers) -> None:
         self.size = crew.workers
         self._blob = folder / "bench.pkl"
         self._store = store

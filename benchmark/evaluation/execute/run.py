@@ -18,7 +18,7 @@ from benchmark.evaluation.execute.measure import examine_once
 from benchmark.evaluation.execute.scheduler import run_shards
 from benchmark.evaluation.execute.shard_queue import Shard, shards_of
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Crew
+from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.make_bench import bench_of, bench_on
 from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import Prepared, portable, prepare
@@ -28,7 +28,7 @@ from benchmark.evaluation.prepare.slices import Slice
 from benchmark.records.entry import Entry
 from benchmark.records.missing_rows import Missing
 from benchmark.records.result import Result
-from benchmark.records.run import Evaluated, Row
+from benchmark.records.run import PlannedAttack, Run
 from benchmark.scoring.assembly import assemble
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def _evaluated(
 ) -> tuple[Entry, Mapping[str, tuple[Result, ...]]]:
     """Runs what is not done; the entry, and the results that it is made of."""
     results, ready = _run_all(planned, planned.shards, listener or Listener()), planned.ready
-    evaluated = Evaluated(
+    evaluated = Run(
         task=ready.task,
         label=ready.label,
         is_stochastic=ready.is_stochastic,
@@ -166,7 +166,7 @@ class _Planned:
     """A request made ready, with all that is to be done for it."""
 
     ready: Prepared
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedAttack, ...]
     skipped: Mapping[str, Missing]
     shards: Sequence[Shard]
     store: Store
@@ -200,10 +200,10 @@ def say_notices(ready: Prepared) -> None:
         log.warning("%s", line)
 
 
-def crew_of(ready: Prepared) -> Crew:
+def crew_of(ready: Prepared) -> Workers:
     """Who computes: as many workers as asked for, else one a core on the CPU, one a GPU."""
     devices = devices_like(ready.device, torch.cuda.device_count())
-    return Crew(
+    return Workers(
         workers=ready.request.workers or default_workers(devices),
         devices=devices,
         bench_on=partial(bench_on, portable(ready.request), conduct=ready.conduct),

@@ -14,7 +14,7 @@ from benchmark.evaluation.execute.fingerprints import Fingerprints
 from benchmark.evaluation.execute.pool import executors
 from benchmark.evaluation.execute.shard_queue import Place, Shard, ShardQueue
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Crew
+from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.files.temporary import clear_up
 from benchmark.records.result import Result, Status
@@ -24,7 +24,7 @@ OnDone = Callable[[Shard, Result, bool], None]
 
 
 def run_shards(
-    bench: Bench, shards: Sequence[Shard], store: Store, *, crew: Crew, on_done: OnDone
+    bench: Bench, shards: Sequence[Shard], store: Store, *, crew: Workers, on_done: OnDone
 ) -> dict[str, tuple[Result, ...]]:
     """Runs what is not done yet and returns every result, by job key, in the shards' order.
 

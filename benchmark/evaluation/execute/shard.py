@@ -16,7 +16,7 @@ from benchmark.engine.victims.victim import GradientMode
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.plugins import ATTACKS
 from benchmark.records.job import MIXED, Job
-from benchmark.records.result import Cost, Result, Status
+from benchmark.records.result import Result, ShardCost, Status
 
 
 def run_shard(
@@ -70,7 +70,7 @@ def run_shard(
         stop=stop,
         status=Status.OK,
         outcomes=judged.outcomes,
-        cost=Cost(
+        cost=ShardCost(
             forwards=spent.forwards,
             backwards=spent.backwards,
             seconds=judged.seconds,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.records.job import Job
-from benchmark.records.run import Row
+from benchmark.records.run import PlannedAttack
 
 Place = tuple[str, int]
 """A shard among all of a run: its job's key, and the first of its positions."""
@@ -25,7 +25,7 @@ class Shard:
         fingerprints: Digests of the fingerprints under which it is done: of its victim, and of theirs.
     """
 
-    row: Row
+    row: PlannedAttack
     start: int
     stop: int
     needs: tuple[Job, ...]
@@ -50,12 +50,12 @@ class Shard:
         return hash(self.place)  # not of the whole job
 
 
-def shards_of(rows: Sequence[Row], n: int, shard_size: int) -> list[Shard]:
+def shards_of(rows: Sequence[PlannedAttack], n: int, shard_size: int) -> list[Shard]:
     """Every shard of every job, jobs that others need before those, at boundaries fixed by `shard_size`.
 
     A job that stands in several rows is done once, in the first of them.
     """
-    first: dict[str, Row] = {}
+    first: dict[str, PlannedAttack] = {}
     for row in rows:
         first.setdefault(row.job.key, row)
     return [

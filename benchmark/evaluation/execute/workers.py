@@ -21,7 +21,7 @@ _PATIENCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
+class Workers:
     """Who does the work.
 
     Args:

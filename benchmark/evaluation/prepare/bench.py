@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from benchmark.compute.memory import Room
+from benchmark.compute.memory import BatchLimit
 from benchmark.engine.attacker_images import seed_images
 from benchmark.engine.dataset import Dataset, Split, images_of, labels_of
 from benchmark.engine.victims.classifier import Classifier
@@ -44,11 +44,11 @@ class Bench:
     dtype: torch.dtype
     batch_size: int
     random: frozenset[str] = frozenset()
-    rooms: dict[str, Room] = field(default_factory=dict)
+    rooms: dict[str, BatchLimit] = field(default_factory=dict)
 
-    def room(self, kind: str, rows: int, *, is_uncut: bool = False) -> Room:
+    def room(self, kind: str, rows: int, *, is_uncut: bool = False) -> BatchLimit:
         """The room for passes of a kind: what one shard learns holds for the next."""
-        return self.rooms.setdefault(kind, Room(rows, least=rows if is_uncut else 1))
+        return self.rooms.setdefault(kind, BatchLimit(rows, least=rows if is_uncut else 1))
 
     def images(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         """Clean images `(b, c, h, w)`, labels `(b,)` and indices `(b,)` of a shard, on the device."""

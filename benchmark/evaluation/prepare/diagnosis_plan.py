@@ -13,7 +13,7 @@ from benchmark.evaluation.prepare.plugin_ids import plugin_of
 from benchmark.plugins import ATTACKS
 from benchmark.records.job import Job, canonical
 from benchmark.records.protocol import Diagnosis
-from benchmark.records.run import Diagnosed, Kind, Row
+from benchmark.records.run import Diagnosed, Kind, PlannedAttack
 
 GREY = 0.5
 """The linf budget that turns every image into grey, so that no classifier can tell one from another."""
@@ -21,11 +21,11 @@ GREY = 0.5
 
 def diagnosis_rows(
     asked: Diagnosis,
-    rows: Sequence[Row],
+    rows: Sequence[PlannedAttack],
     *,
     modes: Sequence[str],
     is_stochastic: bool,
-) -> Iterator[Row]:
+) -> Iterator[PlannedAttack]:
     """The rows of a protocol's diagnosis.
 
     Args:
@@ -62,10 +62,10 @@ class _Variation:
     """One row of the varied attack, in one gradient mode."""
 
     asked: Diagnosis
-    base: Row
+    base: PlannedAttack
     is_stochastic: bool
 
-    def doubled(self) -> Iterator[Row]:
+    def doubled(self) -> Iterator[PlannedAttack]:
         """Twice the steps; twice the draws where there are any."""
         job = self.base.job
         arguments = self._arguments()
@@ -75,7 +75,7 @@ class _Variation:
         if "eot" in self.asked.doubled and self.is_stochastic:
             yield self._row("eot", replace(job, eot=2 * job.eot))
 
-    def curve(self) -> Iterator[Row]:
+    def curve(self) -> Iterator[PlannedAttack]:
         """The attack under other budgets."""
         job = self.base.job
         if self.asked.curve:
@@ -84,13 +84,13 @@ class _Variation:
                 varied = replace(task, threat=Threat(task.threat.norm, eps))
                 yield self._row("eps", replace(job, task=varied), f"-{eps:.4g}")
 
-    def frozen(self) -> Iterator[Row]:
+    def frozen(self) -> Iterator[PlannedAttack]:
         """As many steps at one fixed draw."""
         if self.asked.frozen and self.is_stochastic:
             steps = self._arguments().get("steps", 40)
             yield self._row("frozen", self._by("frozen-draw", steps=steps))
 
-    def noise(self) -> Row:
+    def noise(self) -> PlannedAttack:
         """Random points, which no gradient led to."""
         row = self._row("noise", self._by("random-points", points=self.asked.points))
         return replace(row, id="diagnosis-noise", knowledge=Knowledge.BLACK_BOX)
@@ -114,7 +114,7 @@ class _Variation:
             fixed_batch=self.base.job.fixed_batch if self.base.job.is_uncut else 0,
         )
 
-    def _row(self, kind: Kind, job: Job, suffix: str = "") -> Row:
+    def _row(self, kind: Kind, job: Job, suffix: str = "") -> PlannedAttack:
         mode = f":{job.gradient}" if ":" in self.base.id else ""
         name = f"diagnosis-{kind}{suffix}{mode}"
         return replace(

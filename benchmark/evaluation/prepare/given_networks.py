@@ -13,7 +13,7 @@ from benchmark.classifiers.catalog import (
     home_of,
 )
 from benchmark.classifiers.code import code_sha256
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.dataset import Dataset
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
@@ -101,7 +101,7 @@ def _copied(network: nn.Module, known: Known) -> tuple[nn.Module, Identity]:
     """A copy of a network that nobody trains, and what decides its logits."""
     what = f"classifier {type(network).__name__!r}"
     _refuse_quantised(network)
-    with contained(f"{what}: copying it"):
+    with sandboxed(f"{what}: copying it"):
         twin = copy.deepcopy(network).requires_grad_(False).eval()
     return twin, identity_of(twin, what=what, known=known)
 

@@ -25,7 +25,7 @@ from benchmark.classifiers.ensemble import build_model
 from benchmark.classifiers.file import file_name_of, load_file
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import ZooModel, resolve
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.datasets.class_folders import ClassFolders
 from benchmark.datasets.npz import NpzDataset
 from benchmark.engine.dataset import Dataset, refuse_undeclared
@@ -58,7 +58,7 @@ def load_dataset(text: str, *, folder: Path) -> Dataset:
     if text.startswith("folder:"):
         return called_by_content(ClassFolders(folder=folder, place=text.removeprefix("folder:")))
     kind = DATASETS.get(text)
-    with contained(f"dataset {text!r}: making it"):
+    with sandboxed(f"dataset {text!r}: making it"):
         dataset = kind(folder=folder)
     refuse_undeclared(dataset)
     return called_by_content(dataset)
@@ -72,7 +72,7 @@ def called_by_content(dataset: Dataset) -> Dataset:
     """
     if DATASETS.paths().get(dataset.name) == path_of(type(dataset)):
         return dataset
-    with contained(f"dataset {dataset.name!r}: reading its images"):
+    with sandboxed(f"dataset {dataset.name!r}: reading its images"):
         dataset.content = dataset.content or dataset.content_sha256()
     name = known_by(dataset.name, dataset.content)
     found = dataset if name == dataset.name else copy.copy(dataset)
@@ -116,7 +116,7 @@ def load_classifier(
             source = make_source(name)
             if source.dataset not in (dataset.name, without_content(dataset.name)):
                 raise for_another(name, source.dataset, dataset.name)
-            with contained(f"classifier {name!r}: loading it"):
+            with sandboxed(f"classifier {name!r}: loading it"):
                 classifier = source.load(folder=folder, device=device, dtype=dtype)
                 classifier.name = _source_name(source, folder)
             refuse_misfit(classifier, dataset)
@@ -167,7 +167,7 @@ def _source_name(source: ClassifierSource, folder: Path) -> str:
     """Its own name where that is registered; else its weights' hash stands behind it."""
     if CLASSIFIERS.paths().get(source.name) == path_of(type(source)):
         return source.name
-    with contained(f"classifier {source.name!r}: finding its weights"):
+    with sandboxed(f"classifier {source.name!r}: finding its weights"):
         return known_by(source.name, sha256_of(Path(source.weights(folder))))
 
 
@@ -178,7 +178,7 @@ def make_source(name: str) -> ClassifierSource:
         BenchError: Nothing has that name, or it cannot be made.
     """
     kind = CLASSIFIERS.get(name)
-    with contained(f"classifier {name!r}: making it"):
+    with sandboxed(f"classifier {name!r}: making it"):
         return kind()
 
 

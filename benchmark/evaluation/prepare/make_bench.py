@@ -16,7 +16,7 @@ from benchmark.evaluation.prepare.request import Request
 
 CPU_ROWS = 512
 CUDA_ROWS = 2048
-"""Rows in one forward pass to begin with; `benchmark.compute.memory.Room` finds out how many of them fit."""
+"""Rows in one forward pass to begin with; `benchmark.compute.memory.BatchLimit` finds how many of them fit."""
 
 
 def bench_of(ready: Prepared) -> Bench:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.arguments import parameters_of, refuse_arguments
 from benchmark.engine.attacking.attack import Attack
 from benchmark.engine.criterion import Criterion
@@ -18,11 +18,11 @@ from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.diagnosis_plan import diagnosis_rows
 from benchmark.evaluation.prepare.plugin_ids import harness_sha256, plugin_of, watched_for
 from benchmark.plugins import ATTACKS
-from benchmark.records.job import MIXED, Frozen, Job, Plugin
+from benchmark.records.job import MIXED, ClassifierId, Job, PluginId
 from benchmark.records.missing_rows import Missing, Why
 from benchmark.records.protocol import BARE, SURROGATES, AttackRow, Protocol, SourceRow
 from benchmark.records.protocol_rows import BEST, names_of
-from benchmark.records.run import Row
+from benchmark.records.run import PlannedAttack
 from benchmark.records.task import Task
 
 CLEAN = "clean"
@@ -50,7 +50,7 @@ class Plannable:
 
     protocol: Protocol
     task: Task
-    plugins: tuple[Plugin, ...]
+    plugins: tuple[PluginId, ...]
     gradient: Derivative = Derivative.EXACT
     is_stochastic: bool
     is_uncut: bool = False
@@ -75,7 +75,7 @@ def weakest_gradient(defenses: Iterable[Defense]) -> Derivative:
     )
 
 
-def make_plan(ready: Plannable) -> tuple[list[Row], dict[str, Missing]]:
+def make_plan(ready: Plannable) -> tuple[list[PlannedAttack], dict[str, Missing]]:
     """All jobs of a protocol, sources first, and the rows that cannot be planned, each with its reason.
 
     The diagnosis comes last: a job that a ranked row has too is done for that row.
@@ -110,7 +110,7 @@ class _Planner:
         self.skipped: dict[str, Missing] = {}
         self.engine = harness_sha256()
 
-    def source_rows(self, row: SourceRow) -> Iterator[Row]:
+    def source_rows(self, row: SourceRow) -> Iterator[PlannedAttack]:
         """One row for each classifier that a source is made on."""
         knowledge = Knowledge.OBLIVIOUS if row.sees_bare else Knowledge.TRANSFER
         attack = self._attack(row)
@@ -118,7 +118,7 @@ class _Planner:
             return
         for classifier in self._made_on(row):
             job = self._job(row.id, attack, classifier=classifier, is_source=True)
-            yield Row(
+            yield PlannedAttack(
                 id=f"{row.id}:{classifier.name}",
                 job=job,
                 column=None,
@@ -140,7 +140,9 @@ class _Planner:
         )
         return []
 
-    def attack_rows(self, row: AttackRow, sources: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
+    def attack_rows(
+        self, row: AttackRow, sources: Mapping[str, Sequence[PlannedAttack]]
+    ) -> Iterator[PlannedAttack]:
         """One row for each gradient mode; none, with a reason kept, where it cannot be run."""
         stochastic = self.ready.is_stochastic
         attack = self._attack(row)
@@ -152,7 +154,7 @@ class _Planner:
             return
         for mode, name in names_of(row, self.ready.gradient).items():
             job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
-            yield Row(
+            yield PlannedAttack(
                 id=name,
                 job=job,
                 column=row.column,
@@ -193,7 +195,7 @@ class _Planner:
         refuse_arguments(row.arguments, kind, what=what)
         with (
             watched_for(kind, parameters_of(kind) | row.arguments),
-            contained(f"{what}: making it"),
+            sandboxed(f"{what}: making it"),
         ):
             return kind(**row.arguments)
 
@@ -214,7 +216,7 @@ class _Planner:
             row=row,
             task=replace(s.task, precision=self._precision(attack, is_source=is_source)),
             defenses=() if is_source else s.plugins,
-            classifier=Frozen(
+            classifier=ClassifierId(
                 frozen.name, frozen.sha256, frozen.code, frozen.source, frozen.harness
             ),
             attack=plugin_of(

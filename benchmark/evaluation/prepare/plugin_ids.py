@@ -12,7 +12,7 @@ from benchmark.identity.closure import closure_of
 from benchmark.identity.identity import Identity, Known, identity_of, sha256_of_words
 from benchmark.identity.opened_files import Opened, watched
 from benchmark.identity.values import Walk
-from benchmark.records.job import Plugin, canonical
+from benchmark.records.job import PluginId, canonical
 
 _ROOTS = (
     "benchmark.evaluation.execute.shard",
@@ -41,7 +41,7 @@ def plugin_of(
     weights: str = "",
     parts: Sequence[type] = (),
     identity: Identity | None = None,
-) -> Plugin:
+) -> PluginId:
     """A defense or an attack as a key sees it.
 
     Args:
@@ -60,7 +60,7 @@ def plugin_of(
     if identity is None:
         known = Known(modules=[part.__module__ for part in parts], arguments=arguments.values())
         identity = identity_of(instance, what=f"{path_of(kind)}", known=known)
-    return Plugin(
+    return PluginId(
         path_of(kind),
         label,
         canonical(described(arguments)),

@@ -28,16 +28,16 @@ from benchmark.evaluation.prepare.loading import (
     with_known_classes,
 )
 from benchmark.evaluation.prepare.plan import Plannable, weakest_gradient
-from benchmark.evaluation.prepare.purifier import Staged
+from benchmark.evaluation.prepare.purifier import PreparedDefense
 from benchmark.evaluation.prepare.request import Request, make_defenses
 from benchmark.evaluation.prepare.resolve import FoundStage, resolve
-from benchmark.evaluation.prepare.surrogates import Strangers
+from benchmark.evaluation.prepare.surrogates import TransferSources
 from benchmark.evaluation.prepare.victim_builder import Builder, Built
 from benchmark.identity.identity import Known, identity_of
 from benchmark.identity.opened_files import Opened, watched
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
-from benchmark.records.run import Measurement
+from benchmark.records.run import DefenseMeasurement
 from benchmark.records.task import Task
 
 
@@ -47,7 +47,7 @@ class Prepared(Plannable):
 
     request: Request
     dataset: Dataset
-    stages: tuple[Staged, ...]
+    stages: tuple[PreparedDefense, ...]
     victim: Victim
     label: str
     """The published name of the defense."""
@@ -57,7 +57,7 @@ class Prepared(Plannable):
     """Makes the same victim anew, from new purifiers and copies of the classifiers, in a precision."""
     conduct: Mapping[str, Conduct] = field(default_factory=dict)
     """How the bare classifiers answer, by their names, and the victim, by an empty one: as `probe` found."""
-    examination: tuple[Measurement, ...] = ()
+    examination: tuple[DefenseMeasurement, ...] = ()
     """What `probe` measured of the victim."""
 
     def watched(self) -> AbstractContextManager[Opened]:
@@ -71,7 +71,7 @@ class Prepared(Plannable):
         return list(dict.fromkeys(line for stage in self.stages for line in stage.notices()))
 
     def behaving(
-        self, conduct: Mapping[str, Conduct], examination: tuple[Measurement, ...] = ()
+        self, conduct: Mapping[str, Conduct], examination: tuple[DefenseMeasurement, ...] = ()
     ) -> Prepared:
         """The same with what was measured of it: a victim that is random is asked as one."""
         is_random = conduct.get("", Conduct()).random and not self.is_stochastic
@@ -122,7 +122,7 @@ def prepare(request: Request) -> Prepared:
 
         return build(replace(setting, dtype=dtype), copied, anew)[0].victim
 
-    strangers = Strangers(dataset, protocol, found.classifier, load)
+    strangers = TransferSources(dataset, protocol, found.classifier, load)
     return Prepared(
         request=request,
         protocol=protocol,
@@ -169,7 +169,7 @@ def _build(
     setting: Setting,
     load: Load,
     stages: Sequence[FoundStage],
-) -> tuple[Built, list[Staged]]:
+) -> tuple[Built, list[PreparedDefense]]:
     """The victim of a request, and its purifiers, made ready."""
     known = Known(is_given=isinstance(request.defense, Defense), said=request.identity)
     builder = Builder(setting, load, iter(stages), known=known)
@@ -191,7 +191,7 @@ def task_of(request: Request, dataset: Dataset, threat: Threat) -> Task:
     return Task(**found)
 
 
-def _victim_sha256(found: Built, stages: Sequence[Staged]) -> str:
+def _victim_sha256(found: Built, stages: Sequence[PreparedDefense]) -> str:
     """sha256 of a victim's own source and structure; purifiers and classifiers in it are known already."""
     known = {id(one.defense): f"stage {i}" for i, one in enumerate(stages)}
     known |= {

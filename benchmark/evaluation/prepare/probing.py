@@ -8,7 +8,7 @@ import torch
 
 from benchmark.classifiers.acceptance import conduct_of, shown
 from benchmark.contract import conduct
-from benchmark.contract.ask import Exhibit
+from benchmark.contract.ask import Examinee
 from benchmark.contract.probe import NOBODYS
 from benchmark.engine.dataset import images_of, indices_of
 from benchmark.engine.randomness import Draws
@@ -40,7 +40,7 @@ def probe(ready: Prepared) -> Prepared:
     what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
     with ready.watched() as opened, shown(what, x, ready.dataset):
         own, measured = conduct.examine(
-            Exhibit(
+            Examinee(
                 victim=ready.victim,
                 what=what,
                 x=x,

@@ -7,26 +7,26 @@ from dataclasses import dataclass, replace
 from inspect import Parameter
 from typing import Final
 
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.arguments import parameters_of
 from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.setting import Setting
 from benchmark.evaluation.prepare.plugin_ids import described, plugin_of, watched_for
 from benchmark.evaluation.prepare.resolve import FoundStage
-from benchmark.expression import Stage
+from benchmark.expression import StageSpec
 from benchmark.files.weights import sha256_of, shipped_sha256
 from benchmark.identity.content_names import known_by
 from benchmark.identity.identity import Known, identity_of
 from benchmark.plugins import DATASETS, DEFENSES, RECIPES
-from benchmark.records.job import Plugin
-from benchmark.records.provenance import Provenance, Use, provenance_of
+from benchmark.records.job import PluginId
+from benchmark.records.provenance import IntendedUse, Provenance, provenance_of
 
 PRESET: Final = "preset"
 """The argument that the variant of a defense may bear the name of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Staged:
+class PreparedDefense:
     """A purifier in its place.
 
     Args:
@@ -37,10 +37,10 @@ class Staged:
         provenance: What its weights were trained for; None where it has none.
     """
 
-    typed: Stage
+    typed: StageSpec
     defense: Defense
     setting: Setting
-    plugin: Plugin
+    plugin: PluginId
     provenance: Provenance | None
 
     def notices(self) -> list[str]:
@@ -59,9 +59,9 @@ def prepare_stage(
     found: FoundStage,
     setting: Setting,
     *,
-    before: Sequence[Staged] = (),
+    before: Sequence[PreparedDefense] = (),
     known: Known | None = None,
-) -> Staged:
+) -> PreparedDefense:
     """Prepares a purifier, and says what a key and an entry need to know of it.
 
     Args:
@@ -81,13 +81,13 @@ def prepare_stage(
     known = replace(known or Known(), arguments=list(defense.arguments().values()))
     identity = identity_of(defense, what=what, known=known)
     watching = watched_for(type(defense), defense.arguments(), weights=setting.weights)
-    with watching, contained(f"{what}: preparing it"):
+    with watching, sandboxed(f"{what}: preparing it"):
         defense.prepare(setting)
     sha256 = sha256_of(setting.weights) if setting.weights else ""
     plugin = plugin_of(defense, label="", weights=sha256, identity=identity)
     content = _unnamed_content(defense, setting, found.trained, plugin)
     label = _label(defense, setting, found.trained, provenance, content)
-    return Staged(
+    return PreparedDefense(
         typed=found.typed,
         defense=defense,
         setting=setting,
@@ -106,7 +106,7 @@ def _names(defense: Defense, setting: Setting, trained: tuple[str, ...]) -> dict
 
 
 def _unnamed_content(
-    defense: Defense, setting: Setting, trained: tuple[str, ...], plugin: Plugin
+    defense: Defense, setting: Setting, trained: tuple[str, ...], plugin: PluginId
 ) -> list[str]:
     """The sha256s, hex, of what the defense's name does not say; none where it says all.
 
@@ -122,9 +122,9 @@ def _unnamed_content(
     return found
 
 
-def _use(found: FoundStage, setting: Setting, before: Sequence[Staged]) -> Use:
+def _use(found: FoundStage, setting: Setting, before: Sequence[PreparedDefense]) -> IntendedUse:
     classifier, defense = setting.defended(), found.defense
-    return Use(
+    return IntendedUse(
         name=found.typed.name,
         label=defense.label(setting.shape),
         classifier=(classifier.name, classifier.sha256),

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.arguments import parameters_of, refuse_arguments
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.slices import Slice
-from benchmark.expression import Chain, Expression, Stage, model_of, parse_defense, stages_of
+from benchmark.expression import Chain, Expression, StageSpec, model_of, parse_defense, stages_of
 from benchmark.files.parsing import read_yaml
 from benchmark.plugins import DEFENSES
 from benchmark.records.job import MIXED
@@ -125,7 +125,7 @@ class Request:
 
 
 def _read(defense: str | Defense) -> Expression:
-    return parse_defense(defense) if isinstance(defense, str) else Chain((Stage(defense.name),))
+    return parse_defense(defense) if isinstance(defense, str) else Chain((StageSpec(defense.name),))
 
 
 def make_defenses(request: Request) -> list[Defense]:
@@ -193,7 +193,7 @@ def with_arguments(requests: Sequence[Request], arguments: Mapping[str, Any]) ->
 
 
 def arguments_by_stage(
-    stages: Sequence[Stage], arguments: Mapping[str, Any]
+    stages: Sequence[StageSpec], arguments: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """The arguments of each stage: of one alone all, else those under its name or under its whole text.
 
@@ -210,7 +210,7 @@ def arguments_by_stage(
 
 
 def _shared_out(
-    arguments: Mapping[str, Any], parts: Sequence[Sequence[Stage]], wanted: tuple[str, str]
+    arguments: Mapping[str, Any], parts: Sequence[Sequence[StageSpec]], wanted: tuple[str, str]
 ) -> list[dict[str, Any]]:
     """For each part the arguments under the name of a stage of it, the more precise behind the others."""
     given: list[dict[str, Any]] = [{} for _ in parts]
@@ -232,7 +232,7 @@ def _unnamed(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {key.rpartition(".")[2]: value for key, value in arguments.items()}
 
 
-def _likely(name: str, stages: Sequence[Stage]) -> str:
+def _likely(name: str, stages: Sequence[StageSpec]) -> str:
     """The stage whose name is nearest, else the last one."""
     return next(iter(near(name, map(str, stages))), str(stages[-1]))
 
@@ -245,5 +245,5 @@ def _make(kind: type[Defense], arguments: Mapping[str, Any]) -> Defense:
     )
 
     every = {**parameters_of(kind), **arguments}
-    with watched_for(kind, every), contained(f"{what}: making it"):
+    with watched_for(kind, every), sandboxed(f"{what}: making it"):
         return kind(**arguments)

@@ -17,7 +17,7 @@ from benchmark.errors import BenchError, WeightsMissing
 from benchmark.evaluation.prepare.given_networks import module_name
 from benchmark.evaluation.prepare.loading import data_folder, load_task, published_name
 from benchmark.evaluation.prepare.request import Request, arguments_by_stage, make_defenses
-from benchmark.expression import Model, Stage, chains_of, parse_model
+from benchmark.expression import Model, StageSpec, chains_of, parse_model
 from benchmark.files.weights import find_weights
 
 
@@ -73,7 +73,7 @@ class FoundStage:
         weights: The file of its weights; None where it has none.
     """
 
-    typed: Stage
+    typed: StageSpec
     defense: Defense
     trained: tuple[str, ...] = ()
     weights: Path | None = None

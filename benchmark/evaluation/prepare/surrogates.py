@@ -1,4 +1,4 @@
-"""Strangers: undefended classifiers on which a protocol makes images for transfer, alone and as ensembles."""
+"""Transfer sources: undefended classifiers on which a protocol makes images, alone and as ensembles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmark.records.protocol import BARE, SURROGATES, Protocol, made_on
 
 
 @dataclass(frozen=True, slots=True)
-class Strangers:
+class TransferSources:
     """What a protocol makes images on, beside or together with the defended classifier.
 
     Args:

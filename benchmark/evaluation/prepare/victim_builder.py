@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from benchmark.classifiers.ensemble import build_model, ensemble
-from benchmark.compute.sandbox import contained
+from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import MeanLogits, Victim
-from benchmark.evaluation.prepare.purifier import Staged, prepare_stage
+from benchmark.evaluation.prepare.purifier import PreparedDefense, prepare_stage
 from benchmark.evaluation.prepare.resolve import FoundStage
 from benchmark.expression import Chain, Expression, Model, parse_model
 from benchmark.identity.identity import Known
@@ -51,7 +51,7 @@ class Builder:
     setting: Setting
     load: Callable[[str | nn.Module], Classifier]
     found: Iterator[FoundStage]
-    stages: list[Staged] = field(default_factory=list)
+    stages: list[PreparedDefense] = field(default_factory=list)
     known: Known | None = None
 
     def victim(self, expression: Expression, model: Model | nn.Module) -> Built:
@@ -90,14 +90,14 @@ class Builder:
         wanted = model if chain.model is None else chain.model
         classifier = self._classifier(wanted)
         setting = replace(self.setting, classifier=classifier)
-        staged: list[Staged] = []
+        staged: list[PreparedDefense] = []
         for _ in chain.stages:
             found = next(self.found)
             staged.append(prepare_stage(found, setting, before=staged, known=self.known))
         self.stages += staged
         victim: Victim = Purified([one.defense for one in staged], classifier)
         for one in staged:
-            with contained(f"defense {one.defense.name!r}: wrapping its victim"):
+            with sandboxed(f"defense {one.defense.name!r}: wrapping its victim"):
                 victim = one.defense.wrap(victim)
         return Built(victim, classifier, "+".join(one.plugin.label for one in staged))
 

@@ -121,7 +121,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class JudgedClaim:
     """A claim with what stands beside it.
 
     Args:
@@ -161,7 +161,7 @@ def read_claims(path: Path) -> list[Claim]:
     return read_lines(path, Claim)
 
 
-def judge(claims: Iterable[Claim], entries: Sequence[Entry]) -> list[Judged]:
+def judge(claims: Iterable[Claim], entries: Sequence[Entry]) -> list[JudgedClaim]:
     """Each claim beside the entry that measured the same; a claim of another set-up is told apart, and why.
 
     Of several entries the one on most images is taken, and the one without gaps before those with some.
@@ -180,22 +180,24 @@ def threat_of(claim: Claim) -> Threat | None:
         return None
 
 
-def _judge(claim: Claim, entries: Sequence[Entry]) -> Judged:
+def _judge(claim: Claim, entries: Sequence[Entry]) -> JudgedClaim:
     if claim.accuracy is None:
-        return Judged(claim=claim, reason=f"it is no accuracy ({claim.metric})")
+        return JudgedClaim(claim=claim, reason=f"it is no accuracy ({claim.metric})")
     label = LABELS.get((claim.system, claim.defense))
     if label is None:
-        return Judged(claim=claim, reason=f"{claim.defense!r} is not here as that paper has it")
+        return JudgedClaim(
+            claim=claim, reason=f"{claim.defense!r} is not here as that paper has it"
+        )
     found = _classifier(claim)
     if found is None:
         reason = REASONS.get(claim.system, f"the classifier {claim.classifier!r} is not here")
-        return Judged(claim=claim, reason=reason)
+        return JudgedClaim(claim=claim, reason=reason)
     classifier, trained = found
     if trained and label != "none":
         label = f"{label}@{trained}"
     threat = threat_of(claim)
     if threat is None and not claim.is_clean:
-        return Judged(claim=claim, reason=f"its budget is {_budget(claim)}: no threat here")
+        return JudgedClaim(claim=claim, reason=f"its budget is {_budget(claim)}: no threat here")
     dataset = DATASETS.get(claim.dataset, claim.dataset)
     here = [
         entry
@@ -205,18 +207,22 @@ def _judge(claim: Claim, entries: Sequence[Entry]) -> Judged:
     ]
     same = [entry for entry in here if _label(entry) == label and not _otherwise(entry)]
     if same:
-        return Judged(claim=claim, entry=max(same, key=_weight))
+        return JudgedClaim(claim=claim, entry=max(same, key=_weight))
     return _not_measured(claim, label, here, [dataset, classifier, str(threat or "")])
 
 
-def _not_measured(claim: Claim, label: str, here: Sequence[Entry], where: Sequence[str]) -> Judged:
+def _not_measured(
+    claim: Claim, label: str, here: Sequence[Entry], where: Sequence[str]
+) -> JudgedClaim:
     """Why nothing stands beside a claim that could be measured here."""
     for entry in here:
         if _label(entry) == label:
-            return Judged(claim=claim, reason=f"measured with weights trained {_otherwise(entry)}")
+            return JudgedClaim(
+                claim=claim, reason=f"measured with weights trained {_otherwise(entry)}"
+            )
     scaled = [_label(e) for e in here if re.sub(r"\[[^]]*\]", "", _label(e)) == label]
     if scaled:
-        return Judged(claim=claim, reason=f"measured with a scaled-down network ({scaled[0]})")
+        return JudgedClaim(claim=claim, reason=f"measured with a scaled-down network ({scaled[0]})")
     dataset, classifier, threat = where
     name, _, arguments = label.partition("(")
     words = ["bench", "run", "--defense", name, "--dataset", dataset, "--model", classifier]
@@ -224,7 +230,7 @@ def _not_measured(claim: Claim, label: str, here: Sequence[Entry], where: Sequen
     for argument in filter(None, arguments.rstrip(")").split(",")):
         words += ["--defense-arg", argument.strip()]
     command = shlex.join([*words, "--protocol", "standard"])
-    return Judged(claim=claim, reason="not measured yet", command=command)
+    return JudgedClaim(claim=claim, reason="not measured yet", command=command)
 
 
 def _label(entry: Entry) -> str:

@@ -28,7 +28,7 @@ MOST_IMAGES = 10**7
 """More than any test split has; an n above it decides nothing."""
 
 
-class Verdict(Enum):
+class Conclusion(Enum):
     """What is said of a change, given a tolerance."""
 
     HELD = "held"
@@ -51,7 +51,7 @@ class Held(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Difference:
     """How an accuracy of the candidate differs from the base's on the same images, single draws.
 
     Args:
@@ -81,11 +81,11 @@ class Change:
         """Candidate minus base."""
         return self.candidate - self.base
 
-    def verdict(self, tolerance: float) -> Verdict:
+    def verdict(self, tolerance: float) -> Conclusion:
         """What may be concluded where a fall by `tolerance` (a share, from 0 up) is tolerated."""
         if self.low > -tolerance:
-            return Verdict.HELD
-        return Verdict.FELL if self.high < -tolerance else Verdict.OPEN
+            return Conclusion.HELD
+        return Conclusion.FELL if self.high < -tolerance else Conclusion.OPEN
 
     def deciding_n(self, tolerance: float) -> int | None:
         """About how many images would decide, were the change what it seems; None where no number would.
@@ -121,28 +121,28 @@ class Comparison:
 
     base: Entry
     candidate: Entry
-    worst: Change
-    clean: Change
-    attacks: tuple[Change, ...]
+    worst: Difference
+    clean: Difference
+    attacks: tuple[Difference, ...]
     missing: tuple[str, ...]
     added: tuple[str, ...]
     neither: tuple[Gap, ...]
     unchanged: Held | None
 
-    def gate(self, name: str) -> Change:
+    def gate(self, name: str) -> Difference:
         """The change that a gate looks at: `worst` or `clean`."""
         return self.worst if name == "worst" else self.clean
 
-    def verdict(self, tolerance: float, gates: Sequence[str]) -> Verdict:
+    def verdict(self, tolerance: float, gates: Sequence[str]) -> Conclusion:
         """Of all gates: fell where one fell, else inconclusive where one is, else held."""
         if self.unchanged:
-            return Verdict.HELD
+            return Conclusion.HELD
         found = [self.gate(name).verdict(tolerance) for name in gates]
-        return next((v for v in (Verdict.FELL, Verdict.OPEN) if v in found), Verdict.HELD)
+        return next((v for v in (Conclusion.FELL, Conclusion.OPEN) if v in found), Conclusion.HELD)
 
     def held(self, tolerance: float, gates: Sequence[str]) -> Held | None:
         """Why it is held; None where it is not."""
-        is_held = self.verdict(tolerance, gates) is Verdict.HELD
+        is_held = self.verdict(tolerance, gates) is Conclusion.HELD
         return (self.unchanged or Held.BOUND) if is_held else None
 
 
@@ -245,11 +245,13 @@ def _same_margins(a: AttackRecord, b: AttackRecord) -> bool:
     )
 
 
-def _change(name: str, indices: Sequence[int], base: Sequence[str], other: Sequence[str]) -> Change:
+def _change(
+    name: str, indices: Sequence[int], base: Sequence[str], other: Sequence[str]
+) -> Difference:
     a = [bits.count("1") / len(bits) for bits in base]
     b = [bits.count("1") / len(bits) for bits in other]
     _, low, high = difference(a, b, ONE_SIDED)
-    return Change(
+    return Difference(
         name=name,
         base=math.fsum(a) / len(a),
         candidate=math.fsum(b) / len(b),

@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmark.publishing.leaderboard.comparison import Change, Comparison, Held, Verdict
+from benchmark.publishing.leaderboard.comparison import Comparison, Conclusion, Difference, Held
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain
 from benchmark.publishing.leaderboard.footnotes import raised
@@ -80,18 +80,18 @@ def to_json(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> d
 
 def deciding_n(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> int | None:
     """About how many images would decide what is inconclusive; None where nothing is, or no number would."""
-    if comparison.verdict(tolerance, gates) is not Verdict.OPEN:
+    if comparison.verdict(tolerance, gates) is not Conclusion.OPEN:
         return None
     wanted = [
         change.deciding_n(tolerance)
         for change in map(comparison.gate, gates)
-        if change.verdict(tolerance) is Verdict.OPEN
+        if change.verdict(tolerance) is Conclusion.OPEN
     ]
     found = [n for n in wanted if n is not None]
     return max(found) if len(found) == len(wanted) else None
 
 
-_SIGNS = {Verdict.HELD: "✅", Verdict.FELL: "❌", Verdict.OPEN: "❔"}
+_SIGNS = {Conclusion.HELD: "✅", Conclusion.FELL: "❌", Conclusion.OPEN: "❔"}
 _HELD = {
     Held.SAME_JOBS: "Held: both are the outcome of the very same jobs; nothing changed.",
     Held.SAME_OUTCOMES: "Held: every attack has the same outcome and margin on every image; the code changed, "
@@ -100,7 +100,7 @@ _HELD = {
 }
 
 
-def _changes(comparison: Comparison) -> list[Change]:
+def _changes(comparison: Comparison) -> list[Difference]:
     return [comparison.worst, comparison.clean, *comparison.attacks]
 
 
@@ -116,7 +116,7 @@ def _identity(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _plain(change: Change) -> dict[str, Any]:
+def _plain(change: Difference) -> dict[str, Any]:
     return {**asdict(change), "change": change.value}
 
 
@@ -131,7 +131,7 @@ def _heading(comparison: Comparison) -> str:
     )
 
 
-def _cells(change: Change) -> list[str]:
+def _cells(change: Difference) -> list[str]:
     interval = f"{_points(change.value)} ({_points(change.low)} to {_points(change.high)})"
     return [
         change.name,
@@ -144,7 +144,7 @@ def _cells(change: Change) -> list[str]:
     ]
 
 
-def _pipe(changes: Sequence[Change]) -> str:
+def _pipe(changes: Sequence[Difference]) -> str:
     rows = [[markdown(cell) for cell in _cells(change)] for change in changes]
     return tabulate(rows, HEADERS, tablefmt="pipe", disable_numparse=True)
 
@@ -161,7 +161,7 @@ def _notes(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> li
     held = comparison.held(tolerance, gates)
     if held is not None:
         said = _HELD[held].format(lost=lost)
-    elif comparison.verdict(tolerance, gates) is Verdict.FELL:
+    elif comparison.verdict(tolerance, gates) is Conclusion.FELL:
         said = f"Fell: at 95 % confidence {lost}."
     else:
         said = f"Inconclusive: cannot tell whether {lost}. {_wanted(comparison, tolerance, gates)}"

@@ -50,7 +50,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class BoardGroup:
     """The rows before one classifier.
 
     Args:
@@ -79,7 +79,7 @@ class Board:
         images: Hash of the images, where another board of the same dataset has others; else empty.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[BoardGroup, ...]
     others: tuple[Entry, ...]
     images: str = ""
 
@@ -215,7 +215,9 @@ def _made(entries: Sequence[Entry], images: str) -> Board:
     return Board(tuple(groups), tuple(others), images)
 
 
-def _group(classifier: ClassifierIdentity, header: Entry | None, rows: Sequence[Entry]) -> Group:
+def _group(
+    classifier: ClassifierIdentity, header: Entry | None, rows: Sequence[Entry]
+) -> BoardGroup:
     own = [entry for entry in rows if entry.classifier.content == classifier.content]
     rankable = [entry for entry in own if not _has_no_rank(entry)]
     most = max((entry.dataset.n for entry in rankable), default=0)
@@ -227,7 +229,7 @@ def _group(classifier: ClassifierIdentity, header: Entry | None, rows: Sequence[
         )
         for place, entry in enumerate(sorted(own, key=_place), start=1)
     ]
-    return Group(classifier, Line(header) if header else None, tuple(lines))
+    return BoardGroup(classifier, Line(header) if header else None, tuple(lines))
 
 
 def _board(entry: Entry) -> tuple[Any, ...]:

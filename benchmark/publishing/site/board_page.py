@@ -33,7 +33,7 @@ from benchmark.publishing.leaderboard.footnotes import (
     gap_lines,
     marks,
 )
-from benchmark.publishing.leaderboard.ranking import Board, Group, Line
+from benchmark.publishing.leaderboard.ranking import Board, BoardGroup, Line
 from benchmark.publishing.site.cell import Cell
 from benchmark.publishing.site.panels import tradeoff
 from benchmark.publishing.site.references import Beside
@@ -113,7 +113,7 @@ class BoardView:
         names = {UNDIAGNOSED: "undiagnosed", **{letter: letter for letter in self._marks.values()}}
         return f"{self.key}-{names[mark]}" if mark in names else ""
 
-    def references(self, group: Group) -> Iterator[tuple[str, dict[str, Cell]]]:
+    def references(self, group: BoardGroup) -> Iterator[tuple[str, dict[str, Cell]]]:
         """RobustBench's own numbers of a group's classifier, undefended: name, and cells by column."""
         for each, n in self.beside.references([line.entry for line in group]):
             values = {"clean": each.clean, Column.AUTOATTACK.value: each.autoattack, "n": str(n)}

@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from benchmark.audit.fresh_attacks import Again, attack_again
-from benchmark.audit.replay import Finding, Replay, replay
+from benchmark.audit.replay import Replay, ReplayFinding, replay
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.kept_images import CLEAN, Collected, unpacked
 from benchmark.evaluation.execute.run import run_shown
@@ -135,19 +135,19 @@ def fell(entry: Entry) -> list[int]:
 
 def test_an_honest_entry_is_confirmed_image_by_image(either):
     found = either.replayed()
-    assert set(found.findings) == {Finding.CONFIRMED}
+    assert set(found.findings) == {ReplayFinding.CONFIRMED}
     assert found.record().confirmed == either.entry.dataset.n
     assert not found.reasons
 
 
 def test_a_shard_of_another_size_changes_no_finding(either):
     found = replay(either.ready, either.entry, either.collected, shard_size=5)
-    assert set(found.findings) == {Finding.CONFIRMED}
+    assert set(found.findings) == {ReplayFinding.CONFIRMED}
 
 
 def test_without_kept_images_the_clean_ones_are_asked_about(either):
     found = replay(either.ready, either.entry, None, shard_size=4)
-    assert (found.kept, set(found.findings)) == (None, {Finding.CONFIRMED})
+    assert (found.kept, set(found.findings)) == (None, {ReplayFinding.CONFIRMED})
 
 
 def test_a_flipped_outcome_is_noticed_wherever_it_stands(fixed):
@@ -160,7 +160,7 @@ def test_a_flipped_outcome_is_noticed_wherever_it_stands(fixed):
     assert problems_of(forged) == [], "no arithmetic speaks against it"
     found = fixed.replayed(forged)
     assert [i for i, each in enumerate(found.findings) if each] == [at]
-    assert found.findings[at] is Finding.CONTRADICTED
+    assert found.findings[at] is ReplayFinding.CONTRADICTED
     assert "not among those kept" in found.reasons[at]
 
 
@@ -176,7 +176,7 @@ def test_one_flipped_bit_of_a_random_victim_is_noticed(noisy):
 
 def test_another_margin_is_noticed_though_no_outcome_differs(either):
     forged = edited(either.entry, 3, margins=lambda margin: round(margin - 0.2, MARGIN_DECIMALS))
-    assert either.replayed(forged).findings[3] is Finding.CONTRADICTED
+    assert either.replayed(forged).findings[3] is ReplayFinding.CONTRADICTED
 
 
 def test_a_clean_image_passed_off_as_adversarial_is_noticed(either):
@@ -184,7 +184,7 @@ def test_a_clean_image_passed_off_as_adversarial_is_noticed(either):
     places = either.collected.places.copy()
     places[places[:, 2] == at, 3] = CLEAN
     found = either.replayed(collected=replace(either.collected, places=places))
-    assert found.findings[at] is Finding.CONTRADICTED
+    assert found.findings[at] is ReplayFinding.CONTRADICTED
     assert sum(map(bool, found.findings)) == 1
 
 
@@ -200,7 +200,7 @@ def test_an_image_from_a_larger_budget_is_noticed_and_so_is_one_that_is_none(fix
         images = fixed.collected.images.clone()
         images[number] = clean + change
         found = fixed.replayed(collected=replace(fixed.collected, images=images))
-        assert found.findings[at] is Finding.CONTRADICTED
+        assert found.findings[at] is ReplayFinding.CONTRADICTED
         assert re.search(reason, found.reasons[at])
 
 
@@ -233,7 +233,7 @@ def test_what_lies_at_the_boundary_is_counted_apart_and_is_no_forgery(fixed):
     near = edited(edited(fixed.entry, at, others, **right), at, (row,), margins=lambda _: 0.0)
     assert near.per_image.chosen[at] == row
     found = fixed.replayed(near, replace(fixed.collected, images=images))
-    assert found.findings[at] is Finding.WITHIN_ROUNDING
+    assert found.findings[at] is ReplayFinding.WITHIN_ROUNDING
     assert found.record().within_rounding == 1
 
 

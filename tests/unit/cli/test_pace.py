@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmark.cli.progress import LEAST_SECONDS, LOGGED_EVERY, Pace, RunProgress
-from benchmark.records.result import Cost
+from benchmark.records.result import ShardCost
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_work_that_begins_anew_has_a_pace_of_its_own(clock):
 
 def shard(row, *, cached=False):
     task = SimpleNamespace(row=SimpleNamespace(id=row))
-    return task, SimpleNamespace(cost=Cost(seconds=1.0), error=""), cached
+    return task, SimpleNamespace(cost=ShardCost(seconds=1.0), error=""), cached
 
 
 def test_shards_kept_from_before_do_not_shorten_what_is_left(clock, capfd):

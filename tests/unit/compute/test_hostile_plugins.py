@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmark.cli import main
-from benchmark.compute.sandbox import as_if_fresh, contained, exits_raised, settings_kept
+from benchmark.compute.sandbox import exits_raised, fresh_global_state, sandboxed, settings_kept
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.run import run
 from benchmark.records.entry import without_timing
@@ -227,15 +227,15 @@ def test_global_generators_depend_on_the_place_alone():
     drawn = []
     for _ in range(2):
         torch.rand(3)
-        with as_if_fresh("job", 0):
+        with fresh_global_state("job", 0):
             drawn.append(torch.rand(2))
-    with as_if_fresh("job", 1):
+    with fresh_global_state("job", 1):
         assert not torch.equal(torch.rand(2), drawn[0])
     assert torch.equal(*drawn)
 
 
 def test_an_interrupt_passes_through_containment():
-    with pytest.raises(KeyboardInterrupt), contained("it"):
+    with pytest.raises(KeyboardInterrupt), sandboxed("it"):
         raise KeyboardInterrupt
 
 

@@ -8,7 +8,7 @@ import weakref
 import pytest
 import torch
 
-from benchmark.compute.memory import Room, free_memory, is_out_of_memory
+from benchmark.compute.memory import BatchLimit, free_memory, is_out_of_memory
 from benchmark.engine.attacking.external import InPieces
 from benchmark.engine.attacking.target import Target
 from benchmark.errors import BenchError
@@ -23,7 +23,7 @@ def freed(monkeypatch):
     return times_freed(monkeypatch)
 
 
-def widths(room: Room, total: int, most: int) -> list[int]:
+def widths(room: BatchLimit, total: int, most: int) -> list[int]:
     """Rows of the passes that came to their end, where a pass over more than `most` runs out of memory."""
 
     def one_pass(rows):
@@ -37,7 +37,7 @@ def widths(room: Room, total: int, most: int) -> list[int]:
 
 
 def test_a_pass_that_runs_out_of_memory_is_made_again_with_half_its_rows_as_are_all_later(freed):
-    room = Room(64)
+    room = BatchLimit(64)
     assert widths(room, 70, most=20) == [16, 16, 16, 16, 6]
     assert room.halvings == 2
     assert len(freed) == 2
@@ -45,20 +45,20 @@ def test_a_pass_that_runs_out_of_memory_is_made_again_with_half_its_rows_as_are_
 
 
 def test_where_a_batch_is_smaller_than_the_limit_its_own_size_is_halved():
-    room = Room(2048)
+    room = BatchLimit(2048)
     assert widths(room, 6, most=3) == [3, 3]
     assert room.halvings == 1
 
 
 def test_one_row_that_does_not_fit_is_refused_in_one_line_that_says_why():
     with pytest.raises(BenchError, match=r"one image needs more memory .*can't allocate") as caught:
-        widths(Room(8), 3, most=0)
+        widths(BatchLimit(8), 3, most=0)
     assert "\n" not in str(caught.value)
 
 
 def test_a_batch_that_must_not_be_cut_is_refused_at_once():
     with pytest.raises(BenchError, match="batch of 8 images that cannot be cut"):
-        widths(Room(8, least=8), 8, most=4)
+        widths(BatchLimit(8, least=8), 8, most=4)
 
 
 def test_another_failure_is_passed_on_as_it_is():
@@ -66,12 +66,12 @@ def test_another_failure_is_passed_on_as_it_is():
         raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match=r"^shapes do not fit$"):
-        list(Room(8).passes(3, one_pass, CPU))
+        list(BatchLimit(8).passes(3, one_pass, CPU))
 
 
 def test_it_is_said_once_however_often_it_happens(caplog):
     with caplog.at_level(logging.WARNING):
-        widths(Room(64), 64, most=1)
+        widths(BatchLimit(64), 64, most=1)
     assert len([record for record in caplog.records if "memory ran out" in record.message]) == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmark.contract import measurements as examination
-from benchmark.contract.measurements import Exhibit, examine
+from benchmark.contract.measurements import Sample, examine
 from benchmark.engine.threat import Norm, Threat
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense, Derivative
@@ -57,7 +57,7 @@ def exhibit(*defenses, fresh=FRESH, norm=Norm.LINF, **changes):
         return wrap(Purified(defenses, copy.deepcopy(classifier).to(dtype)))
 
     given |= {"made": made, "victim": made(torch.float32)} | changes
-    return Exhibit(stages=stages, **given)
+    return Sample(stages=stages, **given)
 
 
 def bad(*defenses, **changes):

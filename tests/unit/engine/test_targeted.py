@@ -10,8 +10,8 @@ from attacks.ifgsm import IFGSM
 from attacks.mim import MIM
 from attacks.pgd import PGD
 from benchmark.engine.attacking.losses import cross_entropy
-from benchmark.engine.attacking.minimum_norm import Smallest
-from benchmark.engine.attacking.targeted import Aim, aim_of, passes_of_aim
+from benchmark.engine.attacking.minimum_norm import MinimumNormSearch
+from benchmark.engine.attacking.targeted import Goal, goal_of, passes_of_aim
 from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
 from benchmark.selftest.closed_forms import LinearTask, fooled_by_any, linear_failures
@@ -22,7 +22,7 @@ LINF, L2 = Threat.parse("linf:0.4"), Threat.parse("l2:5")
 
 
 def aim(target, x, y, **options):
-    return aim_of(target, x, y, draws=image_draws(len(x)), **options)
+    return goal_of(target, x, y, draws=image_draws(len(x)), **options)
 
 
 def test_least_likely_is_the_wrong_class_of_lowest_logit():
@@ -42,7 +42,7 @@ def test_a_random_goal_is_any_wrong_class_and_the_images_own():
     counts = goals.bincount(minlength=6).double() / n
     expected = torch.tensor([0.2, 0.2, 0.0, 0.2, 0.2, 0.2], dtype=torch.float64)
     torch.testing.assert_close(counts, expected, rtol=0, atol=0.04)
-    some = aim_of(
+    some = goal_of(
         target,
         x[5:9],
         y[5:9],
@@ -62,8 +62,8 @@ def test_away_from_the_predicted_label_is_away_from_it_even_where_it_is_wrong():
 def test_towards_a_goal_a_loss_turns_its_sign():
     logits, classes = torch.randn(3, 4, generator=torch.Generator().manual_seed(1)), torch.arange(3)
     plain = cross_entropy(logits, classes)
-    assert torch.equal(Aim(classes, is_goal=True).loss()(logits, classes), -plain)
-    assert torch.equal(Aim(classes, is_goal=False).loss()(logits, classes), plain)
+    assert torch.equal(Goal(classes, is_goal=True).loss()(logits, classes), -plain)
+    assert torch.equal(Goal(classes, is_goal=False).loss()(logits, classes), plain)
 
 
 @pytest.mark.parametrize("eot", [1, 3])
@@ -178,8 +178,8 @@ CLOSE = [1.0, 0.9, 0.0]
 def test_of_two_iterates_the_better_one_is_kept(shown, best):
     """Under linf .5 and towards class 2: a find inside, a success inside, a find outside, the higher margin."""
     x, y = torch.zeros(1, 1, 1, 1), torch.zeros(1, dtype=torch.int64)
-    towards = Aim(torch.tensor([2]), is_goal=True)
-    smallest = Smallest(linear_target(TASK), x, y, Threat(Norm.LINF, 0.5), aim=towards)
+    towards = Goal(torch.tensor([2]), is_goal=True)
+    smallest = MinimumNormSearch(linear_target(TASK), x, y, Threat(Norm.LINF, 0.5), aim=towards)
     for size, logits in shown:
         found = smallest.take_note(torch.full_like(x, size), torch.tensor([logits]))
         assert found.tolist() == [logits is GOAL]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmark.compute.memory import Room
+from benchmark.compute.memory import BatchLimit
 from benchmark.engine.criterion import Criterion, Rule
 from benchmark.engine.judging.verdict import ROWS, judge, survivors
 from benchmark.engine.randomness import Draws
@@ -125,7 +125,7 @@ def test_survivors_are_those_that_every_candidate_leaves_right_at_some_draw():
 def test_verdicts_are_made_in_one_layout_of_512_rows_and_a_smaller_room_changes_none():
     assert ROWS == 512
     few, many = Written(), Written()
-    a, _ = judge(few, FIXED, LABELS, draws=draws(2), criterion=CRITERION, room=Room(2))
+    a, _ = judge(few, FIXED, LABELS, draws=draws(2), criterion=CRITERION, room=BatchLimit(2))
     b, _ = judge(many, FIXED, LABELS, draws=draws(2), criterion=CRITERION)
     assert a == b
     assert max(len(found) for _, found, _ in few.asked) == 2

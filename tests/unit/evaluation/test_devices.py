@@ -30,7 +30,7 @@ from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.run import run
-from benchmark.evaluation.execute.workers import Crew, claim_number, unpacked
+from benchmark.evaluation.execute.workers import Workers, claim_number, unpacked
 from benchmark.evaluation.prepare.make_bench import bench_of, bench_on
 from benchmark.evaluation.prepare.prepare import portable, prepare
 from benchmark.records.entry import without_timing
@@ -91,7 +91,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 def test_threads_of_all_workers_together_are_no_more_than_the_cores(monkeypatch):
     monkeypatch.setattr(benchmark.evaluation.execute.workers, "cores", lambda: 8)
-    assert [Crew(workers=n).threads for n in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
+    assert [Workers(workers=n).threads for n in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
 
 
 def test_a_cpu_has_always_done_its_work_and_measures_no_gpu_memory():
@@ -172,14 +172,14 @@ def test_a_crew_on_several_devices_builds_and_one_on_the_cpu_copies(tmp_path):
     def bench_named(device):
         return f"a bench on {device}"
 
-    two = Crew(
+    two = Workers(
         workers=3,
         devices=devices_like(torch.device("cuda"), 2),
         bench_on=bench_named,
     )
     built = [unpacked(two.packed(bench), worker) for worker in range(3)]
     assert built == ["a bench on cuda:0", "a bench on cuda:1", "a bench on cuda:0"]
-    copy = unpacked(Crew(workers=3, bench_on=bench_named).packed(bench), 1)
+    copy = unpacked(Workers(workers=3, bench_on=bench_named).packed(bench), 1)
     assert (copy.order, copy.device) == (bench.order, CPU)
 
 

@@ -16,7 +16,7 @@ from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.purifier import prepare_stage
 from benchmark.evaluation.prepare.resolve import FoundStage
-from benchmark.expression import Stage
+from benchmark.expression import StageSpec
 from benchmark.identity.content_names import without_content
 from benchmark.records.provenance import KEY
 from tests.helpers.toy_plugins import Same
@@ -62,7 +62,7 @@ def setting():
 
 
 def found_stage(defense, weights=None):
-    return FoundStage(typed=Stage(defense.name), defense=defense, weights=weights)
+    return FoundStage(typed=StageSpec(defense.name), defense=defense, weights=weights)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from benchmark.evaluation.execute.executor import Lost
 from benchmark.evaluation.execute.scheduler import run_shards
 from benchmark.evaluation.execute.shard_queue import Shard, ShardQueue, shards_of
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Crew
+from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.records.result import Result, Status
@@ -84,7 +84,7 @@ def pool(monkeypatch):
 def run(tmp_path, n, *, workers=2):
     shards = shards_of(rows(), n * SIZE, SIZE)
     seen = []
-    crew = Crew(workers=workers)
+    crew = Workers(workers=workers)
     results = run_shards(
         bench_of(prepare(tiny.request(tmp_path))),
         shards,

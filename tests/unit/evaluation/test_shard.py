@@ -12,7 +12,7 @@ from benchmark.errors import BenchError
 from benchmark.evaluation.execute.shard import run_shard
 from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.prepare import prepare
-from benchmark.records.job import Frozen, Plugin
+from benchmark.records.job import ClassifierId, PluginId
 from benchmark.records.result import Status
 from tests.helpers import tiny_task as tiny
 from tests.helpers.tiny_task import job, network
@@ -31,12 +31,12 @@ def test_a_job_on_a_bare_classifier_attacks_the_one_that_it_names(bench):
     ours, others = classifier("ours"), classifier("others")
     known = replace(bench, classifiers={"ours": ours, "others": others})
     for one in (ours, others):
-        bare = replace(job(), defenses=(), classifier=Frozen(one.name, one.sha256))
+        bare = replace(job(), defenses=(), classifier=ClassifierId(one.name, one.sha256))
         victim = known.victim_of(bare)
         assert isinstance(victim, Purified)
         assert victim.classifier is one
         assert victim.defenses == ()
-    missing = replace(job(), defenses=(), classifier=Frozen("nobody", "0"))
+    missing = replace(job(), defenses=(), classifier=ClassifierId("nobody", "0"))
     with pytest.raises(BenchError, match="no classifier 'nobody' was loaded"):
         known.victim_of(missing)
 
@@ -79,8 +79,8 @@ def test_a_shard_says_what_share_of_its_gradients_was_zero(bench):
     assert 2 < n_alive < 8
     dead = Classifier(Dead(), name="dead", classes=tiny.CLASSES, sha256="dead")
     known = replace(bench, classifiers={"dead": dead}, order=tuple(order))
-    fgsm = Plugin("attacks.fgsm:FGSM", "fgsm", "{}", "33")
-    bare = replace(job(), defenses=(), classifier=Frozen("dead", "dead"), attack=fgsm)
+    fgsm = PluginId("attacks.fgsm:FGSM", "fgsm", "{}", "33")
+    bare = replace(job(), defenses=(), classifier=ClassifierId("dead", "dead"), attack=fgsm)
     for start, stop, share in ((7, 8, 1.0), (0, 1, 0.0), (n_alive - 3, n_alive + 1, 0.25)):
         result, _ = run_shard(known, bare, start, stop)
         assert (result.zero_gradients, result.cost.forwards) == (share, stop - start)

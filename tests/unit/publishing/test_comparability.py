@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmark.errors import BenchError
-from benchmark.publishing.leaderboard.comparison import Verdict, compare
+from benchmark.publishing.leaderboard.comparison import Conclusion, compare
 from benchmark.publishing.leaderboard.comparison_text import to_json, to_text
 from benchmark.records.missing_rows import Missing, Why
 from tests.helpers.run_builder import Run, deterministic
@@ -21,13 +21,13 @@ def lacking(label, *, why=Why.NO_SURROGATES, row="transfer", pgd="1" * 64, **fie
 @pytest.mark.parametrize("why", [why for why in Why if why is not Why.FAILED])
 def test_a_row_that_neither_side_can_have_does_not_block(why):
     found = compare(lacking("toy", why=why), lacking("toy", why=why))
-    assert found.verdict(0.05, ("worst",)) is Verdict.HELD
+    assert found.verdict(0.05, ("worst",)) is Conclusion.HELD
     assert "missing on both sides: transfer (transfer: it cannot be had here)" in to_text(
         found, 0.05, ("worst",)
     )
     assert to_json(found, 0.05, ("worst",))["missing_on_both"] == ["transfer"]
     worse = compare(lacking("toy", why=why), lacking("new", why=why, pgd="1" * 32 + "0" * 32))
-    assert worse.verdict(0.05, ("worst",)) is Verdict.FELL
+    assert worse.verdict(0.05, ("worst",)) is Conclusion.FELL
 
 
 def whole(label):

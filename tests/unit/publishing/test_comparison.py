@@ -9,7 +9,7 @@ import pytest
 from benchmark.cli import main
 from benchmark.engine.criterion import Outcome
 from benchmark.errors import BenchError
-from benchmark.publishing.leaderboard.comparison import Held, Verdict, compare, pair
+from benchmark.publishing.leaderboard.comparison import Conclusion, Held, compare, pair
 from benchmark.publishing.leaderboard.comparison_text import to_json, to_markdown, to_text
 from benchmark.records.entry_files import write_entry
 from tests.helpers.run_builder import Run, deterministic
@@ -32,28 +32,28 @@ STANDING = "1" * 70 + "0" * 30
 
 
 def test_a_better_candidate_is_held_and_a_worse_one_has_fallen():
-    assert judged(STANDING, "1" * 90 + "0" * 10) is Verdict.HELD
-    assert judged(STANDING, "1" * 40 + "0" * 60) is Verdict.FELL
+    assert judged(STANDING, "1" * 90 + "0" * 10) is Conclusion.HELD
+    assert judged(STANDING, "1" * 40 + "0" * 60) is Conclusion.FELL
 
 
 def test_a_small_change_on_few_images_is_inconclusive_and_held_with_more_tolerance():
     slightly = "1" * 66 + "0" * 34
-    assert judged(STANDING, slightly) is Verdict.OPEN
-    assert judged(STANDING, slightly, tolerance=0.2) is Verdict.HELD
+    assert judged(STANDING, slightly) is Conclusion.OPEN
+    assert judged(STANDING, slightly, tolerance=0.2) is Conclusion.HELD
 
 
 def test_no_tolerance_asks_for_proof_of_a_gain():
-    assert judged(STANDING, STANDING, 0.0) is Verdict.OPEN
-    assert judged(STANDING, "1" * 71 + "0" * 29, 0.0) is Verdict.OPEN
-    assert judged(STANDING, "1" * 85 + "0" * 15, 0.0) is Verdict.HELD
+    assert judged(STANDING, STANDING, 0.0) is Conclusion.OPEN
+    assert judged(STANDING, "1" * 71 + "0" * 29, 0.0) is Conclusion.OPEN
+    assert judged(STANDING, "1" * 85 + "0" * 15, 0.0) is Conclusion.HELD
 
 
 def test_the_gate_on_clean_images_sees_what_the_worst_case_does_not():
     base = fixed("1" * 20 + "0" * 80)
     rows = deterministic(clean="1" * 70 + "0" * 30, pgd="1" * 20 + "0" * 80)
     found = compare(base, Run(rows=rows, label="new").entry())
-    assert found.verdict(0.05, ("worst",)) is Verdict.HELD
-    assert found.verdict(0.05, ("worst", "clean")) is Verdict.FELL
+    assert found.verdict(0.05, ("worst",)) is Conclusion.HELD
+    assert found.verdict(0.05, ("worst", "clean")) is Conclusion.FELL
 
 
 def test_pairs_decide_where_the_rates_alone_could_not():
@@ -71,7 +71,7 @@ def test_64_images_of_which_none_differs_rule_out_a_fall_of_5_points_and_none_of
     found = compare(fixed("1" * 40 + "0" * 24), fixed("1" * 40 + "0" * 24, label="new", margin=1))
     assert found.worst.low == pytest.approx(-0.04056, abs=1e-5)
     assert found.held(0.05, ("worst",)) is Held.BOUND
-    assert found.verdict(0.04, ("worst",)) is Verdict.OPEN
+    assert found.verdict(0.04, ("worst",)) is Conclusion.OPEN
     assert found.worst.deciding_n(0.04) == 65  # z^2 (1 - t) / t = 64.9
     assert (
         compare(fixed("1" * 64), fixed("1" * 64, margin=1, label="new")).worst.deciding_n(0.02)
@@ -83,7 +83,7 @@ def test_64_images_of_which_none_differs_rule_out_a_fall_of_5_points_and_none_of
 def test_the_number_of_images_that_would_decide_does_decide(fallen):
     n = 60
     found = compare(fixed("1" * n), fixed("0" * fallen + "1" * (n - fallen))).worst
-    assert found.verdict(0.1) is Verdict.OPEN
+    assert found.verdict(0.1) is Conclusion.OPEN
     wanted = found.deciding_n(0.1)
     assert wanted > n
     times = -(-wanted // n) + 1  # the approximation may be off by a little
@@ -91,12 +91,12 @@ def test_the_number_of_images_that_would_decide_does_decide(fallen):
         fixed("1" * n * times),
         fixed("0" * fallen * times + "1" * (n - fallen) * times),
     ).worst
-    assert more.verdict(0.1) is not Verdict.OPEN
+    assert more.verdict(0.1) is not Conclusion.OPEN
 
 
 def test_a_change_of_the_tolerance_itself_is_decided_by_no_number():
     found = compare(fixed("1" * 60), fixed("0" * 6 + "1" * 54)).worst
-    assert found.verdict(0.1) is Verdict.OPEN
+    assert found.verdict(0.1) is Conclusion.OPEN
     assert found.deciding_n(0.1) is None
 
 
@@ -108,7 +108,7 @@ def test_the_very_same_jobs_are_held_whatever_the_tolerance():
 
 def test_keys_that_agree_hold_nothing_where_outcomes_do_not():
     found = compare(fixed(STANDING), fixed("1" * 40 + "0" * 60))
-    assert found.verdict(0.05, ("worst",)) is Verdict.FELL
+    assert found.verdict(0.05, ("worst",)) is Conclusion.FELL
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_random_victims_are_compared_by_their_shares():
 
     found = compare(random_one("1110", "base"), random_one("0001", "new"))
     assert found.worst.value == pytest.approx(-0.25)
-    assert found.verdict(0.05, ("worst",)) is Verdict.FELL
+    assert found.verdict(0.05, ("worst",)) is Conclusion.FELL
 
 
 @pytest.mark.parametrize(

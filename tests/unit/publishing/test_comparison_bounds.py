@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.engine.criterion import Outcome
 from benchmark.errors import BenchError
-from benchmark.publishing.leaderboard.comparison import Change, Held, Verdict, compare
+from benchmark.publishing.leaderboard.comparison import Conclusion, Difference, Held, compare
 from tests.helpers.run_builder import Run
 
 
@@ -40,7 +40,7 @@ def test_each_part_of_an_evaluation_must_be_the_same(part, changes, reason):
 
 
 def change(low, high, *, base=0.5, candidate=0.5, n=100, lost=(1,), gained=()):
-    return Change(
+    return Difference(
         name="worst case",
         base=base,
         candidate=candidate,
@@ -54,10 +54,10 @@ def change(low, high, *, base=0.5, candidate=0.5, n=100, lost=(1,), gained=()):
 
 
 def test_a_change_is_held_or_has_fallen_strictly_beyond_the_tolerance():
-    assert change(-0.05, 0.1).verdict(0.05) is Verdict.OPEN
-    assert change(-0.0499, 0.1).verdict(0.05) is Verdict.HELD
-    assert change(-0.2, -0.05).verdict(0.05) is Verdict.OPEN
-    assert change(-0.2, -0.0501).verdict(0.05) is Verdict.FELL
+    assert change(-0.05, 0.1).verdict(0.05) is Conclusion.OPEN
+    assert change(-0.0499, 0.1).verdict(0.05) is Conclusion.HELD
+    assert change(-0.2, -0.05).verdict(0.05) is Conclusion.OPEN
+    assert change(-0.2, -0.0501).verdict(0.05) is Conclusion.FELL
     assert change(-0.1, 0.1, base=0.5, candidate=0.25).value == -0.25
 
 

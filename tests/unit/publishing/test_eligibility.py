@@ -12,7 +12,7 @@ from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.ranking import boards
 from benchmark.publishing.leaderboard.tables import Form, to_table, usual
 from benchmark.publishing.site.entry_page import footnotes
-from benchmark.records.run import Measurement
+from benchmark.records.run import DefenseMeasurement
 from benchmark.scoring.diagnosis_flags import EXAMINED
 from benchmark.scoring.validation import problems_of
 from tests.helpers.run_builder import AS_DECLARED
@@ -23,7 +23,7 @@ KINDS = [(flag, kind) for flag, kinds in EXAMINED.items() for kind in kinds]
 
 def measured(kind, value, threshold=0.25):
     """All that is measured, as it should be but for one."""
-    one = Measurement(id=kind, value=value, threshold=threshold, detail="as measured")
+    one = DefenseMeasurement(id=kind, value=value, threshold=threshold, detail="as measured")
     return tuple(one if each.id == kind else each for each in AS_DECLARED)
 
 

@@ -7,15 +7,15 @@ import pytest
 from benchmark.engine.criterion import Criterion
 from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.records.job import RUNTIME_FIELDS, Frozen, Job, Plugin, canonical
+from benchmark.records.job import RUNTIME_FIELDS, ClassifierId, Job, PluginId, canonical
 from benchmark.records.task import Task
 
 JOB = Job(
     row="pgd",
     task=Task(dataset="digits", classes=10, shape=(1, 8, 8), threat=Threat(Norm.LINF, 0.15)),
-    defenses=(Plugin("a:B", "b", "{}", "00", "11"),),
-    classifier=Frozen("net", "22"),
-    attack=Plugin("attacks.pgd:PGD", "pgd", '{"steps":20}', "33"),
+    defenses=(PluginId("a:B", "b", "{}", "00", "11"),),
+    classifier=ClassifierId("net", "22"),
+    attack=PluginId("attacks.pgd:PGD", "pgd", '{"steps":20}', "33"),
     gradient="exact",
     eot=10,
     is_source=False,
@@ -24,9 +24,9 @@ JOB = Job(
 )
 OTHER = {
     "defenses": (),
-    "classifier": Frozen("net", "23"),
+    "classifier": ClassifierId("net", "23"),
     "composition": "mean(0>a, 1>b)",
-    "attack": Plugin("attacks.pgd:PGD", "pgd", '{"steps":20}', "34"),
+    "attack": PluginId("attacks.pgd:PGD", "pgd", '{"steps":20}', "34"),
     "gradient": "bpda",
     "eot": 1,
     "is_source": True,
@@ -76,7 +76,7 @@ def test_every_part_of_a_plugin_changes_the_key(name):
 
 
 def test_what_computes_with_the_weights_changes_the_key():
-    assert replace(JOB, classifier=Frozen("net", "22", "source")).key != JOB.key
+    assert replace(JOB, classifier=ClassifierId("net", "22", "source")).key != JOB.key
 
 
 def test_what_decides_nothing_does_not_change_the_key():

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from benchmark.errors import BenchError
 from benchmark.files.weights import save_safetensors, sha256_of
-from benchmark.records.provenance import KEY, Behind, TrainedFor, Use, provenance_of, stated
+from benchmark.records.provenance import (
+    KEY,
+    Behind,
+    IntendedUse,
+    TrainedFor,
+    provenance_of,
+    stated,
+)
 
 NET, OTHER = ("net", "aa"), ("other", "bb")
 SAID = TrainedFor(
@@ -25,7 +32,7 @@ SAID = TrainedFor(
     arguments={"steps": 3, "kind": "soft", "list": [1, 2]},
     seed=0,
 )
-USE = Use(
+USE = IntendedUse(
     name="wash",
     label="wash[small]",
     classifier=NET,

@@ -4,7 +4,7 @@ import pytest
 
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.errors import BenchError
-from benchmark.records.result import SCHEMA, Cost, Result, Status
+from benchmark.records.result import SCHEMA, Result, ShardCost, Status
 
 ONE = Outcome(rate=0.5, margin=-1.0, bits="10")
 
@@ -42,15 +42,20 @@ def test_what_failed_has_an_error_and_no_outcomes():
 
 def test_nothing_is_spent_warned_of_or_zero_unless_it_is_said():
     plain = record()
-    assert (plain.cost, plain.trace, plain.warnings, plain.zero_gradients) == (Cost(), (), (), 0.0)
-    assert Cost() == Cost(forwards=0, backwards=0, seconds=0.0, peak_bytes=0)
+    assert (plain.cost, plain.trace, plain.warnings, plain.zero_gradients) == (
+        ShardCost(),
+        (),
+        (),
+        0.0,
+    )
+    assert ShardCost() == ShardCost(forwards=0, backwards=0, seconds=0.0, peak_bytes=0)
 
 
 def test_it_is_read_as_it_was_written_and_another_schema_is_refused():
     other = (Outcome(rate=1.0, margin=2.0, bits="11"), ONE)
     made = record(
         outcomes={Rule.SINGLE: other, Rule.VOTE: (ONE, ONE), Rule.ANY: (ONE, ONE)},
-        cost=Cost(forwards=3, backwards=2, seconds=0.5, peak_bytes=7),
+        cost=ShardCost(forwards=3, backwards=2, seconds=0.5, peak_bytes=7),
         trace=(1.0, 0.5),
         warnings=("w",),
         zero_gradients=0.25,

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.records.rates import Rate, kept_margin, mean_rate, refuse_other_mean
-from benchmark.records.result import Cost, Result, Status
+from benchmark.records.result import Result, ShardCost, Status
 from benchmark.scoring.aggregate import cut, gather
 from benchmark.scoring.choice import choose, rate_of
 from benchmark.scoring.flag_parts import points, raised_above, resolution
@@ -38,7 +38,7 @@ SHARDS = (
     shard(
         0,
         RIGHT,
-        cost=Cost(forwards=3, backwards=1, seconds=0.5, peak_bytes=9),
+        cost=ShardCost(forwards=3, backwards=1, seconds=0.5, peak_bytes=9),
         zero_gradients=1.0,
         trace=(1.0, 0.0),
         warnings=("a", "b"),
@@ -48,7 +48,7 @@ SHARDS = (
         RIGHT,
         WRONG,
         RIGHT,
-        cost=Cost(forwards=5, backwards=3, seconds=1.5, peak_bytes=4),
+        cost=ShardCost(forwards=5, backwards=3, seconds=1.5, peak_bytes=4),
         zero_gradients=0.2,
         trace=(1.0, 0.5, 0.25),
         warnings=("b",),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.records.entry import Flag
-from benchmark.records.run import Measurement
+from benchmark.records.run import DefenseMeasurement
 from benchmark.scoring import diagnosis_flags, flags
 from benchmark.scoring import flag_parts as signs
 from benchmark.scoring.diagnosis_flags import EXAMINED
@@ -44,7 +44,7 @@ def curve(*points, n=N):
 
 
 def measured(name, value, threshold):
-    return (Measurement(id=name, value=value, threshold=threshold, detail="by hand"),)
+    return (DefenseMeasurement(id=name, value=value, threshold=threshold, detail="by hand"),)
 
 
 def found(run, name):
@@ -234,7 +234,7 @@ def test_what_another_attack_of_the_worst_case_fooled_noise_has_not_beaten():
 
 
 def test_a_measurement_that_could_not_be_made_is_not_run_and_says_why():
-    broken = (Measurement(id="memory", value=None, threshold=None, detail="it crashed"),)
+    broken = (DefenseMeasurement(id="memory", value=None, threshold=None, detail="it crashed"),)
     flag = found(run(examination=broken), "memorises-images")
     assert (flag.verdict, flag.detail) == ("not-run", "it crashed")
 

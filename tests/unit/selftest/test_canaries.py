@@ -13,7 +13,7 @@ from benchmark.engine.victims.victim import GradientMode
 from benchmark.evaluation.execute.run import run
 from benchmark.records.protocol import Column
 from benchmark.selftest.canaries import Crowd, Memoriser, ZeroGradient
-from benchmark.selftest.canary_suite import PROTOCOL, SAMPLES, Cage, Canary, canaries, seen
+from benchmark.selftest.canary_suite import PROTOCOL, SAMPLES, Canary, CanaryRun, canaries, seen
 from benchmark.selftest.check import check_request
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ CANARIES = {canary.name: canary for canary in canaries()}
 
 @pytest.fixture(scope="module")
 def cage(tmp_path_factory):
-    return Cage(tmp_path_factory.mktemp("runs"), "cpu")
+    return CanaryRun(tmp_path_factory.mktemp("runs"), "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_without_bpda_a_hidden_gradient_stays_hidden(monkeypatch, tmp_path):
         return stage(victim, defense, x, draws, GradientMode.EXACT)
 
     monkeypatch.setattr(benchmark.engine.victims.purified.Purified, "_stage", exact)
-    found = Cage(tmp_path, "cpu").finding(CANARIES["zero-gradient"])
+    found = CanaryRun(tmp_path, "cpu").finding(CANARIES["zero-gradient"])
     assert not found.passed
     assert "adaptive 95.0%" in found.detail
 
@@ -170,7 +170,7 @@ def test_where_transfer_shows_clean_images_the_undefended_classifier_stands(monk
         attacks.transfer.Transfer, "perturb", lambda attack, target, x, y, **options: x.clone()
     )
     monkeypatch.setattr("benchmark.selftest.canary_suite.WITH_AUTOATTACK", PROTOCOL)
-    found = Cage(tmp_path, "cpu").undefended()
+    found = CanaryRun(tmp_path, "cpu").undefended()
     assert not found.passed
     assert f"{Column.OBLIVIOUS} 95%" in found.detail
     assert f"{Column.TRANSFER} 95%" in found.detail

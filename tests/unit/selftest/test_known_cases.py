@@ -129,7 +129,7 @@ MUTANTS = {  # a mutation, and the trials and cases that must fail at it
     answers_turned_round: ("rotation-translation",),
     labels_ignored: ("hopskipjump", "boundary"),
     a_gradient_taken: BLIND,
-    a_pass_asked: ("clean", "transfer", "noise", "random-points", "square", "fast-autoattack"),
+    a_pass_asked: ("clean", "transfer", "noise", "random-points", "square"),
     an_image_touched: ("clean",),
     shown_for_another_image: ("transfer",),
     every_image_the_same: ("noise", "random-points"),
@@ -137,7 +137,13 @@ MUTANTS = {  # a mutation, and the trials and cases that must fail at it
 }
 
 
-@pytest.mark.parametrize("title", PROOFS)
+def marked(*values):
+    """A case of a test; FAB's and Square's own process takes seconds."""
+    marks = pytest.mark.slow if values[-1] == "fast-autoattack" else ()
+    return pytest.param(*values, marks=marks)
+
+
+@pytest.mark.parametrize("title", [marked(title) for title in PROOFS])
 def test_without_a_mutation_it_passes(title):
     outcome = outcome_of(title, PROOFS[title])
     assert outcome.passed, outcome.detail
@@ -145,7 +151,7 @@ def test_without_a_mutation_it_passes(title):
 
 @pytest.mark.parametrize(
     ("mutate", "title"),
-    [(mutate, title) for mutate, titles in MUTANTS.items() for title in titles],
+    [marked(mutate, title) for mutate, titles in MUTANTS.items() for title in titles],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_mutated_attack_fails_the_self_test(mutate, title, monkeypatch):

@@ -12,8 +12,8 @@ from benchmark.contract.checks import outcome_of
 from benchmark.engine.attacking.attack import Attack
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.engine.dataset import pixels_sha256
-from benchmark.records.result import Cost, Result, Status
-from benchmark.selftest.canary_suite import Cage, canaries
+from benchmark.records.result import Result, ShardCost, Status
+from benchmark.selftest.canary_suite import CanaryRun, canaries
 from benchmark.selftest.verdict_checks import verdicts
 from tests.helpers.mutations import KINDS, draws_reused_across_rows
 
@@ -115,7 +115,7 @@ def crash_counted_as_withstood(patch):
             stop=result.stop,
             status=Status.OK,
             outcomes=dict.fromkeys(Rule, right),
-            cost=Cost(forwards=0, backwards=0, seconds=0.0),
+            cost=ShardCost(forwards=0, backwards=0, seconds=0.0),
             pixels_sha256=pixels_sha256(x, y.tolist()),
         )
         return withstood, None
@@ -148,7 +148,7 @@ def proof(title, folder):
     if title in proofs:
         return proofs[title]
     canary = next(canary for canary in canaries() if canary.name == title.split()[-1])
-    return lambda: Cage(folder, "cpu").finding(canary)
+    return lambda: CanaryRun(folder, "cpu").finding(canary)
 
 
 @pytest.mark.parametrize("title", sorted(set(VERDICT_MUTANTS.values())))

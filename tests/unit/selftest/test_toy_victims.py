@@ -7,7 +7,7 @@ from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.victim import GradientMode
-from benchmark.selftest.attack_cases import TRIALS, Trial
+from benchmark.selftest.attack_cases import TRIALS, AttackCase
 from benchmark.selftest.attack_checks import HOLDS, PINNED, wastes_no_step
 from benchmark.selftest.closed_forms import LOGIT_GAP, LinearTask
 from benchmark.selftest.toy_victims import SEEN, Coin, Masked
@@ -81,7 +81,7 @@ def test_the_coin_is_right_as_often_as_it_says_whatever_it_is_shown():
 )
 def test_with_one_step_less_than_the_least_no_search_finds_the_margin(trial):
     fewer = {**trial.tight[Norm.L2], "steps": FEWER[trial.attack]}
-    short = Trial(trial.title, trial.attack, trial.arguments, {Norm.L2: fewer})
+    short = AttackCase(trial.title, trial.attack, trial.arguments, {Norm.L2: fewer})
     failures = list(wastes_no_step(short))
     assert any("not one step to spare" in failure for failure in failures)
 
