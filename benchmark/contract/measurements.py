@@ -78,7 +78,7 @@ class Sample:
         return [Subject(defense, at, self.images, self.seed) for defense, at in self.stages]
 
 
-def examine(exhibit: Sample) -> tuple[DefenseMeasurement, ...]:
+def examine(sample: Sample) -> tuple[DefenseMeasurement, ...]:
     """Measures everything; what a purifier trips over is a measurement without a value.
 
     Where there are several purifiers, the worst of them is told.
@@ -92,20 +92,20 @@ def examine(exhibit: Sample) -> tuple[DefenseMeasurement, ...]:
         "batch": _batch,
         "constant": _constant,
     }
-    return tuple(_measured(name, kind, exhibit) for name, kind in kinds.items())
+    return tuple(_measured(name, kind, sample) for name, kind in kinds.items())
 
 
 def _measured(
-    name: str, kind: Callable[[Sample], DefenseMeasurement], exhibit: Sample
+    name: str, kind: Callable[[Sample], DefenseMeasurement], sample: Sample
 ) -> DefenseMeasurement:
     try:
         with sandboxed(f"measuring {name!r}"):
-            return kind(exhibit)
+            return kind(sample)
     except BenchError as error:
         return DefenseMeasurement(id=name, value=None, threshold=None, detail=str(error))
 
 
-def _gradient(exhibit: Sample) -> DefenseMeasurement:
+def _gradient(sample: Sample) -> DefenseMeasurement:
     """The share of points that contradict what is declared, against central differences in float64.
 
     Declared exact: any point at which autograd is not the derivative; almost everywhere: more than one in ten
@@ -113,7 +113,7 @@ def _gradient(exhibit: Sample) -> DefenseMeasurement:
     gradient of 0 everywhere contradicts at every point.
     """
     found = []
-    for subject in exhibit.subjects():
+    for subject in sample.subjects():
         declared = subject.defense.gradient
         slope = subject.finest.autograd()
         share = 0.0 if slope.is_flat else slope.agrees
@@ -131,25 +131,25 @@ def _gradient(exhibit: Sample) -> DefenseMeasurement:
     return _worst("gradient", found)
 
 
-def _slope(exhibit: Sample) -> DefenseMeasurement:
+def _slope(sample: Sample) -> DefenseMeasurement:
     """The share of points at which the logits of the whole victim, as wrapped, have another derivative.
 
     Kinks of the classifier are nobody's declaration: one point in ten may differ. Where a purifier declares no
     gradient the attacks do without, and there is nothing to be held to.
     """
-    declared = [defense.gradient for defense, _ in exhibit.stages]
+    declared = [defense.gradient for defense, _ in sample.stages]
     if Derivative.NONE in declared:
         said = "a purifier declares no gradient: none is followed"
         return DefenseMeasurement(id="slope", value=0.0, threshold=ALLOWED, detail=said)
-    victim, x, where = _finest(exhibit)
+    victim, x, where = _finest(sample)
     nobodys = NOBODYS + torch.arange(len(x), device=x.device)
-    draws = Draws.of(exhibit.seed, nobodys, "slope")
+    draws = Draws.of(sample.seed, nobodys, "slope")
 
     def logits(at: Tensor) -> Tensor:
         asked = victim.inner if isinstance(victim, Vote) else victim  # a vote has no derivative
         return asked.logits(at, draws=draws, mode=GradientMode.EXACT)
 
-    rounding = max((subject.finest.rounding for subject in exhibit.subjects()), default=0.0)
+    rounding = max((subject.finest.rounding for subject in sample.subjects()), default=0.0)
     slope = autograd_of(logits, x, draws, rounding=rounding, kinks=KINKS)
     share = 0.0 if slope.is_flat else slope.agrees
     detail = (
@@ -158,33 +158,33 @@ def _slope(exhibit: Sample) -> DefenseMeasurement:
     return DefenseMeasurement(id="slope", value=1.0 - share, threshold=ALLOWED, detail=detail)
 
 
-def _finest(exhibit: Sample) -> tuple[Victim, Tensor, str]:
+def _finest(sample: Sample) -> tuple[Victim, Tensor, str]:
     """The victim in float64, else itself, with images off the clamps and the precision in words."""
-    x = 0.1 + 0.75 * exhibit.images
+    x = 0.1 + 0.75 * sample.images
     n = torch.arange(len(x), device=x.device)
-    draws = Draws.of(exhibit.seed, n, "jitter")
+    draws = Draws.of(sample.seed, n, "jitter")
     x = x.double() + 0.05 * draws.uniform(tuple(x.shape[1:]), dtype=torch.float64)
     try:
         with sandboxed("in float64, it"), torch.no_grad():
-            twin = exhibit.made(torch.float64)
+            twin = sample.made(torch.float64)
             twin.logits(x[:2], draws=draws.take(n[:2]), mode=GradientMode.EXACT)
             return twin, x, "in float64"
     except BenchError as error:
-        return exhibit.victim, x.to(exhibit.images.dtype), f"in float32 ({error})"
+        return sample.victim, x.to(sample.images.dtype), f"in float32 ({error})"
 
 
-def _memory(exhibit: Sample) -> DefenseMeasurement:
+def _memory(sample: Sample) -> DefenseMeasurement:
     """How much less of random noise a purifier leaves on evaluation images than on fresh ones, relatively."""
-    if exhibit.fresh is None:
-        upside_down = [exhibit.images.flip(-2)]
-        return _kept("memory", exhibit, upside_down, KEPT_MIRRORED, "the same upside down")
-    return _kept("memory", exhibit, [exhibit.fresh], KEPT, "training images")
+    if sample.fresh is None:
+        upside_down = [sample.images.flip(-2)]
+        return _kept("memory", sample, upside_down, KEPT_MIRRORED, "the same upside down")
+    return _kept("memory", sample, [sample.fresh], KEPT, "training images")
 
 
-def _shifted(exhibit: Sample) -> DefenseMeasurement:
+def _shifted(sample: Sample) -> DefenseMeasurement:
     """The same, against the evaluation images shifted by a pixel: also where all of a dataset is restored."""
     said = "the same shifted by a pixel"
-    return _kept("shifted", exhibit, shifts(exhibit.images), SHIFTED, said)
+    return _kept("shifted", sample, shifts(sample.images), SHIFTED, said)
 
 
 def shifts(images: Tensor) -> list[Tensor]:
@@ -194,12 +194,12 @@ def shifts(images: Tensor) -> list[Tensor]:
 
 
 def _kept(
-    name: str, exhibit: Sample, others: Sequence[Tensor], threshold: float, kind: str
+    name: str, sample: Sample, others: Sequence[Tensor], threshold: float, kind: str
 ) -> DefenseMeasurement:
     """How much less noise is left on evaluation images than on those of the others that are cleaned best."""
     found = []
-    for subject in exhibit.subjects():
-        own = _left(subject, exhibit.images, "own")
+    for subject in sample.subjects():
+        own = _left(subject, sample.images, "own")
         other = min(_left(subject, each, "fresh") for each in others)
         value = 0.0 if other <= RESTORED else 1.0 - own / other
         detail = (
@@ -210,17 +210,17 @@ def _kept(
     return _worst(name, found)
 
 
-def _nearest(exhibit: Sample) -> DefenseMeasurement:
+def _nearest(sample: Sample) -> DefenseMeasurement:
     """How straight a purifier moves evaluation images that were shifted by a pixel to some evaluation image.
 
     The cosine between what it changes and the way to that image, the greatest of all. It sees one that mixes an
     image it knows into its output, and one that knows every image of a dataset.
     """
     found = []
-    for subject in exhibit.subjects():
-        shown = torch.cat(shifts(exhibit.images)).to(subject.images)
-        at = Subject(subject.defense, subject.setting, shown, exhibit.seed)
-        straight = _straightness(shown, at.purify() - shown, exhibit.known())
+    for subject in sample.subjects():
+        shown = torch.cat(shifts(sample.images)).to(subject.images)
+        at = Subject(subject.defense, subject.setting, shown, sample.seed)
+        straight = _straightness(shown, at.purify() - shown, sample.known())
         detail = (
             f"{subject.defense.name} moves shifted images to evaluation images with a cosine of "
             f"{straight:.3f} at the most"
@@ -262,14 +262,14 @@ def _left(subject: Subject, images: Tensor, place: str) -> float:
     return float((out - x).abs().mean() / (x_adv - x).abs().mean().clamp_min(1e-12))
 
 
-def _batch(exhibit: Sample) -> DefenseMeasurement:
+def _batch(sample: Sample) -> DefenseMeasurement:
     """The greatest difference of an image's outputs over ways of batching it, in float64.
 
     Where that is not to be had, the share of images that move by more than `ROUNDED`, of which some may: steps
     by the sign of a gradient make much of rounding.
     """
     found = []
-    for subject in exhibit.subjects():
+    for subject in sample.subjects():
         finest = subject.finest
         apart = spread(finest)
         value, threshold = float(apart.max()), TOLERANCE
@@ -283,14 +283,14 @@ def _batch(exhibit: Sample) -> DefenseMeasurement:
     return _worst("batch", found)
 
 
-def _constant(exhibit: Sample) -> DefenseMeasurement:
+def _constant(sample: Sample) -> DefenseMeasurement:
     """The share of different images that have the logits of the first, at one draw for all."""
-    x = exhibit.images
+    x = sample.images
     shown = torch.cat((x, torch.zeros_like(x[:1]), torch.ones_like(x[:1]), 1 - x[:1]))
     images = torch.zeros(len(shown), dtype=torch.int64, device=x.device)
-    draws = Draws.of(exhibit.seed, images, "constant")
+    draws = Draws.of(sample.seed, images, "constant")
     with torch.no_grad():
-        logits = exhibit.victim.logits(shown, draws=draws, mode=GradientMode.EXACT)
+        logits = sample.victim.logits(shown, draws=draws, mode=GradientMode.EXACT)
     apart = (logits - logits[:1]).abs().amax(1)
     share = float((apart <= SAME * logits.abs().max()).double().mean())
     detail = f"{share:.1%} of {len(shown)} different images have the same logits"
