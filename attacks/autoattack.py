@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import pyautoattack
 from torch import Tensor
 
-from benchmark.compute.own_process import call_alone
 from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.external import (
     NORMS,
@@ -20,6 +19,7 @@ from benchmark.engine.attacking.external import (
     passes_of_fab,
     passes_of_square,
 )
+from benchmark.engine.attacking.own_process import call_alone
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat

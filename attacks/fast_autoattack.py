@@ -10,7 +10,6 @@ from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
 from torch import Tensor
 
-from benchmark.compute.own_process import call_alone
 from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.external import (
     NORMS,
@@ -20,6 +19,7 @@ from benchmark.engine.attacking.external import (
     passes_of_fab,
     passes_of_square,
 )
+from benchmark.engine.attacking.own_process import call_alone
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import lazy_loader
 
+from benchmark.compute.own_packages import put_first
 from benchmark.former_names import know_former_names
-from benchmark.own_packages import put_first
 
 put_first()
 know_former_names()

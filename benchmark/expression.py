@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
-from benchmark.errors import BenchError
-from benchmark.suggestions import quoted
+from benchmark.errors import BenchError, quoted
 
 MEAN = "mean"
 """The one word that makes an ensemble: its members' logits are averaged."""

@@ -11,8 +11,7 @@ from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from benchmark.compute.imports import FORM, imported, meant, refuse_absent
-from benchmark.errors import BenchError
-from benchmark.suggestions import did_you_mean, near, quoted, unknown
+from benchmark.errors import BenchError, did_you_mean, near, quoted, unknown
 
 __all__ = ["Registry", "imported", "path_of", "unknown"]
 

@@ -15,10 +15,9 @@ from benchmark.classifiers.zoo_names import (
     zoo_models,
 )
 from benchmark.compute.imports import refuse_absent
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, did_you_mean, near, quoted
 from benchmark.files.paths import existing, is_remote
 from benchmark.registry import Registry
-from benchmark.suggestions import did_you_mean, near, quoted
 
 if TYPE_CHECKING:
     from benchmark.classifiers.base import ClassifierSource

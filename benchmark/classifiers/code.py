@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from benchmark.compute.own_packages import OWN
 from benchmark.identity.closure import closure_of, is_harness
-from benchmark.own_packages import OWN
 
 _KNOWN = OWN | {"robustbench", "timm", "torch", "torchvision"}
 """Packages whose networks are told by their names."""

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.classifiers.acceptance import refuse_misfit, shown
 from benchmark.classifiers.catalog import (
     CLASSIFIERS,
     FILE_FORM,
@@ -25,6 +24,7 @@ from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.dataset import Dataset, images_of, indices_of, labels_of
+from benchmark.engine.victims.acceptance import refuse_misfit, shown
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.logits import logits_in
 from benchmark.errors import BenchError

@@ -12,13 +12,13 @@ from tabulate import tabulate
 from benchmark.classifiers.catalog import classifier_names, classifier_note
 from benchmark.cli.types import Group
 from benchmark.engine.threat import Knowledge
+from benchmark.errors import unknown
 from benchmark.files.user_folders import data_folder, static_folder, weights_folder
 from benchmark.plugins import ATTACKS, DATASETS, DEFENSES
 from benchmark.records.protocol import Column, Protocol
 from benchmark.records.protocol_costs import ProtocolCost, Spent, read_costs
 from benchmark.records.protocol_files import load_protocol, protocol_names
 from benchmark.registry import Registry
-from benchmark.suggestions import unknown
 
 PASSES = """fixed, random: passes forward/backward for one image at the most, of a deterministic and of a
 stochastic defense with an exact gradient (10 classes, two surrogates); jobs+: some attacks do not say theirs.

@@ -30,11 +30,11 @@ from benchmark.cli.types import Group
 from benchmark.cli.validate import validate_command
 from benchmark.compute.address_space import refuse_cramped, refuse_rationed
 from benchmark.compute.interrupts import MESSAGE, interrupted_status, was_interrupted
+from benchmark.compute.own_packages import add_current_folder
 from benchmark.compute.sandbox import exits_raised
 from benchmark.errors import BenchError
-from benchmark.own_packages import add_current_folder
+from benchmark.identity.version import full_version
 from benchmark.publishing.leaderboard.escaping import plain
-from benchmark.version import full_version
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from benchmark.suggestions import did_you_mean, near, quoted
+from benchmark.errors import did_you_mean, near, quoted
 
 
 class Whole(click.ParamType[int]):

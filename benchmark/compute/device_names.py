@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from benchmark.errors import BenchError
-from benchmark.suggestions import did_you_mean, near, quoted
+from benchmark.errors import BenchError, did_you_mean, near, quoted
 
 KINDS = ("auto", "cpu", "cuda")
 

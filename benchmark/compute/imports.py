@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.compute.module_sources import classes_in, is_missing, lacks_name, source_file
+from benchmark.compute.own_packages import OWN, hidden, imported_elsewhere
 from benchmark.compute.sandbox import one_line, sandboxed
-from benchmark.errors import BenchError
-from benchmark.own_packages import OWN, hidden, imported_elsewhere
-from benchmark.suggestions import did_you_mean, near, quoted
+from benchmark.errors import BenchError, did_you_mean, near, quoted
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchmark.classifiers.acceptance import ROUNDED, wide_rows
 from benchmark.contract.ask import MOVED, ProbedVictim
+from benchmark.engine.victims.acceptance import ROUNDED, wide_rows
 
 RUN = 4
 """Draws of each image in a short run of EOT rows."""

@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchmark.classifiers.acceptance import EXACT, ROUNDED, Conduct
 from benchmark.compute.object_state import belongings, differing
 from benchmark.compute.sandbox import sandboxed
 from benchmark.contract.ask import MOVED, Examinee, ProbedVictim, refuse
 from benchmark.contract.batch_layouts import crowd_of
+from benchmark.engine.victims.acceptance import EXACT, ROUNDED, Conduct
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.records.run import DefenseMeasurement
 

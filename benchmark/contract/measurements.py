@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from benchmark.classifiers.acceptance import ROUNDED
 from benchmark.compute.sandbox import sandboxed
 from benchmark.contract.ask import MOVED
 from benchmark.contract.checks import MOST, TOLERANCE
 from benchmark.contract.probe import NOBODYS, Subject, autograd_of, spread
 from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.acceptance import ROUNDED
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import GradientMode, Victim, Vote

@@ -7,8 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmark.errors import BenchError
-from benchmark.suggestions import did_you_mean, near, quoted
+from benchmark.errors import BenchError, did_you_mean, near, quoted
 
 
 def parameters_of(kind: type) -> dict[str, Any]:

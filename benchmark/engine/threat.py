@@ -10,8 +10,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from benchmark.errors import BenchError
-from benchmark.suggestions import did_you_mean, near, quoted
+from benchmark.errors import BenchError, did_you_mean, near, quoted
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.errors import BenchError
-from benchmark.suggestions import did_you_mean, near
+from benchmark.errors import BenchError, did_you_mean, near
 
 FORM = "a path, https://...[#sha256=...] or hf:org/name[@revision][/file]"
 

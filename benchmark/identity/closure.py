@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmark.compute.own_packages import OWN
 from benchmark.identity.distributions import Installed
 from benchmark.identity.module_places import Owner, file_of, folders_of, owner_of, packages_of
 from benchmark.identity.source import STAR, Import, Stamp, source_of, stamp_of
-from benchmark.own_packages import OWN
 
 HARNESS = "benchmark"
 """The package whose modules a job's key holds beside those of its plugins."""

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmark.compute.own_packages import OWN
 from benchmark.identity.closure import closure_of, is_harness
 from benchmark.identity.file_hashes import content_sha256, named_among
 from benchmark.identity.values import Walk
-from benchmark.own_packages import OWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from benchmark.compute.own_packages import OWN, ROOT
 from benchmark.identity.distributions import Installed, installed
-from benchmark.own_packages import OWN, ROOT
 
 _SITES = frozenset({"site-packages", "dist-packages"})
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, did_you_mean, near, unknown
 from benchmark.files.parsing import read_model
 from benchmark.records.protocol import Protocol
-from benchmark.suggestions import did_you_mean, near, unknown
 
 FOLDER = Path(__file__).parent.parent / "protocols"
 

@@ -7,10 +7,10 @@ from functools import partial
 
 import torch
 
-from benchmark.classifiers.acceptance import accept
 from benchmark.compute.determinism import fix_numerics
 from benchmark.contract import measurements as examination
 from benchmark.contract.checks import CheckOutcome, Finding, outcome_of, run_checks
+from benchmark.engine.victims.acceptance import accept
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.measure import EXAMINED, exhibit_of
 from benchmark.evaluation.prepare.prepare import Prepared, dtype_of, prepare

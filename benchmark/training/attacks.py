@@ -15,10 +15,9 @@ from benchmark.engine.threat import Threat
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import GradientMode, Victim
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, quoted
 from benchmark.plugins import ATTACKS
 from benchmark.recipe import TrainingAttack
-from benchmark.suggestions import quoted
 
 _LONGEST = 500
 """Characters of an attack with its arguments."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from benchmark.classifiers.acceptance import accept
 from benchmark.compute.determinism import choose_device, fix_numerics
 from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.arguments import parameters_of, refuse_arguments
 from benchmark.engine.dataset import Dataset, images_of
+from benchmark.engine.victims.acceptance import accept
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.setting import Setting

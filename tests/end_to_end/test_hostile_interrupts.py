@@ -65,7 +65,9 @@ class Bench:
         return session(self.process.pid)
 
     def runs_autoattack(self) -> bool:
-        return any("benchmark.compute.own_process" in words_of(pid) for pid in self.family())
+        return any(
+            "benchmark.engine.attacking.own_process" in words_of(pid) for pid in self.family()
+        )
 
     def leftovers(self) -> list[Path]:
         """What lies in the temporary folder, torch's own lasting cache excepted."""

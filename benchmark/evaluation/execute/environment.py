@@ -13,7 +13,7 @@ from types import MappingProxyType
 import torch
 
 from benchmark.compute.determinism import hardware
-from benchmark.version import full_version
+from benchmark.identity.version import full_version
 
 PACKAGES = ("numpy", "torchvision", "robustbench", "pyautoattack")
 SWITCHES: Mapping[str, Sequence[str]] = MappingProxyType(

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from benchmark.compute.determinism import fix_numerics
 from benchmark.compute.interrupts import withheld_from_children
 from benchmark.compute.memory import free_memory
+from benchmark.compute.own_packages import current_folder_last, forget_order
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.executor import Done, Executor, InProcess, Lost, compute
 from benchmark.evaluation.execute.shard_queue import Shard
@@ -30,7 +31,6 @@ from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.execute.workers import Workers, claim_number, unpacked
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.files.temporary import put, temporary_folder
-from benchmark.own_packages import current_folder_last, forget_order
 from benchmark.records.result import Result
 
 _BEGUN = "begun-"

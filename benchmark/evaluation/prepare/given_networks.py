@@ -7,7 +7,6 @@ import copy
 import torch
 from torch import nn
 
-from benchmark.classifiers.acceptance import refuse_misfit
 from benchmark.classifiers.catalog import (
     CLASSIFIERS,
     home_of,
@@ -15,6 +14,7 @@ from benchmark.classifiers.catalog import (
 from benchmark.classifiers.code import code_sha256
 from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.dataset import Dataset
+from benchmark.engine.victims.acceptance import refuse_misfit
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.expression import leaves_of, parse_model

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.classifiers.acceptance import refuse_misfit
 from benchmark.classifiers.base import ClassifierSource
 from benchmark.classifiers.catalog import (
     CLASSIFIERS,
@@ -30,6 +29,7 @@ from benchmark.datasets.class_folders import ClassFolders
 from benchmark.datasets.npz import NpzDataset
 from benchmark.engine.dataset import Dataset, refuse_undeclared
 from benchmark.engine.threat import Threat
+from benchmark.engine.victims.acceptance import refuse_misfit
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from benchmark.classifiers.acceptance import Conduct
+from benchmark.engine.victims.acceptance import Conduct
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.bench import Bench

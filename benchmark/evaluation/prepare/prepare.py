@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from benchmark.classifiers.acceptance import Conduct
 from benchmark.compute.determinism import choose_device
 from benchmark.engine.attacker_images import seed_images, seeds_sha256
 from benchmark.engine.dataset import Dataset, indices_of, labels_of
 from benchmark.engine.threat import Threat
+from benchmark.engine.victims.acceptance import Conduct
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.setting import Setting

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import torch
 
-from benchmark.classifiers.acceptance import conduct_of, shown
 from benchmark.contract import conduct
 from benchmark.contract.ask import Examinee
 from benchmark.contract.probe import NOBODYS
 from benchmark.engine.dataset import images_of, indices_of
 from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.acceptance import conduct_of, shown
 from benchmark.engine.victims.defense import Derivative
 from benchmark.engine.victims.victim import GradientMode
 from benchmark.evaluation.prepare.make_bench import bare_classifiers, bench_of

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.arguments import parameters_of, refuse_arguments
 from benchmark.engine.threat import Threat
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, near
 from benchmark.evaluation.prepare.slices import Slice
 from benchmark.expression import Chain, Expression, StageSpec, model_of, parse_defense, stages_of
 from benchmark.files.parsing import read_yaml
 from benchmark.plugins import DEFENSES
 from benchmark.records.job import MIXED
 from benchmark.records.protocol import PRECISION, SEED, Protocol
-from benchmark.suggestions import near
 
 if TYPE_CHECKING:
     from torch import nn

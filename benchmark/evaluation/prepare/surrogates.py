@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmark.classifiers.acceptance import refuse_misfit
 from benchmark.classifiers.catalog import preparation_of
 from benchmark.classifiers.ensemble import ensemble
 from benchmark.engine.dataset import Dataset
+from benchmark.engine.victims.acceptance import refuse_misfit
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model

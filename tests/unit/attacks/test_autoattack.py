@@ -12,7 +12,7 @@ import torch
 
 import attacks.autoattack
 from attacks.autoattack import AutoAttack
-from benchmark.compute.own_process import call_alone
+from benchmark.engine.attacking.own_process import call_alone
 from benchmark.engine.threat import Norm, Threat
 from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError, ContractBroken
@@ -223,7 +223,7 @@ def test_a_script_without_a_main_guard_may_define_the_defense_itself(tmp_path):
 
 LINGERING = """
 import os, pathlib, sys, time
-from benchmark.compute.own_process import call_alone
+from benchmark.engine.attacking.own_process import call_alone
 
 def linger(path):
     pathlib.Path(path + ".part").write_text(str(os.getpid()))

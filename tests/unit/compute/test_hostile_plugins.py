@@ -110,7 +110,7 @@ def test_a_plugin_that_ends_its_process_during_an_attack_is_a_gap_and_status_1(
 
 
 def test_sys_exit_in_an_outside_attacks_own_process_is_no_answer():
-    from benchmark.compute.own_process import call_alone
+    from benchmark.engine.attacking.own_process import call_alone
 
     with pytest.raises(RuntimeError, match=r"sys\.exit\(0\)"):
         call_alone(sys.exit, 0)

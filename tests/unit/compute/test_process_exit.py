@@ -10,7 +10,7 @@ import time
 import pytest
 
 from benchmark.compute.address_space import refuse_rationed
-from benchmark.compute.own_process import call_alone
+from benchmark.engine.attacking.own_process import call_alone
 from benchmark.errors import BenchError
 from tests.helpers.child_processes import within
 

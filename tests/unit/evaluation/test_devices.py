@@ -25,7 +25,7 @@ from benchmark.compute.determinism import (
     peak_memory,
     settle,
 )
-from benchmark.compute.own_process import call_alone
+from benchmark.engine.attacking.own_process import call_alone
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError

@@ -7,11 +7,11 @@ import pytest
 
 from attacks.pgd import PGD
 from attacks.square import Square
+from benchmark.compute.own_packages import ROOT
 from benchmark.evaluation.prepare.plugin_ids import _ROOTS, harness_sha256, plugin_of
 from benchmark.identity import source
 from benchmark.identity.closure import closure_of
 from benchmark.identity.source import source_of
-from benchmark.own_packages import ROOT
 from benchmark.plugins import ATTACKS, DATASETS, DEFENSES
 
 FILES = closure_of(_ROOTS).files

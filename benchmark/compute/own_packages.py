@@ -1,4 +1,4 @@
-"""The project's own packages: always the files beside this one, whatever else has their names."""
+"""The project's own packages: always the files of this tree, whatever else has their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OWN = frozenset({"attacks", "benchmark", "defenses"})
 """Their names; somebody's own `attacks.py` or `defenses/` cannot be imported in the same process."""
 

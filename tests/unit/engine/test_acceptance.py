@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.classifiers.acceptance import accept
 from benchmark.classifiers.ensemble import ensemble
+from benchmark.engine.victims.acceptance import accept
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.given_networks import wrap_module

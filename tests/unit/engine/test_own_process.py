@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.compute.own_process import _Template, call_alone
+from benchmark.engine.attacking.own_process import _Template, call_alone
 from tests.helpers.child_processes import is_running, within
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.version import RELEASE, commit_of, full_version
+from benchmark.identity.version import RELEASE, commit_of, full_version
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def said(folder: Path) -> str:
     """What the copy of the module in a folder says."""
-    spec = importlib.util.spec_from_file_location("copied", folder / "benchmark" / "version.py")
+    spec = importlib.util.spec_from_file_location("copied", folder / "benchmark" / "identity" / "version.py")
     copy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(copy)
     return copy.full_version()
@@ -37,9 +37,9 @@ def checkout(tmp_path) -> Path:
     """A repository with this module in it, and results beside it."""
     if shutil.which("git") is None:
         pytest.skip("there is no git here")
-    for name in ("benchmark", "defenses", "leaderboards"):
-        (tmp_path / name).mkdir()
-    shutil.copy(ROOT / "benchmark" / "version.py", tmp_path / "benchmark")
+    for name in ("benchmark/identity", "defenses", "leaderboards"):
+        (tmp_path / name).mkdir(parents=True)
+    shutil.copy(ROOT / "benchmark" / "identity" / "version.py", tmp_path / "benchmark" / "identity")
     (tmp_path / "leaderboards" / "it.json").write_text("{}")
     (tmp_path / ".gitignore").write_text("__pycache__\n")
     git(tmp_path, "init", "-q")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.own_packages import ROOT, current_folder_last, forget_order
+from benchmark.compute.own_packages import ROOT, current_folder_last, forget_order
 
 LIBRARIES = ("cloudpickle", "loky", "yaml", "click", "torch", "numpy")
 
@@ -58,7 +58,7 @@ def test_python_m_benchmark_takes_no_library_from_the_current_folder(theirs):
 POOL = """
 import os
 from loky import ProcessPoolExecutor
-from benchmark.own_packages import add_current_folder, current_folder_last, forget_order
+from benchmark.compute.own_packages import add_current_folder, current_folder_last, forget_order
 from benchmark.compute.module_sources import source_file
 
 add_current_folder()

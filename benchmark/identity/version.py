@@ -28,7 +28,7 @@ def full_version() -> str:
     In a checkout git is asked, about the folder that this package lies in. An installed copy says the commit
     that its installer noted (PEP 610), and the release alone where none was.
     """
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     commit = _of_checkout(root) if (root / ".git").exists() else _of_installed(Path(__file__))
     return f"{RELEASE}+g{commit}" if commit else RELEASE
 
@@ -81,7 +81,7 @@ def _of_installed(code: Path) -> str:
 
 def _holds(found: Distribution, code: Path) -> bool:
     """Whether a distribution is the one that this code belongs to, and not another copy of it."""
-    inside = Path(str(found.locate_file(f"{code.parent.name}/{code.name}")))
+    inside = Path(str(found.locate_file("/".join(code.parts[-3:]))))
     return inside.resolve() == code.resolve()
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from benchmark.errors import near, quoted, unknown
 from benchmark.plugins import ATTACKS, DATASETS, DEFENSES
-from benchmark.suggestions import near, quoted, unknown
 
 
 @pytest.mark.parametrize("registry", [DEFENSES, ATTACKS, DATASETS], ids=lambda r: r.kind)

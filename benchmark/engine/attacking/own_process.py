@@ -118,7 +118,13 @@ class _Template:
         self.socket, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "benchmark.compute.own_process", str(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "benchmark.engine.attacking.own_process",
+                    str(theirs.fileno()),
+                ],
                 env=surroundings.environment | {"PYTHONPATH": os.pathsep.join(surroundings.paths)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
