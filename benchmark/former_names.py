@@ -67,4 +67,4 @@ class _FormerFinder(MetaPathFinder, Loader):
 def know_former_names() -> None:
     """Lets this process import modules by their former names."""
     if not any(isinstance(finder, _FormerFinder) for finder in sys.meta_path):
-        sys.meta_path.append(_FormerFinder())
+        sys.meta_path.insert(0, _FormerFinder())  # before what an emptied folder would be

@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def said(folder: Path) -> str:
     """What the copy of the module in a folder says."""
-    spec = importlib.util.spec_from_file_location("copied", folder / "benchmark" / "identity" / "version.py")
+    spec = importlib.util.spec_from_file_location(
+        "copied", folder / "benchmark" / "identity" / "version.py"
+    )
     copy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(copy)
     return copy.full_version()
