@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from attacks.auxiliary import AuxiliaryAware
+from benchmark.engine.attacking.search import Search
 from benchmark.engine.threat import Norm, Threat
 from benchmark.selftest.closed_forms import LinearTask
 from tests.helpers.toy_plugins import Nervous, Quantised, Same, image_draws, linear_target
@@ -43,6 +44,20 @@ def test_the_projection_calms_the_purifier_and_still_fools():
         target.auxiliary_loss(images[:, 0], draws=image_draws(4)).mean() for images in (plain, calm)
     )
     assert after < before
+
+
+def test_above_the_cap_the_projection_keeps_the_calmest_image_however_small_the_loss(monkeypatch):
+    """All images are far above the cap; their auxiliary losses are below 1."""
+    kept = []
+    offer = Search.offer
+
+    def watched(self, x_adv, logits, value):
+        kept.append(value)
+        return offer(self, x_adv, logits, value)
+
+    monkeypatch.setattr(Search, "offer", watched)
+    auxiliary(Nervous(scale=1e-3), projection=True, cap=-20.0)
+    assert kept[0].unique().numel() == len(kept[0])
 
 
 def test_without_an_auxiliary_gradient_the_term_is_dropped():

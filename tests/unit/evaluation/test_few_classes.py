@@ -114,6 +114,24 @@ def test_each_row_is_planned_or_missing_for_a_reason_and_no_job_refuses_its_task
         assert all(missing.why is not Why.FAILED for missing in skipped.values()), name
 
 
+def test_a_row_none_of_whose_sources_is_made_is_a_gap_unless_no_source_is_one(tmp_path):
+    """C&W has no linf, which is a gap; with two classes AutoAttack does not exist, which is none."""
+    (cw, auto), clean, row = (
+        [{"id": name, "attack": name, "against": "bare"} for name in ("cw", "autoattack")],
+        {"id": "clean", "attack": "clean", "column": "clean", "knowledge": "oblivious"},
+        {"id": "both", "attack": "transfer", "column": "transfer", "knowledge": "transfer"},
+    )
+    for sources, why in (([auto, cw], Why.THREAT_UNSUPPORTED), ([auto], Why.TOO_FEW_CLASSES)):
+        rows = [clean, row | {"sources": [each["id"] for each in sources]}]
+        protocol = tiny.protocol().model_copy(update={"diagnosis": None})
+        protocol = type(protocol).model_validate(
+            protocol.model_dump(mode="json", exclude_defaults=True)
+            | {"sources": sources, "attacks": rows}
+        )
+        _, skipped = make_plan(prepare(asked(tmp_path, TASKS[2], 1, protocol=protocol)))
+        assert skipped["both"].why is why
+
+
 def test_no_attack_of_a_protocol_that_ships_needs_more_than_validation_thinks():
     for name in protocol_names():
         for row in load_protocol(name).rows:

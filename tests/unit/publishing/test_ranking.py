@@ -233,6 +233,21 @@ def test_rows_stand_by_their_worst_case_then_by_clean_accuracy_then_by_name():
     assert [line.entry.defense.label for line in group.lines] == ["low", "high"]
 
 
+def test_the_order_of_files_decides_nothing_between_equal_rows():
+    """Alike in all that a board shows but the key of their jobs, which settles it."""
+    first, second = (
+        entry.model_copy(
+            update={
+                "attacks": [r.model_copy(update={"job_key": digit * 64}) for r in entry.attacks]
+            }
+        )
+        for digit, entry in (("1", toy("it", arguments='{"a": 1}')), ("2", toy("it")))
+    )
+    for entries in ([first, second], [second, first]):
+        (group,) = groups(entries)
+        assert [line.entry.attacks[0].job_key[0] for line in group.lines] == ["1", "2"]
+
+
 def test_newer_versions_of_a_protocol_and_the_standard_one_come_first():
     made = [toy("it", version=1), toy("it", version=2), toy("it", protocol="another")]
     found = [(board.first.protocol.name, board.first.protocol.version) for board in boards(made)]
