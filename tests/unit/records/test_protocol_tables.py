@@ -232,8 +232,8 @@ def test_a_cost_is_that_of_the_attacks_and_of_their_verdicts():
 
 def test_a_cost_is_that_of_an_image_of_32_by_32_pixels():
     row = _of("local-search").model_copy(update={"arguments": {"rounds": 1, "probes": 10_000}})
-    alone = table(sources=[], attacks=[table().attacks[0]])
-    beside = table(sources=[], attacks=[table().attacks[0], row])
+    alone = table(paper=None, sources=[], attacks=[table().attacks[0]])
+    beside = table(paper=None, sources=[], attacks=[table().attacks[0], row])
     more = costs_of(beside).fixed.forwards - costs_of(alone).fixed.forwards
     assert more == 1 + 1 * (
         32 * 32 + 1
