@@ -231,13 +231,11 @@ def test_a_cost_is_that_of_the_attacks_and_of_their_verdicts():
 
 
 def test_a_cost_is_that_of_an_image_of_32_by_32_pixels():
+    paper = table().paper.model_copy(update={"threats": ["pixels:0.1"]})
     row = _of("local-search").model_copy(update={"arguments": {"rounds": 1, "probes": 10_000}})
-    alone = table(paper=None, sources=[], attacks=[table().attacks[0]])
-    beside = table(paper=None, sources=[], attacks=[table().attacks[0], row])
-    more = costs_of(beside).fixed.forwards - costs_of(alone).fixed.forwards
-    assert more == 1 + 1 * (
-        32 * 32 + 1
-    )  # the clean image, each pixel, and the image made of the answers
+    cost = costs_of(table(paper=paper, sources=[], attacks=[table().attacks[0], row]))
+    # the clean image, each pixel, and the image made of the answers
+    assert cost.fixed.forwards == 1 + 1 * (32 * 32 + 1)
 
 
 def _of(attack):
