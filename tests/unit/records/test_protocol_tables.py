@@ -231,7 +231,7 @@ def test_a_cost_is_that_of_the_attacks_and_of_their_verdicts():
 
 
 def test_a_cost_is_that_of_an_image_of_32_by_32_pixels():
-    paper = table().paper.model_copy(update={"threats": ["pixels:0.1"]})
+    paper = table().paper.model_copy(update={"threats": ["pixels:10"]})
     row = _of("local-search").model_copy(update={"arguments": {"rounds": 1, "probes": 10_000}})
     cost = costs_of(table(paper=paper, sources=[], attacks=[table().attacks[0], row]))
     # the clean image, each pixel, and the image made of the answers
