@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -186,6 +187,31 @@ class Attack(ABC):
                 f"attack {self.name!r} works under {', '.join(sorted(self.norms))} and the threat is {threat}: "
                 f"name a threat of these, or an attack of {threat.norm}"
             )
+
+    @final
+    def _require(self, holds: bool, needs: str, *names: str) -> None:
+        """Refuses arguments by what the attack needs of them, and quotes those named, or all of them.
+
+        Raises:
+            BenchError: It does not hold.
+        """
+        if not holds:
+            some = ", ".join(f"{name}={getattr(self, name)}" for name in names)
+            raise BenchError(f"attack {self.name!r} needs {needs}; got {some or self.arguments()}")
+
+    @final
+    def _require_choice(self, **known: Sequence[str]) -> None:
+        """Refuses arguments, by name, that are none of the values known.
+
+        Raises:
+            BenchError: One of them.
+        """
+        for what, values in known.items():
+            value = getattr(self, what)
+            if value not in values:
+                raise BenchError(
+                    f"attack {self.name!r}: {what} is one of {', '.join(values)}; got {value!r}"
+                )
 
 
 def refuse_outside(name: str, x: Tensor, x_adv: Tensor, threat: Threat) -> None:

@@ -74,6 +74,11 @@ class Target:
         self.zero_gradients = 0
         self.gradients = 0
 
+    @property
+    def is_random(self) -> bool:
+        """Whether what the victim answers is a mean over draws, or may be another one at the next."""
+        return self.victim.stochastic or self.eot > 1
+
     def logits(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Logits `(b, k)` of the victim, differentiable where gradients are enabled; one draw a row."""
         self.forwards += len(x)
@@ -96,6 +101,17 @@ class Target:
                 return self.logits(x[part], draws=draws.take(part))
 
         return torch.cat([found for _, found in self.room.passes(len(x), one_pass, x.device)])
+
+    def mean_logits(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """Logits `(b, k)` without gradients, the mean over EOT rows."""
+        rows = draws.repeat(self.eot)
+        logits = self.predict(x.repeat_interleave(self.eot, 0), draws=rows)
+        return logits.view(len(x), self.eot, self.classes).mean(1)
+
+    def rivals(self, x: Tensor, y: Tensor, n: int, *, draws: Draws) -> Tensor:
+        """The classes of the n highest mean logits of images but the true one, `(b, n)`."""
+        logits = self.mean_logits(x, draws=draws.at("rivals"))
+        return logits.scatter(1, y[:, None], float("-inf")).topk(n, dim=1).indices
 
     def ascend(self, x: Tensor, objective: Objective, *, draws: Draws) -> Ascent:
         """The mean of an objective over `eot` draws, with its gradient: all draws in one batch, cut to size.
