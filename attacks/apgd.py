@@ -100,16 +100,12 @@ class APGD(Attack):
                     candidates.append(best)
         return torch.stack(candidates, dim=1) if is_random else search.best.unsqueeze(1)
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those that its loss is defined with."""
-        del stochastic
         return classes_for(self.loss)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, classes: int, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at the start, at each iterate, and at a random victim's incumbent at each checkpoint."""
-        del shape
         is_random = stochastic or eot > 1
         goals = min(self.targets, classes - 1) if self.loss == TARGETED else 1
         looks = 1 + self.steps + (len(_checkpoints(self.steps)) if is_random else 0)

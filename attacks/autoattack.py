@@ -94,11 +94,8 @@ class AutoAttack(Attack):
         """Those of its version: targeted DLR needs 4, the DLR of `rand` 3."""
         return _CLASSES_NEEDED.get(self._version(stochastic=stochastic), 2)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, classes: int, stochastic: bool, **_: object) -> Passes:
         """Its checks, then each of its attacks with the prediction that judges it."""
-        del eot, shape
         version = self._version(stochastic=stochastic)
         targets, run = min(TARGETS, classes - 1), _STEPS + 1
         fab = passes_of_fab(steps=_STEPS, targets=targets)

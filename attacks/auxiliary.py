@@ -74,11 +74,8 @@ class AuxiliaryAware(Attack):
             candidates.append(search.best)
         return torch.stack(candidates, dim=1)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, **_: object) -> Passes:
         """For each lambda a look at every iterate, and two more that balance the scales."""
-        del classes, stochastic, shape
         looks = self.steps + 1
         main, apart = looks * len(self.lambdas), 0
         balanced = sum(weight != 0 for weight in self.lambdas)

@@ -87,11 +87,8 @@ class Boundary(Attack):
             return torch.stack(rims, dim=1)
         return threat.project(x, walk.best).unsqueeze(1)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, stochastic: bool, shape: tuple[int, int, int], **_: object) -> Passes:
         """A start, a bisection, an answer a step (two of a random victim) and each tenth another, at most."""
-        del classes, eot
         k = self.draws if stochastic else 1
         most = max(halvings(shape, norm) for norm in Norm)
         looks = 1 + TRIES + most + (1 + stochastic) * self.steps + self.steps // _EVERY

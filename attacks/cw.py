@@ -73,16 +73,12 @@ class CW(Attack):
             c = _next_constant(c, bounds, is_fooled)
         return found.images()
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those among which its target class is."""
-        del stochastic
         return classes_for_aim(self.target_class)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at every iterate but the last of each c."""
-        del classes, shape
         looks = self.binary_search_steps * self.steps
         aim = self.target_class
         return passes_of_looks(looks, target_class=aim, eot=eot, stochastic=stochastic)

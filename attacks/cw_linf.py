@@ -76,16 +76,12 @@ class CWLinf(Attack):
             self._descend(smallest, bound, draws.at("eot", number))
         return smallest.images()
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those among which its target class is."""
-        del stochastic
         return classes_for_aim(self.target_class)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at every iterate but the last of each round."""
-        del classes, shape
         looks = self.rounds * self.steps
         aim = self.target_class
         return passes_of_looks(looks, target_class=aim, eot=eot, stochastic=stochastic)

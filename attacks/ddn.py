@@ -78,16 +78,12 @@ class DDN(Attack):
             δ[at] = self._shortened(x[at], moved, length[at])
         return smallest.images()
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those among which its target class is."""
-        del stochastic
         return classes_for_aim(self.target_class)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at every iterate but the last."""
-        del classes, shape
         looks = self.steps
         aim = self.target_class
         return passes_of_looks(looks, target_class=aim, eot=eot, stochastic=stochastic)

@@ -65,11 +65,8 @@ class DeepFool(Attack):
             x_adv[which] = (x[which] + (1 + self.overshoot) * total[which]).clamp(0.0, 1.0)
         return threat.project(x, x_adv)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, classes: int, eot: int, **_: object) -> Passes:
         """A look at the clean image, and one for each rival at each iterate from which a step is made."""
-        del stochastic, shape
         rows = self.steps * self._count(classes) * eot
         return Passes(forwards=rows + eot, backwards=rows)
 

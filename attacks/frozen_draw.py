@@ -59,11 +59,8 @@ class FrozenDraw(Attack):
         target.mark(float(right.double().mean()))
         return x_adv
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, classes: int, shape: tuple[int, int, int], **_: object) -> Passes:
         """PGD's on a deterministic victim, and one look at what it found."""
-        del eot, stochastic
         inner = self._pgd().passes(classes=classes, eot=1, stochastic=False, shape=shape)
         if inner is None:
             raise BenchError("attack 'pgd' does not say how many passes it makes; it must")

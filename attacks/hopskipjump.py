@@ -81,11 +81,8 @@ class HopSkipJump(Attack):
             return torch.stack((last, best), dim=1)
         return threat.project(x, walk.best).unsqueeze(1)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, stochastic: bool, **_: object) -> Passes:
         """All its queries, at the most."""
-        del classes, eot, shape
         return Passes(forwards=self.queries, backwards=0, candidates=2 if stochastic else 1)
 
     def _refuse_arguments(

@@ -79,10 +79,9 @@ class LocalSearch(Attack):
         return torch.stack([search.best, walk.x_adv] if is_random else [search.best], dim=1)
 
     def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+        self, *, eot: int, stochastic: bool, shape: tuple[int, int, int], **_: object
     ) -> Passes:
         """The clean image, and for each round the pixels asked for and the image made of the answers."""
-        del classes
         asked = min(self.probes, shape[1] * shape[2]) * (2 if self.change == "extremes" else 1)
         rows = 1 + self.rounds * (asked + 1)
         return Passes(

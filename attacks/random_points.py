@@ -44,11 +44,8 @@ class RandomPoints(Attack):
         found = [self._point(x, threat, draws.at("init", i)) for i in range(self.points)]
         return torch.stack(found, dim=1)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, **_: object) -> Passes:
         """None: it asks nothing."""
-        del classes, eot, stochastic, shape
         return Passes(forwards=0, backwards=0, candidates=self.points)
 
     @staticmethod

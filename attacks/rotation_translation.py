@@ -69,11 +69,8 @@ class RotationTranslation(Attack):
         chosen = margins.topk(m, dim=1).indices
         return Rigid(tried.gather(1, chosen.unsqueeze(2).expand(-1, -1, 3)))
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A prediction for every transformation."""
-        del classes, shape
         kept = self._kept(stochastic=stochastic or eot > 1)
         return Passes(forwards=self._count() * eot, backwards=0, candidates=kept)
 

@@ -86,16 +86,12 @@ class RP2(Attack):
             candidates += [search.best, last] if is_random else [search.best]
         return torch.stack(candidates, dim=1)
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those that its loss is defined with, its target class among them."""
-        del stochastic
         return max(classes_for(self.loss), classes_for_aim(self.target_class))
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at every view of every image, and at the clean one where that says where to place it."""
-        del classes, shape
         rows = self.restarts * (self.steps + 1) * self.views + (self.placement == "sensitive")
         kept = 2 if stochastic or eot > 1 else 1
         return Passes(forwards=rows * eot, backwards=rows * eot, candidates=kept * self.restarts)

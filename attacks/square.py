@@ -82,11 +82,8 @@ class Square(Attack):
         target.mark(float((value <= 0).double().mean()))
         return best
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, stochastic: bool, **_: object) -> Passes:
         """All its queries; two looks a step at a random victim, and none that would not be whole."""
-        del classes, eot, shape
         steps = self._steps(stochastic=stochastic)
         queries = 2 * self.draws * steps if stochastic else self.queries
         return Passes(forwards=queries, backwards=0)

@@ -79,16 +79,12 @@ class StAdv(Attack):
         found = torch.stack([search.best, made] if is_random else [search.best], dim=1)
         return found if threat.is_read_off else Flow(found)
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those among which its target class is."""
-        del stochastic
         return classes_for_aim(self.target_class)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at every flow, the last one's too."""
-        del classes, shape
         rows = (self.steps + 1) * eot
         return Passes(forwards=rows, backwards=rows, candidates=2 if stochastic or eot > 1 else 1)
 

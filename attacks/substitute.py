@@ -81,11 +81,8 @@ class Substitute(Attack):
         attack = ATTACKS.get(self.attack)(**_ON_IT[self.attack])
         return attack(there, x, y, threat=threat, draws=draws.at("on the substitute"))[:, 0]
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, stochastic: bool, **_: object) -> Passes:
         """Nothing for an image; the labels, for each batch."""
-        del classes, eot, shape
         k = self.draws if stochastic else 1
         return Passes(forwards=0, backwards=0, shared=k * self.seeds * 2 ** (self.rounds - 1))
 

@@ -85,16 +85,12 @@ class Wasserstein(Attack):
         found = [search.best, settled] if is_random else [search.best]
         return Transport(torch.stack(found, dim=1))
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those that its loss is defined with."""
-        del stochastic
         return classes_for(self.loss)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at every plan, the first and the last one's too."""
-        del classes, shape
         rows = (self.steps + 1) * eot
         return Passes(forwards=rows, backwards=rows, candidates=2 if stochastic or eot > 1 else 1)
 
