@@ -12,7 +12,7 @@ from benchmark.engine.attacking.queries import (
     find_starts,
     halvings,
     majority_labels,
-    on_the_rim,
+
     to_boundary,
 )
 from benchmark.engine.attacking.target import Target
