@@ -178,11 +178,8 @@ class AuxiliaryAware(Attack):
             raise BenchError(
                 f"attack {self.name!r} has the variants {', '.join(VARIANTS)}; got {self.variant!r}"
             )
-        if self.steps < 1 or not self.lambdas or min(self.lambdas) < 0:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 step and lambdas of at least 0; got "
-                f"steps={self.steps}, lambdas={self.lambdas}"
-            )
+        is_fit = self.steps >= 1 and len(self.lambdas) > 0 and not min(self.lambdas) < 0
+        self._require(is_fit, "at least 1 step and lambdas of at least 0", "steps", "lambdas")
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ from benchmark.engine.attacking.rim import on_the_rim
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
-from benchmark.errors import BenchError
 
 _EVERY = 10
 """Steps after which the sideways step is judged by itself too."""
@@ -95,13 +94,11 @@ class Boundary(Attack):
         return Passes(forwards=k * looks, backwards=0, candidates=2 if stochastic else 1)
 
     def _refuse_arguments(self) -> None:
-        if min(self.steps, self.draws) < 1 or not (
-            self.sideways > 0 and self.towards > 0 and self.factor > 1
-        ):
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 step and draw, lengths above 0 and a factor above 1; "
-                f"got {self.arguments()}"
-            )
+        is_fit = self.sideways > 0 and self.towards > 0 and self.factor > 1
+        self._require(
+            min(self.steps, self.draws) >= 1 and is_fit,
+            "at least 1 step and draw, lengths above 0 and a factor above 1",
+        )
 
 
 class _Walk:

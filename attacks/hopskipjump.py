@@ -20,7 +20,6 @@ from benchmark.engine.attacking.rim import on_the_rim
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
-from benchmark.errors import BenchError
 
 _SHRINKS = 10
 """How often a step that leads back to the right class is halved at the most."""
@@ -90,11 +89,10 @@ class HopSkipJump(Attack):
     ) -> None:
         k = self.draws if stochastic else 1
         least = k * (1 + TRIES + halvings(shape, threat.norm))
-        if self.first < 1 or self.draws < 1 or self.queries < least:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 label for a direction, 1 draw and, for a start on such "
-                f"images, {least} queries; got {self.arguments()}"
-            )
+        self._require(
+            self.first >= 1 and self.draws >= 1 and self.queries >= least,
+            f"at least 1 label for a direction, 1 draw and, for a start on such images, {least} queries",
+        )
 
 
 class _Walk:

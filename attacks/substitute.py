@@ -118,11 +118,10 @@ class Substitute(Attack):
             raise BenchError(
                 f"attack {self.name!r} knows {', '.join(_ON_IT)} on its substitute; got {self.attack!r}"
             )
-        if min(self.rounds, self.period, self.epochs, self.draws) < 1 or not self.step > 0:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 round, period, epoch and draw and a step above 0; "
-                f"got {self.arguments()}"
-            )
+        self._require(
+            min(self.rounds, self.period, self.epochs, self.draws) >= 1 and self.step > 0,
+            "at least 1 round, period, epoch and draw and a step above 0",
+        )
 
 
 def _learn(network: nn.Module, adam: torch.optim.Adam, x: Tensor, labels: Tensor) -> None:
