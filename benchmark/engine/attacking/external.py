@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmark.compute.memory import BatchLimit
 from benchmark.engine.attacking.attack import Passes
+from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
 from benchmark.engine.victims.victim import GradientMode, Victim
@@ -139,6 +140,46 @@ class AutoAttackCall:
     rows: int
     seed: int
 
+    @classmethod
+    def of(
+        cls, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> AutoAttackCall:
+        """That of some of a target's images; the draws, of all of them at a place of its own, seed it."""
+        return cls(
+            victim=target.victim,
+            mode=target.mode,
+            classes=target.classes,
+            x=x,
+            y=y,
+            threat=threat,
+            batch_size=min(target.batch_size, len(x)),
+            rows=target.room.rows,
+            seed=int(draws.words(1).sum()) % 2**31,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoAttackReport:
+    """What came of it: images, which of them are misclassified `(b,)`, passes in images, upstream's warnings.
+
+    `rows` is how many there was memory for.
+    """
+
+    x_adv: Tensor
+    fooled: Tensor
+    rows: int
+    forwards: int
+    backwards: int
+    warnings: tuple[str, ...] = ()
+
+    def count_in(self, target: Target) -> None:
+        """Has a target count what was asked, and know how many rows fit."""
+        if self.rows < target.room.rows:
+            target.room.halve(2 * self.rows)
+        target.forwards += self.forwards
+        target.backwards += self.backwards
+        target.warnings.extend(self.warnings)
+
 
 class CountedVictim(nn.Module):
     """A victim as pyautoattack calls it: fresh draws for each call, and every pass counted.
@@ -171,10 +212,18 @@ class CountedVictim(nn.Module):
     def _count(self, rows: int) -> None:
         self.backwards += rows
 
-    @property
-    def rows(self) -> int:
-        """How many rows in one pass there was memory for."""
-        return self.pieces.room.rows
+    def report(
+        self, x_adv: Tensor, fooled: Tensor, warnings: tuple[str, ...] = ()
+    ) -> AutoAttackReport:
+        """What came of the call, with what was counted here."""
+        return AutoAttackReport(
+            x_adv=x_adv.to(self.order.x.dtype),
+            fooled=fooled,
+            rows=self.pieces.room.rows,
+            forwards=self.forwards,
+            backwards=self.backwards,
+            warnings=warnings,
+        )
 
 
 class WarningListener(logging.Handler):

@@ -151,6 +151,23 @@ class Target:
         """Adds a step to the convergence trace: the share of the attacked images still classified rightly."""
         self.trace.append(correct)
 
+    def within(self, victim: Victim, *, leaves_early: bool = False) -> Target:
+        """A target for an attack inside this one: one draw a gradient, and counts of its own."""
+        inner = Target(
+            victim,
+            classes=self.classes,
+            mode=self.mode,
+            batch_size=self.batch_size,
+            leaves_early=leaves_early,
+        )
+        inner.room = self.room
+        return inner
+
+    def count(self, inner: Target) -> None:
+        """Adds what another one counted."""
+        for name in ("forwards", "backwards", "gradients", "zero_gradients"):
+            setattr(self, name, getattr(self, name) + getattr(inner, name))
+
     @contextmanager
     def _counted_if_whole(self) -> Iterator[None]:
         """What a pass counts is taken back where it breaks off."""
