@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from dataclasses import dataclass
+from logging.handlers import BufferingHandler
 
 import pyautoattack
 from torch import Tensor
@@ -16,7 +18,6 @@ from benchmark.engine.attacking.external import (
     AutoAttackCall,
     AutoAttackReport,
     CountedVictim,
-    WarningListener,
     passes_of_fab,
     passes_of_square,
 )
@@ -108,9 +109,10 @@ class AutoAttack(Attack):
 
     def _evaluate(self, order: AutoAttackCall) -> AutoAttackReport:
         """What AutoAttack's own process does."""
-        victim, listener = CountedVictim(order), WarningListener()
+        victim, log = CountedVictim(order), BufferingHandler(sys.maxsize)
         logger = logging.getLogger("auto-attack")
-        logger.addHandler(listener)
+        log.setLevel(logging.WARNING)
+        logger.addHandler(log)
         logger.propagate = False
         upstream = pyautoattack.AutoAttack(
             victim,
@@ -129,6 +131,6 @@ class AutoAttack(Attack):
             x_adv, y_adv = upstream.run_standard_evaluation(
                 order.x.float(), order.y, batch_size=order.batch_size
             )
-        said = [*listener.messages, *(str(w.message) for w in caught)]
+        said = [*(r.getMessage() for r in log.buffer), *(str(w.message) for w in caught)]
         upstreams = tuple(text for text in dict.fromkeys(said) if _OURS not in text)
         return victim.report(x_adv, y_adv != order.y, upstreams)

@@ -76,14 +76,10 @@ class AuxiliaryAware(Attack):
 
     def passes(self, *, eot: int, **_: object) -> Passes:
         """For each lambda a look at every iterate, and two more that balance the scales."""
-        looks = self.steps + 1
-        main, apart = looks * len(self.lambdas), 0
-        balanced = sum(weight != 0 for weight in self.lambdas)
-        auxiliary = balanced * looks
+        looks, balanced = self.steps + 1, sum(weight != 0 for weight in self.lambdas)
+        main, apart, auxiliary = looks * len(self.lambdas), balanced, balanced * looks
         if self.projection:
             main, apart, auxiliary = 0, looks, 0
-        else:
-            apart = balanced
         return Passes(
             forwards=(main + apart) * eot,
             backwards=(main + 2 * apart) * eot,

@@ -72,8 +72,8 @@ class LocalSearch(Attack):
             walk, gap, odds = walk.of(stays), gap[stays], odds[stays]
             if not len(search.which) or number == self.rounds:
                 break
-            walk = self._begun_anew(search, walk, gap, (threat.eps, number))
-            walk = self._round(search, walk, odds, (threat.eps, number))
+            walk = self._begun_anew(search, walk, gap, threat.eps, number)
+            walk = self._round(search, walk, odds, threat.eps, number)
         return torch.stack([search.best, walk.x_adv] if target.is_random else [search.best], dim=1)
 
     def passes(
@@ -95,10 +95,9 @@ class LocalSearch(Attack):
         return near.scatter_(1, order[:, : max(1, round(self.start * pixels))], value=True)
 
     def _begun_anew(
-        self, search: Search, walk: _Walk, gap: Tensor, budget_and_number: tuple[float, int]
+        self, search: Search, walk: _Walk, gap: Tensor, eps: float, number: int
     ) -> _Walk:
         """The walks with their new margins `(a,)`; those that are spent and rise no higher begin anew."""
-        eps, number = budget_and_number
         since = torch.where(gap > walk.highest, 0, walk.since + 1)
         is_stuck = (walk.left(search.x, eps) < 1) & (since >= _PATIENCE)
         fresh = self._random_pixels(search, number)
@@ -109,11 +108,8 @@ class LocalSearch(Attack):
             torch.where(is_stuck, 0, since),
         )
 
-    def _round(
-        self, search: Search, walk: _Walk, odds: Tensor, budget_and_number: tuple[float, int]
-    ) -> _Walk:
+    def _round(self, search: Search, walk: _Walk, odds: Tensor, eps: float, number: int) -> _Walk:
         """Changes the best pixels of images with log-odds `(a,)`; the images, and their new neighbourhoods."""
-        eps, number = budget_and_number
         a, c, h, w = walk.x_adv.shape
         changed, left = walk.changed(search.x), walk.left(search.x, eps)[:, None]
         near = torch.where(left < 1, changed, walk.near)
@@ -153,19 +149,14 @@ class LocalSearch(Attack):
             gave it, `(a, q, c)`.
         """
         pixels, is_asked = asked
-        a, c = x_adv.shape[:2]
-        now = (
-            x_adv.flatten(2).gather(2, pixels[:, None].expand(a, c, -1)).transpose(1, 2)
-        )  # (a, q, c)
+        (a, c), n = x_adv.shape[:2], search.target.batch_size
+        now = x_adv.flatten(2).gather(2, pixels[:, None].expand(a, c, -1)).transpose(1, 2)
         options = self._options(now)  # (o, a, q, c)
         chances = now.new_full(options.shape[:3], torch.inf)
         draws = search.draws("eot", 0, 0, number)
         rows, columns = is_asked.nonzero(as_tuple=True)
         for option, values in enumerate(options):
-            for part in torch.split(
-                torch.arange(len(rows), device=rows.device), search.target.batch_size
-            ):
-                row, column = rows[part], columns[part]
+            for row, column in zip(torch.split(rows, n), torch.split(columns, n), strict=True):
                 shown = _with_pixel(x_adv[row], pixels[row, column], values[row, column])
                 logits = search.target.mean_logits(shown, draws=draws.take(row))
                 chances[option, row, column] = _log_odds(logits, search.y[row])

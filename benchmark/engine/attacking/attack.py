@@ -248,11 +248,7 @@ def _rendered(name: str, change: Perturbation, x: Tensor, threat: Threat) -> Ten
     """
     kind = CHANGES.get(threat.norm)
     if kind is None or type(change) is not kind:  # a class derived from it could tell any size
-        wanted = (
-            "images"
-            if kind is None
-            else f"a benchmark.engine.attacking.perturbations.{kind.__name__}"
-        )
+        wanted = f"a {kind.__module__}.{kind.__name__}" if kind else "images"
         raise ContractBroken(
             f"attack {name!r} returned a {type(change).__name__} under threat {threat}; perturb() must return "
             f"{wanted} there"
@@ -291,7 +287,7 @@ def _refuse_unverified(
     Raises:
         ContractBroken: One of them is neither.
     """
-    known = x.unsqueeze(1)
+    known, kind = x.unsqueeze(1), CHANGES[threat.norm]
     if sources is not None:
         known = torch.cat((known, sources.to(x)), dim=1)
     for i in range(x_adv.shape[1]):
@@ -299,6 +295,5 @@ def _refuse_unverified(
         if not bool(is_known.all()):
             raise ContractBroken(
                 f"attack {name!r} returned images under threat {threat}, and two images do not say how large "
-                f"such a change is; perturb() must return a "
-                f"benchmark.engine.attacking.perturbations.{CHANGES[threat.norm].__name__}"
+                f"such a change is; perturb() must return a {kind.__module__}.{kind.__name__}"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -51,15 +50,15 @@ class InPieces:
         return out
 
 
+@dataclass(slots=True, eq=False)
 class _Call:
     """One batch on its way through, and its graph while it is kept."""
 
-    def __init__(self, owner: InPieces, x: Tensor, row_logits: RowLogits) -> None:
-        self.owner = owner
-        self.x = x
-        self.row_logits = row_logits
-        self.graph: tuple[Tensor, Tensor] | None = None
-        """The batch as a leaf, and its logits."""
+    owner: InPieces
+    x: Tensor
+    row_logits: RowLogits
+    graph: tuple[Tensor, Tensor] | None = None
+    """The batch as a leaf, and its logits."""
 
     def forward(self, *, keeps_graph: bool) -> Tensor:
         """Logits `(b, k)` without a graph of the caller's."""
@@ -224,18 +223,6 @@ class CountedVictim(nn.Module):
             backwards=self.backwards,
             warnings=warnings,
         )
-
-
-class WarningListener(logging.Handler):
-    """Keeps the text of every warning."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keeps one."""
-        self.messages.append(record.getMessage())
 
 
 def passes_of_fab(*, steps: int, targets: int) -> Passes:

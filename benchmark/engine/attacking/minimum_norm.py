@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
@@ -69,6 +70,7 @@ class MinimumNormAttack(Attack):
         )
 
 
+@dataclass(eq=False, repr=False)
 class MinimumNormSearch:
     """The best image of each in a search for the smallest change, and who is still attacked.
 
@@ -86,23 +88,20 @@ class MinimumNormSearch:
         confidence: In logit units.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        x: Tensor,
-        y: Tensor,
-        threat: Threat,
-        *,
-        aim: Goal,
-        confidence: float = 0.0,
-    ) -> None:
-        self.target, self.x, self.y, self.threat, self.aim = target, x, y, threat, aim
-        self.best = x.clone()
-        self.which = torch.arange(len(x), device=x.device)
+    target: Target
+    x: Tensor
+    y: Tensor
+    threat: Threat
+    _: KW_ONLY
+    aim: Goal
+    confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.best = self.x.clone()
+        self.which = torch.arange(len(self.x), device=self.x.device)
         """Positions `(a,)` of those still attacked."""
-        self._confidence = confidence
-        self._rank = torch.zeros_like(y)
-        self._value = x.new_full((len(x),), float("-inf"))
+        self._rank = torch.zeros_like(self.y)
+        self._value = self.x.new_full((len(self.x),), float("-inf"))
         """Minus the size of the change, or the margin of one that is no success, `(b,)`."""
 
     def look(
@@ -127,7 +126,7 @@ class MinimumNormSearch:
         def objective(rows: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
             which = at[which]
             logits = target.logits(rows, draws=draws)
-            short = (self._confidence - sign * margin(logits, classes[which])).clamp_min(0.0)
+            short = (self.confidence - sign * margin(logits, classes[which])).clamp_min(0.0)
             return -size(rows, which) - weight[which] * short, logits
 
         return target.ascend(x_adv, objective, draws=draws.take(at))
@@ -145,7 +144,7 @@ class MinimumNormSearch:
         at = self.which
         gap = margin(logits, self.y[at])
         reached = -margin(logits, self.aim.classes[at]) if self.aim.is_goal else gap
-        found, size = reached > self._confidence, self.threat.size(self.x[at], x_adv)
+        found, size = reached > self.confidence, self.threat.size(self.x[at], x_adv)
         is_inside = size <= self.threat.eps
         rank = torch.where(found, _OUTSIDE, _NOTHING)
         rank[is_inside & (gap > 0)] = _WRONG_INSIDE

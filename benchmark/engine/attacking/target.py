@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class Ascent:
     """Mean logits over EOT rows, `(b, k)`."""
 
 
+@dataclass(eq=False, repr=False)
 class Target:
     """A victim as an attack sees it: logits and gradients at given draws, with every pass counted.
 
@@ -46,33 +47,22 @@ class Target:
         seeds: Images of the attacker's own, `(n, c, h, w)`; None where the attack asks for none.
     """
 
-    def __init__(
-        self,
-        victim: Victim,
-        *,
-        classes: int,
-        mode: GradientMode = GradientMode.EXACT,
-        eot: int = 1,
-        batch_size: int = 256,
-        sources: Tensor | None = None,
-        leaves_early: bool = False,
-        seeds: Tensor | None = None,
-    ) -> None:
-        self.victim = victim
-        self.classes = classes
-        self.mode = mode
-        self.eot = eot
-        self.batch_size = batch_size
-        self.room = BatchLimit(batch_size)
-        self.sources = sources
-        self.seeds = seeds
-        self.leaves_early = leaves_early and not victim.stochastic
-        self.forwards = 0
-        self.backwards = 0
+    victim: Victim
+    _: KW_ONLY
+    classes: int
+    mode: GradientMode = GradientMode.EXACT
+    eot: int = 1
+    batch_size: int = 256
+    sources: Tensor | None = None
+    leaves_early: bool = False
+    seeds: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.room = BatchLimit(self.batch_size)
+        self.leaves_early = self.leaves_early and not self.victim.stochastic
+        self.forwards = self.backwards = self.gradients = self.zero_gradients = 0
         self.trace: list[float] = []
         self.warnings: list[str] = []
-        self.zero_gradients = 0
-        self.gradients = 0
 
     @property
     def is_random(self) -> bool:
@@ -153,12 +143,8 @@ class Target:
 
     def within(self, victim: Victim, *, leaves_early: bool = False) -> Target:
         """A target for an attack inside this one: one draw a gradient, and counts of its own."""
-        inner = Target(
-            victim,
-            classes=self.classes,
-            mode=self.mode,
-            batch_size=self.batch_size,
-            leaves_early=leaves_early,
+        inner = replace(
+            self, victim=victim, eot=1, sources=None, seeds=None, leaves_early=leaves_early
         )
         inner.room = self.room
         return inner
