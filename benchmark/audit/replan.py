@@ -20,8 +20,9 @@ from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.plan import Plannable, make_plan, unasked
 from benchmark.plugins import ATTACKS, DATASETS
 from benchmark.records.diagnosis import DiagnosisRecord
-from benchmark.records.entry import AttackRecord, Entry
+from benchmark.records.entry import Entry
 from benchmark.records.entry_boundary import failure_of
+from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.job import KEY_VERSION, PluginId
 from benchmark.records.missing_rows import Missing, Why

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from itertools import chain
 
 from benchmark.records.diagnosis import Examined
-from benchmark.records.entry import SCHEMA_VERSION, Columns, Cost, Entry, PerImage, Undefended
+from benchmark.records.entry import SCHEMA_VERSION, Entry
+from benchmark.records.entry_parts import Columns, PerImage, Undefended
 from benchmark.records.environments import made_with, shared
 from benchmark.records.identity import (
     Asked,
@@ -24,6 +25,7 @@ from benchmark.records.job import MIXED, Job, PluginId
 from benchmark.records.protocol import Column
 from benchmark.records.protocol_files import protocol_names
 from benchmark.records.provenance import Provenance
+from benchmark.records.rates import Cost
 from benchmark.records.run import Run
 from benchmark.records.task import Task
 from benchmark.scoring.derived import derived, validated

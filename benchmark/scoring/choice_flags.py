@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from benchmark.engine.criterion import Rule
-from benchmark.records.entry import Entry, Flag
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import Flag
 from benchmark.records.protocol import Column
 from benchmark.records.rates import mean_rate
 from benchmark.scoring.choice import choose

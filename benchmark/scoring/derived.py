@@ -12,9 +12,9 @@ from typing import Any
 from benchmark.engine.criterion import Rule
 from benchmark.engine.threat import NamedSet, Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.records.entry import Entry, Gap, StandIn
+from benchmark.records.entry import Entry, Gap
 from benchmark.records.identity import Asked
-from benchmark.records.missing_rows import Why
+from benchmark.records.missing_rows import StandIn, Why
 from benchmark.records.protocol import Protocol
 from benchmark.scoring.challenge_chain import Standing, with_challenges_of
 from benchmark.scoring.choice import choose, choose_all, rates

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmark.engine.threat import Knowledge
 from benchmark.records.diagnosis import DiagnosisRecord, Examined
-from benchmark.records.entry import Entry, Flag
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import Flag
 from benchmark.records.protocol import Column
 from benchmark.records.rates import mean_rate
 from benchmark.records.run import Kind

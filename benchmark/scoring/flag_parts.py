@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from benchmark.records.entry import Entry, Flag
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import Flag
 
 WEAKER_POINTS = 2.0
 """How far an attacker who knows less may be ahead. Both meet the same images, so what is left is the noise of

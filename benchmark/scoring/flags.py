@@ -10,7 +10,8 @@ from functools import partial
 
 from benchmark.engine.criterion import Rule
 from benchmark.engine.threat import Knowledge
-from benchmark.records.entry import AttackRecord, Entry, Flag, Rate
+from benchmark.records.entry import Entry, Rate
+from benchmark.records.entry_parts import AttackRecord, Flag
 from benchmark.records.protocol import Column
 from benchmark.scoring.choice_flags import worst_above_column
 from benchmark.scoring.diagnosis_flags import (

@@ -6,7 +6,8 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmark.records.entry import AttackRecord, Entry, Rate
+from benchmark.records.entry import Entry, Rate
+from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.protocol import FAMILIES, Column
 from benchmark.records.rates import OTHER_MACHINE
 from benchmark.scoring.flags import flags_of

@@ -10,7 +10,8 @@ from importlib.resources import files
 from statistics import NormalDist
 from typing import Final
 
-from benchmark.records.entry import Entry, Flag, Rate, is_undefended
+from benchmark.records.entry import Entry, Rate, is_undefended
+from benchmark.records.entry_parts import Flag
 from benchmark.scoring.flag_parts import not_run, percent, points, raised_above
 
 NAME: Final = "unlike-published"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from benchmark.errors import BenchError
 from benchmark.records.diagnosis import DiagnosisRecord
-from benchmark.records.entry import AttackRecord, Gap
+from benchmark.records.entry import Gap
+from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.job import Job
 from benchmark.records.protocol import Column
 from benchmark.records.run import Run

@@ -8,7 +8,8 @@ import re
 import pytest
 
 from benchmark.audit.replan import all_problems_of
-from benchmark.records.entry import Entry, Undefended
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import Undefended
 from benchmark.records.entry_protocol import protocol_of
 from benchmark.scoring.assembly import NO_COLUMNS, NOTHING
 from benchmark.scoring.derived import derived

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.records.entry import Flag
+from benchmark.records.entry_parts import Flag
 from benchmark.records.run import DefenseMeasurement
 from benchmark.scoring import diagnosis_flags, flags
 from benchmark.scoring import flag_parts as signs
