@@ -16,8 +16,8 @@ from benchmark.records.entry import Entry, Gap
 from benchmark.records.identity import Asked
 from benchmark.records.missing_rows import StandIn, Why
 from benchmark.records.protocol import Protocol
-from benchmark.scoring.challenge_chain import Standing, with_challenges_of
-from benchmark.scoring.choice import choose, choose_all, rates
+from benchmark.scoring.challenge_chain import choices_of, settled, with_challenges_of
+from benchmark.scoring.choice import choose, choose_all, rates, rates_of
 from benchmark.scoring.derived_rows import Rows
 from benchmark.scoring.flags import flags_of
 
@@ -139,19 +139,23 @@ def _worst_case(entry: Entry, rows: Rows) -> dict[str, Any]:
         nothing = {"clean": (), "worst": (), "chosen": (), "choices": None}
         per_image = images.model_copy(update=nothing)
         return {"clean": None, "worst": None, "challenges": (), "per_image": per_image}
-    start = Standing.of(choose_all(rows.counting(), n), keeps_margins=entry.defense.stochastic)
+    start = choose_all(rows.counting(), n)
+    if (
+        not entry.defense.stochastic
+    ):  # where two images are both wrong, or both right, its own stays
+        start = {rule: settled(found.rows, found.bits) for rule, found in start.items()}
     standing, challenges = with_challenges_of(entry.challenges, start)
     per_image = images.model_copy(
         update={
             "clean": choose(rows.clean, Rule.SINGLE, n).bits,
-            "worst": standing.bits(Rule.SINGLE),
-            "chosen": standing.rows[Rule.SINGLE],
-            "choices": standing.choices() if entry.defense.stochastic else None,
+            "worst": standing[Rule.SINGLE].bits,
+            "chosen": standing[Rule.SINGLE].rows,
+            "choices": choices_of(standing) if entry.defense.stochastic else None,
         }
     )
     return {
         "clean": rates(rows.clean, n),
-        "worst": standing.rates,
+        "worst": rates_of(standing),
         "challenges": challenges,
         "per_image": per_image,
     }
