@@ -6,10 +6,8 @@ are known to its attack alone; so this starts torch. Only attacks that are regis
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
 
 from benchmark.audit.command_fields import problems_of_command
 from benchmark.audit.local_images import problems_of_images
@@ -30,6 +28,7 @@ from benchmark.records.protocol import SURROGATES, Protocol
 from benchmark.records.run import PlannedAttack
 from benchmark.records.task import Task
 from benchmark.scoring.derived import base_of
+from benchmark.scoring.rows import planned_fields
 from benchmark.scoring.validation import problems_of
 
 Record = AttackRecord | DiagnosisRecord
@@ -186,33 +185,10 @@ def _rows(
     for row in wanted:
         if row.id in found:
             record = found[row.id]
-            for name, value in _planned(row, record).items():
+            for name, value in planned_fields(row).items():
                 said = getattr(record, name)
                 if said != value or type(said) is not type(value):
                     yield f"{row.id}: {name} is {said!r}, and its protocol makes it {value!r}"
-
-
-def _planned(row: PlannedAttack, record: Record) -> dict[str, Any]:
-    """What a record must say of itself."""
-    job = row.job
-    wanted: dict[str, Any] = {
-        "attack": job.attack.label,
-        "plugin": job.attack.path,
-        "arguments": json.loads(job.attack.arguments),
-        "gradient": job.gradient,
-        "eot": job.eot,
-    }
-    if isinstance(record, AttackRecord):
-        return wanted | {
-            "column": row.column,
-            "knowledge": row.knowledge,
-            "counts": row.counts,
-            "classifier": job.classifier.name,
-        }
-    if row.diagnosis is None:
-        raise ValueError(f"row {row.id!r} is no diagnosis")
-    varied = {"kind": row.diagnosis.kind, "of": row.diagnosis.of, "eps": job.task.threat.eps}
-    return wanted | varied
 
 
 def _sources_of_code(records: Iterable[Record]) -> Iterator[str]:

@@ -6,7 +6,7 @@ Entries are made by it, and `bench validate` makes each anew by it: what differs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from benchmark.engine.criterion import Rule
@@ -39,12 +39,14 @@ def derived(entry: Entry, protocol: Protocol | None) -> Entry:
     gaps = tuple(gap for gap in missing if not gap.why.is_not_applicable)
     excused = tuple(gap for gap in missing if gap.why.is_not_applicable)
     entry = entry.model_copy(update={"gaps": gaps, "not_applicable": excused})
-    rows = Rows(entry, protocol)
+    rows, indices = Rows(entry, protocol), entry.per_image.indices
     made = entry.model_copy(
         update={
             "status": "gaps" if gaps else "complete",
             **(_of_protocol(entry, protocol) if protocol else {}),
-            "dataset": entry.dataset.model_copy(update=_of_images(entry)),
+            "dataset": entry.dataset.model_copy(
+                update={"n": len(indices), "indices_sha256": sha256_of(indices)}
+            ),
             "threat": entry.threat.model_copy(update={"text": _threat_text(entry)}),
             "columns": rows.columns(),
             "undefended": rows.undefended(),
@@ -115,12 +117,9 @@ def _of_protocol(entry: Entry, protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def _of_images(entry: Entry) -> dict[str, Any]:
-    indices = ",".join(map(str, entry.per_image.indices))
-    return {
-        "n": len(entry.per_image.indices),
-        "indices_sha256": hashlib.sha256(indices.encode()).hexdigest(),
-    }
+def sha256_of(items: Iterable[object]) -> str:
+    """Of items as text with commas between, hex."""
+    return hashlib.sha256(",".join(map(str, items)).encode()).hexdigest()
 
 
 def _threat_text(entry: Entry) -> str:
