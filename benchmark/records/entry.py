@@ -184,17 +184,15 @@ def _images(entry: Entry) -> Iterator[str]:
 def _twice(entry: Entry) -> Iterator[str]:
     """What must be named once, and is named twice."""
     named = {
-        "attacks and sources": (*entry.attacks, *entry.sources),
-        "diagnosis": entry.diagnosis,
-        "examination": entry.examination,
-        "flags": entry.flags,
+        "attacks and sources": [row.id for row in (*entry.attacks, *entry.sources)],
+        "diagnosis": [row.id for row in entry.diagnosis],
+        "examination": [each.id for each in entry.examination],
+        "flags": [flag.id for flag in entry.flags],
     }
-    for where, parts in named.items():
-        seen: set[str] = set()
-        for name in (part.id for part in parts):
-            if name in seen:
+    for where, names in named.items():
+        for i, name in enumerate(names):
+            if name in names[:i]:
                 yield f"{where}: {name!r} stands there twice"
-            seen.add(name)
 
 
 def _rows(entry: Entry) -> Iterator[str]:

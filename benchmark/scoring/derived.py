@@ -139,9 +139,8 @@ def _worst_case(entry: Entry, rows: Rows) -> dict[str, Any]:
         per_image = images.model_copy(update=nothing)
         return {"clean": None, "worst": None, "challenges": (), "per_image": per_image}
     start = choose_all(rows.counting(), n)
-    if (
-        not entry.defense.stochastic
-    ):  # where two images are both wrong, or both right, its own stays
+    if not entry.defense.stochastic:
+        # where two images are both wrong, or both right, the entry's own stays
         start = {rule: settled(found.rows, found.bits) for rule, found in start.items()}
     standing, challenges = with_challenges_of(entry.challenges, start)
     per_image = images.model_copy(

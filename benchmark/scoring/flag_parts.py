@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from benchmark.records.entry import Entry
 from benchmark.records.entry_parts import Flag
@@ -36,7 +36,7 @@ def flag_of(name: str, found: Finding) -> Flag:
     if isinstance(found, str):
         return Flag(id=name, value=None, threshold=None, verdict="not-run", detail=found)
     value, threshold, detail, is_raised = found
-    verdict = "raised" if is_raised else "ok"
+    verdict: Literal["raised", "ok"] = "raised" if is_raised else "ok"
     return Flag(id=name, value=value, threshold=threshold, verdict=verdict, detail=detail)
 
 
