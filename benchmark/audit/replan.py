@@ -102,7 +102,9 @@ def _planned_for(
             precision=entry.precision,
             seed=entry.seed,
         ),
-        victim=(entry.defense.gradient, entry.defense.stochastic, entry.classifier.name),
+        gradient=entry.defense.gradient,
+        is_stochastic=entry.defense.stochastic,
+        classifier=entry.classifier.name,
         stages=tuple(stage.label for stage in entry.defense.stages),
         surrogates=tuple(_known_surrogates(entry) or surrogates),
         ensembles=tuple((text, name) for name, text in made_on.items() if text not in _WORDS),
@@ -114,22 +116,14 @@ def _plan(
     protocol: str,
     task: Task,
     *,
-    victim: tuple[str, bool, str],
+    gradient: str,
+    is_stochastic: bool,
+    classifier: str,
     stages: tuple[str, ...],
     surrogates: tuple[str, ...],
     ensembles: tuple[tuple[str, str], ...],
 ) -> tuple[list[PlannedAttack], dict[str, Missing]]:
-    """The plan of a protocol, given as its JSON; made once for entries of one board.
-
-    Args:
-        protocol: The JSON.
-        task: What is classified.
-        victim: The derivative that its purifiers offer, whether it is random, and the classifier's name.
-        stages: Names of its purifiers.
-        surrogates: Names of classifiers for transfer.
-        ensembles: Expression and name of those that images are made on.
-    """
-    gradient, is_stochastic, classifier = victim
+    """The plan of a protocol, given as its JSON, from names alone; made once for entries of one board."""
     return make_plan(
         Plannable(
             protocol=Protocol.model_validate_json(protocol),
