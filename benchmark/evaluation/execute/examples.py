@@ -29,7 +29,8 @@ from benchmark.records.result import Result, Status
 from benchmark.records.run import PlannedAttack
 
 if TYPE_CHECKING:
-    from benchmark.records.entry import Entry, PerImage
+    from benchmark.records.entry import Entry
+    from benchmark.records.entry_parts import PerImage
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from itertools import accumulate
 from typing import ClassVar
 
 from benchmark.publishing.leaderboard.escaping import shortened
-from benchmark.records.entry import AttackRecord, Entry
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import AttackRecord
 
 WIDTH = 760
 LEFT, TOP, BOTTOM = 58, 16, 48

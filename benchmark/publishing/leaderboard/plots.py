@@ -11,7 +11,8 @@ from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
 from benchmark.publishing.leaderboard.charts import convergence
 from benchmark.publishing.leaderboard.escaping import plain, shortened
-from benchmark.records.entry import AttackRecord, Entry
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import AttackRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

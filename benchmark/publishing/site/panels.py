@@ -19,7 +19,8 @@ from benchmark.publishing.leaderboard.charts import (
 from benchmark.publishing.leaderboard.escaping import shortened
 from benchmark.publishing.leaderboard.ranking import Board, Line
 from benchmark.publishing.site.urls import Shelf
-from benchmark.records.entry import AttackRecord, Entry, is_undefended
+from benchmark.records.entry import Entry, is_undefended
+from benchmark.records.entry_parts import AttackRecord
 
 ACCURACY = Axis("robust accuracy (%)", 0, 100)
 CONVERGENCE = (
