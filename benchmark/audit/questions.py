@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmark.compute.memory import BatchLimit
 from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.criterion import Criterion
-from benchmark.engine.judging.verdict import Answers, ask_once
+from benchmark.engine.judging.verdict import Answers, answers
 from benchmark.engine.randomness import Draws
 from benchmark.evaluation.execute.kept_images import CLEAN, Collected
 from benchmark.evaluation.prepare.prepare import Prepared
@@ -89,9 +89,9 @@ class Questions:
         roles = ("select", "score") if ready.is_stochastic else ("select",)  # else asked once
         with sandboxed(f"defense {ready.label!r}"):
             found = [
-                ask_once(
+                answers(
                     ready.victim,
-                    images,
+                    images.unsqueeze(1),
                     y.to(device),
                     draws=root.at(role),
                     criterion=self.criterion,
