@@ -122,14 +122,14 @@ def selftest_command(*, device: str, as_json: bool) -> int:
     is not to be trusted.
     """
     device_parts(device)
-    from benchmark.selftest.suite import Witness, selftest  # here so that --help starts no torch
+    from benchmark.selftest.suite import selftest  # here so that --help starts no torch
 
     def on_outcome(outcome: CheckOutcome) -> None:
         _show("")
         if not as_json:
             _print(outcome)
 
-    outcomes = selftest(device, Witness(on_begin=_show, on_outcome=on_outcome))
+    outcomes = selftest(device, on_begin=_show, on_outcome=on_outcome)
     if as_json:
         _print_json(outcomes)
     status = _status(outcomes, quiet=as_json)
