@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import data_option, device_option, offline_option, weights_option
+from benchmark.cli.options import (
+    data_option,
+    device_option,
+    json_option,
+    offline_option,
+    weights_option,
+)
 from benchmark.cli.progress import RunProgress
 from benchmark.compute.device_names import device_parts
+from benchmark.records.entry_files import read_entry
+from benchmark.records.rates import Rate
 
 if TYPE_CHECKING:
     from benchmark.challenge.judge import ChallengeOutcome
-    from benchmark.records.rates import Rate
 
 EPILOG = """\b
 Examples:
@@ -34,7 +41,7 @@ Examples:
 @offline_option
 @weights_option
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("a JSON object")
 def challenge_command(**options: Any) -> int:
     """Lower ENTRY by adversarial images from outside, X_ADV.
 
@@ -44,8 +51,6 @@ def challenge_command(**options: Any) -> int:
     than what the entry counts, entry and page are written anew, with credit; else nothing changes. What cannot
     be verified is refused: exit status 2.
     """
-    from benchmark.records.entry_files import read_entry  # so that --help starts quickly
-
     device_parts(options["device"])
     before = read_entry(options["entry"])
     from benchmark.challenge.judge import challenge  # so that a wrong name starts no torch

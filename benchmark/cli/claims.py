@@ -7,18 +7,24 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from tabulate import tabulate
 
-from benchmark.cli.options import folder_option
+from benchmark.cli.options import folder_option, json_option
 from benchmark.errors import BenchError
+from benchmark.publishing.leaderboard.claims import (
+    FILE,
+    SYSTEMS,
+    Claim,
+    JudgedClaim,
+    judge,
+    read_claims,
+)
+from benchmark.publishing.leaderboard.escaping import plain, shortened
+from benchmark.publishing.leaderboard.publish import read_entries
+from benchmark.records.entry import Entry
 from benchmark.registry import unknown
-
-if TYPE_CHECKING:
-    from benchmark.publishing.leaderboard.claims import Claim, JudgedClaim
-    from benchmark.records.entry import Entry
 
 EPILOG = """\b
 Examples:
@@ -40,9 +46,7 @@ HEADERS = (
 )
 
 
-@click.command(
-    "claims", epilog=EPILOG, short_help="Show what papers claim beside what was measured."
-)
+@click.command("claims", epilog=EPILOG)
 @click.option(
     "--defense", metavar="NAME", help="The paper of this defense: aid, atop, hgd, advae, add."
 )
@@ -53,7 +57,7 @@ HEADERS = (
 @click.option("--all", "everything", is_flag=True, help="All papers.")
 @folder_option("--leaderboards", "leaderboards", "Where published entries are, and claims.csv.")
 @folder_option("--results", "results", "Where entries of your own are.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@json_option()
 def claims_command(
     *,
     defense: str | None,
@@ -70,8 +74,6 @@ def claims_command(
     not comparable, and the reason stands below. `claimed` is the paper's number under its own attack and the
     attacker's knowledge that it names; the measured numbers are clean, oblivious, adaptive and worst case.
     """
-    from benchmark.publishing.leaderboard.claims import FILE, SYSTEMS, judge, read_claims
-
     if (defense is None) != everything:
         raise BenchError("name a paper with --defense, or give --all")
     if defense is not None and defense not in SYSTEMS:
@@ -94,8 +96,6 @@ def claims_command(
 
 def to_text(judged: Sequence[JudgedClaim]) -> str:
     """A table of claims with their measurements, and a line for each reason why others have none."""
-    from benchmark.publishing.leaderboard.escaping import plain
-
     beside = [_cells(each) for each in judged if each.entry is not None]
     parts = []
     if beside:
@@ -116,8 +116,6 @@ def to_text(judged: Sequence[JudgedClaim]) -> str:
 
 
 def _cells(judged: JudgedClaim) -> list[str]:
-    from benchmark.publishing.leaderboard.escaping import shortened
-
     claim = judged.claim
     attack = " ".join(part for part in (claim.attack, claim.norm, claim.eps) if part)
     names = [claim.table, claim.defense, claim.classifier, attack, claim.threat]
@@ -157,8 +155,6 @@ def _narrowed(claims: Sequence[Claim], field: str, wanted: str | None) -> list[C
 
 def _entries(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
     """All entries of these folders, and one line for each file that is none."""
-    from benchmark.publishing.leaderboard.publish import read_entries
-
     entries, damaged = read_entries(
         path for folder in folders for path in sorted(folder.glob("*/*/*.json"))
     )

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from tabulate import tabulate
 
-from benchmark.cli.options import device_option, requests_of, run_options
+from benchmark.cli.options import device_option, json_option, requests_of, run_options
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.weights import see_to_weights
-
-if TYPE_CHECKING:
-    from benchmark.estimate.report import Expense, RowExpense
-    from benchmark.evaluation.prepare.request import Request
+from benchmark.estimate.report import Expense, RowExpense
+from benchmark.evaluation.prepare.request import Request
 
 EPILOG = """\b
 Examples:
@@ -24,12 +22,10 @@ Examples:
 """
 
 
-@click.command(
-    "estimate", epilog=EPILOG, short_help="Say what a run would cost, before it is begun."
-)
+@click.command("estimate", epilog=EPILOG)
 @run_options
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@json_option()
 def estimate_command(**options: Any) -> int:
     """Say what `bench run` with the same options would cost at the most.
 
