@@ -19,7 +19,7 @@ from benchmark.cli.options import (
     weights_option,
 )
 from benchmark.cli.progress import RunProgress
-from benchmark.cli.types import Whole
+from benchmark.cli.types import Number
 from benchmark.compute.device_names import device_parts
 from benchmark.errors import BenchError
 from benchmark.records.entry import Entry
@@ -47,7 +47,7 @@ Examples:
 @number_option("--again", "Attack K random images anew, too.", metavar="K")
 @click.option(
     "--seed",
-    type=Whole(0, 2**63 - 1),
+    type=Number(0, 2**63 - 1),
     metavar="N",
     help="Of these attacks, and of which images. Default: a fresh one, which is said; give it to resume.",
 )

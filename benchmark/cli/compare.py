@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from benchmark.cli.options import json_option
-from benchmark.cli.types import Share, Word
+from benchmark.cli.types import Number, Word
 from benchmark.errors import BenchError
 from benchmark.publishing.leaderboard import comparison_text
 from benchmark.publishing.leaderboard.comparison import Comparison, Conclusion, compare, pair
@@ -37,7 +37,7 @@ Exit status:
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option(
     "--tolerance",
-    type=Share(100),
+    type=Number(0, 100, is_whole=False),
     default=5.0,
     show_default=True,
     metavar="POINTS",

@@ -44,28 +44,23 @@ def _show(rows: Sequence[dict[str, str]], *, as_json: bool) -> None:
         click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, 90]))
 
 
-@list_command.command("defenses")
-@json_option()
-def list_defenses(*, as_json: bool) -> None:
-    """Purifiers, by the name that --defense takes."""
-    _show(_of(DEFENSES), as_json=as_json)
+def _add_plugins(registry: Registry[Any], help_text: str, more: dict[str, str]) -> None:
+    """Adds the command that lists a registry, and more in the place of its names."""
+
+    @list_command.command(f"{registry.kind}s", help=help_text)
+    @json_option()
+    def list_plugins(*, as_json: bool) -> None:
+        notes = {name: registry.note(name) for name in registry.names()} | more
+        _show([{"name": name, "what": note} for name, note in notes.items()], as_json=as_json)
 
 
-@list_command.command("attacks")
-@json_option()
-def list_attacks(*, as_json: bool) -> None:
-    """Attacks, by the name that a protocol takes."""
-    _show(_of(ATTACKS), as_json=as_json)
-
-
-@list_command.command("datasets")
-@json_option()
-def list_datasets(*, as_json: bool) -> None:
-    """Datasets, by the name that --dataset takes."""
-    rows = _of(DATASETS)
-    rows.append({"name": "npz:FILE", "what": "your own images and labels"})
-    rows.append({"name": "folder:PATH", "what": "your own images, one folder a class"})
-    _show(rows, as_json=as_json)
+_add_plugins(DEFENSES, "Purifiers, by the name that --defense takes.", {})
+_add_plugins(ATTACKS, "Attacks, by the name that a protocol takes.", {})
+FILES = {
+    "npz:FILE": "your own images and labels",
+    "folder:PATH": "your own images, one folder a class",
+}
+_add_plugins(DATASETS, "Datasets, by the name that --dataset takes.", FILES)
 
 
 @list_command.command("protocols")
@@ -157,10 +152,6 @@ def list_models(*, dataset: str | None, as_json: bool) -> None:
     if not rows:
         raise unknown("dataset with classifiers", str(dataset), DATASETS.names())
     _show(rows, as_json=as_json)
-
-
-def _of(registry: Registry[Any]) -> list[dict[str, str]]:
-    return [{"name": name, "what": registry.note(name)} for name in registry.names()]
 
 
 def _amount(count: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from benchmark.cli.types import Whole, Word
+from benchmark.cli.types import Number, Word
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.names import refuse_protocol, refuse_unknown
 from benchmark.evaluation.prepare.paper_defaults import defenses_of, tasks_of
@@ -41,7 +41,7 @@ def file_option(flag: str, help_text: str, metavar: str = "FILE") -> Decorator:
 
 def number_option(flag: str, help_text: str, most: int = MOST, metavar: str = "N") -> Decorator:
     """A number of something, such as `--samples`; None where none is given."""
-    return click.option(flag, type=Whole(1, most), metavar=metavar, help=help_text)
+    return click.option(flag, type=Number(1, most), metavar=metavar, help=help_text)
 
 
 def json_option(what: str = "a JSON array") -> Decorator:
@@ -133,7 +133,7 @@ task_options = together(
     ),
     click.option(
         "--seed",
-        type=Whole(0, 2**63 - 1),
+        type=Number(0, 2**63 - 1),
         default=0,
         show_default=True,
         help="Decides every draw.",

@@ -24,12 +24,12 @@ from rich.progress import Task as ShownTask
 from rich.text import Text
 
 from benchmark.cli.streams import stdout_kept_clean
-from benchmark.evaluation.execute.shard_queue import Shard
 from benchmark.files.downloads import reported_to
-from benchmark.records.result import Result
 
 if TYPE_CHECKING:
     from benchmark.evaluation.execute.run import Listener
+    from benchmark.evaluation.execute.shard_queue import Shard
+    from benchmark.records.result import Result
 
 LOGGED_EVERY = 60.0
 """Seconds between two lines in a log file."""

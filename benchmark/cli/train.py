@@ -24,7 +24,7 @@ from benchmark.cli.types import Word
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.names import refuse_models, refuse_training
 from benchmark.evaluation.prepare.request import Request, parse_arguments
-from benchmark.expression import leaves_of, parse_model
+from benchmark.expression import names_in
 
 if TYPE_CHECKING:
     from benchmark.training.fit import TrainedWeights
@@ -141,7 +141,7 @@ def _named(options: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
     )
     recipe_args = parse_arguments(options["recipe_args"])
     refuse_training(request, recipe_args, options["classifier"])
-    leaves = [leaf for model in options["models"] for leaf in leaves_of(parse_model(model))]
+    leaves = [leaf for model in options["models"] for leaf in names_in(model)]
     refuse_models(leaves, options["dataset"])
     return request, recipe_args
 

@@ -13,60 +13,38 @@ import click
 
 from benchmark.errors import did_you_mean, near, quoted
 
+FRACTION = r"(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:e-?[0-9]{1,2})?"
 
-class Whole(click.ParamType[int]):
-    """A whole number in ASCII digits.
+
+class Number(click.ParamType[float]):
+    """A finite number in ASCII digits.
 
     Args:
         low: The least one.
         high: The greatest one.
+        is_whole: Whether it has no fraction.
     """
 
-    name = "integer"
-
-    def __init__(self, low: int, high: int) -> None:
+    def __init__(self, low: int, high: int, *, is_whole: bool = True) -> None:
         self.low = low
         self.high = high
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number that was typed."""
-        text = str(value)
-        length = len(str(self.high))
-        if (
-            not re.fullmatch(rf"[0-9]{{1,{length}}}", text)
-            or not self.low <= int(text) <= self.high
-        ):
-            self.fail(
-                f"expected a whole number from {self.low} to {self.high}; got {quoted(text)}",
-                param,
-                ctx,
-            )
-        return int(text)
-
-
-class Share(click.ParamType[float]):
-    """A finite number from 0 to a greatest one.
-
-    Args:
-        high: The greatest one.
-    """
-
-    name = "number"
-
-    def __init__(self, high: float) -> None:
-        self.high = high
+        self.is_whole = is_whole
+        self.name = "integer" if is_whole else "number"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """The number that was typed."""
         text = str(value)
-        is_number = re.fullmatch(
-            r"(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:e-?[0-9]{1,2})?", text
-        )
-        found = float(text) if is_number else math.nan
-        if not 0 <= found <= self.high:  # written so that NaN fails too
-            self.fail(f"expected a number from 0 to {self.high:g}; got {quoted(text)}", param, ctx)
+        kind, form = "number", FRACTION
+        if self.is_whole:
+            kind, form = "whole number", rf"[0-9]{{1,{len(str(self.high))}}}"
+        found = math.nan
+        if re.fullmatch(form, text):
+            found = int(text) if self.is_whole else float(text)
+        if not self.low <= found <= self.high:  # written so that NaN fails too
+            limits = f"from {self.low} to {self.high}"
+            self.fail(f"expected a {kind} {limits}; got {quoted(text)}", param, ctx)
         return found
 
 

@@ -13,6 +13,7 @@ from benchmark.identity.identity import Identity, Known, identity_of, sha256_of_
 from benchmark.identity.opened_files import Opened, watched
 from benchmark.identity.values import Walk
 from benchmark.records.job import PluginId, canonical
+from benchmark.registry import path_of
 
 _ROOTS = (
     "benchmark.evaluation.execute.shard",
@@ -27,11 +28,6 @@ _ROOTS = (
 def harness_sha256() -> str:
     """sha256 of the harness's own source from which any shard can reach a number, hex."""
     return closure_of(_ROOTS).sha256()
-
-
-def path_of(kind: type) -> str:
-    """`module:Class` of a plugin."""
-    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def plugin_of(
@@ -59,7 +55,7 @@ def plugin_of(
         files = opened.hashes()
     if identity is None:
         known = Known(modules=[part.__module__ for part in parts], arguments=arguments.values())
-        identity = identity_of(instance, what=f"{path_of(kind)}", known=known)
+        identity = identity_of(instance, what=path_of(kind), known=known)
     return PluginId(
         path_of(kind),
         label,
