@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import (
-    data_option,
-    device_option,
-    file_option,
-    folder_option,
-    json_option,
-    number_option,
-    offline_option,
-    weights_option,
-)
+from benchmark.cli.options import file_option, folder_option, number_option, remake_options
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.types import Number
 from benchmark.compute.device_names import device_parts
@@ -54,11 +45,7 @@ Examples:
 @click.option("--by", default="", metavar="TEXT", help="Who audits, as --write keeps it.")
 @click.option("--write", is_flag=True, help="Keep what was found in ENTRY; boards then mark it.")
 @folder_option("--runs", "runs", "Where finished shards of the new attacks are kept.")
-@data_option
-@offline_option
-@weights_option
-@device_option
-@json_option("a JSON object")
+@remake_options
 def audit_command(**options: Any) -> int:
     """Check that ENTRY is what its victim does: for maintainers, before they publish what others submit.
 

@@ -23,7 +23,6 @@ from benchmark.publishing.leaderboard.claims import (
 )
 from benchmark.publishing.leaderboard.escaping import plain, shortened
 from benchmark.publishing.leaderboard.publish import read_entries
-from benchmark.records.entry import Entry
 from benchmark.registry import unknown
 
 EPILOG = """\b
@@ -83,13 +82,15 @@ def claims_command(
         claims = [claim for claim in claims if claim.system == SYSTEMS[defense]]
     claims = _narrowed(claims, "table", table)
     claims = _narrowed(claims, "dataset", dataset)
-    entries, damaged = _entries([leaderboards, results])
-    judged = judge(claims, entries)
+    entries, damaged = read_entries(
+        path for folder in (leaderboards, results) for path in sorted(folder.glob("*/*/*.json"))
+    )
+    judged = judge(claims, list(entries.values()))
     if as_json:
         click.echo(json.dumps([_plain(each) for each in judged], indent=2, allow_nan=False))
     else:
         click.echo(to_text(judged))
-    for line in damaged:
+    for line in damaged.values():
         click.echo(f"bench: {line}", err=True)
     return 2 if damaged else 0
 
@@ -151,11 +152,3 @@ def _narrowed(claims: Sequence[Claim], field: str, wanted: str | None) -> list[C
         known = sorted({getattr(claim, field) for claim in claims})
         raise unknown(f"claims' {field}", wanted, known)
     return found
-
-
-def _entries(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
-    """All entries of these folders, and one line for each file that is none."""
-    entries, damaged = read_entries(
-        path for folder in folders for path in sorted(folder.glob("*/*/*.json"))
-    )
-    return list(entries.values()), list(damaged.values())

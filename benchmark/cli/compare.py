@@ -123,9 +123,6 @@ def _pairs(base: Path, candidate: Path) -> tuple[list[tuple[Entry, Entry]], list
         return [(read_entry(base), read_entry(candidate))], []
     if not all(kinds):
         raise BenchError("compare two entries or two folders; one of each came")
-    return pair(_entries(base), _entries(candidate))
-
-
-def _entries(folder: Path) -> list[Entry]:
-    """All entries below a folder; a file that is none is refused, since it may be the one that matters."""
-    return [read_entry(path) for path in entry_paths([folder])]
+    # a file that is no entry is refused, since it may be the one that matters
+    ours, theirs = ([read_entry(one) for one in entry_paths([path])] for path in (base, candidate))
+    return pair(ours, theirs)

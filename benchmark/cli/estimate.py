@@ -12,7 +12,6 @@ from benchmark.cli.options import device_option, json_option, requests_of, run_o
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.weights import see_to_weights
 from benchmark.estimate.report import Expense, RowExpense
-from benchmark.evaluation.prepare.request import Request
 
 EPILOG = """\b
 Examples:
@@ -35,19 +34,17 @@ def estimate_command(**options: Any) -> int:
     """
     requests = requests_of(options)
     see_to_weights(requests)
-    expenses = [_estimate(request) for request in requests]
+    from benchmark.estimate.estimate import estimate  # here so that --help starts no torch
+
+    expenses: list[Expense] = []
+    for request in requests:
+        with RunProgress(f"estimate {request.defense}") as progress:
+            expenses.append(estimate(request, progress.step))
     if options["as_json"]:
         click.echo(json.dumps([expense.to_json() for expense in expenses], indent=2))
     else:
         click.echo("\n\n".join(to_text(expense) for expense in expenses))
     return 0
-
-
-def _estimate(request: Request) -> Expense:
-    from benchmark.estimate.estimate import estimate  # here so that --help starts no torch
-
-    with RunProgress(f"estimate {request.defense}") as progress:
-        return estimate(request, progress.step)
 
 
 def to_text(expense: Expense) -> str:

@@ -114,8 +114,10 @@ data_option = file_option(
     "Where datasets and classifiers are. Default: $BENCH_DATA, else a cache folder.",
     "DIR",
 )
-
-
+remake_options = together(
+    data_option, offline_option, weights_option, device_option, json_option("a JSON object")
+)
+"""Where an entry's victim is made again, and how its report is printed."""
 task_options = together(
     click.option(
         "--dataset",

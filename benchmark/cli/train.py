@@ -106,12 +106,8 @@ def train_command(**options: Any) -> int:
         request=request,
         companions=options["models"][1:],
         recipe_args=recipe_args,
-        out=options["out"],
-        is_half=options["is_half"],
-        images=options["images"],
         command=shlex.join(["bench", *sys.argv[1:]]),
-        threads=options["threads"],
-        restart=options["restart"],
+        **{name: options[name] for name in ("out", "is_half", "images", "threads", "restart")},
     )
     use = ""
     with RunProgress(f"train {options['defense'] or options['classifier']}") as progress:

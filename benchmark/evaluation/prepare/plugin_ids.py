@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from benchmark.engine.attacking.attack import Attack
 from benchmark.identity.closure import closure_of
 from benchmark.identity.identity import Identity, Known, identity_of, sha256_of_words
 from benchmark.identity.opened_files import Opened, watched
 from benchmark.identity.values import Walk
+from benchmark.plugins import ATTACKS
 from benchmark.records.job import PluginId, canonical
 from benchmark.registry import path_of
 
@@ -65,6 +67,12 @@ def plugin_of(
         harness=identity.harness,
         content=sha256_of_words(identity.content, *files),
     )
+
+
+def attack_id(attack: Attack, *, weights: str = "") -> PluginId:
+    """An attack as a key sees it, with those that it runs itself; `weights` is the sha256 of its own images."""
+    parts = [ATTACKS.get(name) for name in attack.parts]
+    return plugin_of(attack, label=attack.name, weights=weights, parts=parts)
 
 
 def watched_for(
