@@ -96,15 +96,6 @@ def prepare_stage(
     )
 
 
-def _names(defense: Defense, setting: Setting, trained: tuple[str, ...]) -> dict[str, str]:
-    """What weights of a defense are looked up by."""
-    return {
-        "label": defense.label(setting.shape),
-        "classifier": "&".join(trained or (setting.defended().name,)),
-        "dataset": setting.dataset,
-    }
-
-
 def _unnamed_content(
     defense: Defense, setting: Setting, trained: tuple[str, ...], plugin: PluginId
 ) -> list[str]:
@@ -117,7 +108,12 @@ def _unnamed_content(
     if DEFENSES.paths().get(defense.name) != plugin.path:
         found.append(plugin.source)
     if plugin.weights:
-        shipped = shipped_sha256(type(defense), **_names(defense, setting, trained))
+        shipped = shipped_sha256(
+            type(defense),
+            label=defense.label(setting.shape),
+            classifier="&".join(trained or (setting.defended().name,)),
+            dataset=setting.dataset,
+        )
         found += [plugin.weights] if plugin.weights != shipped else []
     return found
 
