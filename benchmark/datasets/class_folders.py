@@ -16,7 +16,7 @@ from benchmark.datasets.paths import class_folder
 from benchmark.datasets.preparation import Preparation
 from benchmark.engine.dataset import Split
 from benchmark.errors import BenchError
-from benchmark.files.locations import file_sha256
+from benchmark.files.known_hashes import file_sha256
 
 log = logging.getLogger(__name__)
 
