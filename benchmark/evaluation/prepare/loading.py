@@ -33,8 +33,8 @@ from benchmark.engine.victims.acceptance import refuse_misfit
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, names_in, parse_model
+from benchmark.files.known_hashes import file_sha256
 from benchmark.files.user_folders import data_folder as data_folder
-from benchmark.files.weights import sha256_of
 from benchmark.identity.closure import is_harness
 from benchmark.identity.content_names import known_by, without_content
 from benchmark.identity.identity import Known, identity_of
@@ -166,7 +166,7 @@ def _source_name(source: ClassifierSource, folder: Path) -> str:
     if CLASSIFIERS.paths().get(source.name) == path_of(type(source)):
         return source.name
     with sandboxed(f"classifier {source.name!r}: finding its weights"):
-        return known_by(source.name, sha256_of(Path(source.weights(folder))))
+        return known_by(source.name, file_sha256(Path(source.weights(folder))))
 
 
 def make_source(name: str) -> ClassifierSource:
