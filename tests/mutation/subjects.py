@@ -13,6 +13,7 @@ _SUBJECTS = (
     "benchmark/engine/{attacker_images,criterion,randomness,threat}.py",
     "benchmark/engine/attacking/{losses,minimum_norm,mixed_precision,perturbations,queries}.py",
     "benchmark/engine/attacking/{search,target,targeted}.py",
+    "benchmark/engine/judging/attack_batch.py",
     "benchmark/engine/judging/verdict.py",
     "benchmark/engine/victims/{checkpointed,purified,victim}.py",
     "benchmark/estimate/write_costs.py",

@@ -1,11 +1,10 @@
-"""An attack without a job: on a target of one's own it finds what a shard of a run finds."""
+"""A batch without a job: an attack on images is computed as for a shard of a run, and leaves nothing behind."""
 
 import torch
 
 from attacks.pgd import PGD
-from benchmark.engine.attacking.target import Target
 from benchmark.engine.criterion import Rule
-from benchmark.engine.judging.verdict import judge
+from benchmark.engine.judging.attack_batch import AttackBatch
 from benchmark.engine.randomness import Draws
 from benchmark.evaluation.execute.shard import run_shard
 from benchmark.evaluation.prepare.make_bench import bench_of
@@ -21,12 +20,21 @@ def test_it_finds_what_a_shard_of_a_run_finds(tmp_path):
     result, images = run_shard(bench, job, 0, 4)
     x, y, indices = bench.images(0, 4)
     task = ready.task
-    draws = Draws.of(task.seed, indices, task.dataset, task.split)
-    target = Target(ready.victim, classes=task.classes, eot=3, leaves_early=True)
-    at = draws.at("attack", "pgd", "exact")
-    candidates = PGD(steps=3)(target, x, y, threat=task.threat, draws=at)
-    outcomes, chosen = judge(ready.victim, candidates, y, draws=draws, criterion=job.criterion)
-    assert outcomes == result.outcomes
-    assert set(outcomes) == set(Rule)
-    assert torch.equal(chosen, images)
-    assert (target.forwards, target.backwards) == (result.cost.forwards, result.cost.backwards)
+    found = AttackBatch(
+        victim=ready.victim,
+        attack=PGD(steps=3),
+        threat=task.threat,
+        x=x,
+        y=y,
+        draws=Draws.of(task.seed, indices, task.dataset, task.split),
+        classes=task.classes,
+        eot=3,
+        criterion=job.criterion,
+    ).run()
+    assert found.outcomes == result.outcomes
+    assert set(found.outcomes) == set(Rule)
+    assert torch.equal(found.chosen, images)
+    assert (found.output.forwards, found.output.backwards) == (
+        result.cost.forwards,
+        result.cost.backwards,
+    )
