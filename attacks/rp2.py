@@ -107,16 +107,15 @@ class RP2(Attack):
             shown = x_adv
             ascent = self._look(search, aim, shown, self.views, restart, 0, step)
             stays = search.consider(shown, ascent)
-            if not len(search.which):
+            if step == self.steps or not len(search.which):
                 break
-            if step < self.steps:
-                x_adv, is_painted = shown[stays], is_painted[stays]
-                δ = x_adv - search.x
-                length = δ.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
-                gradient = ascent.gradient[stays] - self.l2_weight * δ / length
-                mean, root = adam.moments(search.which, gradient)
-                painted = (x_adv + self.step_size * (mean / root)).clamp(0.0, 1.0)
-                x_adv = torch.where(is_painted, painted, x_adv)
+            x_adv, is_painted = shown[stays], is_painted[stays]
+            δ = x_adv - search.x
+            length = δ.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
+            gradient = ascent.gradient[stays] - self.l2_weight * δ / length
+            mean, root = adam.moments(search.which, gradient)
+            painted = (x_adv + self.step_size * (mean / root)).clamp(0.0, 1.0)
+            x_adv = torch.where(is_painted, painted, x_adv)
         return shown
 
     def _look(self, search: Search, aim: Goal, x_adv: Tensor, n: int, *place: int | str) -> Ascent:

@@ -73,15 +73,14 @@ class Wasserstein(Attack):
         for step in range(self.steps + 1):
             settled, ascent, stays = self._look(search, plan, step)
             plan, price, gradient = plan[stays], price[stays], ascent.gradient[stays]
-            if not len(search.which):
+            if step == self.steps or not len(search.which):
                 break
-            if step < self.steps:
-                excess = transported(search.x, plan) - 1
-                steepest = gradient.flatten(1).abs().amax(1).view(-1, 1, 1, 1)
-                worth = gradient - steepest * (price + excess).clamp_min(0.0)
-                price = (price + _PRICE_STEP * excess).clamp_min(0.0)
-                best = best_plan(search.x, worth, threat.eps, self.window)
-                plan = plan + 2 / (step + 2) * (best - plan)
+            excess = transported(search.x, plan) - 1
+            steepest = gradient.flatten(1).abs().amax(1).view(-1, 1, 1, 1)
+            worth = gradient - steepest * (price + excess).clamp_min(0.0)
+            price = (price + _PRICE_STEP * excess).clamp_min(0.0)
+            best = best_plan(search.x, worth, threat.eps, self.window)
+            plan = plan + 2 / (step + 2) * (best - plan)
         found = [search.best, settled] if target.is_random else [search.best]
         return Transport(torch.stack(found, dim=1))
 
