@@ -60,9 +60,13 @@ class HopSkipJump(Attack):
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Tensor:
         """One image for each `(b, 1, c, h, w)`, two for each where the victim is random."""
-        self._refuse_arguments(tuple(x.shape[1:]), threat, stochastic=target.victim.stochastic)
-        walk = _Walk(target, x, y, threat=threat, draws=draws, k=self.draws)
         most = halvings(tuple(x.shape[1:]), threat.norm)
+        least = (self.draws if target.victim.stochastic else 1) * (1 + TRIES + most)
+        self._require(
+            self.first >= 1 and self.draws >= 1 and self.queries >= least,
+            f"at least 1 label for a direction, 1 draw and, for a start on such images, {least} queries",
+        )
+        walk = _Walk(target, x, y, threat=threat, draws=draws, k=self.draws)
         for step in range(self.queries):
             m = int(self.first * math.sqrt(step + 1))
             walk.let_go(self.queries - walk.oracle.k * (m + _SHRINKS + most))
@@ -74,16 +78,6 @@ class HopSkipJump(Attack):
     def passes(self, *, stochastic: bool, **_: object) -> Passes:
         """All its queries, at the most."""
         return Passes(forwards=self.queries, backwards=0, candidates=2 if stochastic else 1)
-
-    def _refuse_arguments(
-        self, shape: tuple[int, ...], threat: Threat, *, stochastic: bool
-    ) -> None:
-        k = self.draws if stochastic else 1
-        least = k * (1 + TRIES + halvings(shape, threat.norm))
-        self._require(
-            self.first >= 1 and self.draws >= 1 and self.queries >= least,
-            f"at least 1 label for a direction, 1 draw and, for a start on such images, {least} queries",
-        )
 
 
 class _Walk(LabelWalk):
