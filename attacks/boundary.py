@@ -33,12 +33,10 @@ class Boundary(Attack):
     From a misclassified image each step goes sideways, on the sphere around the clean image, and then towards
     it; it is kept where the label stays wrong. The lengths follow the shares of successes, with the numbers
     of its authors' code in foolbox 3.3.4. It makes the l2 distance small; among its iterates the one nearest in
-    the threat's own norm is kept. An image counts only within eps: where the nearest lies farther away it is
-    moved into the budget, and no longer fools. Of a fixed victim an image leaves, where it may, once it is
-    within eps. A random victim's answer is the majority of `draws` labels, each a query; after every step the
-    image that stands is asked about again, and moves away where it only stood by luck. Its images go the whole
-    way, and the last and the nearest come back, both on the rim of the budget. Behind much noise this finds
-    little: HopSkipJump does better with fewer queries.
+    the threat's own norm is kept. What counts, who leaves and what comes back is said at `LabelWalk`. A random
+    victim's answer is the majority of `draws` labels, each a query; after every step the image that stands is
+    asked about again, and moves away where it only stood by luck. Behind much noise this finds little:
+    HopSkipJump does better with fewer queries.
 
     It is written here because in foolbox all images of a batch share one random direction a step, an image
     without a starting point ends the attack for all, and draws come from the global generator.

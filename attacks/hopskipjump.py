@@ -32,12 +32,9 @@ class HopSkipJump(Attack):
     """HopSkipJumpAttack (Chen, Jordan and Wainwright, S&P 2020, algorithm 2), by labels alone, in linf and l2.
 
     It bisects to the boundary, estimates the direction across it from labels around (equations 12 to 16), steps
-    along that as far as the label stays wrong, and bisects again. An image counts only within eps: where the
-    nearest misclassified image lies farther away it is moved into the budget, and no longer fools. Of a fixed
-    victim an image leaves, where it may, once it is within eps. A random victim's answer is the majority of
-    `draws` labels, each a query, and labels are asked for half as far around as the image lies, where more than
-    noise decides; its images go the whole way, and the last and the nearest come back, both on the rim of the
-    budget, because on the boundary every second draw is still right.
+    along that as far as the label stays wrong, and bisects again. What counts, who leaves and what comes back
+    is said at `LabelWalk`. A random victim's answer is the majority of `draws` labels, each a query, and labels
+    are asked for half as far around as the image lies, where more than noise decides.
 
     It is written here because foolbox 3.3.4 divides each estimated direction by the norm over the whole batch,
     halves a step without end where a random victim denies what it said before, and draws from the global

@@ -19,7 +19,13 @@ _LOST = "some images found no misclassified starting point"
 
 @dataclass(eq=False, repr=False)
 class LabelWalk:
-    """Where each image of a batch stands on the boundary, from a misclassified start."""
+    """Where each image of a batch stands on the boundary, from a misclassified start.
+
+    An image counts only within eps: where the nearest misclassified image lies farther away it is moved into
+    the budget, and no longer fools. Of a fixed victim an image leaves, where it may, once it is within eps. A
+    random victim's images go the whole way, and the last and the nearest come back, both on the rim of the
+    budget, because on the boundary every second draw is still right.
+    """
 
     first: ClassVar[tuple[str, ...]] = ()
     """The place of the first bisection's draws."""
