@@ -71,7 +71,8 @@ class AutoAttack(Attack):
             raise BenchError(
                 f"attack {self.name!r} has the versions auto, {', '.join(_CLASSES_NEEDED)}; got {version!r}"
             )
-        order = AutoAttackCall.of(target, x, y, threat=threat, draws=draws.at("autoattack"))
+        seed = int(draws.at("autoattack").words(1).sum()) % 2**31
+        order = AutoAttackCall(target.within(target.victim), x, y, threat, seed)
         report = call_alone(self._evaluate, order)
         report.count_in(target)
         target.mark(float((~report.fooled).double().mean()))
@@ -118,18 +119,18 @@ class AutoAttack(Attack):
             victim,
             norm=NORMS[order.threat.norm],
             eps=order.threat.eps,
-            version=self._version(stochastic=order.victim.stochastic),
+            version=self._version(stochastic=order.target.victim.stochastic),
             device=order.x.device,
             seed=order.seed,
         )
         upstream.verbose = False
-        targets = min(TARGETS, order.classes - 1)
+        targets = min(TARGETS, order.target.classes - 1)
         upstream.apgd_targeted.n_target_classes = targets
         upstream.fab.n_target_classes = targets
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             x_adv, y_adv = upstream.run_standard_evaluation(
-                order.x.float(), order.y, batch_size=order.batch_size
+                order.x.float(), order.y, batch_size=min(order.target.batch_size, len(order.x))
             )
         said = [*(r.getMessage() for r in log.buffer), *(str(w.message) for w in caught)]
         upstreams = tuple(text for text in dict.fromkeys(said) if _OURS not in text)

@@ -128,11 +128,9 @@ class AuxiliaryAware(Attack):
         main, auxiliary = self._both(search, x_adv, place)
         gap = margin(main.logits, search.y)
         is_done = gap >= self.cap
-        along = _dot(auxiliary.gradient, main.gradient) / _dot(
-            main.gradient, main.gradient
-        ).clamp_min(_FLAT)
-        calm = _wide(along) * main.gradient - auxiliary.gradient
-        direction = torch.where(_wide(is_done), calm, main.gradient)
+        g, h = main.gradient, auxiliary.gradient
+        calm = _dot(h, g) / _dot(g, g).clamp_min(_FLAT) * g - h
+        direction = torch.where(is_done.view(-1, 1, 1, 1), calm, g)
         calmness = 1 / (1 + auxiliary.loss.clamp_min(0))  # in (0, 1]
         return direction, main.logits, torch.where(is_done, self.cap + calmness, gap)
 
@@ -179,8 +177,4 @@ class AuxiliaryAware(Attack):
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).flatten(1).sum(1)
-
-
-def _wide(per_image: Tensor) -> Tensor:
-    return per_image.view(-1, 1, 1, 1)
+    return (a * b).flatten(1).sum(1).view(-1, 1, 1, 1)

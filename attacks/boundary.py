@@ -33,12 +33,10 @@ class Boundary(Attack):
     From a misclassified image each step goes sideways, on the sphere around the clean image, and then towards
     it; it is kept where the label stays wrong. The lengths follow the shares of successes, with the numbers
     of its authors' code in foolbox 3.3.4. It makes the l2 distance small; among its iterates the one nearest in
-    the threat's own norm is kept. An image counts only within eps: where the nearest lies farther away it is
-    moved into the budget, and no longer fools. Of a fixed victim an image leaves, where it may, once it is
-    within eps. A random victim's answer is the majority of `draws` labels, each a query; after every step the
-    image that stands is asked about again, and moves away where it only stood by luck. Its images go the whole
-    way, and the last and the nearest come back, both on the rim of the budget. Behind much noise this finds
-    little: HopSkipJump does better with fewer queries.
+    the threat's own norm is kept. What counts, who leaves and what comes back is said at `LabelWalk`. A random
+    victim's answer is the majority of `draws` labels, each a query; after every step the image that stands is
+    asked about again, and moves away where it only stood by luck. Behind much noise this finds little:
+    HopSkipJump does better with fewer queries.
 
     It is written here because in foolbox all images of a batch share one random direction a step, an image
     without a starting point ends the attack for all, and draws come from the global generator.
@@ -64,8 +62,12 @@ class Boundary(Attack):
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Tensor:
         """One image for each `(b, 1, c, h, w)`, two for each where the victim is random."""
-        self._refuse_arguments()
-        walk = _Walk(target, x, y, threat=threat, draws=draws, attack=self)
+        is_fit = self.sideways > 0 and self.towards > 0 and self.factor > 1
+        self._require(
+            min(self.steps, self.draws) >= 1 and is_fit,
+            "at least 1 step and draw, lengths above 0 and a factor above 1",
+        )
+        walk = _Walk(target, x, y, threat=threat, draws=draws, k=self.draws, attack=self)
         for step in range(1, self.steps + 1):
             walk.let_go()
             if not len(walk.which):
@@ -83,32 +85,18 @@ class Boundary(Attack):
         looks = 1 + TRIES + most + (1 + stochastic) * self.steps + self.steps // _EVERY
         return Passes(forwards=k * looks, backwards=0, candidates=2 if stochastic else 1)
 
-    def _refuse_arguments(self) -> None:
-        is_fit = self.sideways > 0 and self.towards > 0 and self.factor > 1
-        self._require(
-            min(self.steps, self.draws) >= 1 and is_fit,
-            "at least 1 step and draw, lengths above 0 and a factor above 1",
-        )
 
-
+@dataclass(eq=False, repr=False, kw_only=True)
 class _Walk(LabelWalk):
     """Where each image of a batch stands, and how far it steps."""
 
-    def __init__(
-        self,
-        target: Target,
-        x: Tensor,
-        y: Tensor,
-        *,
-        threat: Threat,
-        draws: Draws,
-        attack: Boundary,
-    ) -> None:
-        super().__init__(target, x, y, threat=threat, draws=draws, k=attack.draws)
-        self.factor = attack.factor
-        self.sideways = torch.full_like(x[:, 0, 0, 0], attack.sideways)
-        self.towards = torch.full_like(x[:, 0, 0, 0], attack.towards)
-        self._sideways, self._whole = _Record(x, _SIDEWAYS), _Record(x, _WHOLE)
+    attack: Boundary
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.sideways = torch.full_like(self.x[:, 0, 0, 0], self.attack.sideways)
+        self.towards = torch.full_like(self.x[:, 0, 0, 0], self.attack.towards)
+        self._sideways, self._whole = _Record(self.x, _SIDEWAYS), _Record(self.x, _WHOLE)
 
     def let_go(self) -> None:
         """Lets images leave whose steps have become too small or, where they may, that are within eps."""
@@ -157,13 +145,13 @@ class _Walk(LabelWalk):
         rate, is_full = self._sideways.rates()
         longer, shorter = is_full & (rate > 0.5), is_full & (rate < 0.2)
         for lengths in (self.sideways, self.towards):
-            lengths[longer] *= self.factor
-            lengths[shorter] /= self.factor
+            lengths[longer] *= self.attack.factor
+            lengths[shorter] /= self.attack.factor
         self._sideways.forget(longer | shorter)
         rate, is_full = self._whole.rates()
         longer, shorter = is_full & (rate > 0.25), is_full & (rate < 0.1)
-        self.towards[longer] *= self.factor
-        self.towards[shorter] /= self.factor
+        self.towards[longer] *= self.attack.factor
+        self.towards[shorter] /= self.attack.factor
         self._whole.forget(longer | shorter)
 
 

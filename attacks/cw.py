@@ -23,11 +23,7 @@ class CW(MinimumNormAttack):
     """Carlini and Wagner's l2 attack ("Towards evaluating the robustness", S&P 2017, sections V and VI.A).
 
     It minimises `|x' - x|^2 + c * max(Z_y - max_other Z + kappa, 0)` over w, with `x' = (tanh(w) + 1) / 2`,
-    and looks for the smallest c that fools. Each image gets the misclassified iterate of smallest change; where
-    that is larger than eps it is moved into the budget, and no longer fools. An image that was never fooled
-    gets the iterate of highest margin. Where images may leave, one does once it is fooled inside the budget.
-    A random victim's images get that one, and the same change as long as the budget allows. For l2 threats
-    only.
+    and looks for the smallest c that fools. For l2 threats only.
 
     Args:
         steps: Of Adam, for each c.
@@ -36,10 +32,7 @@ class CW(MinimumNormAttack):
         step_size: Of Adam, in tanh space, where pixels of 0 and 1 begin 7.3 from the middle: with few or small
             steps they do not move.
         confidence: Kappa, in logit units.
-        target_class: A class to which all images are driven, those that belong to it to the class after it;
-            `least-likely` or `random`, a wrong class for each image; None, any class but the true one. Towards
-            a class the search is for the smallest change that reaches it, as Carlini and Wagner measure; an
-            iterate inside the budget that meets another wrong class counts where none reaches the goal there.
+        target_class: As `MinimumNormAttack` says; Carlini and Wagner measure likewise.
     """
 
     name = "cw"

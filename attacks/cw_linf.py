@@ -25,11 +25,7 @@ class CWLinf(MinimumNormAttack):
     change and the next round starts there; where not, c doubles. The first tau is eps, because a larger change
     would not count (the authors begin at 1). Each step is clipped to [0, 1], the first of their three ways with
     the box (section V.D); in tanh space, which they prefer, pixels of 0 and 1 hardly move within a round, and
-    with images that are mostly black the attack finds almost nothing. Each image gets the misclassified
-    iterate of smallest change; where that is larger than eps it is moved into the budget, and no longer fools.
-    An image that was never fooled gets the iterate of highest margin. Where images may leave, one does once it
-    is fooled inside the budget. A random victim's images get that one, and the same change as long as the
-    budget allows. For linf threats only.
+    with images that are mostly black the attack finds almost nothing. For linf threats only.
 
     What papers report as C&W under an linf budget is mostly another attack: steps of PGD on this loss, `pgd`
     with `loss="margin"` and a `confidence`.
@@ -40,10 +36,7 @@ class CWLinf(MinimumNormAttack):
         initial_const: The first c.
         step_size: Of Adam, as a share of tau.
         confidence: Kappa, in logit units.
-        target_class: A class to which all images are driven, those that belong to it to the class after it;
-            `least-likely` or `random`, a wrong class for each image; None, any class but the true one. Towards
-            a class an image fools where it reaches it, as Carlini and Wagner measure; an iterate inside the
-            budget that meets another wrong class counts where none reaches the goal there.
+        target_class: As `MinimumNormAttack` says; Carlini and Wagner measure likewise.
     """
 
     name = "cw-linf"

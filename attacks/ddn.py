@@ -23,21 +23,15 @@ class DDN(MinimumNormAttack):
     """Decoupled direction and norm (Rony et al., CVPR 2019, Algorithm 1).
 
     Each step adds a unit gradient of the cross-entropy, times a falling length, to the change, and sets the
-    change's length: shorter by gamma where the iterate fools, longer by gamma where it does not. Each image
-    gets the fooling iterate of smallest change; where that is larger than eps it is moved into the budget, and
-    no longer fools. An image that was never fooled gets the iterate of highest margin. Where images may leave,
-    one does once it is fooled inside the budget. A random victim's images get that one, and the same change as
-    long as the budget allows. For l2 threats only.
+    change's length: shorter by gamma where the iterate fools, longer by gamma where it does not. For l2 threats
+    only.
 
     Args:
         steps: Looks at an iterate, each followed by a step but the last.
         gamma: See above.
         init_eps: The change's length before the first step, in l2 of pixel units; no budget.
         levels: Grey levels to which each iterate is rounded, as 256 in the authors' code; 0 for none.
-        target_class: A class to which all images are driven, those that belong to it to the class after it;
-            `least-likely` or `random`, a wrong class for each image; None, away from the true label. Towards a
-            class an iterate fools where it reaches it, as Rony et al. measure; one inside the budget that meets
-            another wrong class counts where none reaches the goal there.
+        target_class: As `MinimumNormAttack` says; Rony et al. measure likewise.
     """
 
     name = "ddn"
@@ -68,10 +62,10 @@ class DDN(MinimumNormAttack):
             fools = found.take_note(x_adv, ascent.logits)
             if not len(found.which):
                 break
-            uphill = _unit(ascent.gradient, draws.at("flat", step).take(at))
+            g = _not_flat(ascent.gradient, draws.at("flat", step).take(at))
             factor = torch.where(fools, 1 - self.gamma, 1 + self.gamma)
             length[at] = torch.minimum(length[at] * factor, longest[at])
-            moved = δ[at] + _step_length(step, self.steps) * uphill
+            moved = δ[at] + _step_length(step, self.steps) * found.threat.direction(g)
             δ[at] = self._shortened(x[at], moved, length[at])
 
     def _shortened(self, x: Tensor, δ: Tensor, length: Tensor) -> Tensor:
@@ -95,11 +89,10 @@ def _step_length(step: int, steps: int) -> float:
     return _LAST_STEP + (_FIRST_STEP - _LAST_STEP) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def _unit(gradient: Tensor, draws: Draws) -> Tensor:
-    """Gradients of length 1; where there is none, a random direction, as in the authors' code."""
+def _not_flat(gradient: Tensor, draws: Draws) -> Tensor:
+    """Gradients; where there is none, a random direction, as in the authors' code."""
     is_flat = gradient.flatten(1).norm(dim=1) == 0
     if is_flat.any():
         noise = draws.normal(tuple(gradient.shape[1:]), dtype=gradient.dtype)
         gradient = torch.where(is_flat.view(-1, 1, 1, 1), noise, gradient)
-    unit: Tensor = gradient / gradient.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
-    return unit
+    return gradient

@@ -84,8 +84,9 @@ class FastAutoAttack(Attack):
                 x_adv[left] = self._climb(target, x[left], y[left], threat, draws.take(left), loss)
                 left = self._left(target, x_adv, y, left)
         if len(left):
-            own = draws.at(self.name)
-            order = AutoAttackCall.of(target, x[left], y[left], threat=threat, draws=own)
+            seed = int(draws.at(self.name).words(1).sum()) % 2**31
+            inner = target.within(target.victim)
+            order = AutoAttackCall(inner, x[left], y[left], threat, seed)
             found = call_alone(self._finish, order)
             found.count_in(target)
             x_adv[left[found.fooled]] = found.x_adv[found.fooled]
@@ -132,7 +133,7 @@ class FastAutoAttack(Attack):
 
     def _finish(self, order: AutoAttackCall) -> AutoAttackReport:
         """What the process of its own does: FAB-T, then Square on those that it left."""
-        victim, n = CountedVictim(order), min(self.targets, order.classes - 1)
+        victim, n = CountedVictim(order), min(self.targets, order.target.classes - 1)
         both = {
             "norm": NORMS[order.threat.norm],
             "eps": order.threat.eps,
@@ -149,7 +150,7 @@ class FastAutoAttack(Attack):
         fooled = torch.zeros_like(order.y, dtype=torch.bool)
         for perturb in (fab.perturb, square.perturb):
             left = (~fooled).nonzero().flatten()
-            for part in torch.split(left, order.batch_size) if len(left) else ():
+            for part in torch.split(left, order.target.batch_size) if len(left) else ():
                 found = perturb(x[part], order.y[part])
                 with torch.no_grad():
                     wrong = victim(found).argmax(1) != order.y[part]

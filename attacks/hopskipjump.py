@@ -32,12 +32,9 @@ class HopSkipJump(Attack):
     """HopSkipJumpAttack (Chen, Jordan and Wainwright, S&P 2020, algorithm 2), by labels alone, in linf and l2.
 
     It bisects to the boundary, estimates the direction across it from labels around (equations 12 to 16), steps
-    along that as far as the label stays wrong, and bisects again. An image counts only within eps: where the
-    nearest misclassified image lies farther away it is moved into the budget, and no longer fools. Of a fixed
-    victim an image leaves, where it may, once it is within eps. A random victim's answer is the majority of
-    `draws` labels, each a query, and labels are asked for half as far around as the image lies, where more than
-    noise decides; its images go the whole way, and the last and the nearest come back, both on the rim of the
-    budget, because on the boundary every second draw is still right.
+    along that as far as the label stays wrong, and bisects again. What counts, who leaves and what comes back
+    is said at `LabelWalk`. A random victim's answer is the majority of `draws` labels, each a query, and labels
+    are asked for half as far around as the image lies, where more than noise decides.
 
     It is written here because foolbox 3.3.4 divides each estimated direction by the norm over the whole batch,
     halves a step without end where a random victim denies what it said before, and draws from the global
@@ -60,9 +57,13 @@ class HopSkipJump(Attack):
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Tensor:
         """One image for each `(b, 1, c, h, w)`, two for each where the victim is random."""
-        self._refuse_arguments(tuple(x.shape[1:]), threat, stochastic=target.victim.stochastic)
-        walk = _Walk(target, x, y, threat=threat, draws=draws, k=self.draws)
         most = halvings(tuple(x.shape[1:]), threat.norm)
+        least = (self.draws if target.victim.stochastic else 1) * (1 + TRIES + most)
+        self._require(
+            self.first >= 1 and self.draws >= 1 and self.queries >= least,
+            f"at least 1 label for a direction, 1 draw and, for a start on such images, {least} queries",
+        )
+        walk = _Walk(target, x, y, threat=threat, draws=draws, k=self.draws)
         for step in range(self.queries):
             m = int(self.first * math.sqrt(step + 1))
             walk.let_go(self.queries - walk.oracle.k * (m + _SHRINKS + most))
@@ -74,16 +75,6 @@ class HopSkipJump(Attack):
     def passes(self, *, stochastic: bool, **_: object) -> Passes:
         """All its queries, at the most."""
         return Passes(forwards=self.queries, backwards=0, candidates=2 if stochastic else 1)
-
-    def _refuse_arguments(
-        self, shape: tuple[int, ...], threat: Threat, *, stochastic: bool
-    ) -> None:
-        k = self.draws if stochastic else 1
-        least = k * (1 + TRIES + halvings(shape, threat.norm))
-        self._require(
-            self.first >= 1 and self.draws >= 1 and self.queries >= least,
-            f"at least 1 label for a direction, 1 draw and, for a start on such images, {least} queries",
-        )
 
 
 class _Walk(LabelWalk):

@@ -18,11 +18,9 @@ class IFGSM(GradientSteps):
 
     Args:
         steps: k.
-        labels: Away from the `true` label, or from the one `predicted` for the clean image, as HGD's authors
-            do so that no label leaks into a training set; success is a wrong label all the same.
-        target_class: A class to which all images are driven, those that belong to it to the class after it;
-            `least-likely` or `random`, a wrong class for each image; None, away from the label. Success is
-            still any wrong label.
+        labels: As `GradientSteps` says; HGD's authors take those `predicted`, so that no label leaks into a
+            training set.
+        target_class: As `GradientSteps` says.
     """
 
     name = "ifgsm"

@@ -63,7 +63,12 @@ class LocalSearch(Attack):
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Tensor:
         """The best image of each `(b, 1, c, h, w)`; of a random victim the last one too, `(b, 2, c, h, w)`."""
-        self._refuse_arguments()
+        self._require_choice(change=CHANGES)
+        is_one = min(self.rounds, self.d, self.t, self.probes) >= 1
+        self._require(
+            is_one and 1 < self.r <= 2 and 0 < self.start <= 1,
+            "at least 1 of rounds, d, t and probes, an r in (1, 2] and a start in (0, 1]",
+        )
         search = Search(target, x, y, draws=draws, puts_success_first=not target.is_random)
         highest = x.new_full((len(x),), -torch.inf)
         walk = _Walk(x, self._random_pixels(search, 0), highest, torch.zeros_like(highest))
@@ -183,14 +188,6 @@ class LocalSearch(Attack):
         logits = search.target.mean_logits(x_adv, draws=search.draws("eot", 0, 1, number))
         gap, odds = margin(logits, search.y), _log_odds(logits, search.y)
         return gap, odds, search.offer(x_adv, logits, gap)
-
-    def _refuse_arguments(self) -> None:
-        self._require_choice(change=CHANGES)
-        is_one = min(self.rounds, self.d, self.t, self.probes) >= 1
-        self._require(
-            is_one and 1 < self.r <= 2 and 0 < self.start <= 1,
-            "at least 1 of rounds, d, t and probes, an r in (1, 2] and a start in (0, 1]",
-        )
 
 
 @dataclass(frozen=True, slots=True)

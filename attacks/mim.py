@@ -17,14 +17,10 @@ class MIM(GradientSteps):
     Args:
         steps: At most; Dong et al. take 10.
         step_size: Length of one step, in `step_unit`; Dong et al. take eps over the number of steps.
-        step_unit: `eps` (a share of the budget) or `pixel` (in units of [0, 1]).
+        step_unit: As for every attack by `GradientSteps`.
         decay: Mu, the weight of the gradients before; 0 leaves an iterated FGSM.
-        keep: `last`: the last iterate, as published. `best`: for a deterministic victim the misclassified
-            iterate of highest margin, else that of highest loss, and images may leave once they are
-            misclassified; for a random one two candidates, the last iterate and that of best mean loss.
-        target_class: A class to which all images are driven, those that belong to it to the class after it;
-            `least-likely` or `random`, a wrong class for each image; None, away from the true label. Success is
-            still any wrong label.
+        keep: `last`, as published, or `best`, likewise.
+        target_class: Likewise.
     """
 
     name = "mim"

@@ -16,27 +16,7 @@ class PGD(GradientSteps):
     the attack of Lee and Kim, "Robust evaluation of diffusion-based adversarial purification" (ICCV 2023) at
     linf 8/255.
 
-    Args:
-        steps: Steps of each restart.
-        step_size: Length of one step, in `step_unit`.
-        step_unit: `eps` (a share of the budget) or `pixel` (in units of [0, 1]).
-        loss: `ce`, `margin` or `dlr`.
-        restarts: How often it starts anew; a deterministic victim's images keep the best of all restarts, a
-            random one's get the candidates of each.
-        random_start: Whether it starts from a random point of the budget instead of the image.
-        keep: `best`: for a deterministic victim the misclassified iterate of highest margin, else that of
-            highest loss, and images may leave once they are misclassified; for a random one two candidates,
-            the last iterate and that of best mean loss. `last`: the last iterate, after exactly `steps`
-            gradients. `max_margin`: the iterate whose mean logits have the highest margin, of full length;
-            for images made for transfer.
-        target_class: A class to which all images are driven, by lowering its cross-entropy; those that belong
-            to it go to the class after it. `least-likely` or `random`: a wrong class for each image. None
-            drives each away from its label. Success is still any wrong label.
-        labels: Away from the `true` label, or from the one `predicted` for the clean image, as some papers'
-            code does; success is a wrong label all the same.
-        confidence: Kappa, in logit units, for loss `margin` alone: the margin is raised no further than this,
-            so that the loss is Carlini and Wagner's f6, and the attack what papers call C&W under an linf
-            budget (Madry et al., section 5). None raises it without end.
+    The arguments are those that `GradientSteps` explains, but for a `decay`.
     """
 
     name = "pgd"

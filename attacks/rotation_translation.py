@@ -51,7 +51,11 @@ class RotationTranslation(Attack):
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Perturbation:
         """The worst transformation of each `(b, 1, 3)`; of a random victim the worst ones, `(b, m, 3)`."""
-        self._refuse_arguments()
+        self._require_choice(search=SEARCHES)
+        self._require(
+            min(self.rotations, self.shifts, self.k, self.candidates) >= 1,
+            "at least 1 of rotations, shifts, k and candidates",
+        )
         n, m = self._count(), self._kept(stochastic=target.is_random)
         tried = x.new_zeros(len(x), n, 3)
         margins = x.new_full((len(x), n), -torch.inf)
@@ -88,13 +92,6 @@ class RotationTranslation(Attack):
         else:
             uniform = draws.at("init").uniform((self.k, 3), dtype=x.dtype)
             yield from (2 * uniform - 1).unbind(1)
-
-    def _refuse_arguments(self) -> None:
-        self._require_choice(search=SEARCHES)
-        self._require(
-            min(self.rotations, self.shifts, self.k, self.candidates) >= 1,
-            "at least 1 of rotations, shifts, k and candidates",
-        )
 
 
 def _even(n: int, x: Tensor) -> Tensor:

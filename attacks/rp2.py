@@ -104,20 +104,18 @@ class RP2(Attack):
         is_painted = self._mask(search, aim, sides, restart) > 0
         x_adv, adam = search.x, Adam(search.best)
         for step in range(self.steps + 1):
-            shown = x_adv
-            ascent = self._look(search, aim, shown, self.views, restart, 0, step)
-            stays = search.consider(shown, ascent)
-            if not len(search.which):
+            ascent = self._look(search, aim, x_adv, self.views, restart, 0, step)
+            stays = search.consider(x_adv, ascent)
+            if step == self.steps or not len(search.which):
                 break
-            if step < self.steps:
-                x_adv, is_painted = shown[stays], is_painted[stays]
-                δ = x_adv - search.x
-                length = δ.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
-                gradient = ascent.gradient[stays] - self.l2_weight * δ / length
-                mean, root = adam.moments(search.which, gradient)
-                painted = (x_adv + self.step_size * (mean / root)).clamp(0.0, 1.0)
-                x_adv = torch.where(is_painted, painted, x_adv)
-        return shown
+            x_adv, is_painted = x_adv[stays], is_painted[stays]
+            δ = x_adv - search.x
+            length = δ.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
+            gradient = ascent.gradient[stays] - self.l2_weight * δ / length
+            mean, root = adam.moments(search.which, gradient)
+            painted = (x_adv + self.step_size * (mean / root)).clamp(0.0, 1.0)
+            x_adv = torch.where(is_painted, painted, x_adv)
+        return x_adv
 
     def _look(self, search: Search, aim: Goal, x_adv: Tensor, n: int, *place: int | str) -> Ascent:
         """Loss and gradient of images `(a, c, h, w)`, averaged over n views; the logits are the image's own."""

@@ -73,11 +73,10 @@ class StAdv(Attack):
         adam, rate = Adam(flow), self.step_size * bound
         for step in range(self.steps + 1):
             made, gradient, stays = self._look(search, aim, flow, threat, step)
-            if not len(search.which):
+            if step == self.steps or not len(search.which):
                 break
-            if step < self.steps:
-                mean, root = adam.moments(search.which, gradient[stays])
-                flow = (flow[stays] + rate * (mean / root)).clamp(-bound, bound)
+            mean, root = adam.moments(search.which, gradient[stays])
+            flow = (flow[stays] + rate * (mean / root)).clamp(-bound, bound)
         found = torch.stack([search.best, made] if target.is_random else [search.best], dim=1)
         return found if threat.is_read_off else Flow(found)
 

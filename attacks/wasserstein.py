@@ -63,7 +63,12 @@ class Wasserstein(Attack):
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Perturbation:
         """The best plan of each `(b, 1, c, k * k, h, w)`; of a random victim the last one too, with m = 2."""
-        self._refuse_arguments(target.classes)
+        refuse_loss(self.name, self.loss, known=tuple(LOSSES), classes=target.classes)
+        self._require(
+            self.steps >= 1 and self.window >= 3 and self.window % 2 == 1,
+            "at least 1 step and an odd window from 3 up",
+            *("steps", "window"),
+        )
         b, c, h, w = x.shape
         plan = x.new_zeros(b, c, self.window**2, h, w)
         price = torch.zeros_like(x)
@@ -73,15 +78,14 @@ class Wasserstein(Attack):
         for step in range(self.steps + 1):
             settled, ascent, stays = self._look(search, plan, step)
             plan, price, gradient = plan[stays], price[stays], ascent.gradient[stays]
-            if not len(search.which):
+            if step == self.steps or not len(search.which):
                 break
-            if step < self.steps:
-                excess = transported(search.x, plan) - 1
-                steepest = gradient.flatten(1).abs().amax(1).view(-1, 1, 1, 1)
-                worth = gradient - steepest * (price + excess).clamp_min(0.0)
-                price = (price + _PRICE_STEP * excess).clamp_min(0.0)
-                best = best_plan(search.x, worth, threat.eps, self.window)
-                plan = plan + 2 / (step + 2) * (best - plan)
+            excess = transported(search.x, plan) - 1
+            steepest = gradient.flatten(1).abs().amax(1).view(-1, 1, 1, 1)
+            worth = gradient - steepest * (price + excess).clamp_min(0.0)
+            price = (price + _PRICE_STEP * excess).clamp_min(0.0)
+            best = best_plan(search.x, worth, threat.eps, self.window)
+            plan = plan + 2 / (step + 2) * (best - plan)
         found = [search.best, settled] if target.is_random else [search.best]
         return Transport(torch.stack(found, dim=1))
 
@@ -101,14 +105,6 @@ class Wasserstein(Attack):
         objective = untargeted(search.target, search.y, LOSSES[self.loss])
         ascent = search.look(x_adv, objective, 0, 0, step)
         return settled, ascent, search.consider(settled, ascent)
-
-    def _refuse_arguments(self, classes: int) -> None:
-        refuse_loss(self.name, self.loss, known=tuple(LOSSES), classes=classes)
-        self._require(
-            self.steps >= 1 and self.window >= 3 and self.window % 2 == 1,
-            "at least 1 step and an odd window from 3 up",
-            *("steps", "window"),
-        )
 
 
 def best_plan(x: Tensor, gradient: Tensor, eps: float, window: int) -> Tensor:

@@ -204,13 +204,14 @@ def orders() -> dict[str, list[float]]:
 def _ordered(name: str) -> list[float]:
     module = {"autoattack": autoattack, "fast-autoattack": fast_autoattack}[name]
     target, x, y = nonlinear_target(batch_size=5)
+    rows = target.room.rows
     x, y, told = x[:IMAGES], y[:IMAGES], []
 
     def answered(_evaluate: object, order: AutoAttackCall) -> object:
         told.append(order)
         about = {
             "x_adv": (order.x + 0.01).clamp(0, 1),
-            "rows": order.rows // 2,
+            "rows": order.target.room.rows // 2,
             "forwards": 7,
             "backwards": 3,
         }
@@ -227,7 +228,8 @@ def _ordered(name: str) -> list[float]:
         x_adv = attack(target, x, y, threat=Threat.parse(LP[0]), draws=image_draws(IMAGES))
     (order,) = told
     asked = (target.forwards, target.backwards, target.gradients, target.room.rows, *target.trace)
-    about = (order.seed, order.batch_size, order.rows, order.classes, len(order.x))
+    told_of = order.target
+    about = (order.seed, told_of.batch_size, rows, told_of.classes, len(order.x))
     return [_along((x_adv - x[:, None]).flatten()), *map(float, (*about, *asked))]
 
 

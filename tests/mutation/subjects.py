@@ -11,8 +11,9 @@ _TESTS = ROOT / "tests/unit"
 
 _SUBJECTS = (
     "benchmark/engine/{attacker_images,criterion,randomness,threat}.py",
-    "benchmark/engine/attacking/{losses,minimum_norm,mixed_precision,perturbations,queries}.py",
-    "benchmark/engine/attacking/{search,target,targeted}.py",
+    "benchmark/engine/attacking/{adam,gradient_steps,label_walk,losses,minimum_norm}.py",
+    "benchmark/engine/attacking/{mixed_precision,perturbations,queries,rim,search}.py",
+    "benchmark/engine/attacking/{target,targeted}.py",
     "benchmark/engine/judging/attack_batch.py",
     "benchmark/engine/judging/verdict.py",
     "benchmark/engine/victims/{checkpointed,purified,victim}.py",
@@ -39,8 +40,8 @@ _PINNED = (
     *(
         f"benchmark.engine.attacking.{name}"
         for name in (
-            *("losses", "minimum_norm", "perturbations", "queries", "search", "target"),
-            "targeted",
+            *("adam", "gradient_steps", "label_walk", "losses", "minimum_norm", "perturbations"),
+            *("queries", "rim", "search", "target", "targeted"),
         )
     ),
     *("benchmark.engine.randomness", "benchmark.engine.threat"),

@@ -190,22 +190,14 @@ class Attack(ABC):
 
     @final
     def _require(self, holds: bool, needs: str, *names: str) -> None:
-        """Refuses arguments by what the attack needs of them, and quotes those named, or all of them.
-
-        Raises:
-            BenchError: It does not hold.
-        """
+        """Refuses arguments by what the attack needs of them, and quotes those named, or all of them."""
         if not holds:
             some = ", ".join(f"{name}={getattr(self, name)}" for name in names)
             raise BenchError(f"attack {self.name!r} needs {needs}; got {some or self.arguments()}")
 
     @final
     def _require_choice(self, **known: Sequence[str]) -> None:
-        """Refuses arguments, by name, that are none of the values known.
-
-        Raises:
-            BenchError: One of them.
-        """
+        """Refuses arguments, by name, that are none of the values known."""
         for what, values in known.items():
             value = getattr(self, what)
             if value not in values:

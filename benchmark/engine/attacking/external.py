@@ -14,7 +14,6 @@ from benchmark.engine.attacking.attack import Passes
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
-from benchmark.engine.victims.victim import GradientMode, Victim
 
 RowLogits = Callable[[Tensor, Tensor], Tensor]
 """`(x (r, c, h, w), rows (r,)) -> logits (r, k)`: each row's logits hang on that row and its place alone."""
@@ -30,12 +29,12 @@ class InPieces:
 
     Args:
         rows: At the most in one pass.
-        on_backward: Told of the rows of each finished backward pass.
     """
 
-    def __init__(self, rows: int, *, on_backward: Callable[[int], None]) -> None:
+    def __init__(self, rows: int) -> None:
         self.room = BatchLimit(rows)
-        self.on_backward = on_backward
+        self.backwards = 0
+        """Rows of all finished backward passes."""
         self._last: _Call | None = None
 
     def __call__(self, x: Tensor, row_logits: RowLogits) -> Tensor:
@@ -71,7 +70,7 @@ class _Call:
             self.graph = leaf, logits
             return logits.detach()
 
-        return torch.cat([found for _, found in self._passes(one_pass)])
+        return self._over_rows(one_pass)
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The gradient `(b, c, h, w)` for that of the logits, `(b, k)`."""
@@ -84,8 +83,8 @@ class _Call:
             self.graph = (leaf, logits) if whole and self.owner._last is self else None
             return found
 
-        found = torch.cat([found for _, found in self._passes(one_pass)])
-        self.owner.on_backward(len(found))
+        found = self._over_rows(one_pass)
+        self.owner.backwards += len(found)
         return found
 
     def _with_graph(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,8 +92,9 @@ class _Call:
             leaf = self.x[rows].requires_grad_()
             return leaf, self.row_logits(leaf, rows)
 
-    def _passes(self, one_pass: Callable[[Tensor], Tensor]) -> list[tuple[Tensor, Tensor]]:
-        return list(self.owner.room.passes(len(self.x), one_pass, self.x.device))
+    def _over_rows(self, one_pass: Callable[[Tensor], Tensor]) -> Tensor:
+        parts = self.owner.room.passes(len(self.x), one_pass, self.x.device)
+        return torch.cat([found for _, found in parts])
 
 
 class _Pass(torch.autograd.Function):
@@ -122,39 +122,15 @@ TARGETS = 9
 """Target classes of AutoAttack's targeted attacks, where there are so many others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AutoAttackCall:
-    """One evaluation by outside code: a victim with its gradient mode, images `(b, c, h, w)`, labels `(b,)`.
+    """One evaluation by outside code: of a target, images `(b, c, h, w)` and labels `(b,)`, from a seed."""
 
-    `batch_size` is that code's, `rows` what may pass through the victim at once.
-    """
-
-    victim: Victim
-    mode: GradientMode
-    classes: int
+    target: Target
     x: Tensor
     y: Tensor
     threat: Threat
-    batch_size: int
-    rows: int
     seed: int
-
-    @classmethod
-    def of(
-        cls, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
-    ) -> AutoAttackCall:
-        """That of some of a target's images; the draws, of all of them at a place of its own, seed it."""
-        return cls(
-            victim=target.victim,
-            mode=target.mode,
-            classes=target.classes,
-            x=x,
-            y=y,
-            threat=threat,
-            batch_size=min(target.batch_size, len(x)),
-            rows=target.room.rows,
-            seed=int(draws.words(1).sum()) % 2**31,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,26 +166,22 @@ class CountedVictim(nn.Module):
     def __init__(self, order: AutoAttackCall) -> None:
         super().__init__()
         self.order = order
-        self.pieces = InPieces(order.rows, on_backward=self._count)
+        self.pieces = InPieces(order.target.room.rows)
         self.calls = 0
         self.forwards = 0
-        self.backwards = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `(b, k)`, float32."""
-        order = self.order
+        order, target = self.order, self.order.target
         rows = torch.arange(len(x), device=x.device)
         draws = Draws.of(order.seed, rows, "autoattack", self.calls)
         self.calls += 1
         self.forwards += len(x)
 
         def row_logits(part: Tensor, at: Tensor) -> Tensor:
-            return order.victim.logits(part, draws=draws.take(at), mode=order.mode)
+            return target.victim.logits(part, draws=draws.take(at), mode=target.mode)
 
         return self.pieces(x.to(order.x.dtype), row_logits).float()
-
-    def _count(self, rows: int) -> None:
-        self.backwards += rows
 
     def report(
         self, x_adv: Tensor, fooled: Tensor, warnings: tuple[str, ...] = ()
@@ -220,7 +192,7 @@ class CountedVictim(nn.Module):
             fooled=fooled,
             rows=self.pieces.room.rows,
             forwards=self.forwards,
-            backwards=self.backwards,
+            backwards=self.pieces.backwards,
             warnings=warnings,
         )
 

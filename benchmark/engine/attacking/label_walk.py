@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import torch
@@ -16,30 +17,37 @@ from benchmark.engine.threat import Threat
 _LOST = "some images found no misclassified starting point"
 
 
+@dataclass(eq=False, repr=False)
 class LabelWalk:
     """Where each image of a batch stands on the boundary, from a misclassified start.
 
-    Args:
-        target: The victim.
-        x: Clean images `(b, c, h, w)`.
-        y: True labels `(b,)`.
-        threat: The budget.
-        draws: Of the b images.
-        k: Labels of a random victim for one answer.
+    An image counts only within eps: where the nearest misclassified image lies farther away it is moved into
+    the budget, and no longer fools. Of a fixed victim an image leaves, where it may, once it is within eps. A
+    random victim's images go the whole way, and the last and the nearest come back, both on the rim of the
+    budget, because on the boundary every second draw is still right.
     """
 
     first: ClassVar[tuple[str, ...]] = ()
     """The place of the first bisection's draws."""
 
-    def __init__(
-        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws, k: int
-    ) -> None:
-        self.target, self.x, self.threat, self.draws = target, x, threat, draws
-        self.oracle = Oracle(target, y, k=k)
-        self.x_adv, self.fooled = find_starts(self.oracle, x, draws.at("starts"))
+    target: Target
+    x: Tensor
+    """Clean images `(b, c, h, w)`."""
+    y: Tensor
+    """True labels `(b,)`."""
+    _: KW_ONLY
+    threat: Threat
+    draws: Draws
+    k: int
+    """Labels of a random victim for one answer."""
+
+    def __post_init__(self) -> None:
+        self.oracle = Oracle(self.target, self.y, k=self.k)
+        self.x_adv, self.fooled = find_starts(self.oracle, self.x, self.draws.at("starts"))
         if not bool(self.fooled.all()):
-            target.warnings.append(_LOST)
-        self.which = (self.fooled & (threat.size(x, self.x_adv) > 0)).nonzero().flatten()
+            self.target.warnings.append(_LOST)
+        is_away = self.threat.size(self.x, self.x_adv) > 0
+        self.which = (self.fooled & is_away).nonzero().flatten()
         """Positions `(a,)` of those that walk."""
         if len(self.which):
             self.to_boundary(*self.first)

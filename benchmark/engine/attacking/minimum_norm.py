@@ -27,7 +27,20 @@ _NOTHING, _OUTSIDE, _WRONG_INSIDE, _FOUND_INSIDE = range(4)
 
 
 class MinimumNormAttack(Attack):
-    """A search for the smallest change; an attack has fields of these names where it leaves the choice."""
+    """A search for the smallest change that fools; an attack has fields of these names if it leaves a choice.
+
+    Each image gets the fooling iterate of smallest change; where that is larger than eps it is moved into the
+    budget, and no longer fools. An image that was never fooled gets the iterate of highest margin. Where images
+    may leave, one does once it is fooled inside the budget. A random victim's images get that one, and the same
+    change as long as the budget allows.
+
+    Args:
+        target_class: A class to which all images are driven, those that belong to it to the class after it;
+            `least-likely` or `random`, a wrong class for each image; None, any class but the true one. Towards
+            a class the search is for the smallest change that reaches it; an iterate inside the budget that
+            meets another wrong class counts where none reaches the goal there.
+        confidence: By how much an iterate must fool, in logit units.
+    """
 
     target_class: int | str | None = None
     confidence: float = 0.0
@@ -79,18 +92,13 @@ class MinimumNormSearch:
     label makes a success, though it is no find; a find outside it; any other. Of two finds or successes the
     smaller change is the better one, of two others that of higher margin.
 
-    Args:
-        target: The victim.
-        x: Clean images `(b, c, h, w)`.
-        y: True labels `(b,)`.
-        threat: The budget.
-        aim: Where the images are driven.
-        confidence: In logit units.
     """
 
     target: Target
     x: Tensor
+    """Clean images `(b, c, h, w)`."""
     y: Tensor
+    """True labels `(b,)`."""
     threat: Threat
     _: KW_ONLY
     aim: Goal

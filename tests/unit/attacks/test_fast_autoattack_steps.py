@@ -49,7 +49,7 @@ def test_just_below_it_none_does_and_all_go_on_with_fab_and_square(orders):
     assert target.trace == [1.0]
     (order,) = orders
     assert torch.equal(order.x, TASK.x)
-    assert (order.batch_size, order.rows) == (3, target.room.rows)
+    assert (order.target.batch_size, order.target.room.rows) == (3, target.room.rows)
     assert 0 <= order.seed < 2**31
     said = ATTACK.passes(classes=4, eot=1, stochastic=False, shape=(1, 6, 6))
     assert (target.forwards, target.backwards) == (4 * said.forwards, 4 * said.backwards)
@@ -69,7 +69,7 @@ def test_what_the_other_process_fools_comes_back_from_it_and_the_rest_as_it_was(
         orders.append(order)
         found = function(order)
         fooled = torch.tensor([True, False, False, True])
-        return replace(found, x_adv=order.x + 0.001, fooled=fooled, rows=order.rows - 1)
+        return replace(found, x_adv=order.x + 0.001, fooled=fooled, rows=order.target.room.rows - 1)
 
     monkeypatch.setattr(attacks.fast_autoattack, "call_alone", half)
     target, x_adv = after(0.95)
@@ -77,7 +77,7 @@ def test_what_the_other_process_fools_comes_back_from_it_and_the_rest_as_it_was(
     assert torch.equal(x_adv[[0, 3]], told[[0, 3]])
     assert not torch.isclose(x_adv[[1, 2]], told[[1, 2]]).all()
     assert target.trace == [0.5]
-    assert target.room.rows < orders[0].rows
+    assert target.room.rows < target.batch_size
 
 
 def test_the_other_process_fools_above_the_margin_by_fab_and_says_whom():
@@ -85,17 +85,7 @@ def test_the_other_process_fools_above_the_margin_by_fab_and_says_whom():
         target = linear_target(TASK, Same(), batch_size=3)
         threat = TASK.threat(Norm.LINF, 1.1)
         attack = FastAutoAttack(steps=20, targets=3, queries=2)
-        order = AutoAttackCall(
-            victim=target.victim,
-            mode=target.mode,
-            classes=4,
-            x=TASK.x,
-            y=TASK.y,
-            threat=threat,
-            batch_size=3,
-            rows=3,
-            seed=1,
-        )
+        order = AutoAttackCall(target, TASK.x, TASK.y, threat, 1)
         found = attack._finish(order)
         assert found.fooled.all()
         assert (TASK.room(found.x_adv) < 0).all()

@@ -44,10 +44,9 @@ EXACT = {Norm.L2: 0.05 * math.sqrt(8), Norm.LINF: 0.05}
 
 
 def boundary_walk(threat=L2, made=None, attack=None):
-    made = made or target()
-    return BoundaryWalk(
-        made, X, Y, threat=threat, draws=image_draws(3), attack=attack or Boundary(draws=3)
-    )
+    made, attack = made or target(), attack or Boundary(draws=3)
+    given = {"threat": threat, "draws": image_draws(3), "k": attack.draws}
+    return BoundaryWalk(made, X, Y, attack=attack, **given)
 
 
 def hop_walk(threat=L2, made=None, k=3):
