@@ -16,8 +16,7 @@ from benchmark.evaluation.execute.kept_images import CLEAN, Collected
 from benchmark.evaluation.prepare.prepare import Prepared
 from benchmark.records.audit import Kept, Replayed
 from benchmark.records.entry import Entry
-from benchmark.records.rates import kept_margin
-from benchmark.scoring.audit_figures import share
+from benchmark.records.rates import kept_margin, share
 from benchmark.scoring.series import RuleSeries, clean_series, kept_series
 
 NEAR = 1e-3

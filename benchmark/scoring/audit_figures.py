@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from benchmark.records.audit import AttackedAgain, Audit
 from benchmark.records.entry import Entry
+from benchmark.records.rates import share
 from benchmark.scoring.series import kept_series
 from benchmark.scoring.statistics import sign_flip
 
@@ -101,11 +102,6 @@ def claimed(entry: Entry, positions: Sequence[int]) -> list[str]:
     """The worst-case outcomes that an entry's own rows have at positions, under single draws."""
     outcomes = kept_series(entry, "worst")[0].outcomes
     return [outcome.bits for at in positions if (outcome := outcomes[at])]
-
-
-def share(bits: str) -> float:
-    """The share of right outcomes."""
-    return bits.count("1") / len(bits)
 
 
 def problems_of_audit(entry: Entry) -> Iterator[str]:
