@@ -156,10 +156,6 @@ def write_shown(
 def read_kept(path: Path, kept: KeptImages) -> bytes:
     """The file of kept images that an entry names, packed as it is.
 
-    Args:
-        path: The file.
-        kept: What the entry says of it.
-
     Raises:
         BenchError: It is missing, cannot be read, or is another.
     """

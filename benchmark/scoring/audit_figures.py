@@ -44,11 +44,6 @@ def tolerance(before: str, after: str, attacked: int) -> float:
     That of 0/1 outcomes of a fixed victim is 0. Of a random one: the normal quantile at which one of so many
     images is beyond it with a chance of `ALARM`, times the standard error of the difference at the pooled
     share, one success and one failure added (Agresti and Caffo, 2000).
-
-    Args:
-        before: Outcomes of an image in the entry.
-        after: Its outcomes now.
-        attacked: How many images are compared.
     """
     if len(before) == len(after) == 1:
         return 0.0

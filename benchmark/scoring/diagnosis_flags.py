@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from benchmark.engine.threat import Knowledge
-from benchmark.records.diagnosis import DiagnosisRecord
+from benchmark.records.diagnosis import DiagnosisRecord, Kind
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import Column
 from benchmark.records.rates import mean_rate, share
-from benchmark.records.run import Kind
 from benchmark.scoring.flag_parts import (
     WEAKER_POINTS,
     Finding,
