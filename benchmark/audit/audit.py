@@ -70,13 +70,7 @@ def audit(
 ) -> Audited:
     """Makes an entry's victim again, asks it about the entry's images, and attacks some anew.
 
-    Args:
-        entry: As it was read.
-        path: Its file.
-        wanted: What is to be done.
-        where: Where files are, and what computes.
-        on_step: Told of the replay's progress.
-        listener: Makes what is told of the attacks'.
+    Progress of the replay is told to `on_step`, that of the attacks to what `listener` makes.
 
     Raises:
         BenchError: The entry keeps no scores, its victim or its images are not to be had, or an attack failed.

@@ -48,14 +48,10 @@ def attack_again(
 ) -> tuple[AttackedAgain, list[int]]:
     """Attacks random images of an entry anew and compares each worst case with the entry's.
 
-    Args:
-        entry: With a worst case, whose victim `remake` has held against it.
-        again: How many, from which seed.
-        request: The entry's own, as `request_of` gives it.
-        listener: Told of progress.
+    The entry's victim was held against it by `remake`; the request is its own, as `request_of` gives it.
 
     Returns:
-        The figures, and for each image 1 where it fell now, -1 where it stands now, 0 where both agree.
+        What `compared` says.
 
     Raises:
         BenchError: There are not so many images, the seed is the entry's own, its protocol is not known, or an

@@ -17,14 +17,7 @@ Record = AttackRecord | DiagnosisRecord
 
 
 def problems_of_spent(entry: Entry, protocol: Protocol, record: Record, job: Job) -> Iterator[str]:
-    """Passes that no such attack makes, and shares of images that are no shares of so many images.
-
-    Args:
-        entry: Whose row it is.
-        protocol: Its protocol.
-        record: The row.
-        job: The same as it is planned.
-    """
+    """Passes that no such attack makes, as its job is planned, and shares that are none of so many images."""
     passes = attack_of(job).passes(
         classes=entry.dataset.classes or 2,
         eot=job.eot,

@@ -36,11 +36,7 @@ class DrawAnswers(NamedTuple):
 class Questions:
     """A victim with the images that it is asked about, each question asked once.
 
-    Args:
-        ready: The victim and its dataset.
-        entry: Of which the draws are.
-        collected: Kept images.
-        shard_size: Originals asked about at once.
+    So many originals as a shard has are asked about at once, at the entry's draws.
     """
 
     def __init__(
@@ -54,11 +50,9 @@ class Questions:
         self._known: dict[tuple[tuple[int, ...], bool], DrawAnswers] = {}
 
     def asked(self, numbers: tuple[int, ...], *, is_other: bool = False) -> DrawAnswers:
-        """Answers about images by their numbers, one an original.
+        """Answers about images by their numbers, `CLEAN` or of kept images, one an original.
 
-        Args:
-            numbers: `CLEAN`, or of kept images.
-            is_other: Asked in another layout, so that what rounding does is seen.
+        In another layout, where `is_other`, what rounding does is seen.
         """
         if (numbers, is_other) not in self._known:
             n, size = len(numbers), OTHER_ROWS if is_other else self.shard_size

@@ -16,8 +16,7 @@ from benchmark.evaluation.execute.kept_images import CLEAN, Collected
 from benchmark.evaluation.prepare.prepare import Prepared
 from benchmark.records.audit import Kept, Replayed
 from benchmark.records.entry import Entry
-from benchmark.records.rates import kept_margin
-from benchmark.scoring.audit_figures import share
+from benchmark.records.rates import kept_margin, share
 from benchmark.scoring.series import RuleSeries, clean_series, kept_series
 
 NEAR = 1e-3
@@ -44,17 +43,10 @@ def replay(
     shard_size: int,
     on_step: OnStep = lambda *_: None,
 ) -> Replay:
-    """Asks the victim again about clean images, and about those that the run kept.
+    """Asks an entry's victim, as `remake` gives it, again about clean images and those that the run kept.
 
     Every image is held to the budget and, as `judge` does, shown at the entry's `select` and `score` draws in
     shards of the run's size; rate, margin and outcomes must be those of the entry.
-
-    Args:
-        ready: The entry's victim, as `remake` gives it.
-        entry: With scores.
-        collected: Its kept images; None for none.
-        shard_size: Images in a shard of its run.
-        on_step: Told of progress.
 
     Raises:
         BenchError: A plugin fails.
@@ -162,14 +154,9 @@ class Replay:
     def _held(
         self, outcome: Outcome, rule: Rule, at: int, asked: DrawAnswers, other: DrawAnswers | None
     ) -> tuple[ReplayFinding, str]:
-        """What an entry says of an image, held to what its victim does.
+        """What an entry says of an image, held to its victim's answers.
 
-        Args:
-            outcome: What the entry says.
-            rule: Under which rule.
-            at: The image's position.
-            asked: The victim's answers.
-            other: Its answers in another layout; None for no more rounding than `NEAR`.
+        Those of another layout show what rounding does; without them there is none beyond `NEAR`.
         """
         label, slack = self.labels[at], self.near
         answers = asked.at(at)

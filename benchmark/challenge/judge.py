@@ -65,13 +65,7 @@ class ChallengeOutcome:
 def challenge(
     entry: Entry, path: Path, *, credit: str = "", where: Where | None = None
 ) -> ChallengeOutcome:
-    """Verifies adversarial images from outside and lowers an entry by them.
-
-    Args:
-        entry: As it was read.
-        path: An `.npz` file as `benchmark.challenge.submission.read_outside` reads it.
-        credit: Whose the images are; one line.
-        where: Where files are and what computes; None for the usual places.
+    """Verifies images from outside, in a file as `read_outside` reads it, and lowers an entry by them.
 
     Raises:
         BenchError: The file is of another form, an image is outside the budget or its original no image of the
@@ -122,11 +116,6 @@ def judged(ready: Prepared, entry: Entry, handed: Outside) -> Judged:
     They are held to the budget as an attack's are (`benchmark.engine.attacking.attack`): rounding is
     projected, an excess is refused. The clean images are judged beside them, and must get what the entry says
     of them.
-
-    Args:
-        ready: The entry's victim, as `remake` gives it.
-        entry: Where the images' originals and the criterion stand.
-        handed: The images.
 
     Raises:
         BenchError: An image is outside the budget, the clean ones are not classified as the entry says, or

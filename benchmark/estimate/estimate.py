@@ -77,13 +77,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
 def passes_of(
     job: Job, rows: Mapping[str, PlannedAttack], is_random: Callable[[Job], bool]
 ) -> Passes | None:
-    """The attack's own word; one that shows other jobs' images hands back all of theirs.
-
-    Args:
-        job: The attack.
-        rows: All rows by their job's key.
-        is_random: Whether the victim of a job is.
-    """
+    """The attack's own word; one that shows images of other jobs (`rows`, by key) hands back all of theirs."""
     task = job.task
     passes = attack_of(job).passes(
         classes=task.classes, eot=job.eot, stochastic=is_random(job), shape=task.shape
@@ -107,12 +101,7 @@ def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
 
 
 class _Estimator:
-    """Reckons rows one by one.
-
-    Args:
-        ready: The prepared request.
-        rows: All rows by their job's key, for the candidates of sources.
-    """
+    """Reckons rows one by one; all of them, by their job's key, tell how many images sources hand on."""
 
     def __init__(self, ready: Prepared, rows: Mapping[str, PlannedAttack]) -> None:
         self.ready = ready

@@ -108,19 +108,18 @@ class Expense:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        known = [row for row in self.rows if row.passes is not None]
+        rows = [row.to_json() for row in self.rows]
+        passes = ("forwards_left", "backwards_left", "verdict_left")
         return {
             **self.title,
             "is_stochastic": self.is_stochastic,
-            "rows": [row.to_json() for row in self.rows],
+            "rows": rows,
             "skipped": {name: asdict(missing) for name, missing in self.skipped.items()},
             "unknown": list(self.unknown),
             "shard_size": self.shard_size,
             "workers": self.workers,
             "hardware": self.hardware,
-            "forwards_left": sum(row.passes.forwards * row.left for row in known if row.passes),
-            "backwards_left": sum(row.passes.backwards * row.left for row in known if row.passes),
-            "verdict_left": sum((row.verdict or 0) * row.left for row in known),
+            **{name: sum(row.get(name, 0) for row in rows) for name in passes},
             "disk_left": round(sum(row.disk * row.left for row in self.rows)),
             "hours_left": self.hours,
             "wall_hours_left": self.wall_hours,

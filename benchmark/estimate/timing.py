@@ -61,12 +61,7 @@ class Setup:
 
 
 class Stopwatch:
-    """Times a run's victims on its own first images, each way of asking once.
-
-    Args:
-        bench: What the run consists of.
-        seed: Of the draws.
-    """
+    """Times a run's victims on its own first images, each way of asking once."""
 
     def __init__(self, bench: Bench, *, seed: int) -> None:
         self.bench = bench

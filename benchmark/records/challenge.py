@@ -64,12 +64,7 @@ def challenge_id(k: int) -> str:
 def refuse_other_choices(
     choices: Choices | None, worst: Rates | None, outcomes: Sequence[str]
 ) -> None:
-    """Refuses choices of which the worst case does not consist.
-
-    Args:
-        choices: Of an entry; None where it keeps none.
-        worst: Its worst case.
-        outcomes: Of each image in the worst case, under the single-draw rule.
+    """Refuses choices of which the worst case, and its outcomes under the single-draw rule, do not consist.
 
     Raises:
         ValueError: They disagree.

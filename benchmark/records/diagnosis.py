@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from benchmark.files.schema import Arguments, Strict
 from benchmark.records.identity import Amount, Share
 from benchmark.records.rates import ROUNDING, Cost, Outcomes, mean_rate
-from benchmark.records.run import Kind
 from benchmark.records.scores import Scored
+
+Kind = Literal["steps", "eot", "eps", "noise", "frozen"]
+"""What a diagnosis varies: the steps or the draws of a gradient doubled, another budget, random points instead
+of an attack, or one fixed draw an image."""
 
 
 class DiagnosisRecord(Strict):

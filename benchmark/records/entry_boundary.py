@@ -27,11 +27,7 @@ def failure_of(action: Callable[[], object]) -> str:
 def rendered(
     entries: Mapping[Path, Entry], render: Callable[[Sequence[Entry], Lost], Made]
 ) -> tuple[Made, Lost]:
-    """Renders entries; those that cannot be rendered are left out, each with a line that says why.
-
-    Args:
-        entries: By their files.
-        render: Given the entries, and those that were left out.
+    """Renders entries of files; those that cannot be rendered are left out, each with a line that says why.
 
     Raises:
         Exception: Rendering fails whichever entry is left out; that is no entry's fault.

@@ -42,7 +42,7 @@ def read_entry(path: Path) -> Entry:
     if version not in READ or not isinstance(version, int) or isinstance(version, bool):
         raise BenchError(
             f"{path}: expected an entry with schema_version {' or '.join(map(str, READ))}, got "
-            f"{_short(version)}; "
+            f"{short(version)}; "
             f"it was written by another version of purifybench, or is no entry ({MEND})"
         )
     try:
@@ -51,7 +51,7 @@ def read_entry(path: Path) -> Entry:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the entry"
         raise BenchError(
-            f"{path}: {_short(place)}: {' '.join(first['msg'].split())}; got {_short(first['input'])}; "
+            f"{path}: {short(place)}: {' '.join(first['msg'].split())}; got {short(first['input'])}; "
             f"{MEND}"
         ) from error
 
@@ -112,9 +112,10 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number")
 
 
-def _short(value: object) -> str:
+def short(value: object, most: int = 80) -> str:
+    """A value as a message shows it, in at most so many characters."""
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 ADOPTED = 2_000_000
@@ -154,10 +155,6 @@ def write_shown(
 
 def read_kept(path: Path, kept: KeptImages) -> bytes:
     """The file of kept images that an entry names, packed as it is.
-
-    Args:
-        path: The file.
-        kept: What the entry says of it.
 
     Raises:
         BenchError: It is missing, cannot be read, or is another.

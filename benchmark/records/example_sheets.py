@@ -30,11 +30,7 @@ def sheet_path(entry: Path) -> Path:
 
 
 def read_sheet(path: Path, entry: Entry) -> bytes | None:
-    """The sheet of an entry, packed anew: its pixels, whatever else its file held; None where it has none.
-
-    Args:
-        path: The entry's own file.
-        entry: What it holds.
+    """The sheet beside an entry's file, packed anew: its pixels, whatever else it held; None where it has none.
 
     Raises:
         BenchError: The sheet is missing, cannot be read, or is not the one that the entry names.

@@ -54,11 +54,5 @@ class Examples(Strict):
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the whole sheet."""
-        return (
-            _along(self.tile[1], self.gap, len(self.columns)),
-            _along(self.tile[0], self.gap, len(self.rows)),
-        )
-
-
-def _along(side: int, gap: int, n: int) -> int:
-    return n * side + (n - 1) * gap
+        (height, width), columns, rows = self.tile, len(self.columns), len(self.rows)
+        return columns * width + (columns - 1) * self.gap, rows * height + (rows - 1) * self.gap

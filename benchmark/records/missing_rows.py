@@ -29,16 +29,12 @@ class Why(StrEnum):
     @property
     def is_unavailable(self) -> bool:
         """Whether it lies in the task, and is so for every defense: still a gap, but nobody's fault."""
-        return self in _UNAVAILABLE
+        return self in (Why.NO_SURROGATES, Why.NO_SEED_IMAGES, Why.THREAT_UNSUPPORTED)
 
     @property
     def is_not_applicable(self) -> bool:
         """Whether there is nothing to measure at all: no gap, but said on the board."""
-        return self in _NOT_APPLICABLE
-
-
-_UNAVAILABLE: Final = frozenset({Why.NO_SURROGATES, Why.NO_SEED_IMAGES, Why.THREAT_UNSUPPORTED})
-_NOT_APPLICABLE: Final = frozenset({Why.TOO_FEW_CLASSES})
+        return self is Why.TOO_FEW_CLASSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+from pydantic import RootModel, ValidationError
 
 from benchmark.errors import BenchError
+from benchmark.files.schema import Strict
 from benchmark.records.protocol_files import FOLDER
 
 FILE = FOLDER / "costs.json"
 """Written by `python -m benchmark.estimate.write_costs`."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Spent(_Model):
+class Spent(Strict):
     """What one victim's image costs at the most, over all jobs of a protocol."""
 
     jobs: int
@@ -32,7 +29,7 @@ class Spent(_Model):
     """Passes forward that choose each job's candidate and score it."""
 
 
-class ProtocolCost(_Model):
+class ProtocolCost(Strict):
     """A protocol's cost in a task of 10 classes, 3 x 32 x 32 images and two surrogates."""
 
     fixed: Spent

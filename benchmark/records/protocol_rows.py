@@ -14,12 +14,7 @@ declaration picks one."""
 
 
 def modes_of(row: AttackRow, gradient: str) -> list[str]:
-    """The gradient modes that a row asks for, as far as the defense has them.
-
-    Args:
-        row: Of a protocol.
-        gradient: What the defense declares, a key of `BEST`.
-    """
+    """The gradient modes that a row asks for, as far as a defense that declares a key of `BEST` has them."""
     best = BEST[gradient]
     if not row.gradients:
         return best[:1]  # the attack uses none
@@ -29,7 +24,7 @@ def modes_of(row: AttackRow, gradient: str) -> list[str]:
 
 
 def names_of(row: AttackRow, gradient: str) -> dict[str, str]:
-    """The name of the job that a row asks for, by gradient mode; arguments as in `modes_of`."""
+    """The name of the job that a row asks for, by gradient mode, as `modes_of` has them."""
     modes = modes_of(row, gradient)
     is_several = max(len(modes), len(row.gradients)) > 1
     return {mode: f"{row.id}:{mode}" if is_several else row.id for mode in modes}

@@ -182,13 +182,8 @@ def _of_old_record(record: Mapping[str, Any], where: str) -> TrainedFor:
     name = setting.get("classifier")
     values = {
         "classifiers": [{"name": name, "sha256": setting.get("classifier_sha256")}] if name else [],
-        "dataset": setting.get("dataset"),
-        "shape": setting.get("shape"),
-        "threat": setting.get("threat"),
-        "recipe": record.get("recipe"),
-        "arguments": record.get("arguments"),
-        "images": record.get("images"),
-        "seed": record.get("seed"),
+        **{key: setting.get(key) for key in ("dataset", "shape", "threat")},
+        **{key: record.get(key) for key in ("recipe", "arguments", "images", "seed")},
     }
     said = {key: value for key, value in values.items() if value is not None}
     return _parsed(json.dumps(said), where)

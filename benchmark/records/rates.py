@@ -89,9 +89,14 @@ class Cost(Strict):
     """The most that tensors took at once on a GPU; None on the CPU."""
 
 
+def share(bits: str) -> float:
+    """The share of right outcomes of one image."""
+    return bits.count("1") / len(bits)
+
+
 def mean_rate(outcomes: Sequence[str]) -> float:
     """The mean over images of their shares of right outcomes; at least one image."""
-    return math.fsum(bits.count("1") / len(bits) for bits in outcomes) / len(outcomes)
+    return math.fsum(map(share, outcomes)) / len(outcomes)
 
 
 def kept_margin(margin: float) -> float:

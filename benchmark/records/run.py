@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from benchmark.engine.threat import Knowledge
+from benchmark.records.diagnosis import Examined
+from benchmark.records.diagnosis import Kind as Kind
 from benchmark.records.job import Job
 from benchmark.records.missing_rows import Missing
 from benchmark.records.protocol import Column, Protocol
@@ -14,9 +15,8 @@ from benchmark.records.provenance import Provenance
 from benchmark.records.result import Result
 from benchmark.records.task import Task
 
-Kind = Literal["steps", "eot", "eps", "noise", "frozen"]
-"""What a diagnosis varies: the steps or the draws of a gradient doubled, another budget, random points instead
-of an attack, or one fixed draw an image."""
+DefenseMeasurement = Examined
+"""As an entry keeps it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +32,6 @@ class Diagnosed:
     kind: Kind
     of: str
     images: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DefenseMeasurement:
-    """What was measured of the purifiers themselves, on a few images.
-
-    Args:
-        id: What was measured.
-        value: None where it could not be.
-        threshold: Above it the value is a bad sign; None likewise.
-        detail: One line: what the value says, or why there is none.
-    """
-
-    id: str
-    value: float | None
-    threshold: float | None
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

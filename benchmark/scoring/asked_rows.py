@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmark.engine.threat import Knowledge
@@ -94,18 +94,15 @@ def _not_applicable(entry: Entry, protocol: Protocol) -> Iterator[str]:
 
 def _changed(entry: Entry, protocol: Protocol) -> Iterator[str]:
     """A row is as its protocol asks for it on such a victim."""
-    rows: dict[str, AttackRow] = {row.id: row for row in protocol.attacks}
-    sources: dict[str, SourceRow] = {row.id: row for row in protocol.sources}
-    for record in entry.attacks:
+    attacks = {row.id: row for row in protocol.attacks}
+    sources = {row.id: row for row in protocol.sources}
+    for record in (*entry.attacks, *entry.sources):
+        rows: Mapping[str, AttackRow | SourceRow] = sources if record.column is None else attacks
         row = rows.get(base_of(record.id))
         if row is not None:
             yield from _other(entry, protocol, record, row)
-    for record in entry.sources:
-        source = sources.get(base_of(record.id))
-        if source is None:
+        elif record.column is None:
             yield f"{record.id}: protocol {protocol.name!r} has no such source"
-        else:
-            yield from _other(entry, protocol, record, source)
 
 
 def _other(

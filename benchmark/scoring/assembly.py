@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from itertools import chain
 
 from benchmark.errors import BenchError
-from benchmark.records.diagnosis import Examined
 from benchmark.records.entry import SCHEMA_VERSION, Entry, Gap
 from benchmark.records.entry_parts import PerImage
 from benchmark.records.environments import made_with, shared
@@ -93,7 +91,7 @@ def _measured(evaluated: Run, rows: Sequence[RowResult]) -> Entry:
         environment=shared(environments),
         environments=environments,
         diagnosis=tuple(diagnosis_of(row) for row in rows if row.row.diagnosis),
-        examination=tuple(Examined(**asdict(found)) for found in evaluated.examination),
+        examination=evaluated.examination,
     )
 
 

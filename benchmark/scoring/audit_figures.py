@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from benchmark.records.audit import AttackedAgain, Audit
 from benchmark.records.entry import Entry
+from benchmark.records.rates import share
 from benchmark.scoring.series import kept_series
 from benchmark.scoring.statistics import sign_flip
 
@@ -43,11 +44,6 @@ def tolerance(before: str, after: str, attacked: int) -> float:
     That of 0/1 outcomes of a fixed victim is 0. Of a random one: the normal quantile at which one of so many
     images is beyond it with a chance of `ALARM`, times the standard error of the difference at the pooled
     share, one success and one failure added (Agresti and Caffo, 2000).
-
-    Args:
-        before: Outcomes of an image in the entry.
-        after: Its outcomes now.
-        attacked: How many images are compared.
     """
     if len(before) == len(after) == 1:
         return 0.0
@@ -101,11 +97,6 @@ def claimed(entry: Entry, positions: Sequence[int]) -> list[str]:
     """The worst-case outcomes that an entry's own rows have at positions, under single draws."""
     outcomes = kept_series(entry, "worst")[0].outcomes
     return [outcome.bits for at in positions if (outcome := outcomes[at])]
-
-
-def share(bits: str) -> float:
-    """The share of right outcomes."""
-    return bits.count("1") / len(bits)
 
 
 def problems_of_audit(entry: Entry) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.engine.criterion import Outcome, Rule, worst
-from benchmark.records.rates import RULES, Rate, Rates, mean_rate
+from benchmark.records.rates import RULES, Rate, Rates, mean_rate, share
 from benchmark.records.scores import Scores
 from benchmark.scoring.statistics import interval
 
@@ -67,7 +67,7 @@ def rates(candidates: Candidates, n: int) -> Rates:
 
 def rate_of(bits: Sequence[str]) -> Rate:
     """The mean of one string of outcomes an image, with its interval."""
-    shares = [outcome.count("1") / len(outcome) for outcome in bits]
-    low, high = interval(shares, is_binary=all(len(outcome) == 1 for outcome in bits))
+    shares, is_binary = list(map(share, bits)), all(len(outcome) == 1 for outcome in bits)
+    low, high = interval(shares, is_binary=is_binary)
     value = mean_rate(bits)
     return Rate(value=value, low=min(low, value), high=max(high, value))

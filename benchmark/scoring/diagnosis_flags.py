@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from benchmark.engine.threat import Knowledge
-from benchmark.records.diagnosis import DiagnosisRecord
+from benchmark.records.diagnosis import DiagnosisRecord, Kind
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import Column
-from benchmark.records.rates import mean_rate
-from benchmark.records.run import Kind
+from benchmark.records.rates import mean_rate, share
 from benchmark.scoring.flag_parts import (
     WEAKER_POINTS,
     Finding,
@@ -125,7 +124,7 @@ def random_noise(entry: Entry) -> Finding:
         return why
     row = rows[0]
     pairs = zip(entry.per_image.worst, row.outcomes, strict=False)  # the first images alone
-    beaten = sum(mean_rate([worst]) - mean_rate([noise]) >= BEATEN for worst, noise in pairs)
+    beaten = sum(share(worst) - share(noise) >= BEATEN for worst, noise in pairs)
     detail = f"{row.id}: {beaten} of {row.images} images (share of them)"
     return raised_above(beaten / row.images, BEATEN_IMAGES, detail)
 

@@ -15,7 +15,7 @@ from benchmark.engine.threat import Knowledge
 from benchmark.records.entry import Entry, Rate
 from benchmark.records.entry_parts import AttackRecord, Flag
 from benchmark.records.protocol import Column
-from benchmark.records.rates import mean_rate
+from benchmark.records.rates import mean_rate, share
 from benchmark.scoring.choice import choose
 from benchmark.scoring.derived_rows import Rows
 from benchmark.scoring.diagnosis_flags import (
@@ -263,7 +263,7 @@ def _errors(worst: Sequence[str], bits: Sequence[str]) -> float:
     The error is the greater of what the images' differences show and of what so many draws give; an image that
     is right in k of n draws counts there with (k + 1) / (n + 2), so that no error is 0 (Laplace's rule).
     """
-    pairs = [(mean_rate([a]), mean_rate([b])) for a, b in zip(worst, bits, strict=True)]
+    pairs = [(share(a), share(b)) for a, b in zip(worst, bits, strict=True)]
     n, draws = len(pairs), len(worst[0])
     mean = math.fsum(a - b for a, b in pairs) / n
     spread = math.fsum((a - b - mean) ** 2 for a, b in pairs) / max(1, n - 1)

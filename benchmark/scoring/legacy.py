@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
 
 from benchmark.records.entry import Entry, Rate
-from benchmark.records.entry_parts import AttackRecord
-from benchmark.records.protocol import FAMILIES, Column
-from benchmark.records.rates import OTHER_MACHINE
+from benchmark.records.protocol import FAMILIES
+from benchmark.records.rates import OTHER_MACHINE, share
+from benchmark.scoring.choice import rate_of
 from benchmark.scoring.derived import sha256_of
 from benchmark.scoring.flags import flags_of
-from benchmark.scoring.statistics import interval
 
 
 def _indices(entry: Entry) -> Iterator[str]:
@@ -29,13 +29,11 @@ def _intervals(entry: Entry) -> Iterator[str]:
         found.append(("clean", entry.clean.single, entry.per_image.clean))
         found.append(("worst", entry.worst.single, entry.per_image.worst))
     for name, rate, outcomes in found:
-        shares = [bits.count("1") / len(bits) for bits in outcomes]
-        low, high = interval(shares, is_binary=all(len(bits) == 1 for bits in outcomes))
-        apart = max(abs(min(low, rate.value) - rate.low), abs(max(high, rate.value) - rate.high))
-        if apart > OTHER_MACHINE:
+        made = rate_of(outcomes)
+        if max(abs(made.low - rate.low), abs(made.high - rate.high)) > OTHER_MACHINE:
             yield (
                 f"{name}: the interval {rate.low:.4f} to {rate.high:.4f} is not that of its outcomes, "
-                f"{low:.4f} to {high:.4f}"
+                f"{made.low:.4f} to {made.high:.4f}"
             )
 
 
@@ -73,31 +71,23 @@ def _worst_case(entry: Entry) -> Iterator[str]:
 
 
 def _columns(entry: Entry) -> Iterator[str]:
-    rows = {row.id: row for row in entry.attacks}
-    for column in FAMILIES:
-        family = entry.family(column)
-        if family is None or family.rates is None:
-            continue
-        yield from _column(column, family.rates.single, [rows[i] for i in family.rows], entry)
-
-
-def _column(
-    column: Column, rate: Rate, rows: Sequence[AttackRecord], entry: Entry
-) -> Iterator[str]:
     """A fixed victim's column has the worst of its rows for each image.
 
     Of a random one, one candidate is chosen over all rows, and which is not in the entry: its share of right
     outcomes is that of one of the rows.
     """
-    shares = [
-        [bits.count("1") / len(bits) for bits in image]
-        for image in zip(*(row.outcomes for row in rows), strict=True)
-    ]
-    low = math.fsum(map(min, shares)) / len(shares)
-    high = math.fsum(map(max, shares)) / len(shares) if entry.defense.stochastic else low
-    if not low - OTHER_MACHINE <= rate.value <= high + OTHER_MACHINE:
-        span = f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"
-        yield f"column {column}: {rate.value:.4f} is not what its rows give, {span}"
+    rows = {row.id: row.outcomes for row in entry.attacks}
+    for column in FAMILIES:
+        family = entry.family(column)
+        if family is None or family.rates is None:
+            continue
+        rate = family.rates.single.value
+        images = list(zip(*(rows[name] for name in family.rows), strict=True))
+        low, high = (fmean(pick(map(share, image)) for image in images) for pick in (min, max))
+        high = high if entry.defense.stochastic else low
+        if not low - OTHER_MACHINE <= rate <= high + OTHER_MACHINE:
+            span = f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"
+            yield f"column {column}: {rate:.4f} is not what its rows give, {span}"
 
 
 def _flags(entry: Entry) -> Iterator[str]:

@@ -33,12 +33,7 @@ def clean_series(entry: Entry) -> list[RuleSeries]:
 
 
 def kept_series(entry: Entry, which: Kept) -> list[RuleSeries]:
-    """The images that a run keeps: those that count before any challenge, or those of every attack.
-
-    Args:
-        entry: With scores.
-        which: Which of the two.
-    """
+    """The images that a run keeps: those that count before any challenge, or those of every attack."""
     if which == "all":
         return [series for series in _of_rows(entry) if not set(series.rows) <= _clean_rows(entry)]
     chosen = choose_all(Rows(entry).counting(), len(entry.per_image.indices))

@@ -46,12 +46,7 @@ def interval(per_image_rates: Sequence[float], is_binary: bool) -> tuple[float, 
 
 
 def wilson(successes: float, n: int) -> tuple[float, float]:
-    """Wilson's score interval for a share (Wilson, JASA 1927; Brown, Cai and DasGupta 2001, Eq. 4).
-
-    Args:
-        successes: How many of n, between 0 and n.
-        n: At least 1.
-    """
+    """Wilson's score interval for a share (Wilson, JASA 1927; Brown, Cai and DasGupta 2001, Eq. 4)."""
     z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
     p = successes / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
@@ -66,9 +61,6 @@ def bootstrap(per_image_rates: Sequence[float]) -> tuple[float, float]:
     draw for each distinct rate, whatever n. Where all images have the same rate, redrawing them says nothing;
     Wilson's interval stands in, which is never too narrow there (no rate in [0, 1] varies more than a 0/1
     outcome of the same mean).
-
-    Args:
-        per_image_rates: In [0, 1], at least one.
     """
     values, counts = np.unique(np.asarray(per_image_rates, dtype=np.float64), return_counts=True)
     n = int(counts.sum())
@@ -110,10 +102,6 @@ def sign_flip(a: Sequence[float], b: Sequence[float]) -> float:
     Under that hypothesis the sign of each image's difference is a fair coin (Fisher's randomisation test). All
     sign patterns are counted where few images differ; else patterns are drawn, and the observed one counts as
     one of them. Images of equal absolute difference share one binomial draw.
-
-    Args:
-        a: Per-image rates of the one.
-        b: Of the other, in the same order.
 
     Raises:
         ValueError: They are not of one length.

@@ -12,6 +12,7 @@ from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 from benchmark.records.entry import Entry
 from benchmark.records.entry_boundary import failure_of
+from benchmark.records.entry_files import short
 from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.protocol_files import protocol_names
 from benchmark.records.rates import ROUNDING
@@ -75,18 +76,13 @@ def _differences(place: str, said: Any, made: Any) -> Iterator[str]:
         for i, (one, other) in enumerate(zip(said, made, strict=True)):
             yield from _differences(f"{place}.{i}", one, other)
     elif not _is_same(said, made):
-        yield f"{place} is {_short(said)}, and what it follows from makes it {_short(made)}"
+        yield f"{place} is {short(said, 60)}, and what it follows from makes it {short(made, 60)}"
 
 
 def _is_same(said: Any, made: Any) -> bool:
     if isinstance(said, float) and isinstance(made, float):
         return math.isclose(said, made, rel_tol=ROUNDING, abs_tol=ROUNDING)
     return type(said) is type(made) and bool(said == made)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _hashes(entry: Entry) -> Iterator[str]:

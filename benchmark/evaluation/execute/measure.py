@@ -7,7 +7,6 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -60,7 +59,7 @@ def examine_once(
     if kept is not None:
         return (*ready.examination, *kept)
     found = examination.examine(exhibit_of(ready, indices, every))
-    text = json.dumps([asdict(each) for each in found], indent=2, allow_nan=False)
+    text = json.dumps([each.model_dump() for each in found], indent=2, allow_nan=False)
     write_whole(path, f"{text}\n".encode())
     return (*ready.examination, *found)
 
