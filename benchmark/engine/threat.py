@@ -180,8 +180,7 @@ class Threat:
             BenchError: The threat is no lp ball.
         """
         self._refuse_named_set()
-        step: Tensor = gradient.sign() if self.norm is Norm.LINF else gradient / _length(gradient)
-        return step
+        return gradient.sign() if self.norm is Norm.LINF else gradient / _length(gradient)
 
     def _refuse_named_set(self) -> None:
         if not isinstance(self.norm, Norm):
@@ -193,7 +192,8 @@ class Threat:
 
 def _length(δ: Tensor) -> Tensor:
     """The l2 norm of each image's change, `(b, 1, 1, 1)`, above 0."""
-    return δ.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+    length: Tensor = δ.flatten(1).norm(dim=1).clamp_min(1e-12)
+    return length.view(-1, 1, 1, 1)
 
 
 def _changed(x: Tensor, x_adv: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from benchmark.compute.determinism import fix_numerics, hardware
+from benchmark.compute.determinism import hardware
 from benchmark.engine.attacking.attack import Passes
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.engine.dataset import pixels_sha256
@@ -17,14 +17,12 @@ from benchmark.engine.victims.victim import GradientMode
 from benchmark.estimate.report import Expense, RowExpense
 from benchmark.estimate.timing import Setup, Stopwatch
 from benchmark.evaluation.execute.environment import environment
-from benchmark.evaluation.execute.planned import crew_of, say_notices
+from benchmark.evaluation.execute.planned import crew_of, plan_of
 from benchmark.evaluation.execute.shard import attack_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.evaluation.prepare.make_bench import bench_of
-from benchmark.evaluation.prepare.plan import make_plan
-from benchmark.evaluation.prepare.prepare import Prepared, prepare
-from benchmark.evaluation.prepare.probing import probe
+from benchmark.evaluation.prepare.prepare import Prepared
 from benchmark.evaluation.prepare.request import Request
 from benchmark.files.temporary import temporary_folder
 from benchmark.records.job import MIXED, Job
@@ -41,12 +39,10 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     Raises:
         BenchError: The request cannot be met as it stands.
     """
-    fix_numerics()
-    ready = probe(prepare(request))
-    say_notices(ready)
-    rows, skipped = make_plan(ready)
+    planned = plan_of(request)
+    ready = planned.ready
     first: dict[str, PlannedAttack] = {}
-    for row in rows:
+    for row in planned.rows:
         first.setdefault(row.job.key, row)
     once = list(first.values())
     reckoner = _Estimator(ready, first)
@@ -67,7 +63,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
         },
         is_stochastic=ready.is_stochastic,
         rows=tuple(found),
-        skipped=skipped,
+        skipped=planned.skipped,
         shard_size=ready.protocol.shard_size,
         workers=crew.workers,
         hardware=hardware(ready.device),

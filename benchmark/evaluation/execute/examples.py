@@ -67,11 +67,7 @@ _Picked = tuple[Example, Tensor]
 
 def fallen(images: PerImage) -> list[int]:
     """Positions of images that are right when clean, and wrong in the worst case, at the first draw."""
-    return [
-        i
-        for i, (clean, worst) in enumerate(zip(images.clean, images.worst, strict=True))
-        if (clean[0], worst[0]) == ("1", "0")
-    ]
+    return [i for i, bits in enumerate(_first_bits(images)) if bits == ("1", "0")]
 
 
 def held(images: PerImage, unattacked: Collection[str]) -> list[int]:
@@ -81,12 +77,17 @@ def held(images: PerImage, unattacked: Collection[str]) -> list[int]:
         images: Of an entry.
         unattacked: Ids of the rows that leave images clean.
     """
-    rows = zip(images.clean, images.worst, images.chosen, strict=True)
+    rows = zip(_first_bits(images), images.chosen, strict=True)
     return [
         i
-        for i, (clean, worst, chosen) in enumerate(rows)
-        if (clean[0], worst[0]) == ("1", "1") and chosen not in unattacked
+        for i, (bits, chosen) in enumerate(rows)
+        if bits == ("1", "1") and chosen not in unattacked
     ]
+
+
+def _first_bits(images: PerImage) -> list[tuple[str, str]]:
+    """What became of each image at the first draw, clean and in the worst case."""
+    return [(c[0], w[0]) for c, w in zip(images.clean, images.worst, strict=True)]
 
 
 def eight_bits(x: Tensor) -> Tensor:

@@ -11,10 +11,9 @@ from torch import Tensor
 from benchmark.engine.dataset import pixels_sha256
 from benchmark.evaluation.execute.executor import Executor, Lost, failed
 from benchmark.evaluation.execute.fingerprints import Fingerprints
-from benchmark.evaluation.execute.pool import executors
+from benchmark.evaluation.execute.pool import Workers, executors
 from benchmark.evaluation.execute.shard_queue import Place, Shard, ShardQueue
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.files.temporary import clear_up
 from benchmark.records.result import Result, Status
@@ -78,18 +77,16 @@ class _Scheduler:
         self._results: dict[Place, Result] = {}
         self._failed: dict[Place, str] = {}
 
-    def _keep(self, shard: Shard, result: Result, images: Tensor | None) -> None:
-        """Writes what an executor found, and takes it up.
+    def add(
+        self, shard: Shard, result: Result, images: Tensor | None = None, *, was_done: bool = False
+    ) -> None:
+        """Takes up a shard's result; what comes with images is written.
 
         Raises:
             BenchError: It cannot be written.
         """
         if images is not None:
             self._store.save(shard.job, result, images)
-        self.add(shard, result)
-
-    def add(self, shard: Shard, result: Result, *, was_done: bool = False) -> None:
-        """Takes up a shard's result."""
         self._results[shard.place] = result
         if result.status is Status.FAILED:
             self._failed[shard.place] = shard.row.id
@@ -135,7 +132,7 @@ class _Scheduler:
                     if isinstance(each, Lost):
                         lost.append(each)
                     else:
-                        self._keep(*each)
+                        self.add(*each)
                         queue.finish(each[0])
         finally:
             executor.close()
