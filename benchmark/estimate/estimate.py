@@ -17,12 +17,9 @@ from benchmark.engine.victims.victim import GradientMode
 from benchmark.estimate.report import Expense, RowExpense
 from benchmark.estimate.timing import Setup, Stopwatch
 from benchmark.evaluation.execute.environment import environment
-from benchmark.evaluation.execute.planned import crew_of, plan_of
+from benchmark.evaluation.execute.planned import Planned, crew_of, plan_of
 from benchmark.evaluation.execute.shard import attack_of
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.prepare.bench import Bench
-from benchmark.evaluation.prepare.make_bench import bench_of
-from benchmark.evaluation.prepare.prepare import Prepared
 from benchmark.evaluation.prepare.request import Request
 from benchmark.files.temporary import temporary_folder
 from benchmark.records.job import MIXED, Job
@@ -40,13 +37,12 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
         BenchError: The request cannot be met as it stands.
     """
     planned = plan_of(request)
-    ready = planned.ready
+    ready, crew = planned.ready, crew_of(planned.ready)
     first: dict[str, PlannedAttack] = {}
     for row in planned.rows:
         first.setdefault(row.job.key, row)
     once = list(first.values())
-    reckoner = _Estimator(ready, first)
-    crew = crew_of(ready)
+    reckoner = _Estimator(planned, first)
     found = []
     with crew.as_one_worker():
         for i, row in enumerate(once):
@@ -106,15 +102,14 @@ class _Estimator:
     """Reckons rows one by one.
 
     Args:
-        ready: The prepared request.
+        planned: The request, made ready and planned.
         rows: All rows by their job's key, for the candidates of sources.
     """
 
-    def __init__(self, ready: Prepared, rows: Mapping[str, PlannedAttack]) -> None:
-        self.ready = ready
+    def __init__(self, planned: Planned, rows: Mapping[str, PlannedAttack]) -> None:
         self.rows = rows
-        self.bench: Bench = bench_of(ready)
-        self.store = Store(ready.request.runs)
+        ready = self.ready = planned.ready
+        self.bench, self.store = planned.bench, planned.store
         self.stopwatch = Stopwatch(self.bench, seed=ready.request.seed)
         n, size = len(ready.order), ready.protocol.shard_size
         self.shards = [(start, min(start + size, n)) for start in range(0, n, size)]

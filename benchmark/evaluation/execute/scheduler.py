@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from torch import Tensor
@@ -63,6 +63,7 @@ def run_shards(
     return scheduler.by_job(shards)
 
 
+@dataclass(frozen=True, slots=True)
 class _Scheduler:
     """What becomes of the shards of a run.
 
@@ -71,11 +72,10 @@ class _Scheduler:
         on_done: Told of each finished shard.
     """
 
-    def __init__(self, store: Store, on_done: OnDone) -> None:
-        self._store = store
-        self._on_done = on_done
-        self._results: dict[Place, Result] = {}
-        self._failed: dict[Place, str] = {}
+    store: Store
+    on_done: OnDone
+    _results: dict[Place, Result] = field(default_factory=dict)
+    _failed: dict[Place, str] = field(default_factory=dict)
 
     def add(
         self, shard: Shard, result: Result, images: Tensor | None = None, *, was_done: bool = False
@@ -86,19 +86,11 @@ class _Scheduler:
             BenchError: It cannot be written.
         """
         if images is not None:
-            self._store.save(shard.job, result, images)
+            self.store.save(shard.job, result, images)
         self._results[shard.place] = result
         if result.status is Status.FAILED:
             self._failed[shard.place] = shard.row.id
-        self._on_done(shard, result, was_done)
-
-    def _stopped(self, shard: Shard) -> Result | None:
-        """The failure of a shard one of whose sources failed; None where none did."""
-        for source in shard.sources:
-            if source in self._failed:
-                name = self._failed[source]
-                return failed(shard, f"the images of {name} are missing: that job failed")
-        return None
+        self.on_done(shard, result, was_done)
 
     def run(self, todo: Sequence[Shard], opened: Callable[[int], Executor], workers: int) -> None:
         """Finishes shards, each begun as soon as its sources are finished and there is room.
@@ -142,8 +134,10 @@ class _Scheduler:
         """Submits shards while there is room, no more, so that what is under way is known; how many."""
         begun = 0
         while begun < room and (shard := queue.begin()):
-            if stopped := self._stopped(shard):
-                self.add(shard, stopped)
+            missing = [self._failed[each] for each in shard.sources if each in self._failed]
+            if missing:
+                said = f"the images of {missing[0]} are missing: that job failed"
+                self.add(shard, failed(shard, said))
                 queue.finish(shard)
             else:
                 executor.submit(shard)

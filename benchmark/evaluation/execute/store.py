@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from benchmark.records.result import Result, Status
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class Store:
     """A folder of finished shards.
 
@@ -34,8 +35,7 @@ class Store:
         folder: Made when first written to.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     def path(self, job: Job, start: int, stop: int) -> Path:
         """Where a shard's file is."""
