@@ -15,13 +15,6 @@ def parameters_of(kind: type) -> dict[str, Any]:
     return {name: p.default for name, p in inspect.signature(kind).parameters.items()}
 
 
-def is_needed(kind: type, name: str) -> bool:
-    """Whether a class cannot be made without an argument."""
-    parameter = inspect.signature(kind).parameters[name]
-    is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    return not is_open and parameter.default is parameter.empty
-
-
 def arguments_of(instance: object) -> dict[str, object]:
     """The arguments that an object was made with, which it stores under their own names."""
     return {name: getattr(instance, name) for name in parameters_of(type(instance))}
@@ -65,15 +58,17 @@ def refuse_arguments(given: Mapping[str, Any], kind: type, *, what: str) -> None
         default = known[name]
         if default is None or default is inspect.Parameter.empty or value is None:
             continue
-        wanted = (int, float) if isinstance(default, float) else type(default)
-        if isinstance(value, bool) != isinstance(default, bool) or not _fits(value, wanted):
+        wanted: Any = (int, float) if isinstance(default, float) else type(default)
+        wanted = (list, tuple) if wanted in (list, tuple) else wanted
+        if isinstance(value, bool) != isinstance(default, bool) or not isinstance(value, wanted):
             raise BenchError(
                 f"{what}: {name} is of the kind {type(default).__name__} (default {default!r}); got "
                 f"{value!r}"
             )
-    missing = [name for name in known if name not in given and is_needed(kind, name)]
-    if missing:
-        raise BenchError(f"{what} needs the argument {missing[0]!r}: give {missing[0]}=VALUE")
+    for name, parameter in inspect.signature(kind).parameters.items():
+        is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not is_open and name not in given:
+            raise BenchError(f"{what} needs the argument {name!r}: give {name}=VALUE")
 
 
 def _is_finite(value: object) -> bool:
@@ -81,9 +76,3 @@ def _is_finite(value: object) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_finite(item) for item in value)
     return not isinstance(value, float) or math.isfinite(value)
-
-
-def _fits(value: object, wanted: type | tuple[type, ...]) -> bool:
-    return (
-        isinstance(value, (list, tuple)) if wanted in (list, tuple) else isinstance(value, wanted)
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 
 import torch
@@ -43,8 +42,3 @@ def seed_images(dataset: Dataset, split: Split, evaluated: Collection[int], n: i
             f"{len(left)} of its {split} images are not evaluated: evaluate fewer (--samples)"
         )
     return images_of(dataset, split, torch.tensor(left[-n:]))
-
-
-def seeds_sha256(seeds: Tensor) -> str:
-    """The sha256 of the attacker's images (float32, little-endian), hex, as it enters a job's key."""
-    return hashlib.sha256(seeds.cpu().float().contiguous().numpy().tobytes()).hexdigest()

@@ -42,32 +42,23 @@ class NamedSet(StrEnum):
     the image's area."""
 
 
-EXAMPLES: Mapping[str, str] = MappingProxyType(
+_KINDS: Mapping[str, tuple[str, float, str]] = MappingProxyType(
     {
-        Norm.LINF: "linf:8/255",
-        Norm.L2: "l2:0.5",
-        NamedSet.STADV: "stadv:0.05",
-        NamedSet.SPATIAL: "spatial:1",
-        NamedSet.WASSERSTEIN: "wasserstein:0.15",
-        NamedSet.PIXELS: "pixels:10",
-        NamedSet.STICKER: "sticker:0.1",
+        Norm.LINF: ("linf:8/255", 1, "at most 1, in pixel units of [0, 1]"),
+        Norm.L2: ("l2:0.5", 1e4, "at most 10000, in pixel units of [0, 1]"),
+        NamedSet.STADV: ("stadv:0.05", 2, "at most 2, the width of the image"),
+        NamedSet.SPATIAL: ("spatial:1", 6, "at most 6, which is half a turn"),
+        NamedSet.WASSERSTEIN: ("wasserstein:0.15", 1e4, "at most 10000, in pixels"),
+        NamedSet.PIXELS: ("pixels:10", 1e8, "at most 100000000, a whole number of pixels"),
+        NamedSet.STICKER: ("sticker:0.1", 1, "at most 1, the whole image"),
     }
 )
+"""Of every kind an example, what eps is at most, and how that is said; no image that fits a computer's memory
+needs more."""
+EXAMPLES: Mapping[str, str] = MappingProxyType({name: kind[0] for name, kind in _KINDS.items()})
 """A threat of every kind, as the command line takes it."""
 SMALLEST = 1e-6
 """The least eps that is read; less changes no float32 pixel beyond rounding."""
-_RANGES: Mapping[str, tuple[float, str]] = MappingProxyType(
-    {
-        Norm.LINF: (1, "at most 1, in pixel units of [0, 1]"),
-        Norm.L2: (1e4, "at most 10000, in pixel units of [0, 1]"),
-        NamedSet.STADV: (2, "at most 2, the width of the image"),
-        NamedSet.SPATIAL: (6, "at most 6, which is half a turn"),
-        NamedSet.WASSERSTEIN: (1e4, "at most 10000, in pixels"),
-        NamedSet.PIXELS: (1e8, "at most 100000000, a whole number of pixels"),
-        NamedSet.STICKER: (1, "at most 1, the whole image"),
-    }
-)
-"""What eps is at most, and how that is said; no image that fits a computer's memory needs more."""
 
 
 class Knowledge(StrEnum):
@@ -98,12 +89,13 @@ class Threat:
     eps: float
 
     def __post_init__(self) -> None:
-        top, said = _RANGES[self.norm]
+        _, top, said = _KINDS[self.norm]
         is_in_range = 0 < self.eps <= top  # written so that NaN fails too
         if not is_in_range or (self.norm is NamedSet.PIXELS and self.eps != self.eps // 1):
             mend = " (write 8/255, not 8)" if self.norm is Norm.LINF and self.eps > 1 else ""
+            article = "an" if self.norm in tuple(Norm) else "a"
             raise BenchError(
-                f"{_article(self.norm)} threat's eps is above 0 and {said}; got {self.eps!r}{mend}"
+                f"{article} {self.norm} threat's eps is above 0 and {said}; got {self.eps!r}{mend}"
             )
 
     @classmethod
@@ -178,8 +170,7 @@ class Threat:
         if self.norm is Norm.LINF:
             δ = δ.clamp(-self.eps, self.eps)
         else:
-            length = δ.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-            δ = δ * (self.eps / length).clamp_max(1.0)
+            δ = δ * (self.eps / _length(δ)).clamp_max(1.0)
         return (x + δ).clamp(0.0, 1.0)
 
     def direction(self, gradient: Tensor) -> Tensor:
@@ -189,11 +180,7 @@ class Threat:
             BenchError: The threat is no lp ball.
         """
         self._refuse_named_set()
-        if self.norm is Norm.LINF:
-            return gradient.sign()
-        length = gradient.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-        unit: Tensor = gradient / length
-        return unit
+        return gradient.sign() if self.norm is Norm.LINF else gradient / _length(gradient)
 
     def _refuse_named_set(self) -> None:
         if not isinstance(self.norm, Norm):
@@ -203,8 +190,10 @@ class Threat:
             )
 
 
-def _article(name: str) -> str:
-    return f"{'an' if name in tuple(Norm) else 'a'} {name}"
+def _length(δ: Tensor) -> Tensor:
+    """The l2 norm of each image's change, `(b, 1, 1, 1)`, above 0."""
+    length: Tensor = δ.flatten(1).norm(dim=1).clamp_min(1e-12)
+    return length.view(-1, 1, 1, 1)
 
 
 def _changed(x: Tensor, x_adv: Tensor) -> Tensor:

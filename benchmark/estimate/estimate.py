@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from benchmark.compute.determinism import fix_numerics, hardware
+from benchmark.compute.determinism import hardware
 from benchmark.engine.attacking.attack import Passes
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.engine.dataset import pixels_sha256
@@ -17,14 +17,9 @@ from benchmark.engine.victims.victim import GradientMode
 from benchmark.estimate.report import Expense, RowExpense
 from benchmark.estimate.timing import Setup, Stopwatch
 from benchmark.evaluation.execute.environment import environment
-from benchmark.evaluation.execute.planned import crew_of, say_notices
+from benchmark.evaluation.execute.planned import Planned, crew_of, plan_of
 from benchmark.evaluation.execute.shard import attack_of
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.prepare.bench import Bench
-from benchmark.evaluation.prepare.make_bench import bench_of
-from benchmark.evaluation.prepare.plan import make_plan
-from benchmark.evaluation.prepare.prepare import Prepared, prepare
-from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request
 from benchmark.files.temporary import temporary_folder
 from benchmark.records.job import MIXED, Job
@@ -41,16 +36,13 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     Raises:
         BenchError: The request cannot be met as it stands.
     """
-    fix_numerics()
-    ready = probe(prepare(request))
-    say_notices(ready)
-    rows, skipped = make_plan(ready)
+    planned = plan_of(request)
+    ready, crew = planned.ready, crew_of(planned.ready)
     first: dict[str, PlannedAttack] = {}
-    for row in rows:
+    for row in planned.rows:
         first.setdefault(row.job.key, row)
     once = list(first.values())
-    reckoner = _Estimator(ready, first)
-    crew = crew_of(ready)
+    reckoner = _Estimator(planned, first)
     found = []
     with crew.as_one_worker():
         for i, row in enumerate(once):
@@ -67,7 +59,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
         },
         is_stochastic=ready.is_stochastic,
         rows=tuple(found),
-        skipped=skipped,
+        skipped=planned.skipped,
         shard_size=ready.protocol.shard_size,
         workers=crew.workers,
         hardware=hardware(ready.device),
@@ -103,11 +95,10 @@ def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
 class _Estimator:
     """Reckons rows one by one; all of them, by their job's key, tell how many images sources hand on."""
 
-    def __init__(self, ready: Prepared, rows: Mapping[str, PlannedAttack]) -> None:
-        self.ready = ready
+    def __init__(self, planned: Planned, rows: Mapping[str, PlannedAttack]) -> None:
         self.rows = rows
-        self.bench: Bench = bench_of(ready)
-        self.store = Store(ready.request.runs)
+        ready = self.ready = planned.ready
+        self.bench, self.store = planned.bench, planned.store
         self.stopwatch = Stopwatch(self.bench, seed=ready.request.seed)
         n, size = len(ready.order), ready.protocol.shard_size
         self.shards = [(start, min(start + size, n)) for start in range(0, n, size)]

@@ -15,10 +15,10 @@ from benchmark.engine.criterion import Outcome, Rule
 from benchmark.engine.dataset import pixels_sha256
 from benchmark.evaluation.execute import pool
 from benchmark.evaluation.execute.fingerprints import Fingerprints
+from benchmark.evaluation.execute.pool import Workers
 from benchmark.evaluation.execute.scheduler import run_shards
 from benchmark.evaluation.execute.shard_queue import Shard, shards_of
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan

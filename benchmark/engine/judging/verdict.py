@@ -92,12 +92,8 @@ def survivors(
     """
     select = draws.at("select")
     found = answers(victim, candidates, y, draws=select, criterion=criterion, room=room)
-    left = [
-        i
-        for i, (rows, label) in enumerate(zip(found.predictions.tolist(), y.tolist(), strict=True))
-        if all(label in row for row in rows)
-    ]
-    return torch.tensor(left, dtype=torch.int64, device=y.device)
+    is_right = found.predictions == y[:, None, None]  # (b, m, draws)
+    return is_right.any(2).all(1).nonzero().flatten()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +143,9 @@ def answers(
                 "the victim returned a logit that is not finite; a purifier or a classifier divides by "
                 "zero or overflows"
             )
-        return logits.argmax(1), *_margin(logits, y[originals[part]])
+        label = y[originals[part], None]
+        best, rivals = logits.scatter(1, label, -torch.inf).max(1)
+        return logits.argmax(1), logits.gather(1, label).squeeze(1) - best, rivals
 
     passes = (room or BatchLimit(ROWS)).passes(b * m * asked, one_pass, y.device)
     predictions, margins, rivals = (
@@ -170,10 +168,3 @@ def _choose(
         pick = worst(options)
         found.append((pick, options[pick]))
     return found
-
-
-def _margin(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """True logits minus the best others, and the classes of those, `(b,)` each."""
-    true = logits.gather(1, y[:, None]).squeeze(1)
-    best, rivals = logits.scatter(1, y[:, None], -torch.inf).max(1)
-    return true - best, rivals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Self
 
@@ -104,36 +105,26 @@ class Classifier(nn.Module):
         modules = dict(self.network.named_modules())
         taps: dict[str, Tensor] = {}
 
-        def keep(name: str) -> torch.utils.hooks.RemovableHandle:
+        def tap(name: str) -> torch.utils.hooks.RemovableHandle:
             module = modules.get(name.removesuffix(INPUT))
             if module is None:
                 raise BenchError(f"classifier {self.name!r} has no submodule {name!r} to tap")
 
-            def take(value: object) -> None:
+            def take(_module: nn.Module, inputs: tuple[object, ...], *output: object) -> None:
+                value = output[0] if output else next(iter(inputs), None)
+                value = logits_in(value) if output and module is self.network else value
                 if isinstance(value, Tensor):
                     taps[name] = value.clone()
 
-            def before(_module: nn.Module, inputs: tuple[object, ...]) -> None:
-                take(inputs[0] if inputs else None)
-
-            def after(_module: nn.Module, _inputs: object, output: object) -> None:
-                take(logits_in(output) if module is self.network else output)
-
-            handle: torch.utils.hooks.RemovableHandle = (
-                module.register_forward_pre_hook(before)
-                if name.endswith(INPUT)
-                else module.register_forward_hook(after)
-            )
+            is_before = name.endswith(INPUT)
+            add = module.register_forward_pre_hook if is_before else module.register_forward_hook
+            handle: torch.utils.hooks.RemovableHandle = add(take)
             return handle
 
-        handles: list[torch.utils.hooks.RemovableHandle] = []
-        try:
+        with contextlib.ExitStack() as stack:
             for name in dict.fromkeys(names):
-                handles.append(keep(name))
+                stack.callback(tap(name).remove)
             logits = self(x)
-        finally:
-            for handle in handles:
-                handle.remove()
         silent = [name for name in names if name not in taps]
         if silent:
             raise BenchError(f"classifier {self.name!r}: no tensor came out of {', '.join(silent)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import chain
 
 import torch
@@ -79,20 +78,15 @@ class Purified(Victim):
 
     def _stage(self, defense: Defense, x: Tensor, draws: Draws, mode: GradientMode) -> Tensor:
         if mode is GradientMode.BPDA or not (torch.is_grad_enabled() and x.requires_grad):
-            value = self._value(defense, x, draws)
+            with torch.set_grad_enabled(defense.needs_grad_inside):
+                value = defense(x.detach(), draws=draws).detach()
             if not torch.is_grad_enabled():
                 return value
             out: Tensor = StraightThrough.apply(defense.surrogate(x, draws=draws), value)
             return out
         if self.is_checkpointed:
             again: Tensor = checkpoint(
-                partial(defense, draws=draws), x, use_reentrant=False, preserve_rng_state=False
+                defense, x, draws=draws, use_reentrant=False, preserve_rng_state=False
             )
             return again
         return defense(x, draws=draws)
-
-    @staticmethod
-    def _value(defense: Defense, x: Tensor, draws: Draws) -> Tensor:
-        leaf = x.detach()
-        with torch.set_grad_enabled(defense.needs_grad_inside):
-            return defense(leaf, draws=draws).detach()

@@ -93,7 +93,7 @@ def positions(network: nn.Module, shape: tuple[int, int, int]) -> dict[str, Posi
     calls = _trace(network, shape)
     stem = _stem_at(calls, shape[0])
     trunk = _trunk(calls, stem)
-    inside = [call for call in calls[stem:] if _is_within(call.name, trunk)]
+    inside = [call for call in calls[stem:] if trunk in _upwards(call.name)]
     blocks = _blocks(inside, calls[stem].name)
     thirds = [blocks[math.ceil(len(blocks) * share / 3) - 1] for share in (1, 2, 3)]
     first = _widened(inside, blocks, trunk)
@@ -157,18 +157,10 @@ def _stem_at(calls: Sequence[_Call], channels: int) -> int:
     return seeing[-1] if seeing else linear[0]
 
 
-def _is_within(name: str, ancestor: str) -> bool:
-    return not ancestor or name == ancestor or name.startswith(f"{ancestor}.")
-
-
-def _is_inside(name: str, ancestor: str) -> bool:
-    return name != ancestor and _is_within(name, ancestor)
-
-
-def _ancestors(name: str) -> list[str]:
-    """The names of the modules around one, the nearest first, the network itself (`""`) last."""
-    parts = name.split(".")
-    return [".".join(parts[:i]) for i in range(len(parts) - 1, -1, -1)] if name else []
+def _upwards(name: str) -> list[str]:
+    """The names of a module and of those around it, the nearest first, the network itself (`""`) last."""
+    parts = name.split(".") if name else []
+    return [".".join(parts[:i]) for i in range(len(parts), -1, -1)]
 
 
 def _is_block(call: _Call) -> bool:
@@ -182,18 +174,16 @@ def _is_block(call: _Call) -> bool:
 
 def _trunk(calls: Sequence[_Call], stem: int) -> str:
     """The smallest module around the stem that has residual blocks besides, else the whole network."""
-    around = _ancestors(calls[stem].name)
+    around = _upwards(calls[stem].name)[1:]
     names = [call.name for call in calls[stem:] if _is_block(call) and call.name not in around]
-    return next((a for a in around if any(_is_within(n, a) for n in names)), "")
+    return next((a for a in around if any(a in _upwards(n) for n in names)), "")
 
 
 def _blocks(inside: Sequence[_Call], stem: str) -> list[_Call]:
     """What the thirds are counted in; at least one."""
-    around = {stem, *_ancestors(stem)}
-    named = [call for call in inside if _is_block(call) and call.name not in around]
-    innermost = [
-        call for call in named if not any(_is_inside(other.name, call.name) for other in named)
-    ]
+    named = [call for call in inside if _is_block(call) and call.name not in _upwards(stem)]
+    outer = {name for call in named for name in _upwards(call.name)[1:]}
+    innermost = [call for call in named if call.name not in outer]
     if innermost:
         return innermost
     kinds = {call.name: call.module for call in inside}
@@ -202,11 +192,10 @@ def _blocks(inside: Sequence[_Call], stem: str) -> list[_Call]:
         for call in inside
         if len(call.output) in (3, 4)
         and call.name
-        and isinstance(kinds.get(_ancestors(call.name)[0]), nn.Sequential)
+        and isinstance(kinds.get(_upwards(call.name)[1]), nn.Sequential)
     ]
-    outermost = [
-        call for call in parts if not any(_is_inside(call.name, other.name) for other in parts)
-    ]
+    names = {call.name for call in parts}
+    outermost = [call for call in parts if names.isdisjoint(_upwards(call.name)[1:])]
     convolutions = [call for call in inside if isinstance(call.module, nn.Conv2d)]
     linear = [call for call in inside if isinstance(call.module, nn.Linear)]
     return outermost or convolutions or linear[:-1] or linear
@@ -216,8 +205,8 @@ def _widened(inside: Sequence[_Call], blocks: Sequence[_Call], trunk: str) -> _C
     """The stem with the layers around it that hold no block, as far as a tensor comes out of them."""
     found = inside[0]
     by_name = {call.name: call for call in inside}
-    for name in _ancestors(found.name):
-        if name == trunk or any(_is_within(block.name, name) for block in blocks):
+    for name in _upwards(found.name)[1:]:
+        if name == trunk or any(name in _upwards(block.name) for block in blocks):
             break
         if name in by_name and by_name[name].output:
             found = by_name[name]

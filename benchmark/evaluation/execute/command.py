@@ -10,34 +10,30 @@ from benchmark.evaluation.prepare.loading import published_name
 from benchmark.evaluation.prepare.prepare import Prepared
 from benchmark.expression import Model, Models, is_expression, parse_model
 from benchmark.files.locations import pinned
+from benchmark.records.protocol import PRECISION
 
 
 def command_of(ready: Prepared) -> str:
     """The command that makes an entry again; for objects from Python, what it would be with their names."""
-    request = ready.request
+    request, protocol = ready.request, ready.protocol.name
+    kept, by_default = (wanted_images(asked, protocol) for asked in (request.keep_images, None))
     options = {
         "defense": request.defense if isinstance(request.defense, str) else ready.label,
         **_typed_model(ready),
         "dataset": request.dataset if isinstance(request.dataset, str) else ready.dataset.name,
         "threat": str(ready.task.threat),
-        "protocol": request.protocol if isinstance(request.protocol, str) else ready.protocol.name,
+        "protocol": request.protocol if isinstance(request.protocol, str) else protocol,
         "samples": len(ready.order),
         "seed": request.seed,
+        "order": None if request.order == "nested" else request.order,
+        "classes": ",".join(map(str, request.only_classes)) or None,
+        "precision": None if request.precision == PRECISION else request.precision,
+        "weights": None if request.weights is None else pinned(request.weights),
+        "keep-images": None if kept == by_default else kept or "none",
     }
-    if request.order != "nested":
-        options["order"] = request.order
-    if request.only_classes:
-        options["classes"] = ",".join(map(str, request.only_classes))
-    if request.precision != "float32":
-        options["precision"] = request.precision
-    if request.weights is not None:
-        options["weights"] = pinned(request.weights)
-    kept = wanted_images(request.keep_images, ready.protocol.name)
-    if kept != wanted_images(None, ready.protocol.name):
-        options["keep-images"] = kept or "none"
     words = ["bench", "run"]
     for name, value in options.items():
-        words += [f"--{name}", str(value)]
+        words += [] if value is None else [f"--{name}", str(value)]
     for key, value in request.defense_args.items():
         words += ["--defense-arg", f"{key}={value}"]
     return shlex.join(words)

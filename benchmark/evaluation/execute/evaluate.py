@@ -77,22 +77,16 @@ def _agreed(name: str, given: Any, options: Request | None) -> Any:
     known = None if isinstance(known, str) and not known else known
     if given is None or known is None:
         return known if given is None else given
-    if given is known or _same(given, known):
+    texts = [str(each) if isinstance(each, str | Threat) else None for each in (given, known)]
+    if given is known or (texts[0] is not None and texts[0] == texts[1]):
         return given
-    raise BenchError(
-        f"{name} is given twice: evaluate has {_said(given)}, and its options have {_said(known)}; give it once"
+    first, second = (
+        repr(type(each).__name__ if text is None else text)
+        for each, text in zip((given, known), texts, strict=True)
     )
-
-
-def _same(given: object, known: object) -> bool:
-    """Whether two texts, or threats, say one thing; of objects only one and the same does."""
-    if isinstance(given, Threat) or isinstance(known, Threat):
-        given, known = str(given), str(known)
-    return isinstance(given, str) and given == known
-
-
-def _said(value: object) -> str:
-    return repr(str(value) if isinstance(value, str | Threat) else type(value).__name__)
+    raise BenchError(
+        f"{name} is given twice: evaluate has {first}, and its options have {second}; give it once"
+    )
 
 
 def _given(pair: tuple[Tensor, Tensor], threat: object) -> Dataset:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from PIL import Image
@@ -43,14 +43,10 @@ def with_examples(entry: Entry, planned: Planned) -> tuple[Entry, bytes | None]:
         return entry, None
     try:
         with sandboxed(f"defense {entry.defense.label!r}: its example images"):
-            made = _pictured(_Gallery(entry, planned).picked())
+            return _pictured(entry, _picked(entry, planned))
     except BenchError as error:
         log.warning("no example images: %s", error)
         return entry, None
-    if made is None:
-        return entry, None
-    examples, sheet = made
-    return entry.model_copy(update={"examples": examples}), sheet
 
 
 def _most(entry: Entry) -> int:
@@ -68,11 +64,7 @@ _Picked = tuple[Example, Tensor]
 
 def fallen(images: PerImage) -> list[int]:
     """Positions of images that are right when clean, and wrong in the worst case, at the first draw."""
-    return [
-        i
-        for i, (clean, worst) in enumerate(zip(images.clean, images.worst, strict=True))
-        if (clean[0], worst[0]) == ("1", "0")
-    ]
+    return [i for i, bits in enumerate(_first_bits(images)) if bits == ("1", "0")]
 
 
 def held(images: PerImage, unattacked: Collection[str]) -> list[int]:
@@ -82,12 +74,17 @@ def held(images: PerImage, unattacked: Collection[str]) -> list[int]:
         images: Of an entry.
         unattacked: Ids of the rows that leave images clean.
     """
-    rows = zip(images.clean, images.worst, images.chosen, strict=True)
+    rows = zip(_first_bits(images), images.chosen, strict=True)
     return [
         i
-        for i, (clean, worst, chosen) in enumerate(rows)
-        if (clean[0], worst[0]) == ("1", "1") and chosen not in unattacked
+        for i, (bits, chosen) in enumerate(rows)
+        if bits == ("1", "1") and chosen not in unattacked
     ]
+
+
+def _first_bits(images: PerImage) -> list[tuple[str, str]]:
+    """What became of each image at the first draw, clean and in the worst case."""
+    return [(c[0], w[0]) for c, w in zip(images.clean, images.worst, strict=True)]
 
 
 def eight_bits(x: Tensor) -> Tensor:
@@ -116,10 +113,10 @@ def sheet_of(tiles: Tensor, gap: int) -> bytes:
     return packed(Image.frombytes(MODES[channels], (width, height), pixels))
 
 
-def _pictured(picked: Sequence[_Picked]) -> tuple[Examples, bytes] | None:
-    """The examples with their sheet; None where no image can be shown."""
+def _pictured(entry: Entry, picked: Sequence[_Picked]) -> tuple[Entry, bytes | None]:
+    """An entry with examples, and their sheet; as it is, and None, where no image can be shown."""
     if not picked:
-        return None
+        return entry, None
     most = max(float((shown[1] - shown[0]).abs().max()) for _, shown in picked)
     scale = max(1, min(LARGEST_SCALE, math.floor(0.5 / max(most, 1e-9) + 0.01)))
     tiles = torch.stack([_tiles(shown, scale) for _, shown in picked])
@@ -127,7 +124,7 @@ def _pictured(picked: Sequence[_Picked]) -> tuple[Examples, bytes] | None:
     gap = max(1, min(h, w) // 16)
     sheet = sheet_of(tiles, gap)
     if len(sheet) > LARGEST:
-        return None
+        return entry, None
     examples = Examples(
         sha256=hashlib.sha256(sheet).hexdigest(),
         tile=(h, w),
@@ -136,7 +133,7 @@ def _pictured(picked: Sequence[_Picked]) -> tuple[Examples, bytes] | None:
         columns=BARE if columns == len(BARE) else WHOLE,
         rows=tuple(example for example, _ in picked),
     )
-    return examples, sheet
+    return entry.model_copy(update={"examples": examples}), sheet
 
 
 def _tiles(shown: Tensor, scale: int) -> Tensor:
@@ -148,54 +145,48 @@ def _tiles(shown: Tensor, scale: int) -> Tensor:
     return torch.stack([eight_bits(each) for each in found])
 
 
-@dataclass(frozen=True, slots=True)
-class _Gallery:
-    entry: Entry
-    planned: Planned
+def _picked(entry: Entry, planned: Planned) -> list[_Picked]:
+    """The first images that fell, and the first that held; more of the one where the other lacks."""
+    unattacked = {row.id for row in planned.rows if row.column is Column.CLEAN}
+    most, images = _most(entry), entry.per_image
 
-    def picked(self) -> list[_Picked]:
-        """The first images that fell, and the first that held; more of the one where the other lacks."""
-        unattacked = {row.id for row in self.planned.rows if row.column is Column.CLEAN}
-        most, images = _most(self.entry), self.entry.per_image
-        stood = held(images, unattacked)
-        fell = self._take(fallen(images), most - 1 if stood and most > 1 else most)
-        return [*fell, *self._take(stood, most - len(fell))]
-
-    def _take(self, positions: Sequence[int], n: int) -> list[_Picked]:
+    def take(positions: Sequence[int], n: int) -> list[_Picked]:
         """The first n whose classes come out again as the verdict has them; none of more than a few tried."""
-        found: list[_Picked] = []
-        for at in positions[:TRIED]:
-            picked = self._pick(at) if len(found) < n else None
-            found += [picked] if picked else []
-        return found
+        tried = (_pick(entry, planned, at) for at in positions[:TRIED])
+        return list(islice(filter(None, tried), n))
 
-    def _pick(self, at: int) -> _Picked | None:
-        """The image at a position of the order; None where a class is not the verdict's, by rounding."""
-        bench, images = self.planned.bench, self.entry.per_image
-        job = next(row.job for row in self.planned.rows if row.id == images.chosen[at])
-        clean, y, indices = bench.images(at, at + 1)
-        start, chosen = self.planned.images(job, at)  # under single draws the first
-        x = torch.cat([clean, chosen[at - start, :1].to(clean)])  # (2, c, h, w)
-        asked = job.criterion.draws if bench.victim.stochastic else 1
-        draws = Draws.of(job.task.seed, indices, bench.dataset.name, bench.split)
-        both = torch.zeros(2, dtype=torch.int64, device=x.device)
-        draws = draws.at("score").repeat(asked).take(both)
-        victim = bench.victim
-        with fresh_global_state(job.key, at), torch.no_grad():
-            if isinstance(victim, Purified) and self.entry.defense.label != "none":
-                purified = victim.purify(x, draws=draws, mode=GradientMode.EXACT)
-                shown, logits = torch.cat([x, purified[1:]]), victim.classifier(purified)
-            else:  # the undefended classifier, or no one purified image
-                shown, logits = x, victim.logits(x, draws=draws, mode=GradientMode.EXACT)
-        classes = logits.argmax(1).tolist()
-        said = [classes[0] == int(y), classes[1] == int(y)]
-        if said != [images.clean[at][0] == "1", images.worst[at][0] == "1"]:
-            return None
-        example = Example(
-            index=images.indices[at],
-            label=int(y),
-            attack=images.chosen[at],
-            predicted_clean=classes[0],
-            predicted_adversarial=classes[1],
-        )
-        return example, shown
+    stood = held(images, unattacked)
+    fell = take(fallen(images), most - 1 if stood and most > 1 else most)
+    return [*fell, *take(stood, most - len(fell))]
+
+
+def _pick(entry: Entry, planned: Planned, at: int) -> _Picked | None:
+    """The image at a position of the order; None where a class is not the verdict's, by rounding."""
+    bench, images = planned.bench, entry.per_image
+    job = next(row.job for row in planned.rows if row.id == images.chosen[at])
+    clean, y, indices = bench.images(at, at + 1)
+    start, chosen = planned.images(job, at)  # under single draws the first
+    x = torch.cat([clean, chosen[at - start, :1].to(clean)])  # (2, c, h, w)
+    asked = job.criterion.draws if bench.victim.stochastic else 1
+    draws = Draws.of(job.task.seed, indices, bench.dataset.name, bench.split)
+    both = torch.zeros(2, dtype=torch.int64, device=x.device)
+    draws = draws.at("score").repeat(asked).take(both)
+    victim = bench.victim
+    with fresh_global_state(job.key, at), torch.no_grad():
+        if isinstance(victim, Purified) and entry.defense.label != "none":
+            purified = victim.purify(x, draws=draws, mode=GradientMode.EXACT)
+            shown, logits = torch.cat([x, purified[1:]]), victim.classifier(purified)
+        else:  # the undefended classifier, or no one purified image
+            shown, logits = x, victim.logits(x, draws=draws, mode=GradientMode.EXACT)
+    classes = logits.argmax(1).tolist()
+    said = [classes[0] == int(y), classes[1] == int(y)]
+    if said != [images.clean[at][0] == "1", images.worst[at][0] == "1"]:
+        return None
+    example = Example(
+        index=images.indices[at],
+        label=int(y),
+        attack=images.chosen[at],
+        predicted_clean=classes[0],
+        predicted_adversarial=classes[1],
+    )
+    return example, shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -61,6 +61,7 @@ class Executor(Protocol):
         """Ends all that it began."""
 
 
+@dataclass
 class InProcess:
     """The executor that computes in this process, one shard at a time.
 
@@ -69,12 +70,10 @@ class InProcess:
         store: Where the images are that shards take.
     """
 
+    bench: Bench
+    store: Store
     size = 1
-
-    def __init__(self, bench: Bench, store: Store) -> None:
-        self._bench = bench
-        self._store = store
-        self._submitted: list[Shard] = []
+    _submitted: list[Shard] = field(default_factory=list)
 
     def submit(self, shard: Shard) -> None:
         """Takes a shard, which `wait` computes."""
@@ -83,7 +82,7 @@ class InProcess:
     def wait(self) -> list[Done | Lost]:
         """Computes what was submitted."""
         taken, self._submitted = self._submitted, []
-        return [(shard, *compute(self._bench, shard, self._store)) for shard in taken]
+        return [(shard, *compute(self.bench, shard, self.store)) for shard in taken]
 
     def close(self) -> None:
         """There is nothing to end."""

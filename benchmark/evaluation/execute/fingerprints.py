@@ -11,9 +11,9 @@ from benchmark.contract.fingerprint import Fingerprint, Probe, difference, take
 from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.environment import environment
+from benchmark.evaluation.execute.pool import Workers
 from benchmark.evaluation.execute.shard_queue import Shard
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.records.job import ClassifierId, Job, PluginId
 from benchmark.records.result import Result
@@ -53,13 +53,11 @@ class Fingerprints:
 
     def allow(self, shard: Shard, result: Result) -> bool:
         """Whether a finished shard may be used: nothing that it stands on is another than when it was made."""
-        now = self.of(shard)
-        if result.fingerprints == now:
-            return True
-        if len(result.fingerprints) != len(now):
+        jobs = (shard.job, *shard.needs)
+        if len(result.fingerprints) != len(jobs):
             self._set_aside[_who(shard.job), _UNKNOWN] += 1
             return False
-        for job, digest in zip((shard.job, *shard.needs), result.fingerprints, strict=True):
+        for job, digest in zip(jobs, result.fingerprints, strict=True):
             if verdict := self._verdict(job, digest):
                 self._set_aside[_who(job), verdict] += 1
                 return False

@@ -13,6 +13,7 @@ import logging
 import math
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,7 @@ def unpacked(content: bytes, entry: Entry, kept: KeptImages) -> Collected:
     Raises:
         BenchError: It is damaged, or not of the form that `bench run` writes.
     """
-    n = entry.dataset.n
+    n, rows = entry.dataset.n, len(kept.rows)
     shapes: dict[str, tuple[tuple[int, ...], str]] = {
         "images": ((kept.images, *entry.threat.input_shape), kept.dtype),
         "places": ((-1, 4), "int32"),
@@ -155,23 +156,16 @@ def unpacked(content: bytes, entry: Entry, kept: KeptImages) -> Collected:
     def wrong(what: str) -> BenchError:
         return BenchError(f"the file of kept images {what}")
 
-    def read(name: str, archive: zipfile.ZipFile) -> NDArray[Any]:
+    def check(name: str, shape: tuple[int, ...], found: np.dtype[Any]) -> None:
         wanted, dtype = shapes[name]
-        most = len(kept.rows) * len(Rule) * n
+        is_some = name == "places" and shape[1:] == (4,) and 0 < shape[0] <= rows * len(Rule) * n
+        size = math.prod(shape) * found.itemsize
+        if not (shape == wanted or is_some) or found != np.dtype(dtype) or size > LARGEST:
+            raise wrong(f"holds {name} as {found} {shape}; expected {dtype} {wanted}")
 
-        def check(shape: tuple[int, ...], found: np.dtype[Any]) -> None:
-            is_fit = shape == wanted or (
-                wanted[0] < 0 and shape[1:] == (4,) and 0 < shape[0] <= most
-            )
-            if (
-                not is_fit
-                or found != np.dtype(dtype)
-                or math.prod(shape) * found.itemsize > LARGEST
-            ):
-                raise wrong(f"holds {name} as {found} {shape}; expected {dtype} {wanted}")
-
+    def read(name: str, archive: zipfile.ZipFile) -> NDArray[Any]:
         with archive.open(f"{name}.npy") as stream:
-            return plain_array(stream, name, check=check, wrong=wrong)
+            return plain_array(stream, name, check=partial(check, name), wrong=wrong)
 
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -179,7 +173,7 @@ def unpacked(content: bytes, entry: Entry, kept: KeptImages) -> Collected:
     except DAMAGED as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise wrong(f"is damaged ({reason}); run the entry's command again") from error
-    ends = (len(kept.rows), len(Rule), n, kept.images)
+    ends = (rows, len(Rule), n, kept.images)
     is_inside = (places >= (0, 0, 0, CLEAN)).all() and (places < ends).all()
     if not is_inside or len(np.unique(places[:, :3], axis=0)) != len(places):
         raise wrong(

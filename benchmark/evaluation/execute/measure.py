@@ -54,7 +54,9 @@ def examine_once(
     indices = first[: max(EXAMINED, asked.examined if asked else 0)]
     job = next(row.job for row in rows if row.column is not None)
     seen = sorted({digest for each in results[job.key] for digest in each.fingerprints})
-    path = ready.request.runs / "examinations" / f"{_key([job.key, *seen], indices)}.json"
+    decides = [[job.key, *seen], indices, closure_of([examination.__name__]).sha256()]
+    key = hashlib.sha256(canonical(decides).encode()).hexdigest()
+    path = ready.request.runs / "examinations" / f"{key}.json"
     kept = _read(path)
     if kept is not None:
         return (*ready.examination, *kept)
@@ -106,12 +108,6 @@ def _fresh(ready: Prepared, n: int) -> Tensor | None:
     except BenchError as error:
         log.debug("no training images: %s", error)
         return None
-
-
-def _key(jobs: list[str], indices: tuple[int, ...]) -> str:
-    """sha256 of all that decides the result, hex: the victim, the images, and what measures."""
-    source = closure_of([examination.__name__]).sha256()
-    return hashlib.sha256(canonical([jobs, indices, source]).encode()).hexdigest()
 
 
 def _read(path: Path) -> tuple[DefenseMeasurement, ...] | None:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from benchmark.compute.determinism import default_workers, devices_like, fix_numerics
+from benchmark.evaluation.execute.pool import Workers
 from benchmark.evaluation.execute.shard_queue import Shard, shards_of
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.evaluation.prepare.make_bench import bench_of, bench_on
 from benchmark.evaluation.prepare.plan import make_plan
@@ -67,16 +67,11 @@ def plan_of(request: Request) -> Planned:
     """
     fix_numerics()
     ready = probe(prepare(request))
-    say_notices(ready)
+    for line in ready.notices:
+        log.warning("%s", line)
     rows, skipped = make_plan(ready)
     shards = shards_of(rows, len(ready.order), ready.protocol.shard_size)
     return Planned(ready, bench_of(ready), tuple(rows), skipped, shards, Store(request.runs))
-
-
-def say_notices(ready: Prepared) -> None:
-    """Tells the user what purifiers were trained for, where that is something else."""
-    for line in ready.notices:
-        log.warning("%s", line)
 
 
 def crew_of(ready: Prepared) -> Workers:

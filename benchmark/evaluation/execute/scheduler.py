@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from torch import Tensor
@@ -11,10 +11,9 @@ from torch import Tensor
 from benchmark.engine.dataset import pixels_sha256
 from benchmark.evaluation.execute.executor import Executor, Lost, failed
 from benchmark.evaluation.execute.fingerprints import Fingerprints
-from benchmark.evaluation.execute.pool import executors
+from benchmark.evaluation.execute.pool import Workers, executors
 from benchmark.evaluation.execute.shard_queue import Place, Shard, ShardQueue
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.bench import Bench
 from benchmark.files.temporary import clear_up
 from benchmark.records.result import Result, Status
@@ -64,6 +63,7 @@ def run_shards(
     return scheduler.by_job(shards)
 
 
+@dataclass(frozen=True, slots=True)
 class _Scheduler:
     """What becomes of the shards of a run.
 
@@ -72,36 +72,25 @@ class _Scheduler:
         on_done: Told of each finished shard.
     """
 
-    def __init__(self, store: Store, on_done: OnDone) -> None:
-        self._store = store
-        self._on_done = on_done
-        self._results: dict[Place, Result] = {}
-        self._failed: dict[Place, str] = {}
+    store: Store
+    on_done: OnDone
+    _results: dict[Place, Result] = field(default_factory=dict)
+    _failed: dict[Place, str] = field(default_factory=dict)
 
-    def _keep(self, shard: Shard, result: Result, images: Tensor | None) -> None:
-        """Writes what an executor found, and takes it up.
+    def add(
+        self, shard: Shard, result: Result, images: Tensor | None = None, *, was_done: bool = False
+    ) -> None:
+        """Takes up a shard's result; what comes with images is written.
 
         Raises:
             BenchError: It cannot be written.
         """
         if images is not None:
-            self._store.save(shard.job, result, images)
-        self.add(shard, result)
-
-    def add(self, shard: Shard, result: Result, *, was_done: bool = False) -> None:
-        """Takes up a shard's result."""
+            self.store.save(shard.job, result, images)
         self._results[shard.place] = result
         if result.status is Status.FAILED:
             self._failed[shard.place] = shard.row.id
-        self._on_done(shard, result, was_done)
-
-    def _stopped(self, shard: Shard) -> Result | None:
-        """The failure of a shard one of whose sources failed; None where none did."""
-        for source in shard.sources:
-            if source in self._failed:
-                name = self._failed[source]
-                return failed(shard, f"the images of {name} are missing: that job failed")
-        return None
+        self.on_done(shard, result, was_done)
 
     def run(self, todo: Sequence[Shard], opened: Callable[[int], Executor], workers: int) -> None:
         """Finishes shards, each begun as soon as its sources are finished and there is room.
@@ -135,7 +124,7 @@ class _Scheduler:
                     if isinstance(each, Lost):
                         lost.append(each)
                     else:
-                        self._keep(*each)
+                        self.add(*each)
                         queue.finish(each[0])
         finally:
             executor.close()
@@ -145,8 +134,10 @@ class _Scheduler:
         """Submits shards while there is room, no more, so that what is under way is known; how many."""
         begun = 0
         while begun < room and (shard := queue.begin()):
-            if stopped := self._stopped(shard):
-                self.add(shard, stopped)
+            missing = [self._failed[each] for each in shard.sources if each in self._failed]
+            if missing:
+                said = f"the images of {missing[0]} are missing: that job failed"
+                self.add(shard, failed(shard, said))
                 queue.finish(shard)
             else:
                 executor.submit(shard)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from benchmark.records.result import Result, Status
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class Store:
     """A folder of finished shards.
 
@@ -34,8 +35,7 @@ class Store:
         folder: Made when first written to.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     def path(self, job: Job, start: int, stop: int) -> Path:
         """Where a shard's file is."""
@@ -54,15 +54,14 @@ class Store:
         """
         if result.status is not Status.OK:
             raise ValueError("a failed result is not kept: it would never be tried again")
-        about = self.folder / job.key[:2] / job.key / "job.json"
+        path = self.path(job, result.start, result.stop)
         text = f"{json.dumps(asdict(job), indent=2, sort_keys=True)}\n".encode()
-        if _bytes_of(about) != text:  # not there, or damaged
-            write_whole(about, text)
+        _put(path.with_name("job.json"), text)
         payload = safetensors.torch.save(
             {"images": images.detach().cpu().contiguous()}, {"result": json.dumps(result.to_json())}
         )
         digest = hashlib.sha256(payload).hexdigest()
-        write_whole(self.path(job, result.start, result.stop), f"{digest}\n".encode() + payload)
+        write_whole(path, f"{digest}\n".encode() + payload)
 
     def holds(self, job: Job, start: int, stop: int) -> bool:
         """Whether a finished shard's file is there, whole or damaged."""
@@ -94,9 +93,7 @@ class Store:
             BenchError: It cannot be written.
         """
         digest = hashlib.sha256(content).hexdigest()
-        path = self._fingerprint(digest)
-        if _bytes_of(path) != content:  # not there, or damaged
-            write_whole(path, content)
+        _put(self._fingerprint(digest), content)
         return digest
 
     def fingerprint(self, digest: str) -> bytes | None:
@@ -118,19 +115,19 @@ class Store:
         content = _bytes_of(path)
         if content is None:
             return None
-        digest, payload = content[:64], content[65:]
-        if hashlib.sha256(payload).hexdigest().encode() != digest:
-            log.warning("%s is damaged (its hash does not match); it is made again", path)
-            return None
         try:
-            result, images = _unpacked(payload, where=str(path))
+            result, images = _unpacked(content, where=str(path))
+            if (result.job, result.start, result.stop) != (job.key, start, stop):
+                raise BenchError(f"{path} is another job's shard")
         except BenchError as error:
             log.warning("%s; it is made again", error)
             return None
-        if (result.job, result.start, result.stop) != (job.key, start, stop):
-            log.warning("%s is another job's shard; it is made again", path)
-            return None
         return result, images
+
+
+def _put(path: Path, content: bytes) -> None:
+    if _bytes_of(path) != content:  # not there, or damaged
+        write_whole(path, content)
 
 
 def _bytes_of(path: Path) -> bytes | None:
@@ -147,12 +144,15 @@ def _bytes_of(path: Path) -> bytes | None:
         raise BenchError(f"cannot read {path}: {error.strerror or error}; move it away") from error
 
 
-def _unpacked(payload: bytes, *, where: str) -> tuple[Result, Tensor]:
-    """Result and images out of a shard's bytes; their hash says that they are whole, not who wrote them.
+def _unpacked(content: bytes, *, where: str) -> tuple[Result, Tensor]:
+    """Result and images out of a shard's file; its hash says that it is whole, not who wrote it.
 
     Raises:
-        BenchError: They are not what `Store.save` writes.
+        BenchError: It is not what `Store.save` writes.
     """
+    digest, payload = content[:64], content[65:]
+    if hashlib.sha256(payload).hexdigest().encode() != digest:
+        raise BenchError(f"{where} is damaged (its hash does not match)")
     try:
         size = int.from_bytes(payload[:8], "little")
         record = _parsed(_parsed(payload[8 : 8 + size])["__metadata__"]["result"])

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from benchmark.compute.determinism import choose_device
-from benchmark.engine.attacker_images import seed_images, seeds_sha256
-from benchmark.engine.dataset import Dataset, indices_of, labels_of
+from benchmark.engine.attacker_images import seed_images
+from benchmark.engine.dataset import Dataset, indices_of, labels_of, pixels_sha256
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.acceptance import Conduct
 from benchmark.engine.victims.classifier import Classifier
@@ -140,7 +140,7 @@ def prepare(request: Request) -> Prepared:
         label=found.label,
         composition=found.composition,
         order=order,
-        seeds=lambda n: seeds_sha256(seed_images(dataset, "test", order, n)),
+        seeds=lambda n: pixels_sha256(seed_images(dataset, "test", order, n), ()),
         device=device,
         made=made,
     )

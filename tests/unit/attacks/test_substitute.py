@@ -7,9 +7,9 @@ import torch
 
 from attacks.substitute import Substitute, _network
 from benchmark.datasets.given import Given
-from benchmark.engine.attacker_images import seed_images, seeds_sha256
+from benchmark.engine.attacker_images import seed_images
 from benchmark.engine.attacking.target import Target
-from benchmark.engine.dataset import Dataset
+from benchmark.engine.dataset import Dataset, pixels_sha256
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
 from benchmark.engine.victims.purified import Purified
@@ -132,7 +132,7 @@ def test_the_attackers_images_are_of_the_training_split_where_there_is_one(tmp_p
     assert torch.equal(seeds, digits.images("train", digits.order("train")[:150]))
     test = digits.images("test", torch.arange(500)).flatten(1)
     assert not (seeds.flatten(1)[:, None] == test[None]).all(2).any()
-    assert seeds_sha256(seeds) != seeds_sha256(seeds.flip(0))
+    assert pixels_sha256(seeds, ()) != pixels_sha256(seeds.flip(0), ())
 
 
 def test_else_they_are_the_end_of_the_order_and_never_evaluated():

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import benchmark.evaluation.execute.planned
-import benchmark.evaluation.execute.workers
+import benchmark.evaluation.execute.pool
 import benchmark.evaluation.prepare.prepare
 from benchmark.compute.determinism import (
     choose_device,
@@ -29,8 +29,8 @@ from benchmark.engine.attacking.own_process import call_alone
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError
+from benchmark.evaluation.execute.pool import Workers, claim_number, unpacked
 from benchmark.evaluation.execute.run import run
-from benchmark.evaluation.execute.workers import Workers, claim_number, unpacked
 from benchmark.evaluation.prepare.make_bench import bench_of, bench_on
 from benchmark.evaluation.prepare.prepare import portable, prepare
 from benchmark.records.entry import without_timing
@@ -90,7 +90,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 
 def test_threads_of_all_workers_together_are_no_more_than_the_cores(monkeypatch):
-    monkeypatch.setattr(benchmark.evaluation.execute.workers, "cores", lambda: 8)
+    monkeypatch.setattr(benchmark.evaluation.execute.pool, "cores", lambda: 8)
     assert [Workers(workers=n).threads for n in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
 
 
@@ -203,7 +203,7 @@ def test_every_worker_has_a_number_of_its_own_and_leaves_it_to_its_successor(tmp
     try:
         assert holder.stdout.readline() == b"0\n"
         assert claim_number(tmp_path, 2) == 1
-        monkeypatch.setattr(benchmark.evaluation.execute.workers, "_PATIENCE", 1)
+        monkeypatch.setattr(benchmark.evaluation.execute.pool, "_PATIENCE", 1)
         assert claim_number(tmp_path, 2) in (0, 1), "a third one shares a device"
         holder.kill()
         holder.wait()
@@ -216,7 +216,7 @@ def test_every_worker_has_a_number_of_its_own_and_leaves_it_to_its_successor(tmp
 HOLDING = """
 import sys
 from pathlib import Path
-from benchmark.evaluation.execute.workers import claim_number
+from benchmark.evaluation.execute.pool import claim_number
 print(claim_number(Path(sys.argv[1]), 2), flush=True)
 sys.stdin.read()
 """

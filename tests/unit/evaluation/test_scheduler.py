@@ -19,10 +19,10 @@ from benchmark.engine.criterion import Outcome, Rule
 from benchmark.evaluation.execute import executor, scheduler
 from benchmark.evaluation.execute import pool as pool_module
 from benchmark.evaluation.execute.executor import Lost
+from benchmark.evaluation.execute.pool import Workers
 from benchmark.evaluation.execute.scheduler import run_shards
 from benchmark.evaluation.execute.shard_queue import Shard, ShardQueue, shards_of
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Workers
 from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.records.result import Result, Status
