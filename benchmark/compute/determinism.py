@@ -29,9 +29,8 @@ def fix_numerics(threads: int | None = None) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    torch.set_deterministic_debug_mode(
-        "warn"
-    )  # its longer twin imports the compiler: 2 s of every run
+    # its longer twin imports the compiler: 2 s of every run
+    torch.set_deterministic_debug_mode("warn")
     if threads is not None:
         torch.set_num_threads(threads)
 

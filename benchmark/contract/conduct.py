@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from benchmark.compute.object_state import belongings, differing
 from benchmark.compute.sandbox import sandboxed
@@ -93,8 +92,10 @@ def _randomness(here: ProbedVictim, fine: ProbedVictim) -> str:
         asked.first  # noqa: B018
         asked.ask(1 - asked.x, place=1)
         again = asked.ask(place=2)
-        is_fine = asked is fine
-        if not (asked.differs(asked.first, again) if is_fine else _is_other(asked, again)):
+        is_other = asked.differs(asked.first, again)
+        if asked is not fine:  # by more than rounding, which kernels may repeat
+            is_other = float(asked.moved(asked.first, again, ROUNDED).double().mean()) > MOVED
+        if not is_other:
             continue
         one, other = asked.ask(), asked.ask()
         if asked.differs(one, other) or asked.differs(one, asked.first):
@@ -112,11 +113,6 @@ def _randomness(here: ProbedVictim, fine: ProbedVictim) -> str:
         if fine.differs(fine.first, fine.ask(draws=elsewhere)):
             return "it declares to be deterministic, and other draws change its logits"
     return ""
-
-
-def _is_other(asked: ProbedVictim, again: Tensor) -> bool:
-    """Whether answers in the run's own precision differ by more than rounding, which kernels may repeat."""
-    return float(asked.moved(asked.first, again, ROUNDED).double().mean()) > MOVED
 
 
 def _refuse_memory(here: ProbedVictim, name: str) -> None:
@@ -164,16 +160,10 @@ def _measurements(
 ) -> tuple[DefenseMeasurement, ...]:
     """What an entry says of it."""
     where = f"in {fine.x.dtype}".replace("torch.", "") + (f" ({why})" if why else "")
-    randomness = DefenseMeasurement(
-        id="randomness",
-        value=float(bool(random)),
-        threshold=0.0,
-        detail=random or f"the same draws give the same logits, {where}",
+    same = f"the same draws give the same logits, {where}"
+    alone = f"an image has the same logits in every batch, {where}"
+    found = (("randomness", float(bool(random)), random or same), ("layout", share, crowd or alone))
+    return tuple(
+        DefenseMeasurement(id=name, value=value, threshold=0.0, detail=detail)
+        for name, value, detail in found
     )
-    layout = DefenseMeasurement(
-        id="layout",
-        value=share,
-        threshold=0.0,
-        detail=crowd or f"an image has the same logits in every batch, {where}",
-    )
-    return randomness, layout

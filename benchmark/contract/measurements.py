@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -244,11 +244,8 @@ def _straightness(x: Tensor, change: Tensor, known: Iterable[Tensor]) -> float:
 def _left(subject: Subject, images: Tensor, place: str) -> float:
     """The share of random signs of eps, in mean absolute value, that is left on images after purification."""
     x = images.to(subject.setting.device, subject.setting.dtype)
-    draws = replace(
-        subject.draws.at("memory", place),
-        images=NOBODYS + torch.arange(len(x), device=x.device),
-        rows=torch.zeros(len(x), dtype=torch.int64, device=x.device),
-    )
+    nobodys = NOBODYS + torch.arange(len(x), device=x.device)
+    draws = Draws.of(subject.draws.seed, nobodys, *subject.draws.path, "memory", place)
     threat = subject.setting.threat
     shape = tuple(x.shape[1:])
     signs = (2 * draws.at("signs").integers(2, shape) - 1).to(x.dtype)

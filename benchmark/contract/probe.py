@@ -115,17 +115,15 @@ def rebuilt(defense: Defense, setting: Setting) -> Defense:
     return twin
 
 
-def gradient_of(subject: Subject, cotangent: Tensor, *, is_checkpointed: bool) -> Tensor | None:
-    """The gradient of `(cotangent * purify(x)).sum()`, `(b, c, h, w)`; None where there is no graph."""
-    x = subject.images.clone().requires_grad_()
+def differentiated(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What a function of images puts out, and the gradient of its sum; None where there is no graph."""
+    leaf = x.clone().requires_grad_()
     with torch.enable_grad():
-        out = subject.victim(is_checkpointed=is_checkpointed).purify(
-            x, draws=subject.draws, mode=GradientMode.EXACT
-        )
-        if not out.requires_grad:
-            return None
-        (gradient,) = torch.autograd.grad((cotangent * out).sum(), x, allow_unused=True)
-    return gradient
+        out = function(leaf)
+    if not out.requires_grad:
+        return out, None
+    (gradient,) = torch.autograd.grad(out.sum(), leaf, allow_unused=True)
+    return out.detach(), gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +246,8 @@ def spread(subject: Subject) -> Tensor:
     alone = [every[i : i + 1] for i in range(min(b, 4))]
     for rows in (*alone, every[: b // 2], every[b // 2 :], every.flip(0)):
         compare(rows, subject.purify(x[rows], draws.take(rows)))
-    padding = replace(draws, images=draws.images + b)
-    longer = replace(
-        draws,
-        images=torch.cat((draws.images, padding.images)),
-        rows=torch.cat((draws.rows, padding.rows)),
-    )
+    images = torch.cat((draws.images, draws.images + b))
+    longer = replace(draws, images=images, rows=draws.rows.repeat(2))
     compare(every, subject.purify(torch.cat((x, 1 - x)), longer)[:b])
     return worst
 

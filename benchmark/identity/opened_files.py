@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -53,16 +53,8 @@ class Opened:
                 continue  # it has gone, or never was
 
 
-class _Watching(threading.local):
-    """What is watching in this thread, the innermost last."""
-
-    def __init__(self) -> None:
-        self.all: list[Opened] = []
-
-
-_watching = _Watching()
-
-
+_WATCHING: ContextVar[tuple[Opened, ...]] = ContextVar("watching", default=())
+"""What is watching in this thread, the innermost last."""
 _KNOWN: dict[str, Opened] = {}
 """What was ever opened on behalf of each: code that keeps what it read opens nothing twice."""
 
@@ -78,11 +70,11 @@ def watched(whose: str, *, held: Collection[Path] = ()) -> Iterator[Opened]:
     """
     _install()
     found = _KNOWN.setdefault(whose, Opened())
-    _watching.all.append(found)
+    token = _WATCHING.set((*_WATCHING.get(), found))
     try:
         yield found
     finally:
-        _watching.all.remove(found)
+        _WATCHING.reset(token)
         found.settle(held)
 
 
@@ -100,12 +92,12 @@ def _counts(file: Path) -> bool:
 
 
 def _saw(path: object) -> None:
-    for each in _watching.all:
+    for each in _WATCHING.get():
         each.add(path)
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _watching.all:
+    if event == "open" and _WATCHING.get():
         path, mode, flags = arguments
         if not ((flags or 0) & _WRITES or set(mode or "") & set("wax")):
             _saw(path)

@@ -41,11 +41,12 @@ ERRORS = 4
 """Standard errors that a scored accuracy may lie off its closed form."""
 TOLERANCE = 0.01
 """How far a search may stop short of the worst point, as a share of draws."""
+_task = lru_cache(maxsize=2)(LinearTask.make)
 
 
 def gaussian_form(title: str, norm: Norm) -> Finding:
     """Behind Gaussian noise the scored accuracy is that of the worst point, within binomial error."""
-    task = _task(16)
+    task = _task(n=16)
     trial = next(trial for trial in TRIALS if trial.title == title)
     noise = make_defenses(Request(defense="gaussian", defense_args={"sigma": SIGMA}))
     victim = Purified(noise, task.classifier)
@@ -62,7 +63,7 @@ def gaussian_form(title: str, norm: Norm) -> Finding:
 
 def tells_its_draws_apart() -> Finding:
     """It chooses on `select` draws, scores on `score` draws, and on as many of each as it is told to."""
-    task = _task(COINS)
+    task = _task(n=COINS)
     victim = Roles(Purified([], task.classifier))
     black = task.x.clone()
     black[:, 0, 0, 0] = 0.0
@@ -92,7 +93,7 @@ def tells_its_draws_apart() -> Finding:
 
 def is_not_misled_by_many() -> Finding:
     """The least of many candidates that are all right equally often is right as often as each of them."""
-    task = _task(COINS)
+    task = _task(n=COINS)
     shifts = torch.arange(CANDIDATES, dtype=task.x.dtype).view(1, -1, 1, 1, 1) * 1e-4
     draws = Draws.of(0, torch.arange(COINS), "selftest", "coins")
     outcomes, _ = judge(
@@ -148,7 +149,7 @@ def crash_is_a_gap(runs: Path) -> Finding:
 
 def _entry(defense: Defense, rows: list[AttackRow], runs: Path) -> Entry:
     """A whole run on the linear task, in float64 on the CPU."""
-    task = _task(COINS)
+    task = _task(n=COINS)
     clean = AttackRow(
         id="clean", column=Column.CLEAN, knowledge=Knowledge.OBLIVIOUS, attack="clean"
     )
@@ -175,11 +176,6 @@ def _entry(defense: Defense, rows: list[AttackRow], runs: Path) -> Entry:
             runs=runs,
         )
     )
-
-
-@lru_cache(maxsize=2)
-def _task(n: int) -> LinearTask:
-    return LinearTask.make(n=n)
 
 
 def _close(measured: float, expected: float, *, n: int) -> Finding:
