@@ -46,11 +46,7 @@ def examine(exhibit: Examinee) -> tuple[Conduct, tuple[DefenseMeasurement, ...]]
 
 
 def _refuse_logits(here: ProbedVictim) -> None:
-    """Refuses a victim whose logits are not one a class, or not finite.
-
-    Raises:
-        ContractBroken: They are.
-    """
+    """Refuses a victim whose logits are not one a class, or not finite."""
     what, logits = here.exhibit.what, here.first
     expected = (len(here.x), here.exhibit.classes)
     if tuple(logits.shape) != expected:
@@ -121,24 +117,18 @@ def _refuse_memory(here: ProbedVictim, name: str) -> None:
     Raises:
         BenchError: It does, or it cannot be made anew to be asked.
     """
-    exhibit = here.exhibit
-    anew = replace(here, victim=exhibit.made(here.x.dtype))
+    anew = replace(here, victim=here.exhibit.made(here.x.dtype))
     anew.ask(1 - here.x)
-    expected, found = here.ask(), anew.ask()
-    if here.moved(expected, found).any():
+    if here.moved(here.ask(), anew.ask()).any():
         refuse(
-            exhibit.what,
+            here.exhibit.what,
             f"remembers what it was shown: its logits hang on what came before (it writes to its {name})",
             "keep nothing between calls",
         )
 
 
 def _refuse_watched(fine: ProbedVictim) -> None:
-    """Refuses a victim that answers otherwise where gradients are wanted.
-
-    Raises:
-        ContractBroken: It does.
-    """
+    """Refuses a victim that answers otherwise where gradients are wanted."""
     for mode in fine.exhibit.modes:
         try:
             with sandboxed(f"asked for gradients ({mode}), it"):

@@ -237,18 +237,15 @@ def spread(subject: Subject) -> Tensor:
     x, draws = subject.images, subject.draws
     whole, b = subject.purify(), len(x)
     worst = x.new_zeros(b)
-
-    def compare(rows: Tensor, out: Tensor) -> None:
-        apart = (out - whole[rows]).abs().flatten(1).amax(1)
-        worst[rows] = torch.maximum(worst[rows], apart)
-
     every = torch.arange(b, device=x.device)
     alone = [every[i : i + 1] for i in range(min(b, 4))]
-    for rows in (*alone, every[: b // 2], every[b // 2 :], every.flip(0)):
-        compare(rows, subject.purify(x[rows], draws.take(rows)))
+    parts = (*alone, every[: b // 2], every[b // 2 :], every.flip(0))
+    asked = [(rows, subject.purify(x[rows], draws.take(rows))) for rows in parts]
     images = torch.cat((draws.images, draws.images + b))
     longer = replace(draws, images=images, rows=draws.rows.repeat(2))
-    compare(every, subject.purify(torch.cat((x, 1 - x)), longer)[:b])
+    asked.append((every, subject.purify(torch.cat((x, 1 - x)), longer)[:b]))
+    for rows, out in asked:
+        worst[rows] = worst[rows].maximum((out - whole[rows]).abs().flatten(1).amax(1))
     return worst
 
 

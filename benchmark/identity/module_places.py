@@ -69,7 +69,12 @@ def packages_of(file: Path, module: str) -> tuple[Installed, ...]:
 
 def is_users(module: str) -> bool:
     """Whether a module is neither Python's, nor this project's, nor an installed package's."""
-    if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
+    if is_standard(module):
         return False
     file = file_of(module)
     return file is None or owner_of(file, module) is Owner.USER
+
+
+def is_standard(module: str) -> bool:
+    """Whether a module has a name of the standard library's."""
+    return module.partition(".")[0] in sys.stdlib_module_names and module != "__main__"

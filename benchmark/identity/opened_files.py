@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,9 @@ class Opened:
         """sha256 of each file, in an order that hangs on no path."""
         return tuple(sorted(set(self._hashes.values())))
 
-    def add(self, path: object) -> None:
+    def add(self, file: Path) -> None:
         """Takes up a file that is about to be read."""
-        if isinstance(path, str | bytes | os.PathLike):
-            self._read.add(Path(os.path.abspath(os.fsdecode(path))))  # noqa: PTH100 (no link is followed)
+        self._read.add(file)
 
     def settle(self, held: Collection[Path] = ()) -> None:
         """Takes the content of what was read since the last time, but for files that keys hold otherwise."""
@@ -92,8 +91,10 @@ def _counts(file: Path) -> bool:
 
 
 def _saw(path: object) -> None:
-    for each in _WATCHING.get():
-        each.add(path)
+    if isinstance(path, str | bytes | os.PathLike):
+        file = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 (no link is followed)
+        for each in _WATCHING.get():
+            each.add(file)
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -103,18 +104,16 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             _saw(path)
 
 
-_is_installed = False
-
-
+@cache
 def _install() -> None:
     """Puts the hook in place, which stays for good; and ours before readers that no hook sees."""
-    global _is_installed
-    if _is_installed:
-        return
-    _is_installed = True
     sys.addaudithook(_audit)
     torch._C.import_ir_module = _seeing(torch._C.import_ir_module, at=1)
-    _patch_safetensors()
+    original = safetensors.safe_open  # which opens files from Rust
+    ours = _seeing(original)
+    for module in list(sys.modules.values()):  # whoever imported it by name before has it there
+        if getattr(module, "safe_open", None) is original:
+            module.safe_open = ours  # type: ignore[attr-defined]
     _patch_image_reader()
 
 
@@ -127,15 +126,6 @@ def _seeing(read: Callable[..., Any], at: int = 0) -> Callable[..., Any]:
         return read(*args, **kwargs)
 
     return seeing
-
-
-def _patch_safetensors() -> None:
-    """`safe_open` opens files from Rust; whoever imported it by name before has it under that name."""
-    original = safetensors.safe_open
-    ours = _seeing(original)
-    for module in list(sys.modules.values()):
-        if getattr(module, "safe_open", None) is original:
-            module.safe_open = ours  # type: ignore[attr-defined]
 
 
 def _patch_image_reader() -> None:

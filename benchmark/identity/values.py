@@ -22,7 +22,7 @@ from benchmark.errors import BenchError
 from benchmark.identity.code import globals_in, namespace_of, node_sha256
 from benchmark.identity.file_hashes import content_sha256
 from benchmark.identity.module_places import is_users
-from benchmark.identity.syntax import constant_text
+from benchmark.identity.source import constant_text
 
 _MODULE_PARTS = ("_parameters", "_buffers", "_modules")
 _HEAP = 1 << 9
@@ -70,16 +70,14 @@ class Walk:
         if key in self._done:
             return self._done[key]
         if key in self._open:
-            return hashlib.sha256(
-                f"again {len(self._open) - self._open.index(key)}".encode()
-            ).digest()
+            again = f"again {len(self._open) - self._open.index(key)}"
+            return hashlib.sha256(again.encode()).digest()
         self._open.append(key)
         self._kept.append(value)
         digest = hashlib.sha256()
         for part in self._parts(value, at):
-            digest.update(
-                part if isinstance(part, bytes) else hashlib.sha256(part.encode()).digest()
-            )
+            data = part if isinstance(part, bytes) else hashlib.sha256(part.encode()).digest()
+            digest.update(data)
         self._open.pop()
         self._done[key] = digest.digest()
         return digest.digest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 
@@ -20,7 +19,6 @@ OFF = 0.1
 """How far the share of pixels that one draw lets through may lie from a half: four standard errors of 432."""
 SIGMAS = 4.5
 """Standard errors that the share of pixels which noise raises may lie from a half."""
-_EXTREMES = {"start": 1.0, "change": "extremes"}
 
 
 def gives_back_the_clean_images(case: AttackCase) -> Iterator[str]:
@@ -100,23 +98,21 @@ def _questions(target: Target) -> Iterator[str]:
         yield f"it asked for {target.forwards + target.backwards} passes; it must ask for none"
 
 
-def _case(
-    attack: str, hold: Hold, arguments: Mapping[str, Any] | None = None, title: str = ""
-) -> AttackCase:
-    return AttackCase(title or attack, attack, arguments or {}, holds=(hold,))
+def _case(attack: str, hold: Hold, title: str = "", **arguments: object) -> AttackCase:
+    return AttackCase(title or attack, attack, arguments, holds=(hold,))
 
 
 CASES: tuple[AttackCase, ...] = (
     _case("clean", gives_back_the_clean_images),
     _case("transfer", shows_what_others_made),
     _case("noise", lies_on_the_rim),
-    _case("random-points", lies_on_the_rim, {"points": 3}),
+    _case("random-points", lies_on_the_rim, points=3),
     _case("frozen-draw", lets_one_draw_stand, title="frozen-draw, one draw"),
-    _case("stadv", fooling(flows), {"smoothness": 0.0}),
-    _case("rotation-translation", fooling(turns), {"rotations": 3, "shifts": 3}),
-    _case("wasserstein", fooling(transports), {"steps": 3, "window": 3}),
-    _case("rp2", fooling(stickers), {"steps": 12, "l2_weight": 0.0}),
-    _case("local-search", fooling(pixels), {"rounds": 6, "t": 1, "d": 6, **_EXTREMES}),
+    _case("stadv", fooling(flows), smoothness=0.0),
+    _case("rotation-translation", fooling(turns), rotations=3, shifts=3),
+    _case("wasserstein", fooling(transports), steps=3, window=3),
+    _case("rp2", fooling(stickers), steps=12, l2_weight=0.0),
+    _case("local-search", fooling(pixels), rounds=6, t=1, d=6, start=1.0, change="extremes"),
 )
 WITHOUT: Mapping[str, str] = {
     "autoattack": "an image that it cannot fool costs minutes (5,000 queries); the undefended classifier and "

@@ -24,7 +24,7 @@ from benchmark.evaluation.prepare.request import Request, make_defenses
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.selftest.attack_cases import TRIALS
-from benchmark.selftest.canary_suite import white_box_row
+from benchmark.selftest.canary_suite import image_row, white_box_row
 from benchmark.selftest.closed_forms import LinearTask
 from benchmark.selftest.toy_victims import Coin, Crashing, Roles
 
@@ -150,16 +150,13 @@ def crash_is_a_gap(runs: Path) -> Finding:
 def _entry(defense: Defense, rows: list[AttackRow], runs: Path) -> Entry:
     """A whole run on the linear task, in float64 on the CPU."""
     task = _task(n=COINS)
-    clean = AttackRow(
-        id="clean", column=Column.CLEAN, knowledge=Knowledge.OBLIVIOUS, attack="clean"
-    )
     protocol = Protocol(
         name="selftest",
         version=1,
         summary="what a linear problem's verdict is held to",
         criterion=Asked(draws=ASKED, vote=5, any_of=5),
         sources=[SourceRow(id="clean-bare", attack="clean", against="bare")],
-        attacks=[clean, *rows],
+        attacks=[image_row("clean", Column.CLEAN, Knowledge.OBLIVIOUS), *rows],
     )
     return run(
         Request(
