@@ -54,10 +54,6 @@ class _Runs:
     """Rows as attacks and verdicts lay them out: the k draws of one image, then those of the next.
 
     Each image is looked at by its first and its last draw, which are first asked for among those of others.
-
-    Args:
-        asked: Who is asked.
-        k: Draws of each image.
     """
 
     def __init__(self, asked: ProbedVictim, k: int) -> None:

@@ -6,7 +6,7 @@ import copy
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -76,11 +76,6 @@ class Subject:
         except BenchError:
             return Subject(self.defense, self.setting, 0.1 + 0.75 * self.images, self.draws.seed)
 
-    @property
-    def is_fine(self) -> bool:
-        """Whether it computes in float64."""
-        return self.images.dtype == torch.float64
-
     @cached_property
     def rounding(self) -> float:
         """The relative rounding that its output shows; 0 where that is computed in float64 indeed."""
@@ -88,10 +83,7 @@ class Subject:
 
     def autograd(self) -> Slope:
         """How autograd through the purifier fares (`autograd_of`)."""
-
-        def function(x: Tensor) -> Tensor:
-            return self.victim().purify(x, draws=self.draws, mode=GradientMode.EXACT)
-
+        function = partial(self.victim().purify, draws=self.draws, mode=GradientMode.EXACT)
         return autograd_of(function, self.images, self.draws)
 
     def victim(self, *, is_checkpointed: bool = False) -> Purified:

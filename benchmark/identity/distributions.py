@@ -30,12 +30,7 @@ class Installed:
 
 
 def installed(folder: Path, top: str) -> tuple[Installed, ...]:
-    """The packages of which a top-level module or package in a folder is part; none for a loose file.
-
-    Args:
-        folder: An entry of `sys.path`.
-        top: The name of the module.
-    """
+    """The packages that a top-level module in a folder of `sys.path` is part of; none for a loose file."""
     if not folder.is_dir():
         return ()
     notes = _claims(folder, folder.stat().st_mtime_ns).get(top, ())

@@ -29,20 +29,16 @@ class Opened:
     """The files that were read by what ran inside a `watched()`, and the content of each at its end."""
 
     def __init__(self) -> None:
-        self._read: set[Path] = set()
+        self.read: set[Path] = set()
         self._hashes: dict[Path, str] = {}
 
     def hashes(self) -> tuple[str, ...]:
         """sha256 of each file, in an order that hangs on no path."""
         return tuple(sorted(set(self._hashes.values())))
 
-    def add(self, file: Path) -> None:
-        """Takes up a file that is about to be read."""
-        self._read.add(file)
-
     def settle(self, held: Collection[Path] = ()) -> None:
         """Takes the content of what was read since the last time, but for files that keys hold otherwise."""
-        found, self._read = self._read, set()
+        found, self.read = self.read, set()
         apart = {Path(place) for file in held for place in (os.path.abspath(file), file.resolve())}  # noqa: PTH100
         for file in found - apart:
             try:
@@ -94,7 +90,7 @@ def _saw(path: object) -> None:
     if isinstance(path, str | bytes | os.PathLike):
         file = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 (no link is followed)
         for each in _WATCHING.get():
-            each.add(file)
+            each.read.add(file)
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:

@@ -96,9 +96,8 @@ class _Imports(ast.NodeVisitor):
         self.is_open = False
 
     def visit_If(self, node: ast.If) -> None:
-        if _last(node.test) != "TYPE_CHECKING":
-            self.generic_visit(node)
-        for each in node.orelse if _last(node.test) == "TYPE_CHECKING" else ():
+        is_for_types = _last(node.test) == "TYPE_CHECKING"
+        for each in node.orelse if is_for_types else ast.iter_child_nodes(node):
             self.visit(each)
 
     def visit_Import(self, node: ast.Import) -> None:

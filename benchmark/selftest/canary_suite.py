@@ -130,21 +130,9 @@ PROTOCOL = Protocol(
 )
 """Without AutoAttack: against a gradient of zero it is left with its 5,000 queries an image, which are minutes
 and no news. It is seen at work on the undefended classifier and on JPEG."""
-WITH_AUTOATTACK = PROTOCOL.model_copy(
-    update={
-        "attacks": [
-            *PROTOCOL.attacks,
-            AttackRow(
-                id="autoattack",
-                column=Column.AUTOATTACK,
-                knowledge=Knowledge.WHITE_BOX,
-                attack="autoattack",
-                gradients=["best"],
-                counts="deterministic",
-            ),
-        ]
-    }
-)
+_AUTOATTACK = white_box_row("autoattack", "autoattack", ["best"], Column.AUTOATTACK)
+_COUNTED = _AUTOATTACK.model_copy(update={"counts": "deterministic"})
+WITH_AUTOATTACK = PROTOCOL.model_copy(update={"attacks": [*PROTOCOL.attacks, _COUNTED]})
 
 
 UNDEFENDED = 0.05

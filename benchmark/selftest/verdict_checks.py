@@ -85,10 +85,8 @@ def tells_its_draws_apart() -> Finding:
             f"expected {COINS * ASKED} draws of each role and none shared; got {len(select)} and "
             f"{len(score)}, {len(select & score)} shared"
         )
-    return Finding(
-        not wrong,
-        "; ".join(wrong) or f"chosen on select draws, scored on {ASKED} others, image by image",
-    )
+    said = f"chosen on select draws, scored on {ASKED} others, image by image"
+    return Finding(not wrong, "; ".join(wrong) or said)
 
 
 def is_not_misled_by_many() -> Finding:
@@ -120,9 +118,8 @@ def whole_run_is_not_misled(runs: Path) -> Finding:
     n = ASKED * COINS
     clean = _close(entry.clean.single.value, RIGHT, n=n)
     worst = _close(entry.worst.single.value, RIGHT, n=n)
-    return Finding(
-        clean.passed and worst.passed, f"clean: {clean.detail}; worst case: {worst.detail}"
-    )
+    said = f"clean: {clean.detail}; worst case: {worst.detail}"
+    return Finding(clean.passed and worst.passed, said)
 
 
 def crash_is_a_gap(runs: Path) -> Finding:
@@ -150,6 +147,8 @@ def crash_is_a_gap(runs: Path) -> Finding:
 def _entry(defense: Defense, rows: list[AttackRow], runs: Path) -> Entry:
     """A whole run on the linear task, in float64 on the CPU."""
     task = _task(n=COINS)
+    classes = task.classifier.classes
+    dataset = Given(images=task.x, labels=task.y, classes=classes, title="linear")
     protocol = Protocol(
         name="selftest",
         version=1,
@@ -162,9 +161,7 @@ def _entry(defense: Defense, rows: list[AttackRow], runs: Path) -> Entry:
         Request(
             defense=defense,
             model=task.classifier.network,
-            dataset=Given(
-                images=task.x, labels=task.y, classes=task.classifier.classes, title="linear"
-            ),
+            dataset=dataset,
             threat=task.threat(Norm.LINF, 0.5),
             protocol=protocol,
             device="cpu",
