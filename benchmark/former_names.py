@@ -43,9 +43,9 @@ class _FormerFinder(MetaPathFinder, Loader):
             return None
         found = importlib.util.find_spec(FORMER[name])
         origin = found.origin if found else None
-        spec = ModuleSpec(name, self, origin=origin, is_package=True)
-        spec.has_location = origin is not None
-        return spec
+        return importlib.util.spec_from_file_location(
+            name, origin, loader=self, submodule_search_locations=[]
+        )
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """An empty one."""

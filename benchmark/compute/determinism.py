@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,9 +30,8 @@ def fix_numerics(threads: int | None = None) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    torch.set_deterministic_debug_mode(
-        "warn"
-    )  # its longer twin imports the compiler: 2 s of every run
+    # its longer twin imports the compiler: 2 s of every run
+    torch.set_deterministic_debug_mode("warn")
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -112,9 +112,6 @@ def hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     info = Path("/proc/cpuinfo")
-    names = [
-        line.partition(":")[2].strip()
-        for line in (info.read_text().splitlines() if info.exists() else [])
-        if line.startswith("model name")
-    ]
+    text = info.read_text() if info.exists() else ""
+    names = re.findall(r"^model name\s*:\s*(.*?)\s*$", text, re.MULTILINE)
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"

@@ -178,8 +178,8 @@ def _not_python(error: SyntaxError, path: str, *, what: str) -> BenchError:
 def _where(error: BaseException) -> str:
     """The line of a module at which an import failed; empty where no line of a module had been run."""
     frames = traceback.extract_tb(error.__traceback__)
-    outside = [f for f in frames if f.filename != __file__ and not f.filename.startswith("<frozen")]
-    outside = [f for f in outside if f.filename != importlib.__file__]
+    ours = ("<frozen", __file__, importlib.__file__)
+    outside = [frame for frame in frames if not frame.filename.startswith(ours)]
     return f" (imported by {outside[-1].filename}, line {outside[-1].lineno})" if outside else ""
 
 

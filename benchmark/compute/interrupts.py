@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from os import _exit as leave_at_once  # kept here: a plugin's os._exit is made to raise
+from traceback import walk_stack
 from types import FrameType
 
 INTERRUPTED = 130
@@ -45,7 +46,9 @@ def _hear(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
     if _heard and now - _heard[0][1] < _TOGETHER_SECONDS:
         return
-    if _heard or _is_importing(frame):
+    frames = walk_stack(frame) if frame is not None else ()
+    is_importing = any(each.f_code.co_filename == _IMPORTING for each, _ in frames)
+    if _heard or is_importing:
         _leave(number)
     _heard.append((number, now))
     raise KeyboardInterrupt
@@ -90,14 +93,6 @@ def withheld_from_children() -> Iterator[None]:
             number = _late[0]
             _late.clear()
             _hear(number, None)
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename == _IMPORTING:
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _leave(number: int) -> None:

@@ -77,9 +77,8 @@ class BatchLimit:
                 yield part, found
                 start += len(part)
                 continue
-            self.halve(
-                len(part)
-            )  # only here are the error, and with it the failed pass's tensors, gone
+            # only here are the error, and with it the failed pass's tensors, gone
+            self.halve(len(part))
 
     def halve(self, rows: int) -> None:
         """Takes note that so many rows were too many, and frees what torch keeps for later."""

@@ -151,12 +151,9 @@ def _family(module: str, name: str) -> list[ast.ClassDef]:
 
 def _fields(kind: ast.ClassDef) -> list[str] | None:
     """The fields of a dataclass, by its text; None where that does not say them, or it is none."""
-    options: list[ast.keyword] = []
     match kind.decorator_list:
-        case [ast.Name(id="dataclass")]:
-            pass
-        case [ast.Call(func=ast.Name(id="dataclass"), keywords=options)]:
-            pass
+        case [ast.Name(id="dataclass") | ast.Call(func=ast.Name(id="dataclass")) as decorator]:
+            options: list[ast.keyword] = getattr(decorator, "keywords", [])
         case _:
             return None
     annotated = [

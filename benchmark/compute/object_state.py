@@ -64,11 +64,7 @@ def _checksum(value: object) -> int | None:
     if isinstance(value, Tensor):
         return _of_tensor(value)
     if isinstance(value, np.ndarray):
-        return (
-            zlib.crc32(value.tobytes())
-            if value.dtype != object
-            else zlib.crc32(repr(value).encode())
-        )
+        return zlib.crc32(repr(value).encode() if value.dtype == object else value.tobytes())
     if value is None or isinstance(value, int | float | complex | str | bytes | np.generic):
         return zlib.crc32(f"{type(value).__name__}:{value!r}".encode())
     if isinstance(value, torch.Generator):

@@ -29,8 +29,14 @@ def leave(status: int) -> NoReturn:
     ignore_interrupts()
     is_written = _flushed(sys.stdout)
     status = status or (0 if is_written else 2)
-    _leave_in_time(status)
-    _kill_children()
+    signal.signal(
+        signal.SIGALRM, lambda *_: leave_at_once(status)
+    )  # for which no thread need start
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
+    processes = sys.modules.get("multiprocessing.process")
+    for child in processes.active_children() if processes is not None else ():
+        with contextlib.suppress(Exception):
+            child.kill()
     with contextlib.suppress(Exception, SystemExit):  # other people's code, after all is done
         atexit._run_exitfuncs()
     if is_written:
@@ -39,12 +45,6 @@ def leave(status: int) -> NoReturn:
     with contextlib.suppress(OSError, AttributeError):  # C's own buffers
         ctypes.CDLL(None).fflush(None)
     leave_at_once(status)
-
-
-def _leave_in_time(status: int) -> None:
-    """Ends this process a little later, whatever it does then; by a signal, for which no thread need start."""
-    signal.signal(signal.SIGALRM, lambda *_: leave_at_once(status))
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
 
 
 def _flushed(stream: TextIO | None) -> bool:
@@ -60,11 +60,3 @@ def _flushed(stream: TextIO | None) -> bool:
             os.write(2, text.encode())
         return False
     return True
-
-
-def _kill_children() -> None:
-    processes = sys.modules.get("multiprocessing.process")
-    children = processes.active_children() if processes is not None else []
-    for child in children:
-        with contextlib.suppress(Exception):
-            child.kill()

@@ -54,24 +54,21 @@ class _Runs:
     """Rows as attacks and verdicts lay them out: the k draws of one image, then those of the next.
 
     Each image is looked at by its first and its last draw, which are first asked for among those of others.
-
-    Args:
-        asked: Who is asked.
-        k: Draws of each image.
     """
 
     def __init__(self, asked: ProbedVictim, k: int) -> None:
-        b, device = len(asked.x), asked.x.device
         self.asked = asked
-        self.rows = asked.x.repeat_interleave(k, 0)
-        self.draws = asked.exhibit.draws.repeat(k)
-        self.every = torch.arange(b * k, device=device)
-        self.first = torch.arange(b, device=device) * k
-        ends = (self.first, self.first + k - 1)
-        self.known = {int(row): answer for end in ends for row, answer in self._ask(end)}
+        self.k = k
+        self.every = torch.arange(len(asked.x) * k, device=asked.x.device)
+        self.first = self.every[::k]
+        self.ends = torch.cat((self.first, self.first + k - 1))
+        self.known = asked.first.new_zeros(len(self.every), asked.first.shape[1])
+        for end in self.ends.chunk(2):
+            self.known[end] = self._ask(end)
 
-    def _ask(self, part: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from zip(part, self.asked.ask(self.rows[part], self.draws.take(part)), strict=True)
+    def _ask(self, part: Tensor) -> Tensor:
+        draws = self.asked.exhibit.draws.repeat(self.k)
+        return self.asked.ask(self.asked.x[part // self.k], draws.take(part))
 
     def layouts(self, small: Mapping[str, list[list[int]]]) -> Iterator[tuple[str, list[Tensor]]]:
         """Layouts by name: positions of the rows of each batch."""
@@ -84,12 +81,9 @@ class _Runs:
 
     def moved(self, parts: Sequence[Tensor]) -> Tensor:
         """Which images answer otherwise in a layout, `(b,)` bool."""
-        k = len(self.every) // len(self.first)
-        moved = torch.zeros(len(self.first), dtype=torch.bool)
+        moved = torch.zeros_like(self.first, dtype=torch.bool)
         for part in parts:
-            for row, answer in self._ask(part):
-                if int(row) in self.known:
-                    moved[int(row) // k] |= self.asked.moved(
-                        answer[None], self.known[int(row)][None]
-                    )[0].cpu()
+            is_known = torch.isin(part, self.ends)
+            rows, answers = part[is_known], self._ask(part)[is_known]
+            moved[rows[self.asked.moved(answers, self.known[rows])] // self.k] = True
         return moved

@@ -13,8 +13,8 @@ from torch import Tensor
 from benchmark.compute.sandbox import generators_kept, one_line, seed_all
 from benchmark.contract.probe import (
     Subject,
+    differentiated,
     generator_states,
-    gradient_of,
     rebuilt,
     spread,
 )
@@ -135,9 +135,9 @@ def has_the_gradient_it_declares(subject: Subject) -> Finding:
 def is_checkpointable(subject: Subject) -> Finding:
     """Computing the forward pass again for the backward pass leads to the same gradient."""
     twin = subject.double
-    cotangent = torch.ones_like(twin.images)
-    plain = gradient_of(twin, cotangent, is_checkpointed=False)
-    again = gradient_of(twin, cotangent, is_checkpointed=True)
+    victims = [twin.victim(is_checkpointed=each) for each in (False, True)]
+    asked = [partial(each.purify, draws=twin.draws, mode=GradientMode.EXACT) for each in victims]
+    plain, again = (differentiated(each, twin.images)[1] for each in asked)
     if plain is None or again is None:
         return Finding(plain is again, "there is no gradient to compare")
     worst = float((plain - again).abs().max())
@@ -146,13 +146,11 @@ def is_checkpointable(subject: Subject) -> Finding:
 
 def has_a_surrogate_with_a_gradient(subject: Subject) -> Finding:
     """BPDA puts out what the purifier does, with a gradient that is finite and not zero."""
-    x = subject.images.clone().requires_grad_()
-    with torch.enable_grad():
-        out = subject.victim().purify(x, draws=subject.draws, mode=GradientMode.BPDA)
-    if not out.requires_grad:
+    surrogate = partial(subject.victim().purify, draws=subject.draws, mode=GradientMode.BPDA)
+    out, gradient = differentiated(surrogate, subject.images)
+    if gradient is None:
         return Finding(False, "the surrogate's output has no gradient")
-    (gradient,) = torch.autograd.grad(out.sum(), x)
-    gap = float((out.detach() - subject.purify()).abs().max())
+    gap = float((out - subject.purify()).abs().max())
     passed = bool(gradient.isfinite().all() and gradient.any()) and gap == 0
     return Finding(
         passed, f"mean |gradient| {float(gradient.abs().mean()):.3g}; output differs by {gap:.3g}"
@@ -202,24 +200,22 @@ def of_global_generators(make: Callable[[], Tensor]) -> Finding:
 def has_an_auxiliary_loss(subject: Subject) -> Finding:
     """One finite number an image, the same in any batch, whose gradient reaches the input."""
     twin = subject.double
-    x = twin.images.clone().requires_grad_()
-    with torch.enable_grad():
-        loss = twin.victim().auxiliary_loss(x, draws=twin.draws, mode=GradientMode.EXACT)
-    if loss.shape != (len(x),) or not bool(loss.isfinite().all()):
-        return Finding(False, f"expected {len(x)} finite numbers, got {tuple(loss.shape)}: {loss}")
-    if not loss.requires_grad:
+    auxiliary = partial(twin.victim().auxiliary_loss, mode=GradientMode.EXACT)
+    loss, gradient = differentiated(partial(auxiliary, draws=twin.draws), twin.images)
+    if loss.shape != (len(twin.images),) or not bool(loss.isfinite().all()):
+        return Finding(
+            False, f"expected {len(twin.images)} finite numbers, got {tuple(loss.shape)}: {loss}"
+        )
+    if gradient is None:
         return Finding(False, "its gradient does not reach the input")
-    (gradient,) = torch.autograd.grad(loss.sum(), x)
-    one = torch.tensor([len(x) - 1])
-    alone = twin.victim().auxiliary_loss(
-        twin.images[one], draws=twin.draws.take(one), mode=GradientMode.EXACT
-    )
+    one = torch.tensor([len(loss) - 1])
+    alone = auxiliary(twin.images[one], draws=twin.draws.take(one))
     worst = float((alone - loss[one]).detach().abs().max())
     passed = bool(gradient.isfinite().all()) and worst <= TOLERANCE
     size = float(gradient.abs().sum((1, 2, 3)).mean())
     return Finding(
         passed,
-        f"mean {float(loss.detach().mean()):.3g}, |gradient|_1 {size:.3g}, alone {worst:.3g} apart",
+        f"mean {float(loss.mean()):.3g}, |gradient|_1 {size:.3g}, alone {worst:.3g} apart",
     )
 
 

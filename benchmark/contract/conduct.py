@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from benchmark.compute.object_state import belongings, differing
 from benchmark.compute.sandbox import sandboxed
@@ -47,11 +46,7 @@ def examine(exhibit: Examinee) -> tuple[Conduct, tuple[DefenseMeasurement, ...]]
 
 
 def _refuse_logits(here: ProbedVictim) -> None:
-    """Refuses a victim whose logits are not one a class, or not finite.
-
-    Raises:
-        ContractBroken: They are.
-    """
+    """Refuses a victim whose logits are not one a class, or not finite."""
     what, logits = here.exhibit.what, here.first
     expected = (len(here.x), here.exhibit.classes)
     if tuple(logits.shape) != expected:
@@ -93,8 +88,10 @@ def _randomness(here: ProbedVictim, fine: ProbedVictim) -> str:
         asked.first  # noqa: B018
         asked.ask(1 - asked.x, place=1)
         again = asked.ask(place=2)
-        is_fine = asked is fine
-        if not (asked.differs(asked.first, again) if is_fine else _is_other(asked, again)):
+        is_other = asked.differs(asked.first, again)
+        if asked is not fine:  # by more than rounding, which kernels may repeat
+            is_other = float(asked.moved(asked.first, again, ROUNDED).double().mean()) > MOVED
+        if not is_other:
             continue
         one, other = asked.ask(), asked.ask()
         if asked.differs(one, other) or asked.differs(one, asked.first):
@@ -114,35 +111,24 @@ def _randomness(here: ProbedVictim, fine: ProbedVictim) -> str:
     return ""
 
 
-def _is_other(asked: ProbedVictim, again: Tensor) -> bool:
-    """Whether answers in the run's own precision differ by more than rounding, which kernels may repeat."""
-    return float(asked.moved(asked.first, again, ROUNDED).double().mean()) > MOVED
-
-
 def _refuse_memory(here: ProbedVictim, name: str) -> None:
     """Refuses a victim that answers otherwise after other images; one that only counts may.
 
     Raises:
         BenchError: It does, or it cannot be made anew to be asked.
     """
-    exhibit = here.exhibit
-    anew = replace(here, victim=exhibit.made(here.x.dtype))
+    anew = replace(here, victim=here.exhibit.made(here.x.dtype))
     anew.ask(1 - here.x)
-    expected, found = here.ask(), anew.ask()
-    if here.moved(expected, found).any():
+    if here.moved(here.ask(), anew.ask()).any():
         refuse(
-            exhibit.what,
+            here.exhibit.what,
             f"remembers what it was shown: its logits hang on what came before (it writes to its {name})",
             "keep nothing between calls",
         )
 
 
 def _refuse_watched(fine: ProbedVictim) -> None:
-    """Refuses a victim that answers otherwise where gradients are wanted.
-
-    Raises:
-        ContractBroken: It does.
-    """
+    """Refuses a victim that answers otherwise where gradients are wanted."""
     for mode in fine.exhibit.modes:
         try:
             with sandboxed(f"asked for gradients ({mode}), it"):
@@ -164,16 +150,10 @@ def _measurements(
 ) -> tuple[DefenseMeasurement, ...]:
     """What an entry says of it."""
     where = f"in {fine.x.dtype}".replace("torch.", "") + (f" ({why})" if why else "")
-    randomness = DefenseMeasurement(
-        id="randomness",
-        value=float(bool(random)),
-        threshold=0.0,
-        detail=random or f"the same draws give the same logits, {where}",
+    same = f"the same draws give the same logits, {where}"
+    alone = f"an image has the same logits in every batch, {where}"
+    found = (("randomness", float(bool(random)), random or same), ("layout", share, crowd or alone))
+    return tuple(
+        DefenseMeasurement(id=name, value=value, threshold=0.0, detail=detail)
+        for name, value, detail in found
     )
-    layout = DefenseMeasurement(
-        id="layout",
-        value=share,
-        threshold=0.0,
-        detail=crowd or f"an image has the same logits in every batch, {where}",
-    )
-    return randomness, layout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmark.compute.memory import BatchLimit
 from benchmark.compute.sandbox import exits_raised, fresh_global_state, one_line, sandboxed
+from benchmark.contract.probe import NOBODYS
 from benchmark.engine.dataset import Dataset, Split, images_of, indices_of, labels_of, pixels_sha256
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
@@ -25,8 +26,6 @@ SCHEMA = 1
 """Raised whenever other things are asked, or in another way: fingerprints from before are then incomparable."""
 IMAGES = 32
 """The first of the dataset's own order, in which classes take turns; each clean, and at the budget's edge."""
-NOBODYS = 1 << 40
-"""Added to an image's number where it draws for a fingerprint: no image of a split has such a number."""
 DIRECTIONS = 4
 """Fixed random directions in which a row that is too long to be kept is projected."""
 KEPT = 4096
@@ -37,6 +36,8 @@ JUMPED = 0.25
 """Share of rows that may jump on other hardware (of AID-Purifier 6 of 64 do, by up to 4.8 logits)."""
 LEAST = 1e-2
 """The range of a part that hardly has one, such as the loss of a purifier that changes nothing."""
+_SAID = ("environment", "images", "missing", "unrepeatable")
+"""What a file of a fingerprint says beside its parts."""
 _GRADIENTS = " gradients"
 _USUAL = "linf:8/255"
 
@@ -101,18 +102,14 @@ class Fingerprint:
     images: str
     parts: Parts
     missing: Mapping[str, str]
-    unrepeatable: tuple[str, ...] = ()
+    unrepeatable: Sequence[str] = ()
 
     def to_bytes(self) -> bytes:
         """A safetensors file of the parts that can be repeated, the rest as its metadata; no time, no place."""
         kept = {name: t for name, t in self.parts.items() if name not in self.unrepeatable}
-        about = {
+        about = {name: getattr(self, name) for name in _SAID} | {
             "schema": SCHEMA,
-            "environment": dict(self.environment),
-            "images": self.images,
             "order": list(kept),
-            "missing": dict(self.missing),
-            "unrepeatable": list(self.unrepeatable),
         }
         return safetensors.torch.save(kept, {"fingerprint": json.dumps(about, sort_keys=True)})
 
@@ -129,13 +126,8 @@ class Fingerprint:
             tensors = safetensors.torch.load(content)
             if about["schema"] != SCHEMA:
                 raise BenchError(f"it is of schema {about['schema']!r}, not {SCHEMA}")
-            return cls(
-                environment=about["environment"],
-                images=about["images"],
-                parts={name: tensors[name] for name in about["order"]},
-                missing=about["missing"],
-                unrepeatable=tuple(about["unrepeatable"]),
-            )
+            parts = {name: tensors[name] for name in about["order"]}
+            return cls(parts=parts, **{name: about[name] for name in _SAID})
         except DAMAGED as error:
             raise BenchError(f"it is no fingerprint ({type(error).__name__})") from error
 

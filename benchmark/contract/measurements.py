@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -148,11 +149,8 @@ def _slope(sample: Sample) -> Iterator[Found]:
     victim, x, where = _finest(sample)
     nobodys = NOBODYS + torch.arange(len(x), device=x.device)
     draws = Draws.of(sample.seed, nobodys, "slope")
-
-    def logits(at: Tensor) -> Tensor:
-        asked = victim.inner if isinstance(victim, Vote) else victim  # a vote has no derivative
-        return asked.logits(at, draws=draws, mode=GradientMode.EXACT)
-
+    asked = victim.inner if isinstance(victim, Vote) else victim  # a vote has no derivative
+    logits = partial(asked.logits, draws=draws, mode=GradientMode.EXACT)
     rounding = max((subject.finest.rounding for subject in sample.subjects()), default=0.0)
     slope = autograd_of(logits, x, draws, rounding=rounding, kinks=KINKS)
     share = 0.0 if slope.is_flat else slope.agrees
@@ -244,11 +242,8 @@ def _straightness(x: Tensor, change: Tensor, known: Iterable[Tensor]) -> float:
 def _left(subject: Subject, images: Tensor, place: str) -> float:
     """The share of random signs of eps, in mean absolute value, that is left on images after purification."""
     x = images.to(subject.setting.device, subject.setting.dtype)
-    draws = replace(
-        subject.draws.at("memory", place),
-        images=NOBODYS + torch.arange(len(x), device=x.device),
-        rows=torch.zeros(len(x), dtype=torch.int64, device=x.device),
-    )
+    nobodys = NOBODYS + torch.arange(len(x), device=x.device)
+    draws = Draws.of(subject.draws.seed, nobodys, *subject.draws.path, "memory", place)
     threat = subject.setting.threat
     shape = tuple(x.shape[1:])
     signs = (2 * draws.at("signs").integers(2, shape) - 1).to(x.dtype)
@@ -266,7 +261,7 @@ def _batch(sample: Sample) -> Iterator[Found]:
     for subject in sample.subjects():
         apart, name = spread(subject.finest), subject.defense.name
         most, share = float(apart.max()), float((apart > ROUNDED).double().mean())
-        if subject.finest.is_fine:
+        if subject.finest.images.dtype == torch.float64:
             yield most, TOLERANCE, f"{name}: a pixel of the same image differs by {most:.3g}"
         else:
             yield share, MOVED, f"{name}: in float32, {share:.1%} of the images differ"

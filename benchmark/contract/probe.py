@@ -6,7 +6,7 @@ import copy
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -76,11 +76,6 @@ class Subject:
         except BenchError:
             return Subject(self.defense, self.setting, 0.1 + 0.75 * self.images, self.draws.seed)
 
-    @property
-    def is_fine(self) -> bool:
-        """Whether it computes in float64."""
-        return self.images.dtype == torch.float64
-
     @cached_property
     def rounding(self) -> float:
         """The relative rounding that its output shows; 0 where that is computed in float64 indeed."""
@@ -88,10 +83,7 @@ class Subject:
 
     def autograd(self) -> Slope:
         """How autograd through the purifier fares (`autograd_of`)."""
-
-        def function(x: Tensor) -> Tensor:
-            return self.victim().purify(x, draws=self.draws, mode=GradientMode.EXACT)
-
+        function = partial(self.victim().purify, draws=self.draws, mode=GradientMode.EXACT)
         return autograd_of(function, self.images, self.draws)
 
     def victim(self, *, is_checkpointed: bool = False) -> Purified:
@@ -115,17 +107,15 @@ def rebuilt(defense: Defense, setting: Setting) -> Defense:
     return twin
 
 
-def gradient_of(subject: Subject, cotangent: Tensor, *, is_checkpointed: bool) -> Tensor | None:
-    """The gradient of `(cotangent * purify(x)).sum()`, `(b, c, h, w)`; None where there is no graph."""
-    x = subject.images.clone().requires_grad_()
+def differentiated(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What a function of images puts out, and the gradient of its sum; None where there is no graph."""
+    leaf = x.clone().requires_grad_()
     with torch.enable_grad():
-        out = subject.victim(is_checkpointed=is_checkpointed).purify(
-            x, draws=subject.draws, mode=GradientMode.EXACT
-        )
-        if not out.requires_grad:
-            return None
-        (gradient,) = torch.autograd.grad((cotangent * out).sum(), x, allow_unused=True)
-    return gradient
+        out = function(leaf)
+    if not out.requires_grad:
+        return out, None
+    (gradient,) = torch.autograd.grad(out.sum(), leaf, allow_unused=True)
+    return out.detach(), gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,22 +229,15 @@ def spread(subject: Subject) -> Tensor:
     x, draws = subject.images, subject.draws
     whole, b = subject.purify(), len(x)
     worst = x.new_zeros(b)
-
-    def compare(rows: Tensor, out: Tensor) -> None:
-        apart = (out - whole[rows]).abs().flatten(1).amax(1)
-        worst[rows] = torch.maximum(worst[rows], apart)
-
     every = torch.arange(b, device=x.device)
     alone = [every[i : i + 1] for i in range(min(b, 4))]
-    for rows in (*alone, every[: b // 2], every[b // 2 :], every.flip(0)):
-        compare(rows, subject.purify(x[rows], draws.take(rows)))
-    padding = replace(draws, images=draws.images + b)
-    longer = replace(
-        draws,
-        images=torch.cat((draws.images, padding.images)),
-        rows=torch.cat((draws.rows, padding.rows)),
-    )
-    compare(every, subject.purify(torch.cat((x, 1 - x)), longer)[:b])
+    parts = (*alone, every[: b // 2], every[b // 2 :], every.flip(0))
+    asked = [(rows, subject.purify(x[rows], draws.take(rows))) for rows in parts]
+    images = torch.cat((draws.images, draws.images + b))
+    longer = replace(draws, images=images, rows=draws.rows.repeat(2))
+    asked.append((every, subject.purify(torch.cat((x, 1 - x)), longer)[:b]))
+    for rows, out in asked:
+        worst[rows] = worst[rows].maximum((out - whole[rows]).abs().flatten(1).amax(1))
     return worst
 
 

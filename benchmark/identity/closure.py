@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmark.compute.module_sources import file_of, folders_of
 from benchmark.compute.own_packages import OWN
 from benchmark.identity.distributions import Installed
-from benchmark.identity.module_places import Owner, owner_of, packages_of
+from benchmark.identity.module_places import Owner, is_standard, owner_of, packages_of
 from benchmark.identity.source import STAR, Import, Stamp, source_of, stamp_of
 
 HARNESS = "benchmark"
@@ -102,7 +102,7 @@ class _Walk:
 
     def _imports(self, module: str, importer: str) -> Iterator[str]:
         """The modules that one of them imports, after it has been taken in."""
-        if _is_standard(module) or (is_harness(importer) and module.partition(".")[0] not in OWN):
+        if is_standard(module) or (is_harness(importer) and module.partition(".")[0] not in OWN):
             return  # what the harness is built on is known by what computed a shard, not by its key
         file = file_of(module)
         if module in self.found.files or file is None or not file.is_file():
@@ -125,10 +125,6 @@ class _Walk:
             yield from _beside(module, file)
 
 
-def _is_standard(module: str) -> bool:
-    return module.partition(".")[0] in sys.stdlib_module_names and module != "__main__"
-
-
 def _meant(each: Import, importer: str, *, is_package: bool) -> Iterator[str]:
     """The modules that an import may run: the one named, and that which the name in it may be."""
     module = each.module.lstrip(".")
@@ -138,7 +134,7 @@ def _meant(each: Import, importer: str, *, is_package: bool) -> Iterator[str]:
         parts = (importer if spec is None else spec.name).split(".")  # as `python -m` calls it
         base = parts[: len(parts) - dots + is_package]
         module = ".".join([*base, module] if module else base)
-    if not module or _is_standard(module):
+    if not module or is_standard(module):
         return
     yield module
     yield from _lazily(each.name, module)

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from benchmark.identity.source import read
-from benchmark.identity.syntax import canonical_sha256, parsed
+from benchmark.identity.source import canonical_sha256, parsed, read
 
 _UNSAID = frozenset(
     {
@@ -104,15 +103,14 @@ def node_sha256(code: types.CodeType) -> str | None:
         places = {
             (line, column) for line, _, column, _ in code.co_positions() if column is not None
         }
-        found = [node for node in found if places & set(_starts(node))] or found
+        found = [node for node in found if places & _starts(node)] or found
     return canonical_sha256(found[0]) if found else None
 
 
-def _starts(node: ast.AST) -> Iterator[tuple[int, int]]:
-    """Where the expressions of a function's body begin."""
-    for each in ast.walk(node.body) if isinstance(node, ast.Lambda) else ():
-        if isinstance(each, ast.expr):
-            yield each.lineno, each.col_offset
+def _starts(node: ast.AST) -> set[tuple[int, int]]:
+    """Where the expressions of a lambda's body begin."""
+    inside = ast.walk(node.body) if isinstance(node, ast.Lambda) else ()
+    return {(each.lineno, each.col_offset) for each in inside if isinstance(each, ast.expr)}
 
 
 @lru_cache(maxsize=16)

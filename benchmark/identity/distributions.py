@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from benchmark.identity.source import Stamp, stamp_of
+
 _MINOR = frozenset({"numpy", "torch", "torchvision"})
 """Libraries of which the minor version stands for all: their patch releases and builds differ by machine."""
 
@@ -28,12 +30,7 @@ class Installed:
 
 
 def installed(folder: Path, top: str) -> tuple[Installed, ...]:
-    """The packages of which a top-level module or package in a folder is part; none for a loose file.
-
-    Args:
-        folder: An entry of `sys.path`.
-        top: The name of the module.
-    """
+    """The packages that a top-level module in a folder of `sys.path` is part of; none for a loose file."""
     if not folder.is_dir():
         return ()
     notes = _claims(folder, folder.stat().st_mtime_ns).get(top, ())
@@ -66,17 +63,11 @@ def _described(note: Path) -> Installed:
     said, record = note / "METADATA", note / "RECORD"
     if not said.is_file():
         said = note / "PKG-INFO"
-    return _read(said, _stamp(said), record, _stamp(record))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    return (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else (0, 0)
+    return _read(said, stamp_of(said), record, stamp_of(record))
 
 
 @lru_cache(maxsize=2_000)
-def _read(
-    said: Path, _said_at: tuple[int, int], record: Path, _record_at: tuple[int, int]
-) -> Installed:
+def _read(said: Path, _said_at: Stamp | None, record: Path, _record_at: Stamp | None) -> Installed:
     text = _text(said)
     stem = said.parent.stem.split("-")
     name, version = _field(text, "Name") or stem[0], _field(text, "Version") or "-".join(stem[1:2])

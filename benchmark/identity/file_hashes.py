@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from benchmark.identity.source import stamp_of
+from benchmark.identity.source import Stamp, stamp_of
 
 LARGE_BYTES = 8 * 2**30
 """A folder of more than so many bytes, such as a whole dataset, would take minutes to read."""
@@ -27,8 +27,7 @@ def content_sha256(path: Path) -> str:
             said = str(stamp_of(file)) if is_large else content_sha256(file)
             digest.update(f"{file.relative_to(path).as_posix()}\0{said}\0".encode())
         return digest.hexdigest()
-    stat = path.stat()
-    return _sha256(path.absolute(), stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return _sha256(path.absolute(), stamp_of(path))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -43,8 +42,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=100_000)
-def _sha256(file: Path, changed: int, size: int, node: int) -> str:
-    del changed, size, node
+def _sha256(file: Path, stamp: Stamp | None) -> str:
+    del stamp
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 

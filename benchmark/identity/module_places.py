@@ -46,7 +46,7 @@ def is_project(file: Path) -> bool:
     return ROOT in file.parents and file.parts[len(ROOT.parts)] in OWN
 
 
-def owner_of(file: Path, module: str = "") -> Owner:
+def owner_of(file: Path, module: str) -> Owner:
     """Whose a file is, by where it lies; what is installed for editing lies outside and is the user's.
 
     An installed package vouches for its files; one without a RECORD does so only where it belongs.
@@ -55,7 +55,7 @@ def owner_of(file: Path, module: str = "") -> Owner:
         return Owner.PROJECT
     if is_python(file):
         return Owner.PYTHON
-    found = packages_of(file, module) if module else ()
+    found = packages_of(file, module)
     is_recorded = bool(_SITES & set(file.parts)) or all(each.record for each in found)
     return Owner.INSTALLED if found and is_recorded else Owner.USER
 
@@ -69,7 +69,12 @@ def packages_of(file: Path, module: str) -> tuple[Installed, ...]:
 
 def is_users(module: str) -> bool:
     """Whether a module is neither Python's, nor this project's, nor an installed package's."""
-    if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
+    if is_standard(module):
         return False
     file = file_of(module)
     return file is None or owner_of(file, module) is Owner.USER
+
+
+def is_standard(module: str) -> bool:
+    """Whether a module has a name of the standard library's."""
+    return module.partition(".")[0] in sys.stdlib_module_names and module != "__main__"

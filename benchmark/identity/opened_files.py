@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from contextvars import ContextVar
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,16 @@ class Opened:
     """The files that were read by what ran inside a `watched()`, and the content of each at its end."""
 
     def __init__(self) -> None:
-        self._read: set[Path] = set()
+        self.read: set[Path] = set()
         self._hashes: dict[Path, str] = {}
 
     def hashes(self) -> tuple[str, ...]:
         """sha256 of each file, in an order that hangs on no path."""
         return tuple(sorted(set(self._hashes.values())))
 
-    def add(self, path: object) -> None:
-        """Takes up a file that is about to be read."""
-        if isinstance(path, str | bytes | os.PathLike):
-            self._read.add(Path(os.path.abspath(os.fsdecode(path))))  # noqa: PTH100 (no link is followed)
-
     def settle(self, held: Collection[Path] = ()) -> None:
         """Takes the content of what was read since the last time, but for files that keys hold otherwise."""
-        found, self._read = self._read, set()
+        found, self.read = self.read, set()
         apart = {Path(place) for file in held for place in (os.path.abspath(file), file.resolve())}  # noqa: PTH100
         for file in found - apart:
             try:
@@ -53,16 +48,8 @@ class Opened:
                 continue  # it has gone, or never was
 
 
-class _Watching(threading.local):
-    """What is watching in this thread, the innermost last."""
-
-    def __init__(self) -> None:
-        self.all: list[Opened] = []
-
-
-_watching = _Watching()
-
-
+_WATCHING: ContextVar[tuple[Opened, ...]] = ContextVar("watching", default=())
+"""What is watching in this thread, the innermost last."""
 _KNOWN: dict[str, Opened] = {}
 """What was ever opened on behalf of each: code that keeps what it read opens nothing twice."""
 
@@ -78,11 +65,11 @@ def watched(whose: str, *, held: Collection[Path] = ()) -> Iterator[Opened]:
     """
     _install()
     found = _KNOWN.setdefault(whose, Opened())
-    _watching.all.append(found)
+    token = _WATCHING.set((*_WATCHING.get(), found))
     try:
         yield found
     finally:
-        _watching.all.remove(found)
+        _WATCHING.reset(token)
         found.settle(held)
 
 
@@ -100,29 +87,29 @@ def _counts(file: Path) -> bool:
 
 
 def _saw(path: object) -> None:
-    for each in _watching.all:
-        each.add(path)
+    if isinstance(path, str | bytes | os.PathLike):
+        file = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 (no link is followed)
+        for each in _WATCHING.get():
+            each.read.add(file)
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _watching.all:
+    if event == "open" and _WATCHING.get():
         path, mode, flags = arguments
         if not ((flags or 0) & _WRITES or set(mode or "") & set("wax")):
             _saw(path)
 
 
-_is_installed = False
-
-
+@cache
 def _install() -> None:
     """Puts the hook in place, which stays for good; and ours before readers that no hook sees."""
-    global _is_installed
-    if _is_installed:
-        return
-    _is_installed = True
     sys.addaudithook(_audit)
     torch._C.import_ir_module = _seeing(torch._C.import_ir_module, at=1)
-    _patch_safetensors()
+    original = safetensors.safe_open  # which opens files from Rust
+    ours = _seeing(original)
+    for module in list(sys.modules.values()):  # whoever imported it by name before has it there
+        if getattr(module, "safe_open", None) is original:
+            module.safe_open = ours  # type: ignore[attr-defined]
     _patch_image_reader()
 
 
@@ -135,15 +122,6 @@ def _seeing(read: Callable[..., Any], at: int = 0) -> Callable[..., Any]:
         return read(*args, **kwargs)
 
     return seeing
-
-
-def _patch_safetensors() -> None:
-    """`safe_open` opens files from Rust; whoever imported it by name before has it under that name."""
-    original = safetensors.safe_open
-    ours = _seeing(original)
-    for module in list(sys.modules.values()):
-        if getattr(module, "safe_open", None) is original:
-            module.safe_open = ours  # type: ignore[attr-defined]
 
 
 def _patch_image_reader() -> None:

@@ -8,7 +8,6 @@ import logging
 import types
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
@@ -23,7 +22,7 @@ from benchmark.errors import BenchError
 from benchmark.identity.code import globals_in, namespace_of, node_sha256
 from benchmark.identity.file_hashes import content_sha256
 from benchmark.identity.module_places import is_users
-from benchmark.identity.syntax import constant_text
+from benchmark.identity.source import constant_text
 
 _MODULE_PARTS = ("_parameters", "_buffers", "_modules")
 _HEAP = 1 << 9
@@ -52,20 +51,16 @@ class Walk:
         self._open: list[int] = []
         self._kept: list[object] = []  # so that no `id` is given twice
 
-    def sha256(self, value: object, at: str = "") -> str:
+    def sha256(self, value: object) -> str:
         """sha256 of a value, hex; equal for equal values in any process.
-
-        Args:
-            value: Anything.
-            at: Where it stands in the first object, for a message.
 
         Raises:
             BenchError: It holds something that cannot be known, and the walk is strict.
         """
         try:
-            return self._digest(value, at).hex()
+            return self._digest(value, "").hex()
         except RecursionError as error:
-            raise self._refusal(value, at) from error
+            raise self._refusal(value, "") from error
 
     def _digest(self, value: object, at: str) -> bytes:
         plain = _plain_bytes(value)
@@ -75,16 +70,14 @@ class Walk:
         if key in self._done:
             return self._done[key]
         if key in self._open:
-            return hashlib.sha256(
-                f"again {len(self._open) - self._open.index(key)}".encode()
-            ).digest()
+            again = f"again {len(self._open) - self._open.index(key)}"
+            return hashlib.sha256(again.encode()).digest()
         self._open.append(key)
         self._kept.append(value)
         digest = hashlib.sha256()
         for part in self._parts(value, at):
-            digest.update(
-                part if isinstance(part, bytes) else hashlib.sha256(part.encode()).digest()
-            )
+            data = part if isinstance(part, bytes) else hashlib.sha256(part.encode()).digest()
+            digest.update(data)
         self._open.pop()
         self._done[key] = digest.digest()
         return digest.digest()
@@ -214,8 +207,11 @@ class Walk:
         self.modules.add(home)
         cells = [cell_content(cell) for cell in function.__closure__ or ()]
         if not is_users(home):
-            with self._leniently():  # a decorator's, out of a library
+            before, self._is_strict = self._is_strict, False  # a decorator's, out of a library
+            try:
                 yield self._digest(cells, at)
+            finally:
+                self._is_strict = before
             return
         found = node_sha256(function.__code__)
         if found is None:
@@ -258,14 +254,6 @@ class Walk:
             yield plain.reshape(-1).view(torch.uint8).numpy().tobytes()
         except (NotImplementedError, RuntimeError, TypeError) as error:
             yield from self._unknown(tensor, at, error)
-
-    @contextmanager
-    def _leniently(self) -> Iterator[None]:
-        before, self._is_strict = self._is_strict, False
-        try:
-            yield
-        finally:
-            self._is_strict = before
 
 
 def _plain_bytes(value: object) -> bytes | None:

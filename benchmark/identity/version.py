@@ -76,13 +76,8 @@ def _of_installed(code: Path) -> str:
         found = distribution(DISTRIBUTION)
     except PackageNotFoundError:
         return ""
-    return commit_of(found) if _holds(found, code) else ""
-
-
-def _holds(found: Distribution, code: Path) -> bool:
-    """Whether a distribution is the one that this code belongs to, and not another copy of it."""
     inside = Path(str(found.locate_file("/".join(code.parts[-3:]))))
-    return inside.resolve() == code.resolve()
+    return commit_of(found) if inside.resolve() == code.resolve() else ""  # else of another copy
 
 
 def commit_of(found: Distribution) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark.engine.attacking.attack import Attack
 from benchmark.engine.threat import Norm
 from benchmark.plugins import ATTACKS
+
+Hold = Callable[["AttackCase"], Iterator[str]]
+"""What a case is held to; the sentences say what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class AttackCase:
         norms: Those that it attacks in.
         above: Of one that takes no gradient, for each of its norms the exact margins at which every point must
             fall: it needs more than one that takes them. Empty for all others.
+        holds: What it is held to instead of `attack_checks.HOLDS`, on a problem of its own.
     """
 
     title: str
@@ -34,6 +38,7 @@ class AttackCase:
     not_held: tuple[str, ...] = ()
     norms: tuple[Norm, ...] = tuple(Norm)
     above: Mapping[Norm, float] = field(default_factory=dict)
+    holds: tuple[Hold, ...] = ()
 
     def made(self, tight: Norm | None = None) -> Attack:
         """The attack with steps enough; with a norm, that with not one step to spare in it."""

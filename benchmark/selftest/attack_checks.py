@@ -5,7 +5,7 @@ Each hold takes a trial and returns what is wrong, one sentence each; nothing wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -20,7 +20,7 @@ from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.victim import GradientMode
 from benchmark.plugins import DEFENSES
-from benchmark.selftest.attack_cases import AttackCase
+from benchmark.selftest.attack_cases import AttackCase, Hold
 from benchmark.selftest.closed_forms import (
     ABOVE,
     LOGIT_GAP,
@@ -171,9 +171,6 @@ def keeps_the_best(trial: AttackCase) -> Iterator[str]:
             yield f"of {POINTS} images of a {kind} victim {fooled} kept the wrong answer they had"
 
 
-Hold = Callable[[AttackCase], Iterator[str]]
-"""It takes a trial; the sentences say what is wrong."""
-
 HOLDS: tuple[Hold, ...] = (
     finds_the_exact_margin,
     stays_among_images,
@@ -185,9 +182,9 @@ HOLDS: tuple[Hold, ...] = (
 )
 
 
-def held(trial: AttackCase) -> Finding:
-    """A trial held to everything that applies to it."""
-    holds = [hold for hold in HOLDS if hold.__name__ not in trial.not_held]
-    failures = [failure for hold in holds for failure in hold(trial)]
+def held(case: AttackCase) -> Finding:
+    """A case held to everything that applies to it."""
+    holds = case.holds or [hold for hold in HOLDS if hold.__name__ not in case.not_held]
+    failures = [failure for hold in holds for failure in hold(case)]
     names = ", ".join(hold.__name__.replace("_", " ") for hold in holds)
     return Finding(not failures, "; ".join(failures) or names)

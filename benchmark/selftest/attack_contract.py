@@ -95,10 +95,10 @@ def treats_each_image_alone(subject: AttackSubject) -> Finding:
         for which, size in ((every.flip(0), 2), (every[3:4], 256)):
             alone = subject.made(threat, which=which, is_random=is_random, batch_size=size)
             worst = max(worst, _apart(alone, whole[which]))
-    mend = (
-        "" if worst <= TOLERANCE else "; draw for each image (draws), or declare per_image = False"
-    )
-    return Finding(worst <= TOLERANCE, f"images differ by {worst:.3g}{mend}")
+    said = f"images differ by {worst:.3g}"
+    if worst <= TOLERANCE:
+        return Finding(True, said)
+    return Finding(False, f"{said}; draw for each image (draws), or declare per_image = False")
 
 
 def costs_no_more_than_it_says(subject: AttackSubject) -> Finding:

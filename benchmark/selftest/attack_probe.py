@@ -60,11 +60,8 @@ class AttackSubject:
     def situations(self) -> list[tuple[Threat, bool]]:
         """Each threat with a fixed victim, and with a random one unless the attack does not work on that."""
         fixed = [(threat, False) for threat in self.threats]
-        with (
-            contextlib.suppress(Exception),
-            settings_kept(),
-            generators_kept(),
-        ):  # what it trips over is what `works_on_a_random_victim` is there to tell
+        # what it trips over is what `works_on_a_random_victim` is there to tell
+        with contextlib.suppress(Exception), settings_kept(), generators_kept():
             self.whole(self.threats[0], is_random=True)
             return fixed + [(threat, True) for threat in self.threats]
         return fixed

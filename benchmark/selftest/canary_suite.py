@@ -93,7 +93,8 @@ def white_box_row(
     )
 
 
-def _images(name: str, column: Column, knowledge: Knowledge, *sources: str) -> AttackRow:
+def image_row(name: str, column: Column, knowledge: Knowledge, *sources: str) -> AttackRow:
+    """A row of a protocol: clean images, or those that sources made."""
     attack = "transfer" if sources else "clean"
     return AttackRow(
         id=name, column=column, knowledge=knowledge, attack=attack, sources=list(sources)
@@ -117,33 +118,21 @@ PROTOCOL = Protocol(
         SourceRow(id="made-surrogates", attack="pgd", against="surrogates", arguments=_SOURCE),
     ],
     attacks=[
-        _images("clean", Column.CLEAN, Knowledge.OBLIVIOUS),
-        _images("oblivious", Column.OBLIVIOUS, Knowledge.OBLIVIOUS, "made-bare"),
+        image_row("clean", Column.CLEAN, Knowledge.OBLIVIOUS),
+        image_row("oblivious", Column.OBLIVIOUS, Knowledge.OBLIVIOUS, "made-bare"),
         _white("fgsm", "fgsm", ["best"]),
         _white("pgd", "pgd", ["exact", "bpda"], **_MADE),
         _white("apgd-ce", "apgd", ["best"], steps=20),
         _white("auxiliary-a2", "auxiliary", ["best"], Column.AUXILIARY, **_TERMS),
-        _images("transfer", Column.TRANSFER, Knowledge.TRANSFER, "made-surrogates"),
+        image_row("transfer", Column.TRANSFER, Knowledge.TRANSFER, "made-surrogates"),
     ],
     diagnosis=Diagnosis(of="pgd", doubled=["steps"], curve=[0.5, 2.0], points=10, examined=16),
 )
 """Without AutoAttack: against a gradient of zero it is left with its 5,000 queries an image, which are minutes
 and no news. It is seen at work on the undefended classifier and on JPEG."""
-WITH_AUTOATTACK = PROTOCOL.model_copy(
-    update={
-        "attacks": [
-            *PROTOCOL.attacks,
-            AttackRow(
-                id="autoattack",
-                column=Column.AUTOATTACK,
-                knowledge=Knowledge.WHITE_BOX,
-                attack="autoattack",
-                gradients=["best"],
-                counts="deterministic",
-            ),
-        ]
-    }
-)
+_AUTOATTACK = white_box_row("autoattack", "autoattack", ["best"], Column.AUTOATTACK)
+_COUNTED = _AUTOATTACK.model_copy(update={"counts": "deterministic"})
+WITH_AUTOATTACK = PROTOCOL.model_copy(update={"attacks": [*PROTOCOL.attacks, _COUNTED]})
 
 
 UNDEFENDED = 0.05

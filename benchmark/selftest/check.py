@@ -13,7 +13,7 @@ from benchmark.contract.checks import CheckOutcome, Finding, outcome_of, run_che
 from benchmark.engine.victims.acceptance import accept
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.measure import EXAMINED, exhibit_of
-from benchmark.evaluation.prepare.prepare import Prepared, dtype_of, prepare
+from benchmark.evaluation.prepare.prepare import dtype_of, prepare
 from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.run import DefenseMeasurement
@@ -39,7 +39,10 @@ def check_request(request: Request) -> list[CheckOutcome]:
     images = ready.dataset.images("test", torch.tensor(indices))
     images = images.to(ready.device, dtype_of(request))
     accept(ready.classifier, images, ready.dataset)
-    asked = outcome_of("answers_the_same_however_it_is_asked", partial(_asked, ready))
+    # at the same draws, alone, among others, in runs of draws, with gradients and without, after others
+    asked = outcome_of(
+        "answers_the_same_however_it_is_asked", lambda: _finding(probe(ready).examination)
+    )
     (stage,) = ready.stages
     outcomes = run_checks(stage.defense, stage.setting, images, seed=request.seed)
     found = examination.examine(exhibit_of(ready, indices, ready.order))
@@ -47,11 +50,6 @@ def check_request(request: Request) -> list[CheckOutcome]:
         of_it = [each for each in found if each.id in kinds]
         outcomes.append(outcome_of(name, partial(_finding, of_it)))
     return [*outcomes, asked]
-
-
-def _asked(ready: Prepared) -> Finding:
-    """At the same draws, alone, among others, in runs of draws, with gradients and without, after others."""
-    return _finding(probe(ready).examination)
 
 
 def _finding(measured: Sequence[DefenseMeasurement]) -> Finding:

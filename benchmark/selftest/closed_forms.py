@@ -69,10 +69,9 @@ class LinearTask:
         shape: tuple[int, int, int] = (3, 6, 6),
         dtype: torch.dtype = torch.float64,
         pinned: int = 0,
-        seed: int = 0,
     ) -> LinearTask:
-        """A task of `n` points with `pinned` pixels at a bound, and at least 2 `classes`, drawn by `seed`."""
-        one = Draws.of(seed, torch.zeros(1, dtype=torch.int64), "linear task")
+        """A task of `n` points with `pinned` pixels at a bound, and at least 2 `classes`."""
+        one = Draws.of(0, torch.zeros(1, dtype=torch.int64), "linear task")
         size, sign = one.at("size").uniform(shape, dtype=torch.float64)[0] + 0.5, one.at("sign")
         slope = size * (1 - 2 * sign.integers(2, shape)[0])  # no entry near 0: the sign is stable
         slope *= LOGIT_GAP / (MARGIN_LINF * slope.abs().sum())
@@ -82,7 +81,7 @@ class LinearTask:
         bias = torch.full((classes,), _BACKGROUND, dtype=torch.float64)
         weight[0], weight[1] = slope.flatten() / 2, -slope.flatten() / 2
         bias[0], bias[1] = offset / 2, -offset / 2
-        points = Draws.of(seed, torch.arange(n), "linear task", "points")
+        points = Draws.of(0, torch.arange(n), "linear task", "points")
         x = 0.45 + 0.1 * points.uniform(shape, dtype=torch.float64)
         y = torch.arange(n) % 2
         sides = (1 - 2 * y).view(-1, 1, 1, 1)

@@ -80,13 +80,9 @@ def _ramp() -> Tensor:
 
 
 def _on_a_ramp(norm: NamedSet, exact: float, weight: Tensor, lost: float) -> Iterator[SetCase]:
-    """Problems just above and just below an exact budget.
+    """Problems just above and just below an exact budget, at which the true logit's lead is used up.
 
-    Args:
-        norm: The kind of threat.
-        exact: The budget at which the lead is used up.
-        weight: Of each pixel in the true logit's lead, `(8, 8)`.
-        lost: The most that the weighted sum can lose with that budget.
+    That is a sum of pixels by `weight`, `(8, 8)`, which can lose `lost` at the most with that budget.
     """
     weight = weight * (LOGIT_GAP / lost)
     x = _ramp()

@@ -14,7 +14,7 @@ from benchmark.files.temporary import temporary_folder
 from benchmark.selftest.attack_cases import TRIALS
 from benchmark.selftest.attack_checks import held
 from benchmark.selftest.canary_suite import CanaryRun, canaries
-from benchmark.selftest.known_cases import CASES, shown
+from benchmark.selftest.known_cases import CASES
 from benchmark.selftest.verdict_checks import Proof, verdicts
 
 
@@ -56,10 +56,8 @@ def proofs(device: str, runs: Path) -> Iterator[tuple[str, Proof]]:
         device: Where the canaries run.
         runs: An empty folder for the shards of whole runs.
     """
-    for trial in TRIALS:
-        yield f"attack {trial.title}", partial(held, trial)
-    for case in CASES:
-        yield f"attack {case.title}", partial(shown, case)
+    for case in (*TRIALS, *CASES):
+        yield f"attack {case.title}", partial(held, case)
     yield from verdicts(runs).items()
     cage = CanaryRun(runs, device)
     yield "undefended classifier", cage.undefended

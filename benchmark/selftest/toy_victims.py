@@ -140,9 +140,6 @@ class Roles(Around):
 
     Of an image whose first pixel is black it is wrong at every `select` draw and right at every `score` draw;
     of any other image the other way round. Class 0 is the right one.
-
-    Args:
-        inner: What it pretends to be.
     """
 
     stochastic = True
@@ -164,11 +161,7 @@ class Roles(Around):
 
 
 class Counting(Around):
-    """A victim that counts what it is asked, whoever asks it.
-
-    Args:
-        inner: What answers.
-    """
+    """A victim that counts what it is asked, whoever asks it."""
 
     def __init__(self, inner: Victim) -> None:
         super().__init__(inner)

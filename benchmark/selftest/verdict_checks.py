@@ -24,7 +24,7 @@ from benchmark.evaluation.prepare.request import Request, make_defenses
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.selftest.attack_cases import TRIALS
-from benchmark.selftest.canary_suite import white_box_row
+from benchmark.selftest.canary_suite import image_row, white_box_row
 from benchmark.selftest.closed_forms import LinearTask
 from benchmark.selftest.toy_victims import Coin, Crashing, Roles
 
@@ -41,11 +41,12 @@ ERRORS = 4
 """Standard errors that a scored accuracy may lie off its closed form."""
 TOLERANCE = 0.01
 """How far a search may stop short of the worst point, as a share of draws."""
+_task = lru_cache(maxsize=2)(LinearTask.make)
 
 
 def gaussian_form(title: str, norm: Norm) -> Finding:
     """Behind Gaussian noise the scored accuracy is that of the worst point, within binomial error."""
-    task = _task(16)
+    task = _task(n=16)
     trial = next(trial for trial in TRIALS if trial.title == title)
     noise = make_defenses(Request(defense="gaussian", defense_args={"sigma": SIGMA}))
     victim = Purified(noise, task.classifier)
@@ -62,7 +63,7 @@ def gaussian_form(title: str, norm: Norm) -> Finding:
 
 def tells_its_draws_apart() -> Finding:
     """It chooses on `select` draws, scores on `score` draws, and on as many of each as it is told to."""
-    task = _task(COINS)
+    task = _task(n=COINS)
     victim = Roles(Purified([], task.classifier))
     black = task.x.clone()
     black[:, 0, 0, 0] = 0.0
@@ -84,15 +85,13 @@ def tells_its_draws_apart() -> Finding:
             f"expected {COINS * ASKED} draws of each role and none shared; got {len(select)} and "
             f"{len(score)}, {len(select & score)} shared"
         )
-    return Finding(
-        not wrong,
-        "; ".join(wrong) or f"chosen on select draws, scored on {ASKED} others, image by image",
-    )
+    said = f"chosen on select draws, scored on {ASKED} others, image by image"
+    return Finding(not wrong, "; ".join(wrong) or said)
 
 
 def is_not_misled_by_many() -> Finding:
     """The least of many candidates that are all right equally often is right as often as each of them."""
-    task = _task(COINS)
+    task = _task(n=COINS)
     shifts = torch.arange(CANDIDATES, dtype=task.x.dtype).view(1, -1, 1, 1, 1) * 1e-4
     draws = Draws.of(0, torch.arange(COINS), "selftest", "coins")
     outcomes, _ = judge(
@@ -119,9 +118,8 @@ def whole_run_is_not_misled(runs: Path) -> Finding:
     n = ASKED * COINS
     clean = _close(entry.clean.single.value, RIGHT, n=n)
     worst = _close(entry.worst.single.value, RIGHT, n=n)
-    return Finding(
-        clean.passed and worst.passed, f"clean: {clean.detail}; worst case: {worst.detail}"
-    )
+    said = f"clean: {clean.detail}; worst case: {worst.detail}"
+    return Finding(clean.passed and worst.passed, said)
 
 
 def crash_is_a_gap(runs: Path) -> Finding:
@@ -148,25 +146,22 @@ def crash_is_a_gap(runs: Path) -> Finding:
 
 def _entry(defense: Defense, rows: list[AttackRow], runs: Path) -> Entry:
     """A whole run on the linear task, in float64 on the CPU."""
-    task = _task(COINS)
-    clean = AttackRow(
-        id="clean", column=Column.CLEAN, knowledge=Knowledge.OBLIVIOUS, attack="clean"
-    )
+    task = _task(n=COINS)
+    classes = task.classifier.classes
+    dataset = Given(images=task.x, labels=task.y, classes=classes, title="linear")
     protocol = Protocol(
         name="selftest",
         version=1,
         summary="what a linear problem's verdict is held to",
         criterion=Asked(draws=ASKED, vote=5, any_of=5),
         sources=[SourceRow(id="clean-bare", attack="clean", against="bare")],
-        attacks=[clean, *rows],
+        attacks=[image_row("clean", Column.CLEAN, Knowledge.OBLIVIOUS), *rows],
     )
     return run(
         Request(
             defense=defense,
             model=task.classifier.network,
-            dataset=Given(
-                images=task.x, labels=task.y, classes=task.classifier.classes, title="linear"
-            ),
+            dataset=dataset,
             threat=task.threat(Norm.LINF, 0.5),
             protocol=protocol,
             device="cpu",
@@ -175,11 +170,6 @@ def _entry(defense: Defense, rows: list[AttackRow], runs: Path) -> Entry:
             runs=runs,
         )
     )
-
-
-@lru_cache(maxsize=2)
-def _task(n: int) -> LinearTask:
-    return LinearTask.make(n=n)
 
 
 def _close(measured: float, expected: float, *, n: int) -> Finding:

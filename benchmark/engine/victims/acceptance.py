@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -41,15 +40,6 @@ class Conduct:
 
     random: str = ""
     crowd: str = ""
-
-    @classmethod
-    def of(cls, found: Iterable[Conduct]) -> Conduct:
-        """Of several together: the first reason of each kind."""
-        every = list(found)
-        return cls(
-            next((each.random for each in every if each.random), ""),
-            next((each.crowd for each in every if each.crowd), ""),
-        )
 
 
 def wide_rows(x: Tensor) -> int:
@@ -128,7 +118,10 @@ def conduct_of(classifier: Classifier, x: Tensor, dataset: Dataset) -> Conduct:
         what = f"classifier {each.name!r}"
         with shown(what, pair, dataset):
             found.append(_Examined(each, what, pair).examine())
-    return Conduct.of(found)
+    return Conduct(
+        next((each.random for each in found if each.random), ""),
+        next((each.crowd for each in found if each.crowd), ""),
+    )
 
 
 def _leaves(classifier: Classifier) -> list[Classifier]:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmark.identity.closure import closure_of
 from benchmark.identity.source import Import, source_of
-from benchmark.identity.syntax import canonical_sha256, parsed
+from benchmark.identity.source import canonical_sha256, parsed
 
 TEXT = '''"""A module."""
 import a.b as c
