@@ -1,13 +1,18 @@
-"""Progress of work and of downloads, on standard error: bars, or a line a minute where that is no terminal."""
+"""Progress of work and of downloads, on standard error: bars, or a line a minute where that is no terminal.
+
+Standard output is for results: what plugins and libraries print meanwhile goes to standard error, too.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
+import sys
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -23,7 +28,6 @@ from rich.progress import (
 from rich.progress import Task as ShownTask
 from rich.text import Text
 
-from benchmark.cli.streams import stdout_kept_clean
 from benchmark.files.downloads import reported_to
 
 if TYPE_CHECKING:
@@ -127,12 +131,7 @@ class RunProgress:
         self._inside.enter_context(reported_to(self.download))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._inside.close()
 
     def step(self, done: int, total: int, note: str) -> None:
@@ -215,3 +214,32 @@ def _left(task: ShownTask) -> float | None:
 
 def _clock(seconds: float | None) -> str:
     return "-:--:--" if seconds is None else str(timedelta(seconds=int(seconds)))
+
+
+@contextlib.contextmanager
+def stdout_kept_clean() -> Iterator[None]:
+    """Sends to standard error whatever is printed inside: by Python, by C code, by child processes."""
+    _flush()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a standard stream may be closed
+            real = os.dup(1)
+            stack.callback(_put_back, real)
+            os.dup2(2, 1)
+        if sys.stderr is not None:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+def _put_back(real: int) -> None:
+    _flush()
+    os.dup2(real, 1)
+    os.close(real)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # C's own buffers, where there is such a library
+        ctypes.CDLL(None).fflush(None)

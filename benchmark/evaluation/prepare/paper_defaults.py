@@ -51,8 +51,10 @@ def _of_paper(paper: Paper, wanted: Request, models: Sequence[str]) -> list[Requ
     named = model_of(wanted.expression)
     typed = models if named is None else [str(named)]
     leaves = [leaf for model in typed for leaf in names_in(model)]
-    is_its_dataset = wanted.dataset in (None, paper.dataset)
-    if not is_its_dataset or not all(_is_for(leaf, paper.dataset) for leaf in leaves):
+    is_its_dataset = wanted.dataset in (None, paper.dataset) and all(
+        home_of(leaf) in (None, paper.dataset) or resolve(leaf, paper.dataset) for leaf in leaves
+    )
+    if not is_its_dataset:
         return [replace(wanted, model=model) for model in models or (None,)]
     own = [] if named is not None else paper.models
     threats = [wanted.threat] if wanted.threat else paper.threats
@@ -60,11 +62,6 @@ def _of_paper(paper: Paper, wanted: Request, models: Sequence[str]) -> list[Requ
         replace(wanted, model=model, dataset=paper.dataset, threat=threat)
         for threat, model in itertools.product(threats, models or own or (None,))
     ]
-
-
-def _is_for(model: str, dataset: str) -> bool:
-    """Whether a classifier may be one of a dataset's, as far as its name says."""
-    return home_of(model) in (None, dataset) or resolve(model, dataset) is not None
 
 
 def _rank(known: Sequence[str], value: object) -> int:

@@ -30,9 +30,9 @@ from benchmark.evaluation.prepare.loading import (
 from benchmark.evaluation.prepare.plan import Plannable, weakest_gradient
 from benchmark.evaluation.prepare.purifier import PreparedDefense
 from benchmark.evaluation.prepare.request import Request, make_defenses
-from benchmark.evaluation.prepare.resolve import FoundStage, resolve
+from benchmark.evaluation.prepare.resolve import resolve
 from benchmark.evaluation.prepare.surrogates import TransferSources
-from benchmark.evaluation.prepare.victim_builder import Builder, Built
+from benchmark.evaluation.prepare.victim_builder import Built, Load, build_victim
 from benchmark.identity.identity import Known, identity_of
 from benchmark.identity.opened_files import Opened, watched
 from benchmark.records.protocol import Protocol
@@ -110,7 +110,7 @@ def prepare(request: Request) -> Prepared:
         device=device,
         dtype=dtype_of(request),
     )
-    build = partial(_build, request, base)
+    build = partial(build_victim, request, base)
     found, stages = build(setting, load, typed)
 
     def made(dtype: torch.dtype) -> Victim:
@@ -146,10 +146,6 @@ def prepare(request: Request) -> Prepared:
     )
 
 
-Load = Callable[[str | torch.nn.Module], Classifier]
-"""Gives the classifier of a name, each once, or of a module from Python."""
-
-
 def _loader(request: Request, dataset: Dataset, device: torch.device) -> Load:
     """What loads the classifiers of a request."""
     at: Any = {"dataset": dataset, "device": device, "dtype": dtype_of(request)}
@@ -161,19 +157,6 @@ def _loader(request: Request, dataset: Dataset, device: torch.device) -> Load:
         return wrap_module(model, said=request.identity, **at)
 
     return load
-
-
-def _build(
-    request: Request,
-    base: str | torch.nn.Module,
-    setting: Setting,
-    load: Load,
-    stages: Sequence[FoundStage],
-) -> tuple[Built, list[PreparedDefense]]:
-    """The victim of a request, and its purifiers, made ready."""
-    known = Known(is_given=isinstance(request.defense, Defense), said=request.identity)
-    builder = Builder(setting, load, iter(stages), known=known)
-    return builder.victim(request.expression, base), builder.stages
 
 
 def task_of(request: Request, dataset: Dataset, threat: Threat) -> Task:

@@ -146,11 +146,13 @@ def _label(
     In brackets stand the arguments that are not the defaults, but for a preset that the variant is called by,
     behind the @ the classifiers that it was trained for where they are not the one behind it.
     """
-    defaults, variant = parameters_of(type(defense)), defense.variant(setting.shape)
+    variant = defense.variant(setting.shape)
+    known = parameters_of(type(defense)).items()
+    defaults = described({name: value for name, value in known if value is not Parameter.empty})
     changed = [
         f"{name}={_said(value)}"
         for name, value in described(defense.arguments()).items()
-        if value != _default(defaults[name])
+        if value != defaults.get(name, Parameter.empty)
         and not (name == PRESET and variant and value == variant)
     ]
     name = defense.label(setting.shape)
@@ -160,10 +162,6 @@ def _label(
     if is_same and not (provenance and "classifier" in provenance.differs):
         return label
     return f"{label}@{'&'.join(trained)}"
-
-
-def _default(value: object) -> object:
-    return value if value is Parameter.empty else described({"": value})[""]
 
 
 def _said(value: object) -> object:

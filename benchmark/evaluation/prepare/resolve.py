@@ -139,8 +139,7 @@ def _published(model: Model | nn.Module, dataset: Dataset, folder: Path, said: s
         raise BenchError(
             f"dataset {dataset.name!r} has no default classifier; name one with --model"
         )
-    parsed = parse_model(model) if isinstance(model, str) else model
-    return published_name(parsed, dataset.name, folder=folder)
+    return published_name(parse_model(model), dataset.name, folder=folder)
 
 
 def _typed(model: Model | nn.Module, said: str) -> str:
