@@ -65,7 +65,7 @@ def check_command(**options: Any) -> int:
     Exit status 1 where a check fails.
     """
     name, given = options["plugin"], parse_arguments(options["arguments"])
-    check = (_of_attack if is_attack(name) else _of_defense)(name, given, options)
+    check = _named(name, given, options)
     with RunProgress(f"check {name}"):
         outcomes = check()
     if not options["as_json"]:
@@ -74,9 +74,16 @@ def check_command(**options: Any) -> int:
     return _status(outcomes, as_json=options["as_json"])
 
 
-def _of_attack(
+def _named(
     name: str, given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Callable[[], list[CheckOutcome]]:
+    """What checks a plugin; imported here so that a wrong name starts no torch."""
+    if not is_attack(name):
+        request = Request(defense=name, defense_args=given, **request_options(options))
+        refuse_unknown(request)
+        from benchmark.selftest.check import check_request
+
+        return partial(check_request, request)
     device_parts(options["device"])
     for option in _OF_DEFENSES:
         if options[option] is not None:
@@ -88,16 +95,6 @@ def _of_attack(
     from benchmark.selftest.attack_contract import check_attack
 
     return partial(check_attack, name, given, seed=options["seed"], device=options["device"])
-
-
-def _of_defense(
-    name: str, given: Mapping[str, Any], options: Mapping[str, Any]
-) -> Callable[[], list[CheckOutcome]]:
-    request = Request(defense=name, defense_args=given, **request_options(options))
-    refuse_unknown(request)
-    from benchmark.selftest.check import check_request  # here so that a wrong name starts no torch
-
-    return partial(check_request, request)
 
 
 @click.command("selftest")

@@ -62,21 +62,17 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._times: list[float] = []
-        self._done: list[float] = []
+        self._marks: list[tuple[float, float]] = []
 
     def mark(self, done: float) -> None:
         """Notes how much is done by now, at the start of the work and after each part of it."""
         now = time.monotonic()
-        if self._done and done < self._done[-1]:  # other work begins
-            self._times, self._done = [], []
-        if len(self._done) == 1 and self._done[0] == done:
-            self._times[0] = now  # nothing is done yet
-            return
-        self._times.append(now)
-        self._done.append(done)
-        if len(self._times) > _MOST_MARKS:
-            self._times[1:-1], self._done[1:-1] = self._times[1:-1:2], self._done[1:-1:2]
+        is_other = self._marks and done < self._marks[-1][1]
+        if is_other or [before for _, before in self._marks] == [done]:  # nothing is done yet
+            self._marks = []
+        self._marks.append((now, done))
+        if len(self._marks) > _MOST_MARKS:
+            self._marks[1:-1] = self._marks[1:-1:2]
 
     def seconds(self, left: float) -> float | None:
         """How long the rest still takes; None while nothing is known, or where it should have ended by now.
@@ -84,15 +80,15 @@ class Pace:
         Args:
             left: How much is left.
         """
-        if len(self._times) < 2:
+        if len(self._marks) < 2:
             return None
-        now = self._times[-1]
-        since = min((self._times[0] + now) / 2, now - LEAST_SECONDS)
-        first = min(bisect_left(self._times, since), len(self._times) - 2)
-        done = self._done[-1] - self._done[first]
-        if done <= 0:
+        now, done = self._marks[-1]
+        since = min((self._marks[0][0] + now) / 2, now - LEAST_SECONDS)
+        at = min(bisect_left(self._marks, (since,)), len(self._marks) - 2)
+        first, before = self._marks[at]
+        if done <= before:
             return None
-        expected = (now - self._times[first]) / done * left - (time.monotonic() - now)
+        expected = (now - first) / (done - before) * left - (time.monotonic() - now)
         return expected if expected >= 0 else None
 
 
