@@ -93,11 +93,7 @@ class Pace:
 
 
 class RunProgress:
-    """A bar that counts finished shards and names the last one.
-
-    Args:
-        title: What is being evaluated.
-    """
+    """A bar that counts finished shards of what its title names, and says which was the last one."""
 
     def __init__(self, title: str) -> None:
         self._title = title

@@ -21,9 +21,8 @@ from benchmark.evaluation.execute.run import crew_of, say_notices
 from benchmark.evaluation.execute.shard import attack_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.prepare.bench import Bench
-from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
-from benchmark.evaluation.prepare.prepare import Prepared, prepare
+from benchmark.evaluation.prepare.prepare import Prepared, bench_of, prepare
 from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request
 from benchmark.files.temporary import temporary_folder

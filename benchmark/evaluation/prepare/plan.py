@@ -34,14 +34,11 @@ class Plannable:
     """What a protocol is applied to, as far as a plan asks; it need not be there to be attacked.
 
     Args:
-        protocol: What is planned.
         task: The images, the threat and the arithmetic.
         plugins: The purifiers in order, as a key sees them.
         gradient: The least that one of them offers to back-propagation.
         is_stochastic: Whether the victim made of them is.
         is_uncut: Whether its answers, or those of a bare classifier, hang on the batch.
-        classifier: The defended classifier.
-        surrogates: Classifiers of the same task for transfer.
         ensembles: Those that the protocol makes images on, by the expression, as far as there are members.
         composition: How an ensemble is put together; empty for a chain.
         victim_sha256: sha256 of how purifiers and classifier are put together, and of which source, hex.

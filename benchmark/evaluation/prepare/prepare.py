@@ -21,6 +21,7 @@ from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import AsStochastic, Victim
 from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.bench import Bench
 from benchmark.evaluation.prepare.given_networks import wrap_module
 from benchmark.evaluation.prepare.loading import (
     data_folder,
@@ -39,6 +40,10 @@ from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
 from benchmark.records.run import DefenseMeasurement
 from benchmark.records.task import Task
+
+CPU_ROWS = 512
+CUDA_ROWS = 2048
+"""Rows in one forward pass to begin with; `benchmark.compute.memory.BatchLimit` finds how many of them fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +188,54 @@ def _victim_sha256(found: Built, stages: Sequence[PreparedDefense]) -> str:
     }
     what = f"the victim of defense {found.label!r}"
     return identity_of(found.victim, what=what, known=Known(objects=known)).sha256()
+
+
+def bare_classifiers(ready: Prepared) -> tuple[Classifier, ...]:
+    """All that images are made on without a purifier."""
+    return (ready.classifier, *ready.surrogates.values(), *ready.ensembles.values())
+
+
+def bench_of(ready: Prepared) -> Bench:
+    """What the jobs of a run are done with.
+
+    Raises:
+        BenchError: Two classifiers of one name, by which a job names the one that it attacks, are not the same.
+    """
+    named: dict[str, Classifier] = {}
+    for one in bare_classifiers(ready):
+        other = named.setdefault(one.name, one)
+        if (other.sha256, other.code, other.source) != (one.sha256, one.code, one.source):
+            raise BenchError(
+                f"two classifiers of this run are called {one.name!r} and have other weights or code (sha256 "
+                f"{other.sha256[:16]} and {one.sha256[:16]}); give one of them another name"
+            )
+    rows = CPU_ROWS if ready.device.type == "cpu" else CUDA_ROWS
+    return Bench(
+        dataset=ready.dataset,
+        split="test",
+        order=ready.order,
+        victim=ready.victim,
+        classifiers=named,
+        device=ready.device,
+        dtype=dtype_of(ready.request),
+        batch_size=ready.request.batch_size or rows,
+        random=frozenset(name for name, each in ready.conduct.items() if each.random),
+    )
+
+
+def bench_on(
+    request: Request, device: torch.device, conduct: Mapping[str, Conduct] | None = None
+) -> Bench:
+    """The same bench on another device: everything loaded and prepared anew, nothing moved.
+
+    What was prepared elsewhere may keep tensors that no `to(device)` reaches: a defense its setting's device, a
+    network of the zoo its means.
+
+    Raises:
+        BenchError: As `prepare`.
+    """
+    ready = prepare(replace(portable(request), device=str(device)))
+    return bench_of(ready.behaving(conduct or {}))
 
 
 def portable(request: Request) -> Request:

@@ -27,15 +27,7 @@ PRESET: Final = "preset"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedDefense:
-    """A purifier in its place.
-
-    Args:
-        typed: What the user called it.
-        defense: Prepared.
-        setting: What it was prepared with.
-        plugin: The same as a key sees it.
-        provenance: What its weights were trained for; None where it has none.
-    """
+    """A purifier in its place, with what it was prepared with; without provenance where it has no weights."""
 
     typed: StageSpec
     defense: Defense

@@ -23,14 +23,7 @@ from benchmark.files.weights import find_weights
 
 @dataclass(frozen=True, slots=True)
 class MissingWeights:
-    """A defense without weights for what it is asked to stand before.
-
-    Args:
-        defense: What the user calls it.
-        models: The classifiers that it has to be trained for, the defended one first.
-        dataset: The dataset's name.
-        arguments: Of the defense, as given.
-    """
+    """A defense without weights for the classifiers that it has to be trained for, the defended one first."""
 
     defense: str
     models: tuple[str, ...]
@@ -67,8 +60,6 @@ class FoundStage:
     """A purifier in its place, not yet prepared.
 
     Args:
-        typed: What the user called it.
-        defense: The purifier.
         trained: The classifiers that the user says it was trained for, as entries call them.
         weights: The file of its weights; None where it has none.
     """
