@@ -162,14 +162,14 @@ def _begins_mean(text: str) -> bool:
     return bool(bracket) and word.strip() == MEAN
 
 
+@dataclass
 class _Reader:
     """A text and how far it has been read."""
 
-    def __init__(self, kind: str, text: str) -> None:
-        self.kind = kind
-        self.text = text
-        self.at = 0
-        self.depth = 0
+    kind: str
+    text: str
+    at: int = 0
+    depth: int = 0
 
     def victim(self, *, is_member: bool) -> Expression:
         if self._is_mean():

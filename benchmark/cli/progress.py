@@ -75,11 +75,7 @@ class Pace:
             self._marks[1:-1] = self._marks[1:-1:2]
 
     def seconds(self, left: float) -> float | None:
-        """How long the rest still takes; None while nothing is known, or where it should have ended by now.
-
-        Args:
-            left: How much is left.
-        """
+        """How long the rest still takes; None while nothing is known, or where it should have ended by now."""
         if len(self._marks) < 2:
             return None
         now, done = self._marks[-1]
@@ -161,9 +157,8 @@ class RunProgress:
 
         def on_done(shard: Shard, result: Result, cached: bool) -> None:
             note = "kept from before" if cached else f"{result.cost.seconds:.1f} s"
-            self._computed += (
-                not cached
-            )  # what was found done says nothing of how long the rest takes
+            # what was found done says nothing of how long the rest takes
+            self._computed += not cached
             self._update(self._task, done=self._computed, advance=1, note=f"{shard.row.id} {note}")
             if result.error:
                 self.failures.append(f"{self._title}, {shard.row.id}: {result.error}")
@@ -231,7 +226,6 @@ def _put_back(real: int) -> None:
 def _flush() -> None:
     if sys.stdout is not None:
         sys.stdout.flush()
-    with contextlib.suppress(
-        OSError, AttributeError
-    ):  # C's own buffers, where there is such a library
+    # C's own buffers, where there is such a library
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).fflush(None)

@@ -76,12 +76,7 @@ def module_name(network: nn.Module, said: str = "") -> str:
 
     A classifier's name stays as it is where it is a registered one, RobustBench's, a file's or an ensemble's.
 
-    Args:
-        network: The module.
-        said: The user's word for what of it cannot be known; empty for none.
-
-    Raises:
-        BenchError: As `wrap_module`.
+    What the user said, and what is refused, is as with `wrap_module`.
     """
     if not isinstance(network, Classifier):
         known = Known(is_given=True, said=said)

@@ -91,10 +91,7 @@ def refuse_training(
 ) -> None:
     """Refuses a training that names what there is not.
 
-    Args:
-        request: Whose defense is trained.
-        recipe_args: Arguments of its recipe.
-        classifier: The one that is trained in the place of a defense; None where there is none.
+    A classifier is trained in the place of a defense.
 
     Raises:
         BenchError: As `refuse_unknown`; or the recipe takes no such argument.
@@ -114,11 +111,7 @@ def refuse_training(
 def refuse_plugin(
     registry: Registry[Any], name: str, arguments: Mapping[str, Any], *, what: str = ""
 ) -> None:
-    """Refuses a plugin that there is not, or arguments that it does not take, as far as its text says.
-
-    Raises:
-        BenchError: One of these is so.
-    """
+    """Refuses a plugin that there is not, or arguments that it does not take, as far as its text says."""
     known = arguments_in(*parts_of(registry.path_of(name), what=registry.kind))
     if known is not None:
         refuse_names(arguments, known, what=what or f"{registry.kind} {name!r}")
@@ -131,9 +124,6 @@ def refuse_models(names: Sequence[str], dataset: object) -> None:
         names: As they were typed, ensembles taken apart.
         dataset: The dataset as it was typed, whose name is known where it is one of this project's; None for
             that of the classifiers.
-
-    Raises:
-        BenchError: There is one.
     """
     if dataset is None:
         dataset = next((home for name in names if (home := home_of(name))), None)

@@ -28,10 +28,7 @@ def tasks_of(protocol: Protocol, wanted: Sequence[Request], models: Sequence[str
     A paper's classifiers and threats belong to its dataset: where the command names another dataset, or a
     classifier for another one, nothing of a request is the paper's.
 
-    Args:
-        protocol: It may repeat a paper's table.
-        wanted: One for each defense, without a classifier; what the command leaves open is None.
-        models: The classifiers as typed.
+    The `wanted` are one for each defense, without a classifier; what the command leaves open is None in them.
 
     Raises:
         BenchError: A classifier cannot be read, or stands beside a defense that names its own.

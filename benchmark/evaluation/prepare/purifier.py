@@ -56,11 +56,7 @@ def prepare_stage(
 ) -> PreparedDefense:
     """Prepares a purifier, and says what a key and an entry need to know of it.
 
-    Args:
-        found: Not yet prepared.
-        setting: With the classifier behind it.
-        before: The purifiers that stand before it.
-        known: Whether it was given as an object, and what the user says of it; None for one by name.
+    Its setting has the classifier behind it; of one that was given as an object, what the user says is known.
 
     Raises:
         BenchError: Its weights were trained for something else than the user says, or it cannot be prepared.

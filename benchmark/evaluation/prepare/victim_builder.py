@@ -50,12 +50,7 @@ def build_victim(
 ) -> tuple[Built, list[PreparedDefense]]:
     """The victim of a request, and its purifiers, made ready.
 
-    Args:
-        request: Its expression is built.
-        base: The classifier of a chain that names none.
-        setting: Without classifier and weights.
-        load: Loads classifiers.
-        stages: The purifiers in the order in which they were typed.
+    A chain that names no classifier stands before the base; stages come in the order in which they were typed.
 
     Raises:
         BenchError: Something of it cannot be loaded or prepared.
