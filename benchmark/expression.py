@@ -141,15 +141,15 @@ def names_in(model: object) -> list[str]:
     return leaves_of(parse_model(model)) if isinstance(model, str) and model else []
 
 
-def parse_model(text: str) -> Model:
-    """Reads a classifier's name, or an ensemble such as `mean(a, b)`.
+def parse_model(text: Model) -> Model:
+    """Reads a classifier's name, or an ensemble such as `mean(a, b)`; one that was read stays as it is.
 
     Whatever does not begin with `mean(` is a name as it stands: a file's may hold anything.
 
     Raises:
         BenchError: It is an ensemble that cannot be read; one line says what was expected, and where.
     """
-    if not _begins_mean(text):
+    if not isinstance(text, str) or not _begins_mean(text):
         return text
     reader = _Reader("classifier", text)
     found = reader.classifier(",()")
@@ -162,14 +162,14 @@ def _begins_mean(text: str) -> bool:
     return bool(bracket) and word.strip() == MEAN
 
 
+@dataclass
 class _Reader:
     """A text and how far it has been read."""
 
-    def __init__(self, kind: str, text: str) -> None:
-        self.kind = kind
-        self.text = text
-        self.at = 0
-        self.depth = 0
+    kind: str
+    text: str
+    at: int = 0
+    depth: int = 0
 
     def victim(self, *, is_member: bool) -> Expression:
         if self._is_mean():

@@ -59,6 +59,7 @@ def audit_command(**options: Any) -> int:
     path, before = options["entry"], read_entry(options["entry"])
     from benchmark.audit.audit import audit  # so that a wrong name starts no torch
     from benchmark.evaluation.prepare.reproduce import Where
+    from benchmark.publishing.leaderboard.updated_entries import write_audited
 
     where = Where(**{name: options[name] for name in ("data", "weights", "device")})
     wanted = _wanted(before, options)
@@ -67,7 +68,8 @@ def audit_command(**options: Any) -> int:
             before, path, wanted, where, on_step=progress.step, listener=progress.listener
         )
     if options["write"]:
-        _write(before, found, path)
+        page = write_audited(before, found.audit, path)
+        click.echo(f"Written: {path}{f' and {page}' if page else ''}", err=True)
     report = _as_json if options["as_json"] else _as_text
     click.echo(report(before, found))
     return 0 if found.audit.is_confirmed else 1
@@ -87,13 +89,6 @@ def _wanted(entry: Entry, options: dict[str, Any]) -> Wanted:
         )
     made = again and Again(images=again, seed=seed, runs=options["runs"])
     return Wanted(images=options["images"], again=made, by=options["by"])
-
-
-def _write(before: Entry, found: Audited, path: Path) -> None:
-    from benchmark.publishing.leaderboard.updated_entries import write_audited
-
-    page = write_audited(before, found.audit, path)
-    click.echo(f"Written: {path}{f' and {page}' if page else ''}", err=True)
 
 
 def _as_text(entry: Entry, found: Audited) -> str:

@@ -65,20 +65,25 @@ def check_command(**options: Any) -> int:
     Exit status 1 where a check fails.
     """
     name, given = options["plugin"], parse_arguments(options["arguments"])
-    check = (_of_attack if is_attack(name) else _of_defense)(name, given, options)
+    check = _named(name, given, options)
     with RunProgress(f"check {name}"):
         outcomes = check()
-    if options["as_json"]:
-        _print_json(outcomes)
-    else:
+    if not options["as_json"]:
         for outcome in outcomes:
             _print(outcome)
-    return _status(outcomes, quiet=options["as_json"])
+    return _status(outcomes, as_json=options["as_json"])
 
 
-def _of_attack(
+def _named(
     name: str, given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Callable[[], list[CheckOutcome]]:
+    """What checks a plugin; imported here so that a wrong name starts no torch."""
+    if not is_attack(name):
+        request = Request(defense=name, defense_args=given, **request_options(options))
+        refuse_unknown(request)
+        from benchmark.selftest.check import check_request
+
+        return partial(check_request, request)
     device_parts(options["device"])
     for option in _OF_DEFENSES:
         if options[option] is not None:
@@ -90,16 +95,6 @@ def _of_attack(
     from benchmark.selftest.attack_contract import check_attack
 
     return partial(check_attack, name, given, seed=options["seed"], device=options["device"])
-
-
-def _of_defense(
-    name: str, given: Mapping[str, Any], options: Mapping[str, Any]
-) -> Callable[[], list[CheckOutcome]]:
-    request = Request(defense=name, defense_args=given, **request_options(options))
-    refuse_unknown(request)
-    from benchmark.selftest.check import check_request  # here so that a wrong name starts no torch
-
-    return partial(check_request, request)
 
 
 @click.command("selftest")
@@ -123,9 +118,7 @@ def selftest_command(*, device: str, as_json: bool) -> int:
             _print(outcome)
 
     outcomes = selftest(device, on_begin=_show, on_outcome=on_outcome)
-    if as_json:
-        _print_json(outcomes)
-    status = _status(outcomes, quiet=as_json)
+    status = _status(outcomes, as_json=as_json)
     if status:
         names = "; ".join(outcome.name for outcome in outcomes if not outcome.passed)
         click.echo(f"do not trust numbers from this installation: {names}", err=True)
@@ -143,12 +136,11 @@ def _print(outcome: CheckOutcome) -> None:
     click.echo(f"{mark} {outcome.name}: {outcome.detail}")
 
 
-def _print_json(outcomes: Sequence[CheckOutcome]) -> None:
-    click.echo(json.dumps([dataclasses.asdict(outcome) for outcome in outcomes], indent=2))
-
-
-def _status(outcomes: Sequence[CheckOutcome], *, quiet: bool) -> int:
+def _status(outcomes: Sequence[CheckOutcome], *, as_json: bool) -> int:
+    """The exit status, after all outcomes as JSON, or how many there are."""
     failed = sum(not outcome.passed for outcome in outcomes)
-    if not quiet:
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(outcome) for outcome in outcomes], indent=2))
+    else:
         click.echo(f"{len(outcomes) - failed} passed, {failed} failed")
     return 1 if failed else 0

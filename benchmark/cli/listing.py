@@ -24,12 +24,7 @@ from benchmark.registry import Registry
 PASSES = """fixed, random: passes forward/backward for one image at the most, of a deterministic and of a
 stochastic defense with an exact gradient (10 classes, two surrogates); jobs+: some attacks do not say theirs.
 attacker: o oblivious, t transfer, q queries (black-box), w white-box. bench estimate says it of your victim."""
-_SHORT = {
-    Knowledge.OBLIVIOUS: "o",
-    Knowledge.TRANSFER: "t",
-    Knowledge.BLACK_BOX: "q",
-    Knowledge.WHITE_BOX: "w",
-}
+_SHORT = dict(zip(Knowledge, "otqw", strict=True))
 
 
 @click.group("list", cls=Group)

@@ -41,14 +41,14 @@ SIGTERM, 129 by SIGHUP); bench compare: 1 it fell, 3 inconclusive; bench audit: 
 COMMANDS = {
     "adopt": ("adopt", "Copy entries from results into leaderboards."),
     "audit": ("audit", "Ask an entry's victim again; attack some images anew."),
-    "baselines": ("baselines", ""),
+    "baselines": ("maintain", ""),
     "challenge": ("challenge", "Lower ENTRY by adversarial images from outside, X_ADV."),
     "check": ("check", "Check that PLUGIN, a defense or an attack, keeps its contract."),
     "claims": ("claims", "Show what papers claim beside what was measured."),
     "compare": ("compare", "Compare an entry with what stood before; for CI."),
     "estimate": ("estimate", "Say what a run would cost, before it is begun."),
     "list": ("listing", "List defenses, attacks, models, datasets, protocols or folders."),
-    "manifest": ("manifest", ""),
+    "manifest": ("maintain", ""),
     "plot": (
         "plot",
         "Draw entries: how attacks converged, what other budgets leave, clean against robust accuracy.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,12 @@ from benchmark.cli.types import Number, Word
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.names import refuse_protocol, refuse_unknown
 from benchmark.evaluation.prepare.paper_defaults import defenses_of, tasks_of
-from benchmark.evaluation.prepare.request import Request, parse_arguments, with_arguments
+from benchmark.evaluation.prepare.request import (
+    PRECISIONS,
+    Request,
+    parse_arguments,
+    with_arguments,
+)
 from benchmark.records.protocol_files import load_protocol, protocol_names
 
 Decorator = Callable[[Any], Any]
@@ -42,6 +47,11 @@ def file_option(flag: str, help_text: str, metavar: str = "FILE") -> Decorator:
 def number_option(flag: str, help_text: str, most: int = MOST, metavar: str = "N") -> Decorator:
     """A number of something, such as `--samples`; None where none is given."""
     return click.option(flag, type=Number(1, most), metavar=metavar, help=help_text)
+
+
+def word_option(flag: str, words: Sequence[str], help_text: str) -> Decorator:
+    """One of a few words, such as `--order`; the first where none is given."""
+    return click.option(flag, type=Word(words), default=words[0], show_default=True, help=help_text)
 
 
 def json_option(what: str = "a JSON array") -> Decorator:
@@ -164,12 +174,10 @@ evaluation_options = together(
     number_option(
         "--samples", "The first N images of the test split. Default: the protocol's number."
     ),
-    click.option(
+    word_option(
         "--order",
-        type=Word(["nested", "robustbench"]),
-        default="nested",
-        show_default=True,
-        help="In which order they are the first: one balanced over classes, or RobustBench's own.",
+        ["nested", "robustbench"],
+        "In which order they are the first: one balanced over classes, or RobustBench's own.",
     ),
     click.option(
         "--classes",
@@ -188,12 +196,10 @@ evaluation_options = together(
         "Worker processes, which take turns on all GPUs. Default: one a core, or one a GPU.",
         MOST_PROCESSES,
     ),
-    click.option(
+    word_option(
         "--precision",
-        type=Word(["float32", "float64", "mixed"]),
-        default="float32",
-        show_default=True,
-        help="mixed: bfloat16 searches, float32 judges, and attacks again what survived.",
+        PRECISIONS,
+        "mixed: bfloat16 searches, float32 judges, and attacks again what survived.",
     ),
     folder_option("--runs", "runs", "Where finished shards are kept."),
 )

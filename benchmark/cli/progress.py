@@ -1,13 +1,18 @@
-"""Progress of work and of downloads, on standard error: bars, or a line a minute where that is no terminal."""
+"""Progress of work and of downloads, on standard error: bars, or a line a minute where that is no terminal.
+
+Standard output is for results: what plugins and libraries print meanwhile goes to standard error, too.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
+import sys
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -23,7 +28,6 @@ from rich.progress import (
 from rich.progress import Task as ShownTask
 from rich.text import Text
 
-from benchmark.cli.streams import stdout_kept_clean
 from benchmark.files.downloads import reported_to
 
 if TYPE_CHECKING:
@@ -58,46 +62,34 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._times: list[float] = []
-        self._done: list[float] = []
+        self._marks: list[tuple[float, float]] = []
 
     def mark(self, done: float) -> None:
         """Notes how much is done by now, at the start of the work and after each part of it."""
         now = time.monotonic()
-        if self._done and done < self._done[-1]:  # other work begins
-            self._times, self._done = [], []
-        if len(self._done) == 1 and self._done[0] == done:
-            self._times[0] = now  # nothing is done yet
-            return
-        self._times.append(now)
-        self._done.append(done)
-        if len(self._times) > _MOST_MARKS:
-            self._times[1:-1], self._done[1:-1] = self._times[1:-1:2], self._done[1:-1:2]
+        is_other = self._marks and done < self._marks[-1][1]
+        if is_other or [before for _, before in self._marks] == [done]:  # nothing is done yet
+            self._marks = []
+        self._marks.append((now, done))
+        if len(self._marks) > _MOST_MARKS:
+            self._marks[1:-1] = self._marks[1:-1:2]
 
     def seconds(self, left: float) -> float | None:
-        """How long the rest still takes; None while nothing is known, or where it should have ended by now.
-
-        Args:
-            left: How much is left.
-        """
-        if len(self._times) < 2:
+        """How long the rest still takes; None while nothing is known, or where it should have ended by now."""
+        if len(self._marks) < 2:
             return None
-        now = self._times[-1]
-        since = min((self._times[0] + now) / 2, now - LEAST_SECONDS)
-        first = min(bisect_left(self._times, since), len(self._times) - 2)
-        done = self._done[-1] - self._done[first]
-        if done <= 0:
+        now, done = self._marks[-1]
+        since = min((self._marks[0][0] + now) / 2, now - LEAST_SECONDS)
+        at = min(bisect_left(self._marks, (since,)), len(self._marks) - 2)
+        first, before = self._marks[at]
+        if done <= before:
             return None
-        expected = (now - self._times[first]) / done * left - (time.monotonic() - now)
+        expected = (now - first) / (done - before) * left - (time.monotonic() - now)
         return expected if expected >= 0 else None
 
 
 class RunProgress:
-    """A bar that counts finished shards and names the last one.
-
-    Args:
-        title: What is being evaluated.
-    """
+    """A bar that counts finished shards of what its title names, and says which was the last one."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -127,12 +119,7 @@ class RunProgress:
         self._inside.enter_context(reported_to(self.download))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._inside.close()
 
     def step(self, done: int, total: int, note: str) -> None:
@@ -170,9 +157,8 @@ class RunProgress:
 
         def on_done(shard: Shard, result: Result, cached: bool) -> None:
             note = "kept from before" if cached else f"{result.cost.seconds:.1f} s"
-            self._computed += (
-                not cached
-            )  # what was found done says nothing of how long the rest takes
+            # what was found done says nothing of how long the rest takes
+            self._computed += not cached
             self._update(self._task, done=self._computed, advance=1, note=f"{shard.row.id} {note}")
             if result.error:
                 self.failures.append(f"{self._title}, {shard.row.id}: {result.error}")
@@ -215,3 +201,31 @@ def _left(task: ShownTask) -> float | None:
 
 def _clock(seconds: float | None) -> str:
     return "-:--:--" if seconds is None else str(timedelta(seconds=int(seconds)))
+
+
+@contextlib.contextmanager
+def stdout_kept_clean() -> Iterator[None]:
+    """Sends to standard error whatever is printed inside: by Python, by C code, by child processes."""
+    _flush()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a standard stream may be closed
+            real = os.dup(1)
+            stack.callback(_put_back, real)
+            os.dup2(2, 1)
+        if sys.stderr is not None:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+def _put_back(real: int) -> None:
+    _flush()
+    os.dup2(real, 1)
+    os.close(real)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    # C's own buffers, where there is such a library
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).fflush(None)

@@ -18,9 +18,9 @@ from benchmark.cli.options import (
     number_option,
     request_options,
     task_options,
+    word_option,
 )
 from benchmark.cli.progress import RunProgress
-from benchmark.cli.types import Word
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.names import refuse_models, refuse_training
 from benchmark.evaluation.prepare.request import Request, parse_arguments
@@ -51,12 +51,10 @@ Examples:
 @model_option(multiple=True)
 @task_options
 @device_option
-@click.option(
+@word_option(
     "--precision",
-    type=Word(["float32", "mixed"]),
-    default="float32",
-    show_default=True,
-    help="mixed: steps compute in bfloat16 where that is safe; weights stay float32.",
+    ["float32", "mixed"],
+    "mixed: steps compute in bfloat16 where that is safe; weights stay float32.",
 )
 @file_option(
     "--out",

@@ -17,13 +17,7 @@ FRACTION = r"(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:e-?[0-9]{1,2})?"
 
 
 class Number(click.ParamType[float]):
-    """A finite number in ASCII digits.
-
-    Args:
-        low: The least one.
-        high: The greatest one.
-        is_whole: Whether it has no fraction.
-    """
+    """A finite number in ASCII digits, from the least to the greatest one."""
 
     def __init__(self, low: int, high: int, *, is_whole: bool = True) -> None:
         self.low = low

@@ -11,9 +11,8 @@ from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.execute.shard import run_shard
-from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
-from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.prepare import bench_of, prepare
 from benchmark.evaluation.prepare.request import Request
 from benchmark.evaluation.prepare.surrogates import TransferSources
 from benchmark.records.protocol_files import parse_protocol

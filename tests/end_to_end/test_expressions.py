@@ -15,8 +15,7 @@ from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
 from benchmark.estimate.estimate import estimate
 from benchmark.evaluation.execute.run import Listener, run, run_slice
-from benchmark.evaluation.prepare.make_bench import bench_of
-from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.prepare import bench_of, prepare
 from benchmark.evaluation.prepare.request import Request, with_arguments
 from benchmark.evaluation.prepare.slices import Slice
 from benchmark.publishing.leaderboard.publish import entry_path

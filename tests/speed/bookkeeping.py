@@ -20,9 +20,8 @@ from benchmark.evaluation.execute.scheduler import run_shards
 from benchmark.evaluation.execute.shard_queue import Shard, shards_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.prepare.bench import Bench
-from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
-from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.prepare import bench_of, prepare
 from benchmark.records.protocol_files import load_protocol
 from benchmark.records.result import Result, ShardCost, Status
 from tests.helpers import tiny_task as tiny

@@ -15,9 +15,8 @@ from benchmark.evaluation.execute.pool import Workers
 from benchmark.evaluation.execute.shard_queue import Shard, shards_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.prepare.bench import Bench
-from benchmark.evaluation.prepare.make_bench import bench_of, bench_on
 from benchmark.evaluation.prepare.plan import make_plan
-from benchmark.evaluation.prepare.prepare import Prepared, portable, prepare
+from benchmark.evaluation.prepare.prepare import Prepared, bench_of, bench_on, portable, prepare
 from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.job import Job

@@ -20,16 +20,11 @@ from benchmark.records.job import Job
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """All that a worker needs in order to run any job of a run.
+    """All that a worker needs in order to run any job of a run, on one device.
 
     Args:
-        dataset: The images.
-        split: Which of its splits.
         order: Indices into the split, in evaluation order.
-        victim: The defended classifier.
         classifiers: Every bare classifier by name: the defended one, and the surrogates.
-        device: Where everything lies.
-        dtype: Of images and weights.
         batch_size: Rows in one forward pass at the most.
         random: Names of the bare classifiers that were measured to be random.
         rooms: For how many rows in one pass there is memory, as far as it was met; by the kind of pass.

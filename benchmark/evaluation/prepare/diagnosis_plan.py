@@ -26,14 +26,7 @@ def diagnosis_rows(
     modes: Sequence[str],
     is_stochastic: bool,
 ) -> Iterator[PlannedAttack]:
-    """The rows of a protocol's diagnosis.
-
-    Args:
-        asked: What it asks for.
-        rows: The planned rows on the victim.
-        modes: The gradient modes that count as the best of this victim.
-        is_stochastic: Whether the victim is random.
-    """
+    """The rows of a protocol's diagnosis, varied from those planned in the modes that are a victim's best."""
     family = [row for row in rows if row.id.partition(":")[0] == asked.of]
     bases = [row for row in family if row.job.gradient in modes] or family
     for base in bases:

@@ -76,12 +76,7 @@ def module_name(network: nn.Module, said: str = "") -> str:
 
     A classifier's name stays as it is where it is a registered one, RobustBench's, a file's or an ensemble's.
 
-    Args:
-        network: The module.
-        said: The user's word for what of it cannot be known; empty for none.
-
-    Raises:
-        BenchError: As `wrap_module`.
+    What the user said, and what is refused, is as with `wrap_module`.
     """
     if not isinstance(network, Classifier):
         known = Known(is_given=True, said=said)
@@ -96,16 +91,12 @@ def module_name(network: nn.Module, said: str = "") -> str:
 def _copied(network: nn.Module, known: Known) -> tuple[nn.Module, Identity]:
     """A copy of a network that nobody trains, and what decides its logits."""
     what = f"classifier {type(network).__name__!r}"
-    _refuse_quantised(network)
-    with sandboxed(f"{what}: copying it"):
-        twin = copy.deepcopy(network).requires_grad_(False).eval()
-    return twin, identity_of(twin, what=what, known=known)
-
-
-def _refuse_quantised(network: nn.Module) -> None:
     for name, tensor in sorted(network.state_dict().items()):
         if not isinstance(tensor, torch.Tensor):
             raise BenchError(
-                f"classifier {type(network).__name__!r} keeps a {type(tensor).__name__} as {name} among its "
-                f"weights, as quantised networks do; give it with tensors alone, in floating point"
+                f"{what} keeps a {type(tensor).__name__} as {name} among its weights, as quantised networks "
+                f"do; give it with tensors alone, in floating point"
             )
+    with sandboxed(f"{what}: copying it"):
+        twin = copy.deepcopy(network).requires_grad_(False).eval()
+    return twin, identity_of(twin, what=what, known=known)

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmark.classifiers.catalog import CLASSIFIERS, home_of, refuse_unknown_classifier
 from benchmark.compute.device_names import device_parts
-from benchmark.compute.imports import imported, refuse_absent
+from benchmark.compute.imports import imported, parts_of, refuse_absent
 from benchmark.compute.module_sources import arguments_in, constant_in
 from benchmark.datasets.paths import refuse_missing_place
 from benchmark.engine.arguments import refuse_names
@@ -91,10 +91,7 @@ def refuse_training(
 ) -> None:
     """Refuses a training that names what there is not.
 
-    Args:
-        request: Whose defense is trained.
-        recipe_args: Arguments of its recipe.
-        classifier: The one that is trained in the place of a defense; None where there is none.
+    A classifier is trained in the place of a defense.
 
     Raises:
         BenchError: As `refuse_unknown`; or the recipe takes no such argument.
@@ -104,20 +101,18 @@ def refuse_training(
         CLASSIFIERS.path_of(classifier)
         return
     stages = stages_of(request.expression)
-    recipe = constant_in(*_parts(DEFENSES, stages[0].name), "recipe") if len(stages) == 1 else None
-    if recipe is not None:
-        refuse_plugin(RECIPES, recipe, recipe_args, what=f"the recipe of {stages[0].name!r}")
+    if len(stages) == 1:
+        path = DEFENSES.path_of(stages[0].name)
+        recipe = constant_in(*parts_of(path, what="defense"), "recipe")
+        if recipe is not None:
+            refuse_plugin(RECIPES, recipe, recipe_args, what=f"the recipe of {stages[0].name!r}")
 
 
 def refuse_plugin(
     registry: Registry[Any], name: str, arguments: Mapping[str, Any], *, what: str = ""
 ) -> None:
-    """Refuses a plugin that there is not, or arguments that it does not take, as far as its text says.
-
-    Raises:
-        BenchError: One of these is so.
-    """
-    known = arguments_in(*_parts(registry, name))
+    """Refuses a plugin that there is not, or arguments that it does not take, as far as its text says."""
+    known = arguments_in(*parts_of(registry.path_of(name), what=registry.kind))
     if known is not None:
         refuse_names(arguments, known, what=what or f"{registry.kind} {name!r}")
 
@@ -129,9 +124,6 @@ def refuse_models(names: Sequence[str], dataset: object) -> None:
         names: As they were typed, ensembles taken apart.
         dataset: The dataset as it was typed, whose name is known where it is one of this project's; None for
             that of the classifiers.
-
-    Raises:
-        BenchError: There is one.
     """
     if dataset is None:
         dataset = next((home for name in names if (home := home_of(name))), None)
@@ -140,8 +132,3 @@ def refuse_models(names: Sequence[str], dataset: object) -> None:
     known = dataset if isinstance(dataset, str) and dataset in DATASETS.own() else None
     for name in names:
         refuse_unknown_classifier(name, known)
-
-
-def _parts(registry: Registry[Any], name: str) -> tuple[str, str]:
-    module, _, attribute = registry.path_of(name).partition(":")
-    return module, attribute

@@ -28,10 +28,7 @@ def tasks_of(protocol: Protocol, wanted: Sequence[Request], models: Sequence[str
     A paper's classifiers and threats belong to its dataset: where the command names another dataset, or a
     classifier for another one, nothing of a request is the paper's.
 
-    Args:
-        protocol: It may repeat a paper's table.
-        wanted: One for each defense, without a classifier; what the command leaves open is None.
-        models: The classifiers as typed.
+    The `wanted` are one for each defense, without a classifier; what the command leaves open is None in them.
 
     Raises:
         BenchError: A classifier cannot be read, or stands beside a defense that names its own.
@@ -51,8 +48,10 @@ def _of_paper(paper: Paper, wanted: Request, models: Sequence[str]) -> list[Requ
     named = model_of(wanted.expression)
     typed = models if named is None else [str(named)]
     leaves = [leaf for model in typed for leaf in names_in(model)]
-    is_its_dataset = wanted.dataset in (None, paper.dataset)
-    if not is_its_dataset or not all(_is_for(leaf, paper.dataset) for leaf in leaves):
+    is_its_dataset = wanted.dataset in (None, paper.dataset) and all(
+        home_of(leaf) in (None, paper.dataset) or resolve(leaf, paper.dataset) for leaf in leaves
+    )
+    if not is_its_dataset:
         return [replace(wanted, model=model) for model in models or (None,)]
     own = [] if named is not None else paper.models
     threats = [wanted.threat] if wanted.threat else paper.threats
@@ -60,11 +59,6 @@ def _of_paper(paper: Paper, wanted: Request, models: Sequence[str]) -> list[Requ
         replace(wanted, model=model, dataset=paper.dataset, threat=threat)
         for threat, model in itertools.product(threats, models or own or (None,))
     ]
-
-
-def _is_for(model: str, dataset: str) -> bool:
-    """Whether a classifier may be one of a dataset's, as far as its name says."""
-    return home_of(model) in (None, dataset) or resolve(model, dataset) is not None
 
 
 def _rank(known: Sequence[str], value: object) -> int:

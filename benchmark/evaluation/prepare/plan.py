@@ -34,14 +34,11 @@ class Plannable:
     """What a protocol is applied to, as far as a plan asks; it need not be there to be attacked.
 
     Args:
-        protocol: What is planned.
         task: The images, the threat and the arithmetic.
         plugins: The purifiers in order, as a key sees them.
         gradient: The least that one of them offers to back-propagation.
         is_stochastic: Whether the victim made of them is.
         is_uncut: Whether its answers, or those of a bare classifier, hang on the batch.
-        classifier: The defended classifier.
-        surrogates: Classifiers of the same task for transfer.
         ensembles: Those that the protocol makes images on, by the expression, as far as there are members.
         composition: How an ensemble is put together; empty for a chain.
         victim_sha256: sha256 of how purifiers and classifier are put together, and of which source, hex.
@@ -117,7 +114,7 @@ class _Planner:
         if not self._fits(row, attack):
             return
         for classifier in self._made_on(row):
-            job = self._job(row.id, attack, classifier=classifier, is_source=True)
+            job = self._job(row.id, attack, made_on=classifier)
             yield PlannedAttack(
                 id=f"{row.id}:{classifier.name}",
                 job=job,
@@ -204,14 +201,14 @@ class _Planner:
         row: str,
         attack: Attack,
         *,
-        classifier: Classifier | None = None,
-        is_source: bool = False,
+        made_on: Classifier | None = None,
         gradient: str = "exact",
         eot: int = 1,
         needs: tuple[str, ...] = (),
     ) -> Job:
-        s = self.ready
-        frozen = classifier or s.classifier
+        s, is_source = self.ready, made_on is not None
+        frozen = made_on or s.classifier
+        is_random = s.is_stochastic and not is_source
         return Job(
             row=row,
             task=replace(s.task, precision=self._precision(attack, is_source=is_source)),
@@ -221,12 +218,10 @@ class _Planner:
             ),
             attack=attack_id(attack, weights=self._seeds(attack)),
             gradient=gradient,
-            eot=eot if s.is_stochastic and not is_source else 1,
+            eot=eot if is_random else 1,
             is_source=is_source,
-            criterion=self._criterion(is_stochastic=s.is_stochastic and not is_source),
-            fixed_batch=0
-            if attack.per_image and not s.is_uncut
-            else self.ready.protocol.shard_size,
+            criterion=s.protocol.asked() if is_random else Criterion(draws=1, vote=1, any_of=1),
+            fixed_batch=0 if attack.per_image and not s.is_uncut else s.protocol.shard_size,
             is_uncut=s.is_uncut,
             needs=needs,
             composition="" if is_source else s.composition,
@@ -248,8 +243,3 @@ class _Planner:
         mixes = attack.mixes and attack.per_image and not is_source
         precision = self.ready.task.precision
         return "float32" if precision == MIXED and not mixes else precision
-
-    def _criterion(self, *, is_stochastic: bool) -> Criterion:
-        return (
-            self.ready.protocol.asked() if is_stochastic else Criterion(draws=1, vote=1, any_of=1)
-        )

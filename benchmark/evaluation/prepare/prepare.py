@@ -21,6 +21,7 @@ from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import AsStochastic, Victim
 from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.bench import Bench
 from benchmark.evaluation.prepare.given_networks import wrap_module
 from benchmark.evaluation.prepare.loading import (
     data_folder,
@@ -30,15 +31,19 @@ from benchmark.evaluation.prepare.loading import (
 from benchmark.evaluation.prepare.plan import Plannable, weakest_gradient
 from benchmark.evaluation.prepare.purifier import PreparedDefense
 from benchmark.evaluation.prepare.request import Request, make_defenses
-from benchmark.evaluation.prepare.resolve import FoundStage, resolve
+from benchmark.evaluation.prepare.resolve import resolve
 from benchmark.evaluation.prepare.surrogates import TransferSources
-from benchmark.evaluation.prepare.victim_builder import Builder, Built
+from benchmark.evaluation.prepare.victim_builder import Built, Load, build_victim
 from benchmark.identity.identity import Known, identity_of
 from benchmark.identity.opened_files import Opened, watched
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
 from benchmark.records.run import DefenseMeasurement
 from benchmark.records.task import Task
+
+CPU_ROWS = 512
+CUDA_ROWS = 2048
+"""Rows in one forward pass to begin with; `benchmark.compute.memory.BatchLimit` finds how many of them fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,7 @@ def prepare(request: Request) -> Prepared:
         device=device,
         dtype=dtype_of(request),
     )
-    build = partial(_build, request, base)
+    build = partial(build_victim, request, base)
     found, stages = build(setting, load, typed)
 
     def made(dtype: torch.dtype) -> Victim:
@@ -146,10 +151,6 @@ def prepare(request: Request) -> Prepared:
     )
 
 
-Load = Callable[[str | torch.nn.Module], Classifier]
-"""Gives the classifier of a name, each once, or of a module from Python."""
-
-
 def _loader(request: Request, dataset: Dataset, device: torch.device) -> Load:
     """What loads the classifiers of a request."""
     at: Any = {"dataset": dataset, "device": device, "dtype": dtype_of(request)}
@@ -161,19 +162,6 @@ def _loader(request: Request, dataset: Dataset, device: torch.device) -> Load:
         return wrap_module(model, said=request.identity, **at)
 
     return load
-
-
-def _build(
-    request: Request,
-    base: str | torch.nn.Module,
-    setting: Setting,
-    load: Load,
-    stages: Sequence[FoundStage],
-) -> tuple[Built, list[PreparedDefense]]:
-    """The victim of a request, and its purifiers, made ready."""
-    known = Known(is_given=isinstance(request.defense, Defense), said=request.identity)
-    builder = Builder(setting, load, iter(stages), known=known)
-    return builder.victim(request.expression, base), builder.stages
 
 
 def task_of(request: Request, dataset: Dataset, threat: Threat) -> Task:
@@ -200,6 +188,54 @@ def _victim_sha256(found: Built, stages: Sequence[PreparedDefense]) -> str:
     }
     what = f"the victim of defense {found.label!r}"
     return identity_of(found.victim, what=what, known=Known(objects=known)).sha256()
+
+
+def bare_classifiers(ready: Prepared) -> tuple[Classifier, ...]:
+    """All that images are made on without a purifier."""
+    return (ready.classifier, *ready.surrogates.values(), *ready.ensembles.values())
+
+
+def bench_of(ready: Prepared) -> Bench:
+    """What the jobs of a run are done with.
+
+    Raises:
+        BenchError: Two classifiers of one name, by which a job names the one that it attacks, are not the same.
+    """
+    named: dict[str, Classifier] = {}
+    for one in bare_classifiers(ready):
+        other = named.setdefault(one.name, one)
+        if (other.sha256, other.code, other.source) != (one.sha256, one.code, one.source):
+            raise BenchError(
+                f"two classifiers of this run are called {one.name!r} and have other weights or code (sha256 "
+                f"{other.sha256[:16]} and {one.sha256[:16]}); give one of them another name"
+            )
+    rows = CPU_ROWS if ready.device.type == "cpu" else CUDA_ROWS
+    return Bench(
+        dataset=ready.dataset,
+        split="test",
+        order=ready.order,
+        victim=ready.victim,
+        classifiers=named,
+        device=ready.device,
+        dtype=dtype_of(ready.request),
+        batch_size=ready.request.batch_size or rows,
+        random=frozenset(name for name, each in ready.conduct.items() if each.random),
+    )
+
+
+def bench_on(
+    request: Request, device: torch.device, conduct: Mapping[str, Conduct] | None = None
+) -> Bench:
+    """The same bench on another device: everything loaded and prepared anew, nothing moved.
+
+    What was prepared elsewhere may keep tensors that no `to(device)` reaches: a defense its setting's device, a
+    network of the zoo its means.
+
+    Raises:
+        BenchError: As `prepare`.
+    """
+    ready = prepare(replace(portable(request), device=str(device)))
+    return bench_of(ready.behaving(conduct or {}))
 
 
 def portable(request: Request) -> Request:

@@ -14,8 +14,7 @@ from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.acceptance import conduct_of, shown
 from benchmark.engine.victims.defense import Derivative
 from benchmark.engine.victims.victim import GradientMode
-from benchmark.evaluation.prepare.make_bench import bare_classifiers, bench_of
-from benchmark.evaluation.prepare.prepare import Prepared, dtype_of
+from benchmark.evaluation.prepare.prepare import Prepared, bare_classifiers, bench_of, dtype_of
 from benchmark.identity.identity import sha256_of_words
 
 PROBED = 4

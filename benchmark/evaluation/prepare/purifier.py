@@ -28,15 +28,7 @@ PRESET: Final = "preset"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedDefense:
-    """A purifier in its place.
-
-    Args:
-        typed: What the user called it.
-        defense: Prepared.
-        setting: What it was prepared with.
-        plugin: The same as a key sees it.
-        provenance: What its weights were trained for; None where it has none.
-    """
+    """A purifier in its place, with what it was prepared with; without provenance where it has no weights."""
 
     typed: StageSpec
     defense: Defense
@@ -65,11 +57,7 @@ def prepare_stage(
 ) -> PreparedDefense:
     """Prepares a purifier, and says what a key and an entry need to know of it.
 
-    Args:
-        found: Not yet prepared.
-        setting: With the classifier behind it.
-        before: The purifiers that stand before it.
-        known: Whether it was given as an object, and what the user says of it; None for one by name.
+    Its setting has the classifier behind it; of one that was given as an object, what the user says is known.
 
     Raises:
         BenchError: Its weights were trained for something else than the user says, or it cannot be prepared.
@@ -147,11 +135,13 @@ def _label(
     In brackets stand the arguments that are not the defaults, but for a preset that the variant is called by,
     behind the @ the classifiers that it was trained for where they are not the one behind it.
     """
-    defaults, variant = parameters_of(type(defense)), defense.variant(setting.shape)
+    variant = defense.variant(setting.shape)
+    known = parameters_of(type(defense)).items()
+    defaults = described({name: value for name, value in known if value is not Parameter.empty})
     changed = [
         f"{name}={_said(value)}"
         for name, value in described(defense.arguments()).items()
-        if value != _default(defaults[name])
+        if value != defaults.get(name, Parameter.empty)
         and not (name == PRESET and variant and value == variant)
     ]
     name = defense.label(setting.shape)
@@ -161,10 +151,6 @@ def _label(
     if is_same and not (provenance and "classifier" in provenance.differs):
         return label
     return f"{label}@{'&'.join(trained)}"
-
-
-def _default(value: object) -> object:
-    return value if value is Parameter.empty else described({"": value})[""]
 
 
 def _said(value: object) -> object:

@@ -132,13 +132,12 @@ def read_command(command: str) -> tuple[dict[str, str], list[str]]:
     except ValueError as error:
         raise _foreign(command) from error
     names, values = words[2::2], words[3::2]
-    known = {*_WORDS, "classes", "protocol", "samples", "seed", "keep-images", "defense-arg"}
+    others = ("classes", "protocol", "samples", "seed", "keep-images", "defense-arg")
     single = [name for name in names if name != "--defense-arg"]
     if (
         words[:2] != ["bench", "run"]
         or len(names) != len(values)
-        or not {name.removeprefix("--") for name in names} <= known
-        or not all(name.startswith("--") for name in names)
+        or not set(names) <= {f"--{name}" for name in (*_WORDS, *others)}
         or len(set(single)) != len(single)
     ):
         raise _foreign(command)

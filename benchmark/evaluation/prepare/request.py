@@ -170,10 +170,6 @@ def with_arguments(requests: Sequence[Request], arguments: Mapping[str, Any]) ->
 
     `hgd.loss` is for every defense that has a stage called `hgd`; a single purifier takes it as `loss`.
 
-    Args:
-        requests: One for each defense, without arguments.
-        arguments: As they were typed.
-
     Raises:
         BenchError: One belongs to no defense.
     """

@@ -23,14 +23,7 @@ from benchmark.files.weights import find_weights
 
 @dataclass(frozen=True, slots=True)
 class MissingWeights:
-    """A defense without weights for what it is asked to stand before.
-
-    Args:
-        defense: What the user calls it.
-        models: The classifiers that it has to be trained for, the defended one first.
-        dataset: The dataset's name.
-        arguments: Of the defense, as given.
-    """
+    """A defense without weights for the classifiers that it has to be trained for, the defended one first."""
 
     defense: str
     models: tuple[str, ...]
@@ -67,8 +60,6 @@ class FoundStage:
     """A purifier in its place, not yet prepared.
 
     Args:
-        typed: What the user called it.
-        defense: The purifier.
         trained: The classifiers that the user says it was trained for, as entries call them.
         weights: The file of its weights; None where it has none.
     """
@@ -97,7 +88,8 @@ def resolve(request: Request) -> tuple[Dataset, Threat, list[FoundStage]]:
     missing: list[MissingWeights] = []
     for (chain, stage), defense, arguments in zip(typed, defenses, given, strict=True):
         models = stage.trained or (chain.model or model or dataset.model,)
-        names = tuple(_published(one, dataset, folder, request.identity) for one in models)
+        called = [_called(one, dataset, folder, request.identity) for one in models]
+        names = tuple(published for _, published in called)
         weights = None
         if defense.needs_weights:
             weights = find_weights(
@@ -108,8 +100,8 @@ def resolve(request: Request) -> tuple[Dataset, Threat, list[FoundStage]]:
                 explicit=request.weights,
             )
             if weights is None:
-                typed_models = tuple(_typed(one, request.identity) for one in models)
-                missing.append(MissingWeights(stage.name, typed_models, dataset.name, arguments))
+                wanted = tuple(text for text, _ in called)
+                missing.append(MissingWeights(stage.name, wanted, dataset.name, arguments))
         elif stage.trained:
             raise BenchError(
                 f"defense {str(stage)!r}: {defense.name!r} has no weights, and so was trained for no "
@@ -132,17 +124,12 @@ def _refuse_weights(defenses: Sequence[Defense]) -> None:
         )
 
 
-def _published(model: Model | nn.Module, dataset: Dataset, folder: Path, said: str) -> str:
+def _called(model: Model | nn.Module, dataset: Dataset, folder: Path, said: str) -> tuple[str, str]:
+    """A classifier as the command line takes it, and as entries call it: one from Python alike."""
     if isinstance(model, nn.Module):
-        return module_name(model, said)
+        return (name := module_name(model, said)), name
     if not model:
         raise BenchError(
             f"dataset {dataset.name!r} has no default classifier; name one with --model"
         )
-    parsed = parse_model(model) if isinstance(model, str) else model
-    return published_name(parsed, dataset.name, folder=folder)
-
-
-def _typed(model: Model | nn.Module, said: str) -> str:
-    """A classifier as the command line takes it; one from Python by the name that entries give it."""
-    return module_name(model, said) if isinstance(model, nn.Module) else str(model)
+    return str(model), published_name(parse_model(model), dataset.name, folder=folder)

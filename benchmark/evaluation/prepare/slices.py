@@ -50,12 +50,7 @@ class Slice:
         return frozenset(places[first:last])
 
     def siblings_of(self, starts: Iterable[int], wanted: Iterable[int]) -> list[Slice]:
-        """The slices of the same cut, in order, to which any of the wanted shards belongs.
-
-        Args:
-            starts: The first positions of all shards.
-            wanted: Some of them.
-        """
+        """The slices of the same cut, in order, to which some shards belong, by their first positions."""
         places = {start: place for place, start in enumerate(sorted(set(starts)))}
         found = {-(-(places[start] + 1) * self.n // len(places)) for start in wanted}
         return [Slice(k, self.n) for k in sorted(found)]

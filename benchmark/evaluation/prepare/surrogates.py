@@ -17,14 +17,7 @@ from benchmark.records.protocol import BARE, SURROGATES, Protocol, made_on
 
 @dataclass(frozen=True, slots=True)
 class TransferSources:
-    """What a protocol makes images on, beside or together with the defended classifier.
-
-    Args:
-        dataset: The task.
-        protocol: It names them.
-        defended: The defended classifier.
-        load: Gives the classifier of a name.
-    """
+    """What a protocol makes images on, beside or together with the defended classifier, loaded by name."""
 
     dataset: Dataset
     protocol: Protocol

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from torch import nn
@@ -14,8 +14,9 @@ from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import MeanLogits, Victim
 from benchmark.evaluation.prepare.purifier import PreparedDefense, prepare_stage
+from benchmark.evaluation.prepare.request import Request
 from benchmark.evaluation.prepare.resolve import FoundStage
-from benchmark.expression import Chain, Expression, Model, parse_model
+from benchmark.expression import Chain, Expression, parse_model
 from benchmark.identity.identity import Known
 
 
@@ -36,48 +37,40 @@ class Built:
     composition: str = ""
 
 
-@dataclass(slots=True)
-class Builder:
-    """Builds the victim of one request.
+Load = Callable[[str | nn.Module], Classifier]
+"""Gives the classifier of a name, each once, or of a module from Python."""
 
-    Args:
-        setting: Without classifier and weights.
-        load: Gives the classifier of a name, or of a module from Python.
-        found: The purifiers in the order in which they were typed.
-        stages: Those that are ready.
-        known: What a key is told of purifiers that were given as objects; None for those by name.
+
+def build_victim(
+    request: Request,
+    base: str | nn.Module,
+    setting: Setting,
+    load: Load,
+    stages: Iterable[FoundStage],
+) -> tuple[Built, list[PreparedDefense]]:
+    """The victim of a request, and its purifiers, made ready.
+
+    A chain that names no classifier stands before the base; stages come in the order in which they were typed.
+
+    Raises:
+        BenchError: Something of it cannot be loaded or prepared.
     """
+    known = Known(is_given=not isinstance(request.defense, str), said=request.identity)
+    builder = _Builder(setting, load, iter(stages), known)
+    return builder.victim(request.expression, base), builder.stages
 
+
+@dataclass(slots=True)
+class _Builder:
     setting: Setting
-    load: Callable[[str | nn.Module], Classifier]
+    load: Load
     found: Iterator[FoundStage]
+    known: Known
     stages: list[PreparedDefense] = field(default_factory=list)
-    known: Known | None = None
 
-    def victim(self, expression: Expression, model: Model | nn.Module) -> Built:
-        """What an expression stands for.
-
-        Args:
-            expression: As the user typed it.
-            model: The classifier of a chain that names none.
-
-        Raises:
-            BenchError: Something of it cannot be loaded or prepared.
-        """
+    def victim(self, expression: Expression, model: str | nn.Module) -> Built:
         if isinstance(expression, Chain):
             return self._chain(expression, model)
-        return self._member(expression)
-
-    def _member(self, expression: Expression) -> Built:
-        if isinstance(expression, Chain):
-            first = len(self.stages)
-            built = self._chain(expression, expression.model or "")
-            numbers = "+".join(str(i) for i in range(first, len(self.stages)))
-            return replace(
-                built,
-                label=f"{built.label}>{built.classifier.name}",
-                composition=f"{numbers}>{built.classifier.name}",
-            )
         members = [self._member(member) for member in expression.members]
         return Built(
             victim=MeanLogits([member.victim for member in members]),
@@ -86,9 +79,19 @@ class Builder:
             composition=f"mean({', '.join(member.composition for member in members)})",
         )
 
-    def _chain(self, chain: Chain, model: Model | nn.Module) -> Built:
-        wanted = model if chain.model is None else chain.model
-        classifier = self._classifier(wanted)
+    def _member(self, expression: Expression) -> Built:
+        first, built = len(self.stages), self.victim(expression, "")
+        if not isinstance(expression, Chain):
+            return built
+        name, numbers = built.classifier.name, "+".join(map(str, range(first, len(self.stages))))
+        return replace(built, label=f"{built.label}>{name}", composition=f"{numbers}>{name}")
+
+    def _chain(self, chain: Chain, model: str | nn.Module) -> Built:
+        wanted = chain.model or model
+        if isinstance(wanted, nn.Module):
+            classifier = self.load(wanted)
+        else:
+            classifier = build_model(parse_model(wanted), self.load)
         setting = replace(self.setting, classifier=classifier)
         staged: list[PreparedDefense] = []
         for _ in chain.stages:
@@ -100,8 +103,3 @@ class Builder:
             with sandboxed(f"defense {one.defense.name!r}: wrapping its victim"):
                 victim = one.defense.wrap(victim)
         return Built(victim, classifier, "+".join(one.plugin.label for one in staged))
-
-    def _classifier(self, model: Model | nn.Module) -> Classifier:
-        if isinstance(model, nn.Module):
-            return self.load(model)
-        return build_model(parse_model(model) if isinstance(model, str) else model, self.load)

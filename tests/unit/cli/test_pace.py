@@ -74,7 +74,7 @@ def test_time_left_falls_while_a_step_lasts_and_is_unknown_once_it_is_over(clock
 
 def test_a_million_steps_are_remembered_in_little_room(clock):
     pace = paced(clock, [0.5] * 20_000)
-    assert len(pace._times) <= 2001
+    assert len(pace._marks) <= 2001
     assert pace.seconds(10) == pytest.approx(5.0)
 
 

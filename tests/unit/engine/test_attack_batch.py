@@ -7,9 +7,8 @@ from benchmark.engine.criterion import Rule
 from benchmark.engine.judging.attack_batch import AttackBatch
 from benchmark.engine.randomness import Draws
 from benchmark.evaluation.execute.shard import run_shard
-from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
-from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.prepare import bench_of, prepare
 from tests.helpers.tiny_task import request
 
 

@@ -16,9 +16,8 @@ from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.execute.shard import run_shard
 from benchmark.evaluation.execute.shard_queue import shards_of
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.prepare.make_bench import bench_of
 from benchmark.evaluation.prepare.plan import make_plan
-from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.prepare import bench_of, prepare
 from benchmark.records.job import MIXED
 from benchmark.records.protocol_files import parse_protocol
 from tests.helpers.tiny_task import PROTOCOL, Noise, dataset, request

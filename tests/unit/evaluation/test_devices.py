@@ -31,8 +31,7 @@ from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.pool import Workers, claim_number, unpacked
 from benchmark.evaluation.execute.run import run
-from benchmark.evaluation.prepare.make_bench import bench_of, bench_on
-from benchmark.evaluation.prepare.prepare import portable, prepare
+from benchmark.evaluation.prepare.prepare import bench_of, bench_on, portable, prepare
 from benchmark.records.entry import without_timing
 from benchmark.records.protocol_files import parse_protocol
 from tests.helpers.tiny_task import Noise, request

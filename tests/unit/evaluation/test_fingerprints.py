@@ -17,8 +17,7 @@ from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.evaluation.execute.run import Listener, run
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.prepare.make_bench import bench_of
-from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.prepare import bench_of, prepare
 from benchmark.records.entry import without_timing
 from tests.helpers import tiny_task as tiny
 

@@ -23,8 +23,7 @@ from benchmark.evaluation.execute.pool import Workers
 from benchmark.evaluation.execute.scheduler import run_shards
 from benchmark.evaluation.execute.shard_queue import Shard, ShardQueue, shards_of
 from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.prepare.make_bench import bench_of
-from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.prepare import bench_of, prepare
 from benchmark.records.result import Result, Status
 from tests.helpers import tiny_task as tiny
 

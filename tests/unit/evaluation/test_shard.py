@@ -10,8 +10,7 @@ from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.purified import Purified
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.shard import run_shard
-from benchmark.evaluation.prepare.make_bench import bench_of
-from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.prepare import bench_of, prepare
 from benchmark.records.job import ClassifierId, PluginId
 from benchmark.records.result import Status
 from tests.helpers import tiny_task as tiny

@@ -25,8 +25,7 @@ from benchmark.evaluation.prepare.loading import (
     load_task,
     published_name,
 )
-from benchmark.evaluation.prepare.make_bench import bench_of
-from benchmark.evaluation.prepare.prepare import prepare
+from benchmark.evaluation.prepare.prepare import bench_of, prepare
 from benchmark.evaluation.prepare.request import Request
 from benchmark.identity.content_names import known_by, without_content
 from benchmark.plugins import DEFENSES

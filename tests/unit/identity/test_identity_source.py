@@ -3,8 +3,7 @@
 import pytest
 
 from benchmark.identity.closure import closure_of
-from benchmark.identity.source import Import, source_of
-from benchmark.identity.source import canonical_sha256, parsed
+from benchmark.identity.source import Import, canonical_sha256, parsed, source_of
 
 TEXT = '''"""A module."""
 import a.b as c

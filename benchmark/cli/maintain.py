@@ -1,4 +1,4 @@
-"""`bench manifest`: lists the weights that a plugin package ships or publishes."""
+"""Commands of maintainers: `bench manifest` lists weights, `bench baselines` what RobustBench publishes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
+from benchmark.cli.options import folder_option
+from benchmark.files.atomic import write_whole
 from benchmark.files.manifest_writer import update_manifest
+from benchmark.publishing.leaderboard.baselines import FILE, baselines_text, gather_baselines
 
 
 @click.command("manifest", hidden=True)
@@ -23,4 +26,21 @@ def manifest_command(*, folder: Path, licence: str, source: str, url: str) -> in
     """Write FOLDER/manifest.yaml from the weights in FOLDER and their training records."""
     path, manifest = update_manifest(folder, licence=licence, source=source, url=url)
     click.echo(f"Written: {path} ({len(manifest.weights)} weights files)")
+    return 0
+
+
+@click.command("baselines", hidden=True)
+@click.argument("model_info", type=click.Path(path_type=Path))
+@folder_option(
+    "--out",
+    "results",
+    "Where robustbench.csv is written; the leaderboards' pages read leaderboards/robustbench.csv.",
+    metavar="DIR",
+)
+def baselines_command(*, model_info: Path, out: Path) -> int:
+    """Write robustbench.csv from MODEL_INFO, that folder of a checkout of RobustBench."""
+    found = gather_baselines(model_info)
+    path = out / FILE
+    write_whole(path, baselines_text(found).encode())
+    click.echo(f"Written: {path}, {len(found)} models")
     return 0
