@@ -40,26 +40,31 @@ PART = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Typed:
-    """`file:PATH#KEY@ARCHITECTURE` in its parts; `key` is empty where none is given.
-
-    Raises:
-        BenchError: The form is wrong.
-    """
+class TypedFile:
+    """`file:PATH#KEY@ARCHITECTURE` in its parts; `key` is empty where none is given."""
 
     path: str
     key: str
     architecture: str
 
     @classmethod
-    def parse(cls, text: str) -> _Typed:
+    def parse(cls, text: str) -> TypedFile:
+        """The parts of a text.
+
+        Raises:
+            BenchError: The form is wrong.
+        """
         path, architecture = file_parts(text)
         if not path:
             raise BenchError(f"classifier {text!r} is not understood: expected {FILE_FORM}")
         return cls(*key_parts(path), architecture)
 
     def file(self) -> Path:
-        """The file, downloaded where need be."""
+        """The file, downloaded where need be.
+
+        Raises:
+            BenchError: It is missing or cannot be had.
+        """
         what = f"the weights of a {self.architecture}"
         return local_file(self.path, what=what, accept=load_state)
 
@@ -98,7 +103,7 @@ def load_file(
         BenchError: The form is wrong, the file is missing or damaged or would run code, or the network is
             another one.
     """
-    typed = _Typed.parse(text)
+    typed = TypedFile.parse(text)
     path = typed.file()
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
         found = _network(typed, dataset, path, partial(_share_right, dataset, device))
@@ -113,7 +118,7 @@ def load_file(
     return classifier
 
 
-def _network(typed: _Typed, dataset: Dataset, path: Path, accuracy: Accuracy) -> LoadedNetwork:
+def _network(typed: TypedFile, dataset: Dataset, path: Path, accuracy: Accuracy) -> LoadedNetwork:
     """The network with the file's weights."""
     content, architecture = load_state(path), typed.architecture
     fill = partial(fitted, content=content, path=path, key=typed.key, accuracy=accuracy)
@@ -162,18 +167,3 @@ def _brought(architecture: str) -> nn.Module:
             f"architecture {architecture!r} made no torch.nn.Module; expected {FILE_FORM}"
         )
     return network
-
-
-def pinned_model(text: str) -> str:
-    """The same `file:PATH@ARCHITECTURE`, so that it names the same weights for ever."""
-    return _Typed.parse(text).pinned()
-
-
-def file_name_of(text: str) -> str:
-    """What the classifier of a `file:PATH@ARCHITECTURE` is called in an entry.
-
-    Raises:
-        BenchError: The form is wrong, or the file is missing or cannot be had.
-    """
-    typed = _Typed.parse(text)
-    return typed.name(typed.file())

@@ -151,7 +151,7 @@ def fitted(
     states = _under(key, every, path) if key else without_optimizers(every)
     tried = [tried_on(network, state, at) for at, state in states.items()]
     if not any(fit.is_whole for fit in tried):
-        tried += [tried_together(network, parts, at) for at, parts in siblings(states)]
+        tried += [tried_together(network, parts, at) for at, parts in siblings(states).items()]
     whole = [fit for fit in tried if fit.is_whole]
     if key and not whole:
         beside = {at: s for at, s in without_optimizers(every).items() if at not in states}
@@ -220,9 +220,10 @@ def _load(network: nn.Module, fit: Trial, path: Path) -> None:
     try:
         network.load_state_dict({**own, **fit.tensors()})
     except RuntimeError as error:
+        told = str(error).strip().split("\n")[-1].strip().rstrip(".")
         raise BenchError(
-            f"weights {str(path)!r} are not of this architecture ({type(network).__name__}): "
-            f"{_last_line(error)}; name the right architecture"
+            f"weights {str(path)!r} are not of this architecture ({type(network).__name__}): {told}; name the "
+            f"right architecture"
         ) from error
 
 
@@ -237,7 +238,3 @@ def _sha256(network: nn.Module, fit: Trial, path: Path, key: str) -> str:
         digest.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
         digest.update(value.double().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[-1].strip().rstrip(".")

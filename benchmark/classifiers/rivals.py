@@ -39,12 +39,11 @@ def rivals_of(chosen: Trial, tried: Sequence[Trial], network: nn.Module) -> list
     They may lack buffers, hold more than the network, or have other names for the same shapes: averages are
     kept in all these ways.
     """
-    return [
-        fit
-        for fit in tried
-        if fit is not chosen
-        and (_names_other(chosen, fit, network) or _lists_other(chosen, fit, network))
-    ]
+    names = [name for name, _ in network.named_parameters()]
+    ours = chosen.tensors()
+    values = [ours[name] for name in names if name in ours]
+    others = [fit for fit in tried if fit is not chosen]
+    return [fit for fit in others if _names_other(names, ours, fit) or _lists_other(values, fit)]
 
 
 def completed(network: nn.Module, fit: Trial, beside: Sequence[Trial]) -> Trial | None:
@@ -67,20 +66,16 @@ def agree(shares: Sequence[float]) -> bool:
     return bool(shares) and max(shares) - min(shares) <= AGREED and min(shares) > ABOVE_LOWEST
 
 
-def _names_other(chosen: Trial, fit: Trial, network: nn.Module) -> bool:
-    names = [name for name, _ in network.named_parameters()]
+def _names_other(names: Sequence[str], ours: Mapping[str, Tensor], fit: Trial) -> bool:
     if any(name not in fit.names.names or name in fit.misfits for name in names):
         return False
-    ours, theirs = chosen.tensors(), fit.tensors()
+    theirs = fit.tensors()
     return any(not _equal(ours[name], tensor) for name, tensor in theirs.items() if name in ours)
 
 
-def _lists_other(chosen: Trial, fit: Trial, network: nn.Module) -> bool:
+def _lists_other(values: Sequence[Tensor], fit: Trial) -> bool:
     """The same of tensors of other names, by their shapes."""
-    names = [name for name, _ in network.named_parameters()]
     floats = [tensor for tensor in fit.state.values() if tensor.is_floating_point()]
-    ours = chosen.tensors()
-    values = [ours[name] for name in names if name in ours]
     shapes = Counter(tuple(tensor.shape) for tensor in values)
     if fit.names.names or not shapes or shapes - Counter(tuple(t.shape) for t in floats):
         return False

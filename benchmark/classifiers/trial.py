@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -53,16 +53,14 @@ def tried_on(network: nn.Module, state: Mapping[str, Tensor], key: str) -> Trial
 
 def siblings(
     states: Mapping[str, Mapping[str, Tensor]],
-) -> Iterator[tuple[str, dict[str, Mapping[str, Tensor]]]]:
+) -> dict[str, dict[str, Mapping[str, Tensor]]]:
     """States that lie side by side, as an encoder and its head do, by where they lie; at least two each."""
-    for parent in dict.fromkeys(key.rpartition(".")[0] for key in states if key):
-        parts = {
-            key.rpartition(".")[2]: state
-            for key, state in states.items()
-            if key and key.rpartition(".")[0] == parent
-        }
-        if len(parts) > 1:
-            yield parent, parts
+    found: dict[str, dict[str, Mapping[str, Tensor]]] = {}
+    for key, state in states.items():
+        if key:
+            parent, _, name = key.rpartition(".")
+            found.setdefault(parent, {})[name] = state
+    return {parent: parts for parent, parts in found.items() if len(parts) > 1}
 
 
 def tried_together(

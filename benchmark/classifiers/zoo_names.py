@@ -83,11 +83,6 @@ class ZooModel:
         """Whether it has several checkpoints."""
         return len(self.drive_ids) > 1
 
-    @property
-    def is_torchvision(self) -> bool:
-        """Whether its weights are torchvision's own."""
-        return self.model in _TORCHVISION
-
     def note(self, threat: str) -> str:
         """One line for a listing: its threat (else its board), its parts, how images are prepared for it."""
         short = [
