@@ -17,7 +17,7 @@ from benchmark.classifiers.catalog import (
     unknown_classifier,
 )
 from benchmark.classifiers.code import code_sha256, modules_sha256
-from benchmark.classifiers.fitting import Accuracy, LoadedNetwork, SeveralFit, fitted
+from benchmark.classifiers.fitting import Accuracy, SeveralFit, fitted
 from benchmark.classifiers.rivals import largest_in
 from benchmark.classifiers.state import load_state, states_in
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
@@ -106,20 +106,22 @@ def load_file(
     typed = TypedFile.parse(text)
     path = typed.file()
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
-        found = _network(typed, dataset, path, partial(_share_right, dataset, device))
+        network, sha256 = _network(typed, dataset, path, partial(_share_right, dataset, device))
     classifier = Classifier(
-        found.network,
+        network,
         name=typed.name(path),
         classes=dataset.classes,
-        sha256=found.sha256,
-        code=code_sha256(found.network, *typed.modules),
+        sha256=sha256,
+        code=code_sha256(network, *typed.modules),
     ).to(device=device, dtype=dtype)
     refuse_misfit(classifier, dataset)
     return classifier
 
 
-def _network(typed: TypedFile, dataset: Dataset, path: Path, accuracy: Accuracy) -> LoadedNetwork:
-    """The network with the file's weights."""
+def _network(
+    typed: TypedFile, dataset: Dataset, path: Path, accuracy: Accuracy
+) -> tuple[nn.Module, str]:
+    """The network with the file's weights, and the sha256 of what decides them."""
     content, architecture = load_state(path), typed.architecture
     fill = partial(fitted, content=content, path=path, key=typed.key, accuracy=accuracy)
     if architecture in CLASSIFIERS.paths():
@@ -137,7 +139,7 @@ def _network(typed: TypedFile, dataset: Dataset, path: Path, accuracy: Accuracy)
         if found.is_ensemble or typed.key or isinstance(error, SeveralFit) or not is_one:
             raise
         try:
-            return LoadedNetwork(zoo_network_of(found, [path]), file_sha256(path))
+            return zoo_network_of(found, [path]), file_sha256(path)
         except BenchError:
             raise error from None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +24,6 @@ Accuracy = Callable[[nn.Module], float]
 
 class SeveralFit(BenchError):
     """A checkpoint holds several states of a network that are not the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedNetwork:
-    """A network with the weights of a file.
-
-    Args:
-        network: The network.
-        sha256: Of all that decides its weights, hex: of the file, with the key of the state in it where one was
-            asked for, and the constants that the architecture set itself, if any.
-    """
-
-    network: nn.Module
-    sha256: str
 
 
 CHOICE = "file:PATH#KEY@ARCHITECTURE"
@@ -127,8 +112,11 @@ def few(names: Iterable[str], most: int = 3) -> str:
 
 def fitted(
     network: object, content: Any, path: Path, *, key: str = "", accuracy: Accuracy | None = None
-) -> LoadedNetwork:
-    """A network with the state that a file holds for it.
+) -> tuple[nn.Module, str]:
+    """A network with the state that a file holds for it, and the sha256 of all that decides its weights, hex.
+
+    That is the file's, with the key of the state in it where one was asked for, and the constants that the
+    architecture set itself, if any.
 
     Names are matched by the two sets of names themselves (`benchmark.classifiers.alignment`); a state may lie
     anywhere in a checkpoint, but in an optimizer's. Where several may be the network's and are not equal, none
@@ -163,7 +151,7 @@ def fitted(
     if rivals:
         _settle(network, [whole[0], *rivals], path, accuracy)
     _load(network, whole[0], path)
-    return LoadedNetwork(network, _sha256(network, whole[0], path, key))
+    return network, _sha256(network, whole[0], path, key)
 
 
 def _under(

@@ -121,7 +121,7 @@ def clear_up(runs: Path) -> None:
     """
     with contextlib.suppress(
         FileNotFoundError
-    ):  # no folder for temporary files: said where one is needed
+    ):  # said where a folder for temporary files is needed
         clear(Path(tempfile.gettempdir()))
     for place, folders, files in os.walk(runs):
         _clear_of(Path(place), (*folders, *files))
