@@ -102,7 +102,7 @@ def classifier_note(name: str, dataset: str = "") -> str:
 
 
 def unknown_classifier(name: str, dataset: str | None) -> BenchError:
-    """The error for a name that no classifier of a dataset (None: of any) has, with what is near elsewhere too."""
+    """The error for a name that no classifier of a dataset has, of any where it is None, with what is near."""
     whose = "no classifier" if dataset is None else f"no classifier for {dataset}"
     meant = CLASSIFIERS.meant(name)
     if meant:
@@ -151,10 +151,9 @@ def for_another(name: str, own: str, dataset: str) -> BenchError:
 
 
 def _refuse_unknown_file(text: str, dataset: str | None) -> None:
-    path, architecture = file_parts(text)
+    path, _, architecture = file_parts(text)
     if not path:
         raise BenchError(f"classifier {quoted(text)} is not understood: expected {FILE_FORM}")
-    path, _ = key_parts(path)
     if not is_remote(path):
         existing(path)
     if ":" in architecture:
@@ -202,40 +201,35 @@ def preparation_of(name: str, dataset: str) -> str:
     Raises:
         BenchError: Several RobustBench models begin with that name.
     """
-    architecture = file_parts(name)[1] if name.startswith("file:") else name
+    architecture = file_parts(name)[2] if name.startswith("file:") else name
     found = _zoo_model(architecture, dataset)
     return found.preparation if found else ""
 
 
-def file_parts(text: str) -> tuple[str, str]:
-    """Path and architecture out of `file:PATH@ARCHITECTURE`; both empty where that is not its form.
+def file_parts(text: str) -> tuple[str, str, str]:
+    """Path, key and architecture out of `file:PATH#KEY@ARCHITECTURE`; all empty where that is not its form.
 
-    The architecture may be a RobustBench name with its norm: `file:PATH@Standard@L2`.
+    The key is empty where none is given: `#sha256=...` at the end of a URL is none, nor is a `#` in an existing
+    file's own name. The architecture may be a RobustBench name with its norm: `file:PATH@Standard@L2`.
     """
     path, _, architecture = text.removeprefix("file:").rpartition("@")
     before, _, model = path.rpartition("@")
     if before and is_norm(architecture):
         path, architecture = before, f"{model}@{architecture}"
-    return (path, architecture) if path and architecture else ("", "")
+    if not (path and architecture):
+        return "", "", ""
+    before, _, key = path.rpartition("#")
+    is_pin = key.startswith("sha256=")
+    if not before or is_pin or (not is_remote(path) and Path(path).expanduser().is_file()):
+        return path, "", architecture
+    return before, key, architecture
 
 
 def modules_of(name: str) -> list[str]:
     """The module that a plugin's classifier, or the architecture of a file, comes from; none for the zoo's."""
-    architecture = file_parts(name)[1] if name.startswith("file:") else name
+    architecture = file_parts(name)[2] if name.startswith("file:") else name
     path = CLASSIFIERS.paths().get(architecture, architecture)
     return [path.partition(":")[0]] if ":" in path else []
-
-
-def key_parts(path: str) -> tuple[str, str]:
-    """Path and key out of `PATH#KEY`; the key is empty where none is given.
-
-    `#sha256=...` at the end of a URL is none, nor is a `#` in an existing file's own name.
-    """
-    before, _, key = path.rpartition("#")
-    is_pin = key.startswith("sha256=")
-    if not before or is_pin or (not is_remote(path) and Path(path).expanduser().is_file()):
-        return path, ""
-    return before, key
 
 
 def _zoo_model(name: str, dataset: str) -> ZooModel | None:

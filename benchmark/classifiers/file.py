@@ -13,13 +13,12 @@ from benchmark.classifiers.catalog import (
     CLASSIFIERS,
     FILE_FORM,
     file_parts,
-    key_parts,
     unknown_classifier,
 )
 from benchmark.classifiers.code import code_sha256, modules_sha256
 from benchmark.classifiers.fitting import Accuracy, SeveralFit, fitted
-from benchmark.classifiers.rivals import largest_in
 from benchmark.classifiers.state import load_state, states_in
+from benchmark.classifiers.trial import largest_in
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.compute.sandbox import sandboxed
@@ -54,10 +53,10 @@ class TypedFile:
         Raises:
             BenchError: The form is wrong.
         """
-        path, architecture = file_parts(text)
-        if not path:
+        parts = file_parts(text)
+        if not parts[0]:
             raise BenchError(f"classifier {text!r} is not understood: expected {FILE_FORM}")
-        return cls(*key_parts(path), architecture)
+        return cls(*parts)
 
     def file(self) -> Path:
         """The file, downloaded where need be.

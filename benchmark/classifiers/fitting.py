@@ -10,9 +10,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from benchmark.classifiers.rivals import agree, completed, rivals_of, without_optimizers
 from benchmark.classifiers.state import states_in
-from benchmark.classifiers.trial import Trial, siblings, tried_on, tried_together
+from benchmark.classifiers.trial import (
+    Trial,
+    agree,
+    completed,
+    rivals_of,
+    siblings,
+    tried_on,
+    tried_together,
+    without_optimizers,
+)
 from benchmark.errors import BenchError
 from benchmark.files.known_hashes import file_sha256
 
