@@ -83,12 +83,7 @@ def _reduced(names: Collection[str], prefix: str, known: Collection[str]) -> dic
 
 
 def _by_prefix(wanted: Mapping[str, str], given: Mapping[str, str]) -> Alignment:
-    """The best alignment by one prefix on each side.
-
-    Args:
-        wanted: The network's names, by what stands for them.
-        given: The checkpoint's, likewise.
-    """
+    """The best alignment by one prefix on each side, of names by what stands for them."""
     votes = {inside: _votes(wanted, given, inside) for inside in _prefixes(wanted)}
     # the most names first; of equally many the outermost parts, so that the least is left over
     inside, under, most = max(

@@ -92,8 +92,6 @@ class ClassifierSource(ABC):
         path = Path(self.weights(folder))
         with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
             network = self.network()
-        found = fitted(network, self.state(path), path)
-        classifier = Classifier(
-            found.network, name=self.name, classes=self.classes, sha256=found.sha256
-        )
+        network, sha256 = fitted(network, self.state(path), path)
+        classifier = Classifier(network, name=self.name, classes=self.classes, sha256=sha256)
         return classifier.to(device=device, dtype=dtype)

@@ -44,42 +44,39 @@ _THREATS = {  # RobustBench's own budgets
 }
 
 
-def _add(name: str, dataset: str, path: str, note: str) -> None:
-    CLASSIFIERS.add(name, path, note)
-    _DATASETS[name] = dataset
-
-
-_SMALL = "benchmark.classifiers.small"
-_add("digits-cnn", "digits", f"{_SMALL}:DigitsCNN", "4 convolutions, batch norm; the default")
-_add("digits-conv", "digits", f"{_SMALL}:DigitsConv", "residual, group norm; a surrogate")
-_add("digits-mlp", "digits", f"{_SMALL}:DigitsMLP", "a perceptron; a surrogate")
-_add("mnist-cnn", "mnist", f"{_SMALL}:MnistCNN", "6 convolutions, batch norm; the default")
-_add("mnist-conv", "mnist", f"{_SMALL}:MnistConv", "residual, group norm; a surrogate")
-_add("mnist-mlp", "mnist", f"{_SMALL}:MnistMLP", "a perceptron; a surrogate")
-_add("digits-vgg", "digits", f"{_SMALL}:DigitsVGG", "VGG, plain; a surrogate unseen in training")
-_add("mnist-vgg", "mnist", f"{_SMALL}:MnistVGG", "VGG, plain; a surrogate unseen in training")
-_PUBLISHED = "benchmark.classifiers.published"
-_add("mnist-x", "mnist", f"{_PUBLISHED}:MnistX", "AdvAE's network X: 4 convolutions")
-_add("mnist-a", "mnist", f"{_PUBLISHED}:MnistA", "Defense-GAN's network A: 2 convolutions")
-_add("mnist-b", "mnist", f"{_PUBLISHED}:MnistB", "Defense-GAN's network B: 3 convolutions")
-_add("mnist-c", "mnist", f"{_PUBLISHED}:MnistC", "Defense-GAN's network C; to be trained first")
-_add("mnist-d", "mnist", f"{_PUBLISHED}:MnistD", "Defense-GAN's network D: a perceptron")
-_add("fashion-cnn", "fashion_mnist", f"{_SMALL}:FashionCNN", "6 convolutions; the default")
-_add("fashion-conv", "fashion_mnist", f"{_SMALL}:FashionConv", "residual; a surrogate")
-_add("fashion-mlp", "fashion_mnist", f"{_SMALL}:FashionMLP", "a perceptron; a surrogate")
-_add("fashion-vgg", "fashion_mnist", f"{_SMALL}:FashionVGG", "VGG, plain; unseen in training")
-_add(
-    "standard-r18",
-    "cifar10",
-    "benchmark.classifiers.standard:StandardR18",
-    "ResNet-18, naturally trained, installed with pyautoattack",
-)
-_add(
-    "cifar-resnetv2-29",
-    "cifar10",
-    f"{_PUBLISHED}:CifarResNetV2",
-    "ResNetV2 of depth 29, AdvAE's; to be trained first",
-)
+for _name, _dataset, _path, _note in (
+    ("digits-cnn", "digits", "small:DigitsCNN", "4 convolutions, batch norm; the default"),
+    ("digits-conv", "digits", "small:DigitsConv", "residual, group norm; a surrogate"),
+    ("digits-mlp", "digits", "small:DigitsMLP", "a perceptron; a surrogate"),
+    ("mnist-cnn", "mnist", "small:MnistCNN", "6 convolutions, batch norm; the default"),
+    ("mnist-conv", "mnist", "small:MnistConv", "residual, group norm; a surrogate"),
+    ("mnist-mlp", "mnist", "small:MnistMLP", "a perceptron; a surrogate"),
+    ("digits-vgg", "digits", "small:DigitsVGG", "VGG, plain; a surrogate unseen in training"),
+    ("mnist-vgg", "mnist", "small:MnistVGG", "VGG, plain; a surrogate unseen in training"),
+    ("mnist-x", "mnist", "published:MnistX", "AdvAE's network X: 4 convolutions"),
+    ("mnist-a", "mnist", "published:MnistA", "Defense-GAN's network A: 2 convolutions"),
+    ("mnist-b", "mnist", "published:MnistB", "Defense-GAN's network B: 3 convolutions"),
+    ("mnist-c", "mnist", "published:MnistC", "Defense-GAN's network C; to be trained first"),
+    ("mnist-d", "mnist", "published:MnistD", "Defense-GAN's network D: a perceptron"),
+    ("fashion-cnn", "fashion_mnist", "small:FashionCNN", "6 convolutions; the default"),
+    ("fashion-conv", "fashion_mnist", "small:FashionConv", "residual; a surrogate"),
+    ("fashion-mlp", "fashion_mnist", "small:FashionMLP", "a perceptron; a surrogate"),
+    ("fashion-vgg", "fashion_mnist", "small:FashionVGG", "VGG, plain; unseen in training"),
+    (
+        "standard-r18",
+        "cifar10",
+        "standard:StandardR18",
+        "ResNet-18, naturally trained, installed with pyautoattack",
+    ),
+    (
+        "cifar-resnetv2-29",
+        "cifar10",
+        "published:CifarResNetV2",
+        "ResNetV2 of depth 29, AdvAE's; to be trained first",
+    ),
+):
+    CLASSIFIERS.add(_name, f"benchmark.classifiers.{_path}", _note)
+    _DATASETS[_name] = _dataset
 
 
 def classifier_names(dataset: str) -> list[str]:
@@ -105,12 +102,7 @@ def classifier_note(name: str, dataset: str = "") -> str:
 
 
 def unknown_classifier(name: str, dataset: str | None) -> BenchError:
-    """The error for a name that no classifier of a dataset has, with what is near, there or elsewhere.
-
-    Args:
-        name: What was typed.
-        dataset: None where it may be any.
-    """
+    """The error for a name that no classifier of a dataset has, of any where it is None, with what is near."""
     whose = "no classifier" if dataset is None else f"no classifier for {dataset}"
     meant = CLASSIFIERS.meant(name)
     if meant:
@@ -159,10 +151,9 @@ def for_another(name: str, own: str, dataset: str) -> BenchError:
 
 
 def _refuse_unknown_file(text: str, dataset: str | None) -> None:
-    path, architecture = file_parts(text)
+    path, _, architecture = file_parts(text)
     if not path:
         raise BenchError(f"classifier {quoted(text)} is not understood: expected {FILE_FORM}")
-    path, _ = key_parts(path)
     if not is_remote(path):
         existing(path)
     if ":" in architecture:
@@ -210,40 +201,35 @@ def preparation_of(name: str, dataset: str) -> str:
     Raises:
         BenchError: Several RobustBench models begin with that name.
     """
-    architecture = file_parts(name)[1] if name.startswith("file:") else name
+    architecture = file_parts(name)[2] if name.startswith("file:") else name
     found = _zoo_model(architecture, dataset)
     return found.preparation if found else ""
 
 
-def file_parts(text: str) -> tuple[str, str]:
-    """Path and architecture out of `file:PATH@ARCHITECTURE`; both empty where that is not its form.
+def file_parts(text: str) -> tuple[str, str, str]:
+    """Path, key and architecture out of `file:PATH#KEY@ARCHITECTURE`; all empty where that is not its form.
 
-    The architecture may be a RobustBench name with its norm: `file:PATH@Standard@L2`.
+    The key is empty where none is given: `#sha256=...` at the end of a URL is none, nor is a `#` in an existing
+    file's own name. The architecture may be a RobustBench name with its norm: `file:PATH@Standard@L2`.
     """
     path, _, architecture = text.removeprefix("file:").rpartition("@")
     before, _, model = path.rpartition("@")
     if before and is_norm(architecture):
         path, architecture = before, f"{model}@{architecture}"
-    return (path, architecture) if path and architecture else ("", "")
+    if not (path and architecture):
+        return "", "", ""
+    before, _, key = path.rpartition("#")
+    is_pin = key.startswith("sha256=")
+    if not before or is_pin or (not is_remote(path) and Path(path).expanduser().is_file()):
+        return path, "", architecture
+    return before, key, architecture
 
 
 def modules_of(name: str) -> list[str]:
     """The module that a plugin's classifier, or the architecture of a file, comes from; none for the zoo's."""
-    architecture = file_parts(name)[1] if name.startswith("file:") else name
+    architecture = file_parts(name)[2] if name.startswith("file:") else name
     path = CLASSIFIERS.paths().get(architecture, architecture)
     return [path.partition(":")[0]] if ":" in path else []
-
-
-def key_parts(path: str) -> tuple[str, str]:
-    """Path and key out of `PATH#KEY`; the key is empty where none is given.
-
-    `#sha256=...` at the end of a URL is none, nor is a `#` in an existing file's own name.
-    """
-    before, _, key = path.rpartition("#")
-    is_pin = key.startswith("sha256=")
-    if not before or is_pin or (not is_remote(path) and Path(path).expanduser().is_file()):
-        return path, ""
-    return before, key
 
 
 def _zoo_model(name: str, dataset: str) -> ZooModel | None:

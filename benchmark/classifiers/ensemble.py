@@ -45,12 +45,7 @@ def ensemble(members: Sequence[Classifier]) -> Classifier:
 
 
 def build_model(model: Model, load: Callable[[str], Classifier]) -> Classifier:
-    """The classifier that an expression stands for.
-
-    Args:
-        model: A name, or an ensemble.
-        load: Gives the classifier of a name.
-    """
+    """The classifier that an expression stands for, a name or an ensemble; `load` gives that of a name."""
     if isinstance(model, str):
         return load(model)
     return ensemble([build_model(member, load) for member in model.members])

@@ -13,13 +13,12 @@ from benchmark.classifiers.catalog import (
     CLASSIFIERS,
     FILE_FORM,
     file_parts,
-    key_parts,
     unknown_classifier,
 )
 from benchmark.classifiers.code import code_sha256, modules_sha256
-from benchmark.classifiers.fitting import Accuracy, LoadedNetwork, SeveralFit, fitted
-from benchmark.classifiers.rivals import largest_in
+from benchmark.classifiers.fitting import Accuracy, SeveralFit, fitted
 from benchmark.classifiers.state import load_state, states_in
+from benchmark.classifiers.trial import largest_in
 from benchmark.classifiers.zoo import zoo_network, zoo_network_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.compute.sandbox import sandboxed
@@ -40,26 +39,31 @@ PART = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Typed:
-    """`file:PATH#KEY@ARCHITECTURE` in its parts; `key` is empty where none is given.
-
-    Raises:
-        BenchError: The form is wrong.
-    """
+class TypedFile:
+    """`file:PATH#KEY@ARCHITECTURE` in its parts; `key` is empty where none is given."""
 
     path: str
     key: str
     architecture: str
 
     @classmethod
-    def parse(cls, text: str) -> _Typed:
-        path, architecture = file_parts(text)
-        if not path:
+    def parse(cls, text: str) -> TypedFile:
+        """The parts of a text.
+
+        Raises:
+            BenchError: The form is wrong.
+        """
+        parts = file_parts(text)
+        if not parts[0]:
             raise BenchError(f"classifier {text!r} is not understood: expected {FILE_FORM}")
-        return cls(*key_parts(path), architecture)
+        return cls(*parts)
 
     def file(self) -> Path:
-        """The file, downloaded where need be."""
+        """The file, downloaded where need be.
+
+        Raises:
+            BenchError: It is missing or cannot be had.
+        """
         what = f"the weights of a {self.architecture}"
         return local_file(self.path, what=what, accept=load_state)
 
@@ -98,23 +102,25 @@ def load_file(
         BenchError: The form is wrong, the file is missing or damaged or would run code, or the network is
             another one.
     """
-    typed = _Typed.parse(text)
+    typed = TypedFile.parse(text)
     path = typed.file()
     with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
-        found = _network(typed, dataset, path, partial(_share_right, dataset, device))
+        network, sha256 = _network(typed, dataset, path, partial(_share_right, dataset, device))
     classifier = Classifier(
-        found.network,
+        network,
         name=typed.name(path),
         classes=dataset.classes,
-        sha256=found.sha256,
-        code=code_sha256(found.network, *typed.modules),
+        sha256=sha256,
+        code=code_sha256(network, *typed.modules),
     ).to(device=device, dtype=dtype)
     refuse_misfit(classifier, dataset)
     return classifier
 
 
-def _network(typed: _Typed, dataset: Dataset, path: Path, accuracy: Accuracy) -> LoadedNetwork:
-    """The network with the file's weights."""
+def _network(
+    typed: TypedFile, dataset: Dataset, path: Path, accuracy: Accuracy
+) -> tuple[nn.Module, str]:
+    """The network with the file's weights, and the sha256 of what decides them."""
     content, architecture = load_state(path), typed.architecture
     fill = partial(fitted, content=content, path=path, key=typed.key, accuracy=accuracy)
     if architecture in CLASSIFIERS.paths():
@@ -132,7 +138,7 @@ def _network(typed: _Typed, dataset: Dataset, path: Path, accuracy: Accuracy) ->
         if found.is_ensemble or typed.key or isinstance(error, SeveralFit) or not is_one:
             raise
         try:
-            return LoadedNetwork(zoo_network_of(found, [path]), file_sha256(path))
+            return zoo_network_of(found, [path]), file_sha256(path)
         except BenchError:
             raise error from None
 
@@ -162,18 +168,3 @@ def _brought(architecture: str) -> nn.Module:
             f"architecture {architecture!r} made no torch.nn.Module; expected {FILE_FORM}"
         )
     return network
-
-
-def pinned_model(text: str) -> str:
-    """The same `file:PATH@ARCHITECTURE`, so that it names the same weights for ever."""
-    return _Typed.parse(text).pinned()
-
-
-def file_name_of(text: str) -> str:
-    """What the classifier of a `file:PATH@ARCHITECTURE` is called in an entry.
-
-    Raises:
-        BenchError: The form is wrong, or the file is missing or cannot be had.
-    """
-    typed = _Typed.parse(text)
-    return typed.name(typed.file())

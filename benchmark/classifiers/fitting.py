@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from benchmark.classifiers.rivals import agree, completed, rivals_of, without_optimizers
 from benchmark.classifiers.state import states_in
-from benchmark.classifiers.trial import Trial, siblings, tried_on, tried_together
+from benchmark.classifiers.trial import (
+    Trial,
+    agree,
+    completed,
+    rivals_of,
+    siblings,
+    tried_on,
+    tried_together,
+    without_optimizers,
+)
 from benchmark.errors import BenchError
 from benchmark.files.known_hashes import file_sha256
 
@@ -25,20 +32,6 @@ Accuracy = Callable[[nn.Module], float]
 
 class SeveralFit(BenchError):
     """A checkpoint holds several states of a network that are not the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedNetwork:
-    """A network with the weights of a file.
-
-    Args:
-        network: The network.
-        sha256: Of all that decides its weights, hex: of the file, with the key of the state in it where one was
-            asked for, and the constants that the architecture set itself, if any.
-    """
-
-    network: nn.Module
-    sha256: str
 
 
 CHOICE = "file:PATH#KEY@ARCHITECTURE"
@@ -127,8 +120,11 @@ def few(names: Iterable[str], most: int = 3) -> str:
 
 def fitted(
     network: object, content: Any, path: Path, *, key: str = "", accuracy: Accuracy | None = None
-) -> LoadedNetwork:
-    """A network with the state that a file holds for it.
+) -> tuple[nn.Module, str]:
+    """A network with the state that a file holds for it, and the sha256 of all that decides its weights, hex.
+
+    That is the file's, with the key of the state in it where one was asked for, and the constants that the
+    architecture set itself, if any.
 
     Names are matched by the two sets of names themselves (`benchmark.classifiers.alignment`); a state may lie
     anywhere in a checkpoint, but in an optimizer's. Where several may be the network's and are not equal, none
@@ -151,7 +147,7 @@ def fitted(
     states = _under(key, every, path) if key else without_optimizers(every)
     tried = [tried_on(network, state, at) for at, state in states.items()]
     if not any(fit.is_whole for fit in tried):
-        tried += [tried_together(network, parts, at) for at, parts in siblings(states)]
+        tried += [tried_together(network, parts, at) for at, parts in siblings(states).items()]
     whole = [fit for fit in tried if fit.is_whole]
     if key and not whole:
         beside = {at: s for at, s in without_optimizers(every).items() if at not in states}
@@ -163,7 +159,7 @@ def fitted(
     if rivals:
         _settle(network, [whole[0], *rivals], path, accuracy)
     _load(network, whole[0], path)
-    return LoadedNetwork(network, _sha256(network, whole[0], path, key))
+    return network, _sha256(network, whole[0], path, key)
 
 
 def _under(
@@ -220,9 +216,10 @@ def _load(network: nn.Module, fit: Trial, path: Path) -> None:
     try:
         network.load_state_dict({**own, **fit.tensors()})
     except RuntimeError as error:
+        told = str(error).strip().split("\n")[-1].strip().rstrip(".")
         raise BenchError(
-            f"weights {str(path)!r} are not of this architecture ({type(network).__name__}): "
-            f"{_last_line(error)}; name the right architecture"
+            f"weights {str(path)!r} are not of this architecture ({type(network).__name__}): {told}; name the "
+            f"right architecture"
         ) from error
 
 
@@ -237,7 +234,3 @@ def _sha256(network: nn.Module, fit: Trial, path: Path, key: str) -> str:
         digest.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
         digest.update(value.double().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[-1].strip().rstrip(".")

@@ -148,13 +148,12 @@ class SmallVGG(nn.Module):
 
 
 class SmallMLP(nn.Module):
-    """A perceptron with two hidden layers.
+    """A perceptron with two hidden layers and dropout .2.
 
     Args:
         shape: `(c, h, w)` of an image.
         classes: k.
         hidden: Widths of the hidden layers.
-        dropout: Share of hidden units left out in training.
     """
 
     def __init__(
@@ -163,7 +162,6 @@ class SmallMLP(nn.Module):
         classes: int,
         *,
         hidden: tuple[int, int],
-        dropout: float = 0.2,
     ) -> None:
         super().__init__()
         c, h, w = shape
@@ -172,10 +170,10 @@ class SmallMLP(nn.Module):
             nn.Flatten(),
             nn.Linear(c * h * w, first),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            nn.Dropout(0.2),
             nn.Linear(first, second),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            nn.Dropout(0.2),
             nn.Linear(second, classes),
         )
 

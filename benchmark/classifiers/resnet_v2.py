@@ -48,17 +48,16 @@ class Bottleneck(nn.Module):
 
 
 class ResNetV2(nn.Module):
-    """Three stages of bottlenecks, 64, 128 and 256 channels wide, of depth 9 n + 2; [0, 1] images as they are.
+    """Three stages of bottlenecks, 64, 128 and 256 channels wide, of depth 9 n + 2; colour images as they are.
 
     Args:
         blocks: n, the blocks of a stage.
         classes: k.
-        channels: c of an image.
     """
 
-    def __init__(self, *, blocks: int, classes: int, channels: int = 3) -> None:
+    def __init__(self, *, blocks: int, classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(channels, 16, 3, padding=1), _norm(16), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), _norm(16), nn.ReLU())
         stages: list[nn.Module] = []
         width, before = 16, 16
         for stage in range(3):

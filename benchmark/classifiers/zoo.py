@@ -82,7 +82,7 @@ def zoo_network_of(model: ZooModel, files: list[Path]) -> nn.Module:
         with torch.random.fork_rng(devices=[]):  # first weights, made only to be replaced
             if model.timm:
                 return _registered(model, _state_of(files[0])).eval()
-            if model.is_torchvision:
+            if model.url:
                 return _of_torchvision(model, _state_of(files[0])).eval()
             return loaded(
                 model.model,

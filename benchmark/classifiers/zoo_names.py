@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmark.classifiers.zoo_source import registered, rows, torchvision_url
+from benchmark.classifiers.zoo_source import registered, rows
 from benchmark.errors import BenchError
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
@@ -39,8 +39,8 @@ the WRN-34-10, whose RobustBench name says nothing else.
 
 _NORMS = {"linf": "Linf", "l2": "L2", "common_corruptions": "corruptions"}
 """RobustBench's threat models by the name of their table in its source, the first preferred."""
-_TORCHVISION = {"Standard_R50": "ResNet50_Weights"}
-"""Models whose weights are torchvision's own."""
+_TORCHVISION = {"Standard_R50": "https://download.pytorch.org/models/resnet50-0676ba61.pth"}
+"""Models whose weights are torchvision's own (`IMAGENET1K_V1`), with their URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,6 @@ class ZooModel:
     def is_ensemble(self) -> bool:
         """Whether it has several checkpoints."""
         return len(self.drive_ids) > 1
-
-    @property
-    def is_torchvision(self) -> bool:
-        """Whether its weights are torchvision's own."""
-        return self.model in _TORCHVISION
 
     def note(self, threat: str) -> str:
         """One line for a listing: its threat (else its board), its parts, how images are prepared for it."""
@@ -173,12 +168,6 @@ def _model(dataset: str, table: str, name: str, said: dict[str, Any]) -> ZooMode
         return ZooModel(name, dataset, norm, url=url, timm=timm, preparation=preparation)
     ids = said.get("gdrive_id")
     drive_ids = tuple(str(i) for i in (ids if isinstance(ids, list) else [ids]) if i)
-    enum = "" if drive_ids else _TORCHVISION.get(name, "")
-    return ZooModel(
-        name,
-        dataset,
-        norm,
-        drive_ids,
-        url=torchvision_url(enum) if enum else "",
-        preparation=said.get("preprocessing") or "",
-    )
+    url = "" if drive_ids else _TORCHVISION.get(name, "")
+    preparation = said.get("preprocessing") or ""
+    return ZooModel(name, dataset, norm, drive_ids, url=url, preparation=preparation)

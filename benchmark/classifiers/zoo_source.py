@@ -52,17 +52,6 @@ def registered() -> dict[str, tuple[str, str]]:
     return found
 
 
-@lru_cache(maxsize=8)
-def torchvision_url(enum: str) -> str:
-    """The URL of torchvision's first weights (`IMAGENET1K_V1`) in an enum of its ResNets; empty if unknown."""
-    for node in _statements(rf"class {enum}\(", "torchvision/models", "resnet"):
-        for line in node.body if isinstance(node, ast.ClassDef) else ():
-            match line:
-                case ast.Assign(targets=[ast.Name(id="IMAGENET1K_V1")], value=ast.Call() as call):
-                    return str(_literals(call).get("url", ""))
-    return ""
-
-
 def _statements(beginning: str, place: str, module: str) -> Iterator[ast.stmt]:
     """The statements at the top of a module whose text begins so; nothing else of it is parsed.
 

@@ -69,19 +69,15 @@ def unpacked(archives: Sequence[Archive], folder: Path, aside: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def unpacked_folder(archive: Archive, name: str, folder: Path) -> Path:
-    """The folder that an archive holds, in the data folder; downloaded and unpacked where it is missing.
+def unpacked_folder(archive: Archive, folder: Path) -> Path:
+    """The folder of its own name that an archive holds, in the data folder; brought there where it is missing.
 
     It is there whole or not at all; of several processes that want it, one brings it.
-
-    Args:
-        archive: It.
-        name: The one folder that it holds.
-        folder: The data folder.
 
     Raises:
         BenchError: It cannot be had, is not the published one, or cannot be written.
     """
+    name = archive.place.stem
     place = folder / name
     if place.is_dir():
         return place

@@ -79,16 +79,16 @@ def to_labels(array: Array, what: str) -> tuple[Tensor, int | None]:
     if array.ndim not in (1, 2):
         raise BenchError(f"{what}: expected labels of shape (n,); got {array.shape}")
     flat = array.reshape(-1)
-    if array.dtype.kind == "f" and not (np.isfinite(flat).all() and (flat == np.round(flat)).all()):
+    odd = (
+        flat[~(np.isfinite(flat) & (flat == np.round(flat)))]
+        if array.dtype.kind == "f"
+        else flat[:0]
+    )
+    if odd.size:
         raise BenchError(
-            f"{what}: expected whole numbers, the classes; got {array.dtype} such as {_odd(flat):g}"
+            f"{what}: expected whole numbers, the classes; got {array.dtype} such as {odd[0]:g}"
         )
     return torch.from_numpy(flat.astype(np.int64)), None
-
-
-def _odd(flat: Array) -> float:
-    wrong = flat[~(np.isfinite(flat) & (flat == np.round(flat)))]
-    return float(wrong[0])
 
 
 def _from_one_hot(array: Array, what: str) -> Tensor:

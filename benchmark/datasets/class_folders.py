@@ -77,12 +77,8 @@ class ClassFolders(FolderDataset):
     def _looked_at(self) -> tuple[bool, tuple[int, int]]:
         """Whether all test images are grey, and their one size `(h, w)`; their headers alone are read."""
         listing = self.listing("test")
-        modes: set[str] = set()
-        sizes: set[tuple[int, int]] = set()
-        for name in listing.paths:
-            mode, size = _header(listing.root / name)
-            modes.add(mode)
-            sizes.add(size)
+        headers = {_header(listing.root / name) for name in listing.paths}
+        modes, sizes = {mode for mode, _ in headers}, {size for _, size in headers}
         if len(sizes) > 1 and not self.preparation:
             raise self._several_sizes(sorted(sizes)[:3])
         return modes <= GREY, next(iter(sizes))

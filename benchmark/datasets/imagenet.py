@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 import torch
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 from torch import Tensor
 
 from benchmark.datasets.folder import (
@@ -18,7 +23,6 @@ from benchmark.datasets.folder import (
     list_by_class,
     sorted_listing,
 )
-from benchmark.datasets.ground_truth import read_ground_truth
 from benchmark.engine.dataset import Split
 from benchmark.errors import BenchError
 
@@ -26,6 +30,10 @@ log = logging.getLogger(__name__)
 
 KAGGLE = Path("ILSVRC/Data/CLS-LOC")
 """Where Kaggle's archive keeps the images of both splits."""
+KAGGLE_TRUTH = "LOC_val_solution.csv"
+DEVKIT = "ILSVRC2012_devkit_t12/data"
+META = "meta.mat"
+TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _FOLDERS: dict[Split, str] = {"train": "train", "test": "val"}
 
 
@@ -85,13 +93,12 @@ class ImageNet(FolderDataset):
             raise BenchError("RobustBench lists images of imagenet's test split, of no other")
         listing = self.listing(split)
         places = {_stem(path): index for index, path in enumerate(listing.paths)}
-        labels, chosen = wnid_labels(), []
+        labels = wnid_labels()
         lines = _helper("imagenet_test_image_ids.txt").split()
-        for line in lines:
-            index = places.get(_stem(line))
-            if index is None:
-                break
-            wnid = line.partition("/")[0]
+        present = takewhile(lambda line: _stem(line) in places, lines)
+        chosen = []
+        for line in present:
+            index, wnid = places[_stem(line)], line.partition("/")[0]
             if int(listing.labels[index]) != labels[wnid]:
                 raise BenchError(
                     f"RobustBench says that {listing.paths[index]!r} in {str(listing.root)!r} is of class "
@@ -147,3 +154,51 @@ def _helper(name: str) -> str:
 
 def _stem(path: str) -> str:
     return path.rpartition("/")[2].partition(".")[0]
+
+
+def read_ground_truth(base: Path) -> dict[str, str]:
+    """The WordNet id of each validation image by its name without ending (`ILSVRC2012_val_00000001`).
+
+    Args:
+        base: The folder with `LOC_val_solution.csv` (as Kaggle publishes it) or with
+            `ILSVRC2012_devkit_t12/data` (`meta.mat` and `ILSVRC2012_validation_ground_truth.txt`).
+
+    Raises:
+        BenchError: Neither is there, or it cannot be read.
+    """
+    if (base / KAGGLE_TRUTH).is_file():
+        return _read(base / KAGGLE_TRUTH, _from_kaggle)
+    if (base / DEVKIT / META).is_file() and (base / DEVKIT / TRUTH).is_file():
+        return _read(base / DEVKIT, _from_devkit)
+    raise BenchError(
+        f"the images of imagenet are not sorted into folders, and {str(base)!r} says nothing of their "
+        f"classes; put {KAGGLE_TRUTH} there, or {DEVKIT}/{META} and {DEVKIT}/{TRUTH} of the development kit"
+    )
+
+
+def _read(path: Path, reader: Callable[[Path], dict[str, str]]) -> dict[str, str]:
+    try:
+        return reader(path)
+    except (
+        OSError, ValueError, KeyError, IndexError, TypeError, csv.Error, MatReadError, NotImplementedError,
+    ) as error:  # fmt: skip
+        raise BenchError(
+            f"the ground truth of imagenet at {str(path)!r} is damaged or of another form; get it again"
+        ) from error
+
+
+def _from_kaggle(path: Path) -> dict[str, str]:
+    with path.open(encoding="ascii", newline="") as file:
+        rows = csv.DictReader(file)
+        return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
+
+
+def _from_devkit(folder: Path) -> dict[str, str]:
+    synsets = loadmat(folder / META, squeeze_me=True)["synsets"]
+    numbers = synsets["ILSVRC2012_ID"].tolist()
+    wnids = dict(zip(map(int, numbers), map(str, synsets["WNID"].tolist()), strict=True))
+    lines = (folder / TRUTH).read_text(encoding="ascii").split()
+    return {
+        f"ILSVRC2012_val_{place:08d}": wnids[int(number)]
+        for place, number in enumerate(lines, start=1)
+    }

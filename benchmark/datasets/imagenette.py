@@ -26,8 +26,6 @@ ARCHIVE = Archive(
     place=Path("imagenette2-320.tgz"),
     md5="3df6f0d01a2c9592104656642f5e78a3",
 )
-UNPACKED = "imagenette2-320"
-"""The folder that it holds."""
 _FOLDERS: dict[Split, str] = {"train": "train", "test": "val"}
 
 
@@ -48,5 +46,5 @@ class Imagenette(FolderDataset):
 
     def list_images(self, split: Split) -> Listing:
         """The images in the folders of the ten classes."""
-        root = unpacked_folder(ARCHIVE, UNPACKED, self.folder) / _FOLDERS[split]
+        root = unpacked_folder(ARCHIVE, self.folder) / _FOLDERS[split]
         return list_by_class(root, {wnid: label for label, wnid in enumerate(WNIDS)})

@@ -20,8 +20,6 @@ ARCHIVE = Archive(
     place=Path("tiny-imagenet-200.zip"),
     md5="90528d7ca1a48142e341f4ef8d21d0de",
 )
-UNPACKED = "tiny-imagenet-200"
-"""The folder that it holds."""
 ANNOTATIONS = "val_annotations.txt"
 
 
@@ -45,7 +43,7 @@ class TinyImageNet(FolderDataset):
 
     def list_images(self, split: Split) -> Listing:
         """The images in the folders of the classes, or those that the annotations name."""
-        place = unpacked_folder(ARCHIVE, UNPACKED, self.folder)
+        place = unpacked_folder(ARCHIVE, self.folder)
         labels = self._labels(place)
         if split == "train":
             return list_by_class(place / "train", labels)

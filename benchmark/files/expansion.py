@@ -65,10 +65,6 @@ def refuse_bomb(path: Path, limits: Limits) -> None:
 
     What is damaged is left to its reader to refuse, which takes no more from a member than it says.
 
-    Args:
-        path: The archive.
-        limits: Of what it holds.
-
     Raises:
         BenchError: It holds too much.
     """

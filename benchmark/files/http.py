@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -23,17 +23,13 @@ _STEADY = timedelta(minutes=1)
 """How long a file must have stood unchanged for its date to name it (a date counts in seconds)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """Which of the files that a URL may have named an answer is of.
-
-    Args:
-        name: A strong ETag, or a date of change; empty where there is neither, so that nothing goes on there.
-        total: Bytes of the whole file; None where nobody says.
-    """
+class _Version(NamedTuple):
+    """Which of the files that a URL may have named an answer is of."""
 
     name: str = ""
+    """A strong ETag, or a date of change; empty where there is neither, so that nothing goes on there."""
     total: int | None = None
+    """Bytes of the whole file; None where nobody says."""
 
 
 class HttpTransfer:
@@ -62,13 +58,9 @@ class HttpTransfer:
         headers = {"Accept-Encoding": "identity"}  # so that Content-Length counts what arrives
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": begun.name}
+        timeout = (CONNECT_SECONDS, STALL_SECONDS)
         try:
-            with requests.get(
-                self.url,
-                headers=headers,
-                stream=True,
-                timeout=(CONNECT_SECONDS, STALL_SECONDS),
-            ) as response:
+            with requests.get(self.url, headers=headers, stream=True, timeout=timeout) as response:
                 if response.status_code in (206, 416):
                     self._begun = _Version()  # unless it proves to be the same
                 _refuse(response, self.url)

@@ -26,9 +26,9 @@ from tqdm.auto import tqdm
 
 from benchmark.errors import BenchError
 from benchmark.files.downloads import Report, is_offline, listener
-from benchmark.files.hub_names import FORM, HubFile
 from benchmark.files.known_hashes import file_sha256
 from benchmark.files.limits import WEIGHTS, Limits, TransferFailed, watched
+from benchmark.files.paths import HUB_FORM, HubFile
 
 _HTTP_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
 """The base of what the library's HTTP client raises, whichever client this version of it uses."""
@@ -123,9 +123,8 @@ def _refused(wanted: HubFile, error: Exception) -> BenchError:
                 f"HF_HUB_OFFLINE) allows no download; put there what `hf download {wanted.repo}` caches where "
                 f"there is a network, or name a file on this disk"
             )
-        case (
-            LocalEntryNotFoundError() | RuntimeError()
-        ):  # older versions trip over their closed client
+        # older versions trip over their closed client
+        case LocalEntryNotFoundError() | RuntimeError():
             reason = (
                 f"is not in {constants.HF_HUB_CACHE!r}, and the Hub at {_endpoint()} cannot be reached; try "
                 f"again, or name a file on this disk"
@@ -133,7 +132,7 @@ def _refused(wanted: HubFile, error: Exception) -> BenchError:
         case EntryNotFoundError():
             reason = f"has no file {wanted.file!r}; bench takes its .safetensors files"
         case HFValidationError():
-            reason = f"is not understood: expected {FORM}"
+            reason = f"is not understood: expected {HUB_FORM}"
         case _:
             told = (str(error).strip() or type(error).__name__).split("\n")[0]
             reason = f"cannot be downloaded ({told[:200]}); try again, or name a file on this disk"

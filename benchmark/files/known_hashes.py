@@ -41,11 +41,7 @@ def recorded_sha256(file: Path) -> str:
 
 
 def hold_to_record(file: Path, sha256: str) -> None:
-    """Refuses a file that is not the one recorded.
-
-    Args:
-        file: The file.
-        sha256: What it has now, hex.
+    """Refuses a file that is not the one recorded, by the sha256 that it has now, hex.
 
     Raises:
         BenchError: Another one is recorded.

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
@@ -180,24 +181,18 @@ def watched(work: Callable[[], T], look: Callable[[], None]) -> T:
         work: Waits for another machine, which may answer a byte at a time for ever.
         look: Called ten times a second.
     """
-    found: list[T] = []
-    failure: list[BaseException] = []
+    found: Future[T] = Future()
 
     def run() -> None:
         try:
-            found.append(work())
+            found.set_result(work())
         except BaseException as error:  # noqa: BLE001 (the thread that waits raises it)
-            failure.append(error)
+            found.set_exception(error)
 
-    thread = threading.Thread(target=run, name="download", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.1)
-        if thread.is_alive():
-            look()
-    if failure:
-        raise failure[0]
-    return found[0]
+    threading.Thread(target=run, name="download", daemon=True).start()
+    while not wait([found], timeout=0.1).done:
+        look()
+    return found.result()
 
 
 def _chosen(name: str) -> float | None:

@@ -11,9 +11,8 @@ from urllib.parse import unquote, urlsplit
 from benchmark.errors import BenchError
 from benchmark.files.downloads import Accept, fetch
 from benchmark.files.http import public
-from benchmark.files.hub_names import HubFile
 from benchmark.files.known_hashes import file_sha256, hold_to_record, record, recorded_sha256
-from benchmark.files.paths import FORM, existing, is_remote
+from benchmark.files.paths import FORM, HubFile, existing, is_remote
 from benchmark.files.user_folders import weights_folder
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")

@@ -40,9 +40,7 @@ class _Loader(yaml.SafeLoader):
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice[0]!r} occurs more than once", node.start_mark
-            )
+            raise _refused(f"the key {twice[0]!r} occurs more than once", node)
         return super().construct_mapping(node, deep=deep)  # type: ignore[arg-type]
 
 
@@ -50,32 +48,29 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
     text = str(loader.construct_scalar(node))
     if re.fullmatch(r"[-+]?[0-9]+", text):
         if len(text.lstrip("+-0")) > MAX_DIGITS:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"a whole number has at most {MAX_DIGITS} digits", node.start_mark
-            )
+            raise _refused(f"a whole number has at most {MAX_DIGITS} digits", node)
         return int(text)
     value = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     if not math.isfinite(value):
-        raise yaml.constructor.ConstructorError(
-            None, None, f"{text} is no finite number", node.start_mark
-        )
+        raise _refused(f"{text} is no finite number", node)
     return value
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
+def _refused(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+for _tag, _form, _first in (
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    (
+        "float",
         r"^(?:[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        list("-+0123456789."),
     ),
-    list("-+0123456789."),
-)
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_form), _first)
 _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
@@ -104,12 +99,7 @@ def read_yaml(content: bytes | str, *, where: str) -> Any:
 
 
 def read_model(content: bytes, model: type[M], *, where: str) -> M:
-    """What YAML says, as a pydantic model.
-
-    Args:
-        content: The YAML.
-        model: Of what it must be.
-        where: What a message calls it.
+    """What YAML says, as a pydantic model; `where` is what a message calls it.
 
     Raises:
         BenchError: As `read_yaml`; or it does not say what such a model says.

@@ -103,14 +103,8 @@ def clear(folder: Path) -> None:
         _clear_of(folder, [path.name for path in folder.iterdir()])
 
 
-@cache
-def clear_once(folder: Path) -> None:
-    """The same, the first time that this process is asked to.
-
-    Args:
-        folder: Absolute.
-    """
-    clear(folder)
+clear_once = cache(clear)
+"""The same, the first time that this process is asked to; the folder's path is absolute."""
 
 
 def clear_up(runs: Path) -> None:
@@ -121,7 +115,7 @@ def clear_up(runs: Path) -> None:
     """
     with contextlib.suppress(
         FileNotFoundError
-    ):  # no folder for temporary files: said where one is needed
+    ):  # said where a folder for temporary files is needed
         clear(Path(tempfile.gettempdir()))
     for place, folders, files in os.walk(runs):
         _clear_of(Path(place), (*folders, *files))

@@ -36,11 +36,9 @@ def data_folder(option: Path | None = None) -> Path:
 
 def weights_folder() -> Path:
     """The user's folder of weights, trained and downloaded: `$BENCH_WEIGHTS`, else one in the cache."""
-    chosen = os.environ.get("BENCH_WEIGHTS")
-    return Path(chosen) if chosen else cache_folder() / "weights"
+    return Path(os.environ.get("BENCH_WEIGHTS") or cache_folder() / "weights")
 
 
 def static_folder() -> Path:
     """The folder of static adversarial sets, made once for training: `$BENCH_STATIC`, else one in the cache."""
-    chosen = os.environ.get("BENCH_STATIC")
-    return Path(chosen) if chosen else cache_folder() / "static"
+    return Path(os.environ.get("BENCH_STATIC") or cache_folder() / "static")

@@ -171,10 +171,7 @@ def save_safetensors(
 ) -> None:
     """Writes tensors to a safetensors file, whole or not at all; the same tensors give the same bytes.
 
-    Args:
-        tensors: By name.
-        path: The file.
-        metadata: What the file says of itself besides.
+    `metadata` is what the file says of itself besides.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_whole(path, save(plain, metadata))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from benchmark.classifiers.file import pinned_model
+from benchmark.classifiers.file import TypedFile
 from benchmark.evaluation.execute.kept_images import wanted_images
 from benchmark.evaluation.prepare.loading import published_name
 from benchmark.evaluation.prepare.prepare import Prepared
@@ -54,5 +54,5 @@ def _pinned(model: Model, dataset: str) -> Model:
     if isinstance(model, Models):
         return Models(tuple(_pinned(member, dataset) for member in model.members))
     if model.startswith("file:"):
-        return pinned_model(model)
+        return TypedFile.parse(model).pinned()
     return model if ":" in model else str(published_name(model, dataset))

@@ -21,7 +21,7 @@ from benchmark.classifiers.catalog import (
     unknown_classifier,
 )
 from benchmark.classifiers.ensemble import build_model
-from benchmark.classifiers.file import file_name_of, load_file
+from benchmark.classifiers.file import TypedFile, load_file
 from benchmark.classifiers.zoo import load_zoo
 from benchmark.classifiers.zoo_names import ZooModel, resolve
 from benchmark.compute.sandbox import sandboxed
@@ -138,7 +138,8 @@ def published_name(model: Model, dataset: str, *, folder: Path | None = None) ->
         names = (published_name(member, dataset, folder=folder) for member in model.members)
         return str(Models(tuple(names)))
     if model.startswith("file:"):
-        return file_name_of(model)
+        typed = TypedFile.parse(model)
+        return typed.name(typed.file())
     if ":" in model or model in CLASSIFIERS.paths():
         return _source_name(make_source(model), folder or data_folder(None))
     found = resolve(model, dataset)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from torchvision.models import ResNet50_Weights
 
 from benchmark.classifiers import zoo_names
 from benchmark.classifiers.catalog import (
@@ -109,7 +110,8 @@ def test_a_file_is_prepared_for_as_its_architecture_is(name, found):
     ],
 )
 def test_a_path_may_hold_an_at_and_an_architecture_its_norm(text, parts):
-    assert file_parts(text) == parts
+    path, key, architecture = file_parts(text)
+    assert ((path, architecture), key) == (parts, "")
 
 
 class Photographs(Dataset):
@@ -150,6 +152,10 @@ def test_imagenet_has_the_shape_that_its_model_wants(model, side, tmp_path):
     assert dataset.shape == (3, side, side)
     assert dataset.preparation == preparation_of(model, "imagenet")
     assert threat == Threat.parse("linf:4/255")
+
+
+def test_the_url_of_torchvisions_weights_is_torchvisions():
+    assert resolve("Standard_R50", "imagenet").url == ResNet50_Weights.IMAGENET1K_V1.url
 
 
 def test_every_preparation_of_the_zoo_is_understood():

@@ -60,7 +60,7 @@ def test_an_archive_is_downloaded_checked_unpacked_and_removed(kind, tmp_path, m
         assert len(load_dataset(kind, folder=data).labels("train")) > 0
         assert server.count(f"/{name}") == 1
     assert [path.name for path in data.iterdir() if not path.name.startswith(".")] == [
-        module.UNPACKED
+        module.ARCHIVE.place.stem
     ]
     assert not list(data.glob(".*.part"))
 
