@@ -70,13 +70,14 @@ def claims_command(
     not comparable, and the reason stands below. `claimed` is the paper's number under its own attack and the
     attacker's knowledge that it names; the measured numbers are clean, oblivious, adaptive and worst case.
     """
-    from benchmark.publishing.leaderboard.claims import FILE, SYSTEMS, judge, read_claims
+    from benchmark.publishing.leaderboard.claims import FILE, SYSTEMS, Claim, judge
+    from benchmark.publishing.leaderboard.data_file import read_lines
 
     if (defense is None) != everything:
         raise BenchError("name a paper with --defense, or give --all")
     if defense is not None and defense not in SYSTEMS:
         raise unknown("paper's defense", defense, tuple(SYSTEMS))
-    claims = read_claims(leaderboards / FILE)
+    claims = read_lines(leaderboards / FILE, Claim)
     if defense is not None:
         claims = [claim for claim in claims if claim.system == SYSTEMS[defense]]
     claims = _narrowed(claims, "table", table)
@@ -116,18 +117,14 @@ def to_text(judged: Sequence[JudgedClaim]) -> str:
 
 
 def _cells(judged: JudgedClaim) -> list[str]:
+    from benchmark.publishing.leaderboard.cells import percent
     from benchmark.publishing.leaderboard.escaping import shortened
 
     claim = judged.claim
     attack = " ".join(part for part in (claim.attack, claim.norm, claim.eps) if part)
     names = [claim.table, claim.defense, claim.classifier, attack, claim.threat]
-    accuracy = claim.accuracy
-    numbers = [_percent(accuracy), *map(_percent, judged.measured.values())]
+    numbers = [percent(share, "–") for share in (claim.accuracy, *judged.measured.values())]
     return [*(shortened(name, 24) for name in names), *numbers]
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
 
 
 def _plain(judged: JudgedClaim) -> dict[str, object]:

@@ -9,12 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from tabulate import tabulate
-
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
+from benchmark.publishing.leaderboard.cells import pipe
 from benchmark.publishing.leaderboard.data_file import header_of, read_lines
-from benchmark.publishing.leaderboard.escaping import markdown, plain
+from benchmark.publishing.leaderboard.escaping import plain
 from benchmark.records.entry import Entry
 
 FILE = "robustbench.csv"
@@ -107,13 +106,13 @@ def to_markdown(baselines: Sequence[Baseline]) -> str:
         return ""
     rows = [
         [
-            markdown(each.model),
-            markdown(each.clean),
-            markdown(each.autoattack) + ("‡" if each.unreliable else ""),
-            markdown(each.external or each.autoattack),
-            markdown(each.architecture),
-            markdown(each.venue),
-            f"{markdown(each.title)} ({markdown(each.link)})",
+            each.model,
+            each.clean,
+            f"{each.autoattack}{'‡' if each.unreliable else ''}",
+            each.external or each.autoattack,
+            each.architecture,
+            each.venue,
+            f"{each.title} ({each.link})",
         ]
         for each in baselines
     ]
@@ -127,7 +126,7 @@ def to_markdown(baselines: Sequence[Baseline]) -> str:
             "## For reference: RobustBench's own numbers",
             "Of the undefended classifiers, in %, as RobustBench publishes them; not measured here, and on all "
             f"10,000 test images (ImageNet: 5,000).{note}",
-            tabulate(rows, HEADERS, tablefmt="pipe", disable_numparse=True),
+            pipe(rows, HEADERS),
         ]
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from benchmark.engine.criterion import Rule
-from benchmark.publishing.leaderboard.cells import bound, percent, with_interval
+from benchmark.publishing.leaderboard.cells import bound, percent, pipe, with_interval
 from benchmark.publishing.leaderboard.columns import WORST, columns_of
 from benchmark.publishing.leaderboard.diagnosis_table import HEADERS as DIAGNOSIS_HEADERS
 from benchmark.publishing.leaderboard.diagnosis_table import TITLE as DIAGNOSIS_TITLE
@@ -72,21 +72,19 @@ def _markdown_board(board: Board) -> str:
 
     rows = []
     for group in board.groups:
-        name = f"{markdown(group.classifier.name)}, undefended"
+        name = f"{group.classifier.name}, undefended"
         nothing = ["", f"{name}: {NOT_MEASURED}", *("" for _ in columns), ""]
         rows.append(row(group.header, name) if group.header else nothing)
         for line in group.lines:
-            rows.append(row(line, markdown(line.entry.defense.label), place_of(line)))
-    table = _pipe(rows, ["rank", "defense", *(column.title for column in columns), "flags"])
+            rows.append(row(line, line.entry.defense.label, place_of(line)))
+    table = pipe(rows, ["rank", "defense", *(column.title for column in columns), "flags"])
     parts = [f"## {markdown(heading(board))}", _about(board.first), table]
     random = [rules_cells(entry) for entry in entries if entry.defense.stochastic]
     if random:
-        escaped = [[markdown(name), *cells] for name, *cells in random]
         parts += ["Stochastic victims under each rule, clean → worst case:"]
-        parts += [_pipe(escaped, RULES_HEADERS)]
-    diagnosed = [[markdown(cell) for cell in row] for row in diagnosis_rows(entries)]
-    if diagnosed:
-        parts += [DIAGNOSIS_TITLE, _pipe(diagnosed, DIAGNOSIS_HEADERS)]
+        parts += [pipe(random, RULES_HEADERS)]
+    if diagnosed := diagnosis_rows(entries):
+        parts += [DIAGNOSIS_TITLE, pipe(diagnosed, DIAGNOSIS_HEADERS)]
     notes = [
         *footnotes(entries, letters),
         *gap_lines(entries),
@@ -113,7 +111,7 @@ def _twin(entry: Entry, rule: Rule) -> str:
     if entry.clean is None or entry.worst is None:
         return "gap"
     clean, worst = entry.clean.under(rule), entry.worst.under(rule)
-    return f"{percent(clean)} → {bound(entry)}{with_interval(worst)}"
+    return f"{percent(clean.value)} → {bound(entry)}{with_interval(worst)}"
 
 
 def to_text(entries: Iterable[Entry]) -> str:
@@ -235,7 +233,3 @@ def other_lines(board: Board) -> list[str]:
         for words in [", ".join(unlike_protocol(entry))]
     ]
     return [f"also measured, and not shown: {'; '.join(said)}"] if said else []
-
-
-def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)

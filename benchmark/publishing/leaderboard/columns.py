@@ -10,7 +10,7 @@ from benchmark.publishing.leaderboard.cells import (
     family_cell,
     gain_cell,
     native,
-    percent_or_gap,
+    percent,
     worst_cell,
 )
 from benchmark.publishing.leaderboard.ranking import Gain, Line
@@ -42,6 +42,10 @@ class BoardColumn:
     span: Callable[[Line], Span | None] | None = None
     family: Column | None = None
     is_usual: bool = True
+
+    def number(self, line: Line) -> Span | None:
+        """The number itself, where a line has it and it is a share."""
+        return self.span(line) if self.span else None
 
     def is_on(self, entries: Iterable[Entry]) -> bool:
         """Whether it stands on a board of these entries."""
@@ -75,7 +79,7 @@ CLEAN = BoardColumn(
     name=Column.CLEAN.value,
     title=Column.CLEAN.heading,
     short=Column.CLEAN.short,
-    cell=lambda line: percent_or_gap(line.entry.clean),
+    cell=lambda line: percent(line.entry.clean.single.value if line.entry.clean else None),
     span=lambda line: line.entry.clean.single if line.entry.clean else None,
 )
 WORST = BoardColumn(
@@ -112,6 +116,8 @@ BOARD_COLUMNS = (
     IMAGES,
 )
 """In the order in which they stand; another one is another line here."""
+FIGURES = [c for c in BOARD_COLUMNS if c.name in ("clean", "oblivious", "adaptive", "worst")]
+"""Those that stand large on an entry's page, and beside a paper's claim."""
 
 
 def columns_of(entries: Sequence[Entry]) -> list[BoardColumn]:

@@ -83,23 +83,10 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
         notes.append(NATIVE)
     if any(entry.status == "gaps" for entry in board):
         notes.append(BOUND)
-    notes += unranked_lines(board)
-    notes += [line for entry in board for line in _otherwise_lines(entry)]
-    notes += [line for entry in board for line in _training_lines(entry)]
-    notes += [line for entry in board for line in audit_lines(entry)]
-    return notes + [line for entry in board for line in _challenge_lines(entry)]
-
-
-def unranked_lines(board: Sequence[Entry]) -> list[str]:
-    """One line for each reason for which entries of a board have no rank."""
-    names: dict[str, list[str]] = {}
-    for entry in board:
-        for reason in why_unranked(entry):
-            names.setdefault(reason, []).append(entry.name)
-    return [
-        f"not ranked: {reason} ({'every row' if len(whose) == len(board) else ', '.join(whose)})"
-        for reason, whose in names.items()
-    ]
+    notes += _by_title(board, _unranked)
+    for lines in (_otherwise_lines, _training_lines, audit_lines, _challenge_lines):
+        notes += [line for entry in board for line in lines(entry)]
+    return notes
 
 
 def name_marks(entry: Entry) -> str:
@@ -150,9 +137,9 @@ def audit_lines(entry: Entry) -> list[str]:
 def _challenge_lines(entry: Entry) -> list[str]:
     """Who lowered an entry from outside, and by how much."""
     return [
-        f"{CHALLENGED} {entry.name}: worst case "
-        f"{percent(one.worst_before.single)} → {percent(one.worst_after.single)} by {one.chosen} of "
-        f"{one.images} images from outside: {one.credit or 'nobody named'} (sha256 {one.sha256[:16]})"
+        f"{CHALLENGED} {entry.name}: worst case {percent(one.worst_before.single.value)} → "
+        f"{percent(one.worst_after.single.value)} by {one.chosen} of {one.images} images from outside: "
+        f"{one.credit or 'nobody named'} (sha256 {one.sha256[:16]})"
         for one in entry.challenges
     ]
 
@@ -194,24 +181,28 @@ def gap_lines(board: Sequence[Entry]) -> list[str]:
     lines = [
         f"gap: {entry.name}: {_titled(gap)}: {gap.reason}" for entry in board for gap in entry.gaps
     ]
-    return lines + [line for told in (_excused, _stand_ins) for line in _by_row(board, told)]
+    return lines + [line for told in (_excused, _stand_ins) for line in _by_title(board, told)]
 
 
-def _by_row(
+def _by_title(
     board: Sequence[Entry], told: Callable[[Entry], Iterable[tuple[str, str]]]
 ) -> list[str]:
-    """What is told of rows of the protocol, each row once: of whom, and in which words."""
+    """What is told of a board, each title once: of whom, and in which words, where there are any."""
     names: dict[str, list[str]] = {}
     words: dict[str, dict[str, None]] = {}
     for entry in board:
-        for row, reason in told(entry):
-            names.setdefault(row, []).append(entry.name)
-            words.setdefault(row, {})[reason] = None
+        for title, reason in told(entry):
+            names.setdefault(title, []).append(entry.name)
+            words.setdefault(title, {})[reason] = None
     return [
-        f"{row} ({'every row' if len(whose) == len(board) else ', '.join(whose)}): "
-        f"{'; '.join(words[row])}"
-        for row, whose in names.items()
+        f"{title} ({'every row' if len(whose) == len(board) else ', '.join(whose)})"
+        f"{': ' if any(words[title]) else ''}{'; '.join(words[title])}"
+        for title, whose in names.items()
     ]
+
+
+def _unranked(entry: Entry) -> list[tuple[str, str]]:
+    return [(f"not ranked: {reason}", "") for reason in why_unranked(entry)]
 
 
 def _excused(entry: Entry) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from tabulate import tabulate
 
 from benchmark.publishing.leaderboard.cells import NOT_APPLICABLE, with_ends
-from benchmark.publishing.leaderboard.columns import BOARD_COLUMNS, Span, columns_of
+from benchmark.publishing.leaderboard.columns import BOARD_COLUMNS, columns_of
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain
 from benchmark.publishing.leaderboard.footnotes import raised
@@ -100,11 +100,6 @@ _MISSING = {Form.MARKDOWN: "–", Form.LATEX: "--"}
 _UPTO = {Form.MARKDOWN: "≤ ", Form.LATEX: "<= "}
 
 
-def _span(line: Line, name: str) -> Span | None:
-    span = SPANS[name].span
-    return span(line) if span else None
-
-
 def _text(line: Line, name: str, form: Form) -> str:
     if name in SPANS:
         return _share(line, name, form)
@@ -117,7 +112,7 @@ def _text(line: Line, name: str, form: Form) -> str:
 
 def _share(line: Line, name: str, form: Form) -> str:
     family = SPANS[name].family
-    share = _span(line, name)
+    share = SPANS[name].number(line)
     if share is None:
         does_not_apply = family is not None and not line.entry.is_applicable(family)
         return NOT_APPLICABLE if does_not_apply else _MISSING[form]
@@ -147,7 +142,7 @@ def _cells(line: Line, name: str) -> list[Cell]:
     if name not in SPANS:
         value = WORDS[name](line)
         return [_harmless(value) if isinstance(value, str) else value]
-    share = _span(line, name)
+    share = SPANS[name].number(line)
     return [None] * 3 if share is None else [share.value, share.low, share.high]
 
 

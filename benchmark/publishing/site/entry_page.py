@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.engine.criterion import Rule
-from benchmark.publishing.leaderboard.cells import bound, percent, with_interval
+from benchmark.publishing.leaderboard.cells import bound, interval, percent, with_interval
 from benchmark.publishing.leaderboard.claims import Claim
-from benchmark.publishing.leaderboard.columns import BOARD_COLUMNS, Span
+from benchmark.publishing.leaderboard.columns import FIGURES
 from benchmark.publishing.leaderboard.footnotes import footnotes
 from benchmark.publishing.leaderboard.ranking import Line
 from benchmark.publishing.site.images import gallery
@@ -24,8 +24,6 @@ from benchmark.records.protocol import FAMILIES
 from benchmark.records.rates import RULES
 from benchmark.scoring.flags import EXPLANATIONS
 
-FIGURES = ("clean", "oblivious", "adaptive", "worst")
-"""Columns that stand large on top of the page."""
 Figure = tuple[str, str, str]
 """A number that stands large: its name, its value, its interval."""
 
@@ -77,33 +75,27 @@ def _claimed(claims: Sequence[Claim]) -> Iterator[Figure]:
     """The lowest accuracy under attack that a paper claims; nothing where it claims none."""
     found = [c.accuracy for c in claims if not c.is_clean and c.accuracy is not None]
     if found:
-        yield "claimed", f"{100 * min(found):.1f}", f"lowest of {len(found)}"
+        yield "claimed", percent(min(found)), f"lowest of {len(found)}"
 
 
 def _claim(claim: Claim) -> tuple[str, ...]:
     attack = " ".join(part for part in (claim.attack, claim.norm, claim.eps) if part)
-    accuracy = "–" if claim.accuracy is None else f"{100 * claim.accuracy:.1f}"
-    return f"{claim.system}, {claim.table}", claim.defense, attack, claim.threat, accuracy
+    where, accuracy = f"{claim.system}, {claim.table}", percent(claim.accuracy, "–")
+    return where, claim.defense, attack, claim.threat, accuracy
 
 
 def _figures(entry: Entry) -> Iterator[Figure]:
     line = Line(entry)
-    for column in BOARD_COLUMNS:
-        if column.name in FIGURES:
-            main = column.cell(line).partition(" (")[0]
-            name = column.title.partition(" (95")[0]
-            yield name, main, _interval(column.span(line) if column.span else None)
+    for column in FIGURES:
+        rate, main = column.number(line), column.cell(line).partition(" (")[0]
+        yield column.title.partition(" (95")[0], main, interval(rate) if rate else ""
 
 
 def _undefended(entry: Entry) -> Iterator[Figure]:
     bare = entry.undefended
     for name, rate in (("clean", bare.clean), ("on images made to fool it", bare.oblivious)):
         if rate:
-            yield name, percent(rate), _interval(rate)
-
-
-def _interval(rate: Span | None) -> str:
-    return f"{100 * rate.low:.1f}–{100 * rate.high:.1f}" if rate else ""
+            yield name, percent(rate.value), interval(rate)
 
 
 def _families(entry: Entry) -> Iterator[tuple[str, Rate | None, Sequence[str]]]:
