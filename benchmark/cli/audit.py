@@ -107,9 +107,10 @@ def _wanted(entry: Entry, options: dict[str, Any]) -> Wanted:
 
 
 def _write(before: Entry, found: Audited, path: Path) -> None:
-    from benchmark.publishing.leaderboard.updated_entries import write_audited
+    from benchmark.publishing.leaderboard.updated_entries import replace_entry
 
-    page = write_audited(before, found.audit, path)
+    after = before.model_copy(update={"audit": found.audit})
+    page = replace_entry(before, after, path, "audited")
     click.echo(f"Written: {path}{f' and {page}' if page else ''}", err=True)
 
 

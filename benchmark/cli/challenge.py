@@ -50,14 +50,14 @@ def challenge_command(**options: Any) -> int:
     before = read_entry(options["entry"])
     from benchmark.challenge.judge import challenge  # so that a wrong name starts no torch
     from benchmark.evaluation.prepare.reproduce import Where
-    from benchmark.publishing.leaderboard.updated_entries import write_challenged
+    from benchmark.publishing.leaderboard.updated_entries import replace_entry
 
     where = Where(**{name: options[name] for name in ("data", "weights", "device")})
     with RunProgress(f"challenge {options['entry'].name}"):
         verdict = challenge(before, options["x_adv"], credit=options["credit"], where=where)
     page = None
     if verdict.is_lowered and not options["dry_run"]:
-        page = write_challenged(verdict.before, verdict.after, options["entry"])
+        page = replace_entry(verdict.before, verdict.after, options["entry"], "challenged")
     if options["as_json"]:
         click.echo(json.dumps(_as_json(verdict, dry_run=options["dry_run"]), indent=2))
     else:

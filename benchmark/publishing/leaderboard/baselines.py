@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
@@ -12,7 +10,7 @@ from pathlib import Path
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 from benchmark.publishing.leaderboard.cells import pipe
-from benchmark.publishing.leaderboard.data_file import header_of, read_lines
+from benchmark.publishing.leaderboard.data_file import csv_text, header_of, read_lines
 from benchmark.publishing.leaderboard.escaping import plain
 from benchmark.records.entry import Entry
 
@@ -78,11 +76,7 @@ def gather_baselines(model_info: Path) -> list[Baseline]:
 
 def baselines_text(baselines: Iterable[Baseline]) -> str:
     """The data file: CSV with the fields of `Baseline` as its header."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header_of(Baseline))
-    writer.writerows(astuple(each) for each in baselines)
-    return out.getvalue()
+    return csv_text([header_of(Baseline), *map(astuple, baselines)])
 
 
 def read_baselines(path: Path) -> list[Baseline]:

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from benchmark.engine.criterion import Rule
+from benchmark.publishing.leaderboard import diagnosis_table
 from benchmark.publishing.leaderboard.cells import bound, percent, pipe, with_interval
 from benchmark.publishing.leaderboard.columns import WORST, columns_of
-from benchmark.publishing.leaderboard.diagnosis_table import HEADERS as DIAGNOSIS_HEADERS
-from benchmark.publishing.leaderboard.diagnosis_table import TITLE as DIAGNOSIS_TITLE
-from benchmark.publishing.leaderboard.diagnosis_table import diagnosis_rows
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain, shortened
 from benchmark.publishing.leaderboard.footnotes import (
@@ -83,8 +81,8 @@ def _markdown_board(board: Board) -> str:
     if random:
         parts += ["Stochastic victims under each rule, clean → worst case:"]
         parts += [pipe(random, RULES_HEADERS)]
-    if diagnosed := diagnosis_rows(entries):
-        parts += [DIAGNOSIS_TITLE, pipe(diagnosed, DIAGNOSIS_HEADERS)]
+    if diagnosed := diagnosis_table.diagnosis_rows(entries):
+        parts += [diagnosis_table.TITLE, pipe(diagnosed, diagnosis_table.HEADERS)]
     notes = [
         *footnotes(entries, letters),
         *gap_lines(entries),

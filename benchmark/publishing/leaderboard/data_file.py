@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,13 @@ T = TypeVar("T")
 def header_of(kind: Any) -> list[str]:
     """The first line of a file of such values: the names of its class's fields."""
     return [field.name for field in fields(kind)]
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV, the header first."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
 
 
 def read_lines(path: Path, kind: type[T]) -> list[T]:

@@ -153,18 +153,6 @@ def _publish_once(folder: Path) -> Published:
     return Published(page, tuple(entries), tuple(damaged.values()))
 
 
-def publish(leaderboards: Path) -> list[Published]:
-    """Writes the page of every folder `<dataset>/<threat>` that holds entries.
-
-    Raises:
-        BenchError: There is no such folder, or a page cannot be written.
-    """
-    if not leaderboards.is_dir():
-        raise BenchError(f"expected a folder of leaderboards at {leaderboards}; there is none")
-    folders = sorted({path.parent for path in leaderboards.glob("*/*/*.json")})
-    return [publish_folder(folder) for folder in folders]
-
-
 def has_content_of(entry: Entry, other: Entry) -> bool:
     """Whether one entry is the other, run again: all that decides its numbers is the same.
 

@@ -6,27 +6,9 @@ from pathlib import Path
 
 from benchmark.errors import BenchError
 from benchmark.publishing.leaderboard.publish import entry_path, publish_folder
-from benchmark.records.audit import Audit
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import read_entry, write_entry
 from benchmark.scoring.apply_challenge import carried
-
-
-def write_challenged(before: Entry, after: Entry, path: Path) -> Path | None:
-    """Writes a lowered entry in the place of the one that was challenged, and the page beside it.
-
-    Args:
-        before: The entry as it was read.
-        after: The same, lowered.
-        path: Its file.
-
-    Returns:
-        The page; None where the file lies in no leaderboard's folder, and so has none.
-
-    Raises:
-        BenchError: The file holds another entry by now, or cannot be written.
-    """
-    return _replaced(before, after, path, "challenged")
 
 
 def with_challenges(entry: Entry, path: Path) -> tuple[Entry, str]:
@@ -55,13 +37,14 @@ def with_challenges(entry: Entry, path: Path) -> tuple[Entry, str]:
     )
 
 
-def write_audited(before: Entry, audit: Audit, path: Path) -> Path | None:
-    """Writes an audit into its entry, in the place of an earlier one, and the page beside it.
+def replace_entry(before: Entry, after: Entry, path: Path, how: str) -> Path | None:
+    """Writes an entry in its own place, and the page beside it.
 
     Args:
         before: The entry as it was read.
-        audit: What was found.
+        after: The same, lowered by a challenge, or with an audit.
         path: Its file.
+        how: What was done with it meanwhile: `challenged` or `audited`.
 
     Returns:
         The page; None where the file lies in no leaderboard's folder, and so has none.
@@ -69,11 +52,6 @@ def write_audited(before: Entry, audit: Audit, path: Path) -> Path | None:
     Raises:
         BenchError: The file holds another entry by now, or cannot be written.
     """
-    after = before.model_copy(update={"audit": audit})
-    return _replaced(before, after, path, "audited")
-
-
-def _replaced(before: Entry, after: Entry, path: Path, how: str) -> Path | None:
     if read_entry(path) != before:
         raise BenchError(f"{path} has changed while it was {how}; give the same command again")
     write_entry(after, path)

@@ -15,7 +15,7 @@ from benchmark.publishing.leaderboard.board_text import place_of, remarks
 from benchmark.publishing.leaderboard.cells import with_interval
 from benchmark.publishing.leaderboard.escaping import plain, shortened
 from benchmark.publishing.leaderboard.footnotes import name_marks, raised
-from benchmark.publishing.site.board_page import NAME_LENGTH, BoardView, explained, summaries
+from benchmark.publishing.site.board_page import NAME_LENGTH, board_view, explained, summaries
 from benchmark.publishing.site.cell import Cell
 from benchmark.publishing.site.entry_page import entry_view, words
 from benchmark.publishing.site.references import Beside
@@ -47,7 +47,8 @@ def render(
     """
     environment = _environment()
     placed = shelves(entries)
-    site = {f"assets/{name}": _asset(name) for name in ASSETS}
+    assets = files(_PACKAGE).joinpath("assets")
+    site = {f"assets/{name}": assets.joinpath(name).read_bytes() for name in ASSETS}
     site["index.html"] = _page(
         environment,
         "index.html",
@@ -59,7 +60,9 @@ def render(
     )
     for shelf in placed:
         site |= _shelf(environment, shelf, beside, sheets)
-    return site | {MANIFEST: _manifest(site)}
+    hashes = {path: hashlib.sha256(site[path]).hexdigest() for path in sorted(site)}
+    manifest = json.dumps({"made_by": "bench publish", "files": hashes}, indent=1)
+    return site | {MANIFEST: f"{manifest}\n".encode()}
 
 
 def _shelf(
@@ -67,12 +70,9 @@ def _shelf(
 ) -> dict[str, bytes]:
     """The page of a dataset and threat, and the pages and data of its entries."""
     first = shelf.first
-    shared = {
-        "dataset": first.dataset.name,
-        "threat": first.threat.text,
-        "in_words": in_words(first),
-    }
-    views = [BoardView(shelf, each, i, beside) for i, each in enumerate(shelf.boards, start=1)]
+    names = {"dataset": first.dataset.name, "threat": first.threat.text}
+    shared = {**names, "in_words": in_words(first)}
+    views = [board_view(shelf, each, i, beside) for i, each in enumerate(shelf.boards, start=1)]
     page = _page(environment, "board.html", "../", boards=views, **shared)
     made = {f"{shelf.folder}/index.html": page}
     claimed = beside.claimed([placed.entry for placed in shelf.places.values()])
@@ -139,12 +139,3 @@ def _title(text: str) -> Markup:
 
 def _page(environment: Environment, template: str, root: str, **values: Any) -> bytes:
     return environment.get_template(template).render(root=root, **values).encode()
-
-
-def _asset(name: str) -> bytes:
-    return files(_PACKAGE).joinpath("assets", name).read_bytes()
-
-
-def _manifest(site: dict[str, bytes]) -> bytes:
-    hashes = {path: hashlib.sha256(site[path]).hexdigest() for path in sorted(site)}
-    return f"{json.dumps({'made_by': 'bench publish', 'files': hashes}, indent=1)}\n".encode()
