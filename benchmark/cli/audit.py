@@ -107,7 +107,7 @@ def _wanted(entry: Entry, options: dict[str, Any]) -> Wanted:
 
 
 def _write(before: Entry, found: Audited, path: Path) -> None:
-    from benchmark.publishing.leaderboard.updated_entries import replace_entry
+    from benchmark.publishing.leaderboard.write_entries import replace_entry
 
     after = before.model_copy(update={"audit": found.audit})
     page = replace_entry(before, after, path, "audited")

@@ -50,7 +50,7 @@ def challenge_command(**options: Any) -> int:
     before = read_entry(options["entry"])
     from benchmark.challenge.judge import challenge  # so that a wrong name starts no torch
     from benchmark.evaluation.prepare.reproduce import Where
-    from benchmark.publishing.leaderboard.updated_entries import replace_entry
+    from benchmark.publishing.leaderboard.write_entries import replace_entry
 
     where = Where(**{name: options[name] for name in ("data", "weights", "device")})
     with RunProgress(f"challenge {options['entry'].name}"):

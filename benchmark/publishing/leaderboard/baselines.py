@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 from benchmark.publishing.leaderboard.cells import pipe
-from benchmark.publishing.leaderboard.data_file import csv_text, header_of, read_lines
+from benchmark.publishing.leaderboard.data_file import csv_text, header_of
 from benchmark.publishing.leaderboard.escaping import plain
 from benchmark.records.entry import Entry
 
@@ -77,15 +77,6 @@ def gather_baselines(model_info: Path) -> list[Baseline]:
 def baselines_text(baselines: Iterable[Baseline]) -> str:
     """The data file: CSV with the fields of `Baseline` as its header."""
     return csv_text([header_of(Baseline), *map(astuple, baselines)])
-
-
-def read_baselines(path: Path) -> list[Baseline]:
-    """The baselines of a data file; none where there is no file.
-
-    Raises:
-        BenchError: It cannot be read, or is not of that form.
-    """
-    return read_lines(path, Baseline) if path.is_file() else []
 
 
 def baselines_of(entries: Sequence[Entry], baselines: Iterable[Baseline]) -> list[Baseline]:

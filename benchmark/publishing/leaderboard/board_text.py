@@ -7,18 +7,11 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from benchmark.engine.criterion import Rule
-from benchmark.publishing.leaderboard import diagnosis_table
+from benchmark.publishing.leaderboard import diagnosis_table, footnotes
 from benchmark.publishing.leaderboard.cells import bound, percent, pipe, with_interval
 from benchmark.publishing.leaderboard.columns import WORST, columns_of
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain, shortened
-from benchmark.publishing.leaderboard.footnotes import (
-    flag_marks,
-    footnotes,
-    gap_lines,
-    marks,
-    name_marks,
-)
 from benchmark.publishing.leaderboard.ranking import Board, Line, boards, unlike_protocol
 from benchmark.records.entry import Entry
 from benchmark.records.rates import RULES
@@ -61,11 +54,11 @@ def to_markdown(entries: Iterable[Entry], title: str, left_out: Sequence[str] = 
 
 def _markdown_board(board: Board) -> str:
     entries = board.entries
-    columns, letters = columns_of(entries), marks(entries)
+    columns, letters = columns_of(entries), footnotes.marks(entries)
 
     def row(line: Line, name: str, place: str = "") -> list[str]:
-        flags = " ".join(flag_marks(line.entry, entries, letters)) or "–"
-        said = f"{name}{name_marks(line.entry)}{remarks(line.entry)}"
+        flags = " ".join(footnotes.flag_marks(line.entry, entries, letters)) or "–"
+        said = f"{name}{footnotes.name_marks(line.entry)}{remarks(line.entry)}"
         return [place, said, *(column.cell(line) for column in columns), flags]
 
     rows = []
@@ -84,8 +77,8 @@ def _markdown_board(board: Board) -> str:
     if diagnosed := diagnosis_table.diagnosis_rows(entries):
         parts += [diagnosis_table.TITLE, pipe(diagnosed, diagnosis_table.HEADERS)]
     notes = [
-        *footnotes(entries, letters),
-        *gap_lines(entries),
+        *footnotes.footnotes(entries, letters),
+        *footnotes.gap_lines(entries),
         *fewer_lines(board),
         *other_lines(board),
     ]
@@ -120,11 +113,11 @@ def to_text(entries: Iterable[Entry]) -> str:
 def _text_board(board: Board) -> str:
     entries = board.entries
     columns = [column for column in columns_of(entries) if column.short]
-    letters = marks(entries)
+    letters = footnotes.marks(entries)
 
     def row(line: Line, label: str, place: str = "", alone: str = "") -> list[str]:
-        mark = f"{alone}{name_marks(line.entry)}"
-        flags = "".join(flag_marks(line.entry, entries, letters))
+        mark = f"{alone}{footnotes.name_marks(line.entry)}"
+        flags = "".join(footnotes.flag_marks(line.entry, entries, letters))
         name = f"{shortened(label, NAME_WIDTH - len(mark))}{mark}"
         return [place, name, *(column.cell(line) for column in columns), flags]
 
@@ -141,8 +134,8 @@ def _text_board(board: Board) -> str:
     table = tabulate([headers, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True)
     lines = [
         *_whole_names(board),
-        *footnotes(entries, letters),
-        *gap_lines(entries),
+        *footnotes.footnotes(entries, letters),
+        *footnotes.gap_lines(entries),
         *undefended_lines(board),
         *fewer_lines(board),
         *other_lines(board),

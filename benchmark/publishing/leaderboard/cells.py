@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from tabulate import tabulate
@@ -16,6 +18,8 @@ NOT_APPLICABLE = "n/a"
 """Stands where no row of a column exists for such a task."""
 CHALLENGED = "§"
 """Marks a worst case that images from outside lowered."""
+_NUMBER = re.compile(r"(?:≤ )?([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kM]?)")
+_SCALES = {"": 1.0, "k": 1e3, "M": 1e6}
 
 
 def family_cell(entry: Entry, column: Column) -> str:
@@ -93,3 +97,20 @@ def pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
     """A table in Markdown, of which each cell reads as itself."""
     escaped = [list(map(markdown, row)) for row in rows]
     return tabulate(escaped, headers, tablefmt="pipe", disable_numparse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A number's text, split: what stands large, what smaller behind it, and what it is sorted by."""
+
+    main: str
+    rest: str
+    key: float | None
+
+    @classmethod
+    def of(cls, text: str) -> Cell:
+        """Of a number's text."""
+        main, bracket, rest = text.partition(" (")
+        found = _NUMBER.match(text)
+        key = float(found[1]) * _SCALES[found[2]] if found else None
+        return cls(main, f"{bracket.strip()}{rest}", key)

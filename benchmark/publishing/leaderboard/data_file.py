@@ -26,12 +26,14 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     return out.getvalue()
 
 
-def read_lines(path: Path, kind: type[T]) -> list[T]:
-    """The values in a file, each of whose fields is text.
+def read_lines(path: Path, kind: type[T], *, may_lack: bool = False) -> list[T]:
+    """The values in a file, each of whose fields is text; none where there may be no file, and is none.
 
     Raises:
         BenchError: It cannot be read, or a line is not of that form; the line is named.
     """
+    if may_lack and not path.is_file():
+        return []
     names, found = header_of(kind), []
     try:
         rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)

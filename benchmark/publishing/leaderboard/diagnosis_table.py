@@ -42,7 +42,6 @@ def _row(entry: Entry) -> list[str]:
 
 
 def _doubled(entry: Entry, kind: Kind) -> str:
-    """Each mode's number before and after."""
     found = {attack.id: attack.outcomes for attack in entry.attacks}
     cells = []
     for row in _of(entry, kind):

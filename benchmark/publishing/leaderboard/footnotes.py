@@ -49,13 +49,7 @@ def marks(board: Sequence[Entry]) -> dict[str, str]:
 
 
 def flag_marks(entry: Entry, board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
-    """An entry's marks: a letter for each raised flag, and whether its flags say less than its neighbours'.
-
-    Args:
-        entry: One of the board's.
-        board: Its entries.
-        letters: Of its flags, as `marks` gives them.
-    """
+    """An entry's marks: a letter for each raised flag, and whether its flags say less than its neighbours'."""
     found = [letters[name] for name in raised(entry)]
     return found + ([UNDIAGNOSED] if entry in _undiagnosed(board) else [])
 
@@ -67,12 +61,7 @@ def _undiagnosed(board: Sequence[Entry]) -> list[Entry]:
 
 
 def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
-    """One line for each mark on a board.
-
-    Args:
-        board: Its entries.
-        letters: Of its flags, as `marks` gives them.
-    """
+    """One line for each mark on a board; `letters` are those of `marks`."""
     notes = [
         f"{mark}: {name}{': ' if name in EXPLANATIONS else ''}{EXPLANATIONS.get(name, '')}"
         for name, mark in letters.items()

@@ -12,8 +12,9 @@ from pathlib import Path
 from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
 from benchmark.publishing.leaderboard import baselines
-from benchmark.publishing.leaderboard.baselines import read_baselines
+from benchmark.publishing.leaderboard.baselines import Baseline
 from benchmark.publishing.leaderboard.board_text import to_markdown
+from benchmark.publishing.leaderboard.data_file import read_lines
 from benchmark.publishing.leaderboard.escaping import file_name, short_hash
 from benchmark.records.entry import Entry
 from benchmark.records.entry_boundary import rendered
@@ -147,7 +148,7 @@ def _publish_once(folder: Path) -> Published:
     )
     damaged |= lost
     entries = [entry for path, entry in read.items() if path not in lost]
-    known = read_baselines(folder.resolve().parents[1] / baselines.FILE)
+    known = read_lines(folder.resolve().parents[1] / baselines.FILE, Baseline, may_lack=True)
     reference = baselines.to_markdown(baselines.baselines_of(entries, known))
     write_whole(page, (f"{text}\n{reference}\n" if reference else text).encode())
     return Published(page, tuple(entries), tuple(damaged.values()))
@@ -160,12 +161,10 @@ def has_content_of(entry: Entry, other: Entry) -> bool:
     """
     is_hashed_alike = entry.key_version == other.key_version
     ours, theirs = (_content(each, has_source=is_hashed_alike) for each in (entry, other))
-    return ours == theirs and _agree(entry.dataset.pixels_sha256, other.dataset.pixels_sha256)
-
-
-def _agree(ours: str, theirs: str) -> bool:
-    """Whether hashes of pixels are equal; an entry whose clean row is a gap has none."""
-    return ours == theirs or not (ours and theirs)
+    pixels = {entry.dataset.pixels_sha256, other.dataset.pixels_sha256}
+    return (
+        ours == theirs and len(pixels - {""}) < 2
+    )  # an entry whose clean row is a gap has no hash
 
 
 def _held(path: Path) -> Entry | None:

@@ -5,25 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmark.publishing.leaderboard import diagnosis_table
-from benchmark.publishing.leaderboard.board_text import (
-    RULES_HEADERS,
-    fewer_lines,
-    heading,
-    rules_cells,
-    undefended_lines,
-)
+from benchmark.publishing.leaderboard import board_text, diagnosis_table, footnotes
+from benchmark.publishing.leaderboard.cells import Cell
 from benchmark.publishing.leaderboard.columns import CLEAN, GAIN, IMAGES, WORST, columns_of
 from benchmark.publishing.leaderboard.escaping import shortened
-from benchmark.publishing.leaderboard.footnotes import (
-    UNDIAGNOSED,
-    flag_marks,
-    footnotes,
-    gap_lines,
-    marks,
-)
 from benchmark.publishing.leaderboard.ranking import Board, BoardGroup
-from benchmark.publishing.site.cell import Cell
 from benchmark.publishing.site.panels import tradeoff
 from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf
@@ -37,22 +23,17 @@ NAME_LENGTH = 48
 
 
 def board_view(shelf: Shelf, board: Board, number: int, beside: Beside) -> dict[str, Any]:
-    """One table with all that stands around it, ready for its template.
-
-    Args:
-        shelf: Its page.
-        board: What may be compared.
-        number: Of the board on its page, from 1.
-        beside: Numbers of others.
-    """
+    """One table with all that stands around it, ready for its template; `number` is its own on its page."""
     key, entries, front = f"board-{number}", board.entries, (CLEAN, WORST, GAIN, IMAGES)
-    letters = marks(entries)
+    letters = footnotes.marks(entries)
     meanings = {letter: flag for flag, letter in letters.items()}
-    meanings[UNDIAGNOSED] = "without a diagnosis"
-    places = {mark: f"{key}-{mark}" for mark in meanings} | {UNDIAGNOSED: f"{key}-undiagnosed"}
+    meanings[footnotes.UNDIAGNOSED] = "without a diagnosis"
+    places = {mark: f"{key}-{mark}" for mark in meanings} | {
+        footnotes.UNDIAGNOSED: f"{key}-undiagnosed"
+    }
     shape = " × ".join(map(str, board.first.threat.input_shape))
-    said = heading(board)
-    if [heading(other) for other in shelf.boards].count(said) > 1:
+    said = board_text.heading(board)
+    if [board_text.heading(other) for other in shelf.boards].count(said) > 1:
         said += f", sha256 {board.first.protocol.sha256[:8]}, images {shape}"
     return {
         "key": key,
@@ -63,7 +44,7 @@ def board_view(shelf: Shelf, board: Board, number: int, beside: Beside) -> dict[
         "columns": [*front, *(each for each in columns_of(entries) if each not in front)],
         "letters": lambda line: [
             (mark, meanings[mark], places[mark])
-            for mark in flag_marks(line.entry, entries, letters)
+            for mark in footnotes.flag_marks(line.entry, entries, letters)
         ],
         "references": lambda group: list(_references(group, beside)),
         "notes": list(_notes(board, letters, places, beside)),
@@ -91,9 +72,13 @@ def _notes(
     board: Board, letters: dict[str, str], places: Mapping[str, str], beside: Beside
 ) -> Iterator[tuple[str, str]]:
     """The lines below the table, each with its place; a mark leads to the note that begins with it."""
-    for text in footnotes(board.entries, letters):
+    for text in footnotes.footnotes(board.entries, letters):
         yield places.get(text.partition(":")[0], ""), text
-    for text in (*gap_lines(board.entries), *undefended_lines(board), *fewer_lines(board)):
+    for text in (
+        *footnotes.gap_lines(board.entries),
+        *board_text.undefended_lines(board),
+        *board_text.fewer_lines(board),
+    ):
         yield "", text
     for each, n in beside.references(board.entries):
         doubt = "; they mark it as unreliable" if each.unreliable else ""
@@ -111,11 +96,11 @@ def _tables(
     """Caption, headers and rows of what stands below; whatever else a board has to say is yielded here."""
     if diagnosed := diagnosis_table.diagnosis_rows(entries):
         yield diagnosis_table.TITLE, diagnosis_table.HEADERS, diagnosed
-    random = [rules_cells(entry) for entry in entries if entry.defense.stochastic]
+    random = [board_text.rules_cells(entry) for entry in entries if entry.defense.stochastic]
     if random:
         caption = "Stochastic victims under each rule: clean, then worst case with its interval."
         shown = [(shortened(name, 2 * NAME_LENGTH), *cells) for name, *cells in random]
-        yield caption, RULES_HEADERS, shown
+        yield caption, board_text.RULES_HEADERS, shown
 
 
 def summaries(shelf: Shelf) -> Iterator[dict[str, Any]]:

@@ -31,13 +31,7 @@ Figure = tuple[str, str, str]
 def entry_view(
     placed: Placed, claims: Sequence[Claim], sheet: bytes | None = None
 ) -> dict[str, Any]:
-    """An entry, ready for its template, beside what its paper claims under the same classifier and threat.
-
-    Args:
-        placed: The entry in its place.
-        claims: Of its paper.
-        sheet: Its example images, where they are there.
-    """
+    """An entry, ready for its template, beside what its paper claims under the same classifier and threat."""
     entry = placed.entry
     order = {"raised": 0, "ok": 1, "not-run": 2}
     asked, rules = dict(entry.criterion), [RULES[rule] for rule in _rules(entry)]

@@ -34,12 +34,7 @@ def read_sheets(entries: Mapping[Path, Entry]) -> tuple[dict[str, bytes], dict[P
 
 
 def gallery(placed: Placed, *, is_there: bool) -> dict[str, Any] | None:
-    """What an entry's page says of its images; None where the entry has no examples.
-
-    Args:
-        placed: The entry in its place.
-        is_there: Whether its sheet can be shown.
-    """
+    """What an entry's page says of its images, whose sheet `is_there`; None where it has no examples."""
     entry, shown = placed.entry, placed.entry.examples
     if shown is None:
         return None

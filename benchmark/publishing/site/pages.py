@@ -12,11 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from benchmark.publishing.leaderboard.board_text import place_of, remarks
-from benchmark.publishing.leaderboard.cells import with_interval
+from benchmark.publishing.leaderboard.cells import Cell, with_interval
 from benchmark.publishing.leaderboard.escaping import plain, shortened
 from benchmark.publishing.leaderboard.footnotes import name_marks, raised
 from benchmark.publishing.site.board_page import NAME_LENGTH, board_view, explained, summaries
-from benchmark.publishing.site.cell import Cell
 from benchmark.publishing.site.entry_page import entry_view, words
 from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf, shelves

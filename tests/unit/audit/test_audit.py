@@ -20,7 +20,7 @@ from benchmark.evaluation.execute.kept_images import CLEAN, Collected, unpacked
 from benchmark.evaluation.execute.run import run_shown
 from benchmark.evaluation.prepare.prepare import Prepared, prepare
 from benchmark.evaluation.prepare.request import Request
-from benchmark.publishing.leaderboard.updated_entries import replace_entry
+from benchmark.publishing.leaderboard.write_entries import replace_entry
 from benchmark.records.audit import Audit, Replayed, content_sha256
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import adoptable, kept_path, read_entry, read_kept, write_shown

@@ -13,7 +13,7 @@ from benchmark.challenge.judge import challenge, refuse_unready
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.errors import BenchError
 from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
-from benchmark.publishing.leaderboard.updated_entries import replace_entry, with_challenges
+from benchmark.publishing.leaderboard.write_entries import replace_entry, with_challenges
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import read_entry, write_entry
 from benchmark.scoring.apply_challenge import carried, challenged
