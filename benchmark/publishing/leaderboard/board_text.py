@@ -69,7 +69,10 @@ def _markdown_board(board: Board) -> str:
         for line in group.lines:
             rows.append(row(line, line.entry.defense.label, place_of(line)))
     table = pipe(rows, ["rank", "defense", *(column.title for column in columns), "flags"])
-    parts = [f"## {markdown(heading(board))}", _about(board.first), table]
+    c, h, w = board.first.threat.input_shape
+    sha256 = markdown(board.first.protocol.sha256[:16])
+    about = f"Protocol sha256 {sha256}; images {c} x {h} x {w}."
+    parts = [f"## {markdown(heading(board))}", about, table]
     random = [rules_cells(entry) for entry in entries if entry.defense.stochastic]
     if random:
         parts += ["Stochastic victims under each rule, clean → worst case:"]
@@ -186,11 +189,6 @@ def heading(board: Board) -> str:
         f"{dataset.name} {dataset.split}{order}, {threat.text}: protocol {protocol.name}, version "
         f"{protocol.version}{preliminary}"
     )
-
-
-def _about(entry: Entry) -> str:
-    c, h, w = entry.threat.input_shape
-    return f"Protocol sha256 {markdown(entry.protocol.sha256[:16])}; images {c} x {h} x {w}."
 
 
 def undefended_lines(board: Board) -> list[str]:

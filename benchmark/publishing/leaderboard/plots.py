@@ -115,13 +115,13 @@ def plot_eps_curve(entry: Entry, path: Path) -> None:
         raise BenchError(
             f"{entry.defense.label!r} has no eps curve: its protocol asked for no diagnosis; nothing to plot"
         )
-    draw(path, lambda figure: _eps_curve(figure, entry))
 
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        budget_line(axes, entry)
+        _name(figure, axes, entry)
 
-def _eps_curve(figure: Figure, entry: Entry) -> None:
-    axes = figure.add_subplot()
-    budget_line(axes, entry)
-    _name(figure, axes, entry)
+    draw(path, fill)
 
 
 def budget_line(axes: Axes, entry: Entry) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
 from benchmark.publishing.leaderboard import baselines
-from benchmark.publishing.leaderboard.baselines import Baseline
 from benchmark.publishing.leaderboard.board_text import to_markdown
 from benchmark.publishing.leaderboard.data_file import read_lines
 from benchmark.publishing.leaderboard.escaping import file_name, short_hash
@@ -54,7 +53,8 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
     """
     folder = leaderboards.joinpath(*folder_names(entry))
     stem = entry_stem(entry)
-    plain, hashed = folder / f"{stem}.json", folder / f"{stem}--{_hash(entry)}.json"
+    said = short_hash(_content(entry) + entry.dataset.pixels_sha256)
+    plain, hashed = folder / f"{stem}.json", folder / f"{stem}--{said}.json"
     others = folder.glob(f"{glob.escape(stem)}--{'[0-9a-f]' * 8}.json")
     taken = {path: found for path in (plain, *sorted(others)) if (found := _held(path))}
     for path, found in taken.items():
@@ -148,7 +148,9 @@ def _publish_once(folder: Path) -> Published:
     )
     damaged |= lost
     entries = [entry for path, entry in read.items() if path not in lost]
-    known = read_lines(folder.resolve().parents[1] / baselines.FILE, Baseline, may_lack=True)
+    known = read_lines(
+        folder.resolve().parents[1] / baselines.FILE, baselines.Baseline, may_lack=True
+    )
     reference = baselines.to_markdown(baselines.baselines_of(entries, known))
     write_whole(page, (f"{text}\n{reference}\n" if reference else text).encode())
     return Published(page, tuple(entries), tuple(damaged.values()))
@@ -191,7 +193,3 @@ def _content(entry: Entry, *, has_source: bool = True) -> str:
         ],
         sort_keys=True,
     )
-
-
-def _hash(entry: Entry) -> str:
-    return short_hash(_content(entry) + entry.dataset.pixels_sha256)

@@ -79,16 +79,8 @@ def undefended_beside(rows: Sequence[WrittenRow]) -> list[Entry]:
     ]
 
 
-def read_valid(path: Path, check: Check = problems_of) -> tuple[Entry, bytes | None]:
-    """An entry that `bench validate` finds no fault in, and its sheet.
-
-    Args:
-        path: Its file.
-        check: Tells its problems, one line each.
-
-    Raises:
-        BenchError: It cannot be read, or has a problem; the line names the first.
-    """
+def _valid(path: Path, check: Check) -> tuple[Entry, bytes | None, bytes | None]:
+    """An entry in which `check` finds no problem, its sheet, and its kept images."""
     entry = read_entry(path)
     sheet = read_sheet(path, entry)
     problems = check(entry)
@@ -98,7 +90,7 @@ def read_valid(path: Path, check: Check = problems_of) -> tuple[Entry, bytes | N
             f"{path} is not valid: {problems[0]}{more}; `bench validate {path}` lists all of it; run its "
             f"command again"
         )
-    return entry, sheet
+    return entry, sheet, adoptable(path, entry)
 
 
 def adopt(
@@ -115,7 +107,7 @@ def adopt(
     Raises:
         BenchError: One of them is not valid, or a file cannot be written.
     """
-    rows = [(*read_valid(path, check), adoptable(path, read_entry(path))) for path in paths]
+    rows = [_valid(path, check) for path in paths]
     kept = None if audited else {"audit": None}
     return [
         write_row(entry.model_copy(update=kept), sheet, folder, images=images)

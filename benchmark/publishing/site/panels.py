@@ -90,14 +90,10 @@ def chart(key: str, title: str, about: Sequence[str], fill: Callable[[Axes, floa
         "figure.subplot.bottom": BOTTOM / height,
     }
     gap = 100 * LINE / (height - TOP - BOTTOM)
+    size = WIDTH / 72, height / 72
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a page brings its own fonts
-        svg = plots.drawn(
-            "svg",
-            lambda figure: fill(figure.add_subplot(), gap),
-            (WIDTH / 72, height / 72),
-            style,
-        )
+        svg = plots.drawn("svg", lambda figure: fill(figure.add_subplot(), gap), size, style)
     return Chart(key, title, "; ".join(about), WIDTH, height, _markup(svg))
 
 
@@ -158,19 +154,9 @@ def panels(entry: Entry) -> Iterator[tuple[str, str, list[Chart]]]:
     if len(entry.eps_curve) > 1:
         of = shortened(next((row.of for row in entry.diagnosis), "attack"), plots.NAME_LENGTH)
         first, last = (round(100 * entry.eps_curve[i].rate, 3) for i in (0, -1))
-        said = [f"{of}: from {first:g} to {last:g}"]
-        yield (
-            "Budget",
-            BUDGET,
-            [
-                chart(
-                    "eps-curve",
-                    "Accuracy by budget",
-                    said,
-                    lambda axes, _: plots.budget_line(axes, entry),
-                )
-            ],
-        )
+        about, title = [f"{of}: from {first:g} to {last:g}"], "Accuracy by budget"
+        drawn = chart("eps-curve", title, about, lambda axes, _: plots.budget_line(axes, entry))
+        yield "Budget", BUDGET, [drawn]
 
 
 def _convergence(entry: Entry) -> Iterator[Chart]:
