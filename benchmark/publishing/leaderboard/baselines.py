@@ -101,11 +101,8 @@ def to_markdown(baselines: Sequence[Baseline]) -> str:
         ]
         for each in baselines
     ]
-    note = (
-        " ‡ RobustBench marks this number as unreliable."
-        if any(b.unreliable for b in baselines)
-        else ""
-    )
+    doubt = " ‡ RobustBench marks this number as unreliable."
+    note = doubt if any(each.unreliable for each in baselines) else ""
     return "\n\n".join(
         [
             "## For reference: RobustBench's own numbers",

@@ -35,15 +35,12 @@ def why_unranked(entry: Entry) -> tuple[str, ...]:
 def _refuted(entry: Entry) -> Iterator[str]:
     """The flags of declarations that were measured to be wrong, or that were not, or could not be, measured."""
     for flag, kinds in EXAMINED.items():
-        measured = [
-            each
+        verdicts = [
+            (each.id, raised_above(flag, each.value, each.threshold, "").verdict)
             for each in entry.examination
             if each.id in kinds and each.value is not None and each.threshold is not None
         ]
-        if any(
-            raised_above(flag, e.value or 0.0, e.threshold or 0.0, "").verdict == "raised"
-            for e in measured
-        ):
+        if any(verdict == "raised" for _, verdict in verdicts):
             yield flag
-        elif {each.id for each in measured} < set(kinds):
+        elif {kind for kind, _ in verdicts} < set(kinds):
             yield f"{flag} could not be checked"

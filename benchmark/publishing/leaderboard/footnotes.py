@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from benchmark.publishing.leaderboard.cells import CHALLENGED, native, percent
 from benchmark.publishing.leaderboard.eligibility import why_unranked
@@ -34,6 +35,8 @@ AUDITED = "✓"
 """Marks a defense whose entry was audited and confirmed."""
 REFUTED = "✗"
 """Marks one whose audit speaks against its entry."""
+Told = Iterable[tuple[str, str]]
+"""Titles, each with what is said of it."""
 
 
 def raised(entry: Entry) -> list[str]:
@@ -73,8 +76,8 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
     if any(entry.status == "gaps" for entry in board):
         notes.append(BOUND)
     notes += _by_title(board, _unranked)
-    for lines in (_otherwise_lines, _training_lines, audit_lines, _challenge_lines):
-        notes += [line for entry in board for line in lines(entry)]
+    for told in (_otherwise_lines, _training_lines, _audit_lines, _challenge_lines):
+        notes += chain.from_iterable(map(told, board))
     return notes
 
 
@@ -87,27 +90,22 @@ def name_marks(entry: Entry) -> str:
     audit = valid_audit(entry)
     audited = (AUDITED if audit.is_confirmed else REFUTED) if audit else ""
     trained = [stage.training for stage in entry.defense.stages if stage.training]
-    is_as_meant = all(training.is_as_meant for training in trained)
-    elsewhere = "" if is_as_meant else ELSEWHERE
+    elsewhere = "" if all(training.is_as_meant for training in trained) else ELSEWHERE
     return elsewhere + (OTHERWISE if unlike_protocol(entry) else "") + audited
 
 
-def _otherwise_lines(entry: Entry) -> list[str]:
+def _otherwise_lines(entry: Entry) -> Iterator[str]:
     """How an entry was evaluated, where that is not how protocols are ranked."""
-    said = unlike_protocol(entry)
-    if not said:
-        return []
-    return [
-        f"{OTHERWISE} {entry.name}: {', '.join(said)}; ranks are given at "
-        f"seed {SEED} and precision {PRECISION} alone"
-    ]
+    if said := ", ".join(unlike_protocol(entry)):
+        ranked = f"ranks are given at seed {SEED} and precision {PRECISION} alone"
+        yield f"{OTHERWISE} {entry.name}: {said}; {ranked}"
 
 
-def audit_lines(entry: Entry) -> list[str]:
+def _audit_lines(entry: Entry) -> Iterator[str]:
     """What an audit of an entry found, where it has one that belongs to it."""
     audit = valid_audit(entry)
     if audit is None:
-        return []
+        return
     said = audit.replayed
     of = f"images kept ({said.kept})" if said.kept else "clean images alone"
     parts = [
@@ -120,20 +118,20 @@ def audit_lines(entry: Entry) -> list[str]:
             f"now, so that at most {again.at_most:.0%} of its images are forged"
         )
     mark, who = AUDITED if audit.is_confirmed else REFUTED, f" by {audit.by}" if audit.by else ""
-    return [f"{mark} {entry.name}: audited {audit.date}{who}; {'; '.join(parts)}"]
+    yield f"{mark} {entry.name}: audited {audit.date}{who}; {'; '.join(parts)}"
 
 
-def _challenge_lines(entry: Entry) -> list[str]:
+def _challenge_lines(entry: Entry) -> Iterator[str]:
     """Who lowered an entry from outside, and by how much."""
-    return [
-        f"{CHALLENGED} {entry.name}: worst case {percent(one.worst_before.single.value)} → "
-        f"{percent(one.worst_after.single.value)} by {one.chosen} of {one.images} images from outside: "
-        f"{one.credit or 'nobody named'} (sha256 {one.sha256[:16]})"
-        for one in entry.challenges
-    ]
+    for one in entry.challenges:
+        before, after = (percent(r.single.value) for r in (one.worst_before, one.worst_after))
+        yield (
+            f"{CHALLENGED} {entry.name}: worst case {before} → {after} by {one.chosen} of {one.images} images "
+            f"from outside: {one.credit or 'nobody named'} (sha256 {one.sha256[:16]})"
+        )
 
 
-def _training_lines(entry: Entry) -> list[str]:
+def _training_lines(entry: Entry) -> Iterable[str]:
     """What the weights of an entry were trained for and how, where that is something else."""
     lines = []
     for stage in entry.defense.stages:
@@ -144,7 +142,7 @@ def _training_lines(entry: Entry) -> list[str]:
         if training.unlike_recipe:
             said.append(f"with {assigned(training.unlike_recipe)}, unlike its recipe")
         lines.append(f"{ELSEWHERE} {entry.name}: {stage.label} was trained {', '.join(said)}")
-    return list(dict.fromkeys(lines))
+    return dict.fromkeys(lines)
 
 
 def _difference(name: Difference, stage: Stage, said: TrainedFor | None) -> str:
@@ -173,9 +171,7 @@ def gap_lines(board: Sequence[Entry]) -> list[str]:
     return lines + [line for told in (_excused, _stand_ins) for line in _by_title(board, told)]
 
 
-def _by_title(
-    board: Sequence[Entry], told: Callable[[Entry], Iterable[tuple[str, str]]]
-) -> list[str]:
+def _by_title(board: Sequence[Entry], told: Callable[[Entry], Told]) -> list[str]:
     """What is told of a board, each title once: of whom, and in which words, where there are any."""
     names: dict[str, list[str]] = {}
     words: dict[str, dict[str, None]] = {}
@@ -190,23 +186,19 @@ def _by_title(
     ]
 
 
-def _unranked(entry: Entry) -> list[tuple[str, str]]:
-    return [(f"not ranked: {reason}", "") for reason in why_unranked(entry)]
+def _unranked(entry: Entry) -> Told:
+    return ((f"not ranked: {reason}", "") for reason in why_unranked(entry))
 
 
-def _excused(entry: Entry) -> list[tuple[str, str]]:
+def _excused(entry: Entry) -> Told:
     return [(f"not applicable: {_titled(gap)}", gap.reason) for gap in entry.not_applicable]
 
 
-def _stand_ins(entry: Entry) -> list[tuple[str, str]]:
-    return [
-        (
-            f"stands in: {one.row}",
-            f"with {', '.join(f'{key}={value}' for key, value in one.arguments.items())}, because the task has "
-            f"fewer than {one.below} classes",
-        )
-        for one in entry.stand_ins
-    ]
+def _stand_ins(entry: Entry) -> Told:
+    for one in entry.stand_ins:
+        words = ", ".join(f"{key}={value}" for key, value in one.arguments.items())
+        why = f"because the task has fewer than {one.below} classes"
+        yield f"stands in: {one.row}", f"with {words}, {why}"
 
 
 def _titled(gap: Gap) -> str:

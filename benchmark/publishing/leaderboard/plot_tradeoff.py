@@ -76,13 +76,7 @@ def _tradeoff(figure: Figure, entries: Sequence[Entry]) -> None:
 
 
 def scatter(axes: Axes, points: Sequence[Point], gap: float) -> None:
-    """Draws those that have both accuracies, each with its name at the right, and where the two are equal.
-
-    Args:
-        axes: Empty.
-        points: At least one has both.
-        gap: Between two names, in % of robust accuracy.
-    """
+    """Draws points, of which one has both accuracies, their names `gap` % apart, and where both agree."""
     drawn = [
         (point, point.entry.clean.single, point.entry.worst.single)
         for point in points

@@ -170,15 +170,10 @@ def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
 
 
 def draw(path: Path, fill: Callable[[Figure], None], size: tuple[float, float] = SIZE) -> None:
-    """Writes a figure of the project's look.
-
-    Args:
-        path: Ends in `.svg`, `.pdf` or `.png`.
-        fill: Draws into it.
-        size: In inches.
+    """Writes a figure of the project's look, of a size in inches.
 
     Raises:
-        BenchError: The path has another ending, or it cannot be written.
+        BenchError: The path does not end in `.svg`, `.pdf` or `.png`, or it cannot be written.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _NO_DATE:

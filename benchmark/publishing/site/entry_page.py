@@ -34,8 +34,9 @@ def entry_view(
     """An entry, ready for its template, beside what its paper claims under the same classifier and threat."""
     entry = placed.entry
     order = {"raised": 0, "ok": 1, "not-run": 2}
-    asked, rules = dict(entry.criterion), [RULES[rule] for rule in _rules(entry)]
-    said = [rule.said.format(asked.get(rule.field)) for rule in rules]
+    rules = list(Rule) if entry.defense.stochastic else [Rule.SINGLE]
+    asked, named = dict(entry.criterion), [RULES[rule] for rule in rules]
+    said = [rule.said.format(asked.get(rule.field)) for rule in named]
     return {
         "entry": entry,
         "data": placed.data,
@@ -43,7 +44,7 @@ def entry_view(
         "claims": list(map(_claim, claims)),
         "undefended": list(_undefended(entry)),
         "notes": footnotes([entry], {}),
-        "families": _families(entry),
+        "families": list(_families(entry, rules)),
         "rules": said if entry.defense.stochastic else ["accuracy"],
         "chosen": Counter(entry.per_image.chosen),
         "flags": sorted(entry.flags, key=lambda flag: order[flag.verdict]),
@@ -92,7 +93,9 @@ def _undefended(entry: Entry) -> Iterator[Figure]:
             yield name, percent(rate.value), interval(rate)
 
 
-def _families(entry: Entry) -> Iterator[tuple[str, Rate | None, Sequence[str]]]:
+def _families(
+    entry: Entry, rules: Sequence[Rule]
+) -> Iterator[tuple[str, Rate | None, Sequence[str]]]:
     """Clean, every family there is, and the worst case: the name, the rate, and that under each rule."""
     families = [(column.said, entry.family(column)) for column in FAMILIES]
     found = [
@@ -101,16 +104,11 @@ def _families(entry: Entry) -> Iterator[tuple[str, Rate | None, Sequence[str]]]:
         ("worst case", entry.worst, bound(entry)),
     ]
     for name, rates, sign in found:
-        rules = _rules(entry)
         if rates is None:
             yield name, None, ["gap"] * len(rules)
         else:
             under = map(rates.under, rules)
             yield name, rates.single, [f"{sign}{with_interval(rate)}" for rate in under]
-
-
-def _rules(entry: Entry) -> list[Rule]:
-    return list(Rule) if entry.defense.stochastic else [Rule.SINGLE]
 
 
 def words(arguments: Mapping[str, object]) -> str:
@@ -160,10 +158,8 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "pixels sha256", dataset.pixels_sha256 or "gap"
     if entry.defense.stochastic:
         yield "draws", f"{asked.draws} scored, vote of {asked.vote}, any of {asked.any_of}"
-    gradient = (
-        f"{entry.defense.gradient}, {'stochastic' if entry.defense.stochastic else 'deterministic'}"
-    )
-    yield "declared gradient", gradient
+    kind = "stochastic" if entry.defense.stochastic else "deterministic"
+    yield "declared gradient", f"{entry.defense.gradient}, {kind}"
     yield "precision", entry.precision
     yield "seed", str(entry.seed)
     if entry.identity:

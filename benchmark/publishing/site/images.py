@@ -74,11 +74,8 @@ def _columns(entry: Entry, shown: Examples) -> tuple[str, ...]:
 
 
 def _rule(entry: Entry) -> str:
-    drawn = (
-        "; the purifier’s draws are the first of those that were scored"
-        if entry.defense.stochastic
-        else ""
-    )
+    first = "; the purifier’s draws are the first of those that were scored"
+    drawn = first if entry.defense.stochastic else ""
     return (
         "Chosen by rule, not by looks: in the order of evaluation the first images that are classified rightly "
         "when clean and whose worst case fell, then the first that held under every attack, with the image "

@@ -76,18 +76,13 @@ def _shelf(
     made = {f"{shelf.folder}/index.html": page}
     claimed = beside.claimed([placed.entry for placed in shelf.places.values()])
     for placed in shelf.places.values():
-        path = f"{shelf.folder}/{placed.stem}"
-        sheet = sheets.get(entry_text(placed.entry))
+        path, text = f"{shelf.folder}/{placed.stem}", entry_text(placed.entry)
+        sheet = sheets.get(text)
         if sheet is not None:
             made[f"{path}.png"] = sheet
-        made[f"{path}.html"] = _page(
-            environment,
-            "entry.html",
-            "../",
-            **entry_view(placed, claimed.get(id(placed.entry), ()), sheet),
-            **shared,
-        )
-        made[f"{path}.json"] = entry_text(placed.entry).encode()
+        view = entry_view(placed, claimed.get(id(placed.entry), ()), sheet)
+        made[f"{path}.html"] = _page(environment, "entry.html", "../", **view, **shared)
+        made[f"{path}.json"] = text.encode()
     return made
 
 
