@@ -59,7 +59,7 @@ def audit_command(**options: Any) -> int:
     path, before = options["entry"], read_entry(options["entry"])
     from benchmark.audit.audit import audit  # so that a wrong name starts no torch
     from benchmark.evaluation.prepare.reproduce import Where
-    from benchmark.publishing.leaderboard.updated_entries import write_audited
+    from benchmark.publishing.leaderboard.write_entries import replace_entry
 
     where = Where(**{name: options[name] for name in ("data", "weights", "device")})
     wanted = _wanted(before, options)
@@ -68,7 +68,8 @@ def audit_command(**options: Any) -> int:
             before, path, wanted, where, on_step=progress.step, listener=progress.listener
         )
     if options["write"]:
-        page = write_audited(before, found.audit, path)
+        after = before.model_copy(update={"audit": found.audit})
+        page = replace_entry(before, after, path, "audited")
         click.echo(f"Written: {path}{f' and {page}' if page else ''}", err=True)
     report = _as_json if options["as_json"] else _as_text
     click.echo(report(before, found))

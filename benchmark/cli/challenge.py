@@ -45,14 +45,14 @@ def challenge_command(**options: Any) -> int:
     before = read_entry(options["entry"])
     from benchmark.challenge.judge import challenge  # so that a wrong name starts no torch
     from benchmark.evaluation.prepare.reproduce import Where
-    from benchmark.publishing.leaderboard.updated_entries import write_challenged
+    from benchmark.publishing.leaderboard.write_entries import replace_entry
 
     where = Where(**{name: options[name] for name in ("data", "weights", "device")})
     with RunProgress(f"challenge {options['entry'].name}"):
         verdict = challenge(before, options["x_adv"], credit=options["credit"], where=where)
     is_written = verdict.is_lowered and not options["dry_run"]
     if is_written:
-        page = write_challenged(verdict.before, verdict.after, options["entry"])
+        page = replace_entry(verdict.before, verdict.after, options["entry"], "challenged")
     report = _as_json if options["as_json"] else _as_text
     click.echo(report(verdict, dry_run=options["dry_run"]))
     if is_written:

@@ -13,14 +13,15 @@ from tabulate import tabulate
 
 from benchmark.cli.options import folder_option, json_option
 from benchmark.errors import BenchError
+from benchmark.publishing.leaderboard.cells import percent
 from benchmark.publishing.leaderboard.claims import (
     FILE,
     SYSTEMS,
     Claim,
     JudgedClaim,
     judge,
-    read_claims,
 )
+from benchmark.publishing.leaderboard.data_file import read_lines
 from benchmark.publishing.leaderboard.escaping import plain, shortened
 from benchmark.publishing.leaderboard.publish import read_entries
 from benchmark.registry import unknown
@@ -77,7 +78,7 @@ def claims_command(
         raise BenchError("name a paper with --defense, or give --all")
     if defense is not None and defense not in SYSTEMS:
         raise unknown("paper's defense", defense, tuple(SYSTEMS))
-    claims = read_claims(leaderboards / FILE)
+    claims = read_lines(leaderboards / FILE, Claim)
     if defense is not None:
         claims = [claim for claim in claims if claim.system == SYSTEMS[defense]]
     claims = _narrowed(claims, "table", table)
@@ -120,13 +121,8 @@ def _cells(judged: JudgedClaim) -> list[str]:
     claim = judged.claim
     attack = " ".join(part for part in (claim.attack, claim.norm, claim.eps) if part)
     names = [claim.table, claim.defense, claim.classifier, attack, claim.threat]
-    accuracy = claim.accuracy
-    numbers = [_percent(accuracy), *map(_percent, judged.measured.values())]
+    numbers = [percent(share, "–") for share in (claim.accuracy, *judged.measured.values())]
     return [*(shortened(name, 24) for name in names), *numbers]
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
 
 
 def _plain(judged: JudgedClaim) -> dict[str, object]:

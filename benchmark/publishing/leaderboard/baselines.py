@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from tabulate import tabulate
-
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
-from benchmark.publishing.leaderboard.data_file import header_of, read_lines
-from benchmark.publishing.leaderboard.escaping import markdown, plain
+from benchmark.publishing.leaderboard.cells import pipe
+from benchmark.publishing.leaderboard.data_file import csv_text, header_of
+from benchmark.publishing.leaderboard.escaping import plain
 from benchmark.records.entry import Entry
 
 FILE = "robustbench.csv"
@@ -79,20 +76,7 @@ def gather_baselines(model_info: Path) -> list[Baseline]:
 
 def baselines_text(baselines: Iterable[Baseline]) -> str:
     """The data file: CSV with the fields of `Baseline` as its header."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header_of(Baseline))
-    writer.writerows(astuple(each) for each in baselines)
-    return out.getvalue()
-
-
-def read_baselines(path: Path) -> list[Baseline]:
-    """The baselines of a data file; none where there is no file.
-
-    Raises:
-        BenchError: It cannot be read, or is not of that form.
-    """
-    return read_lines(path, Baseline) if path.is_file() else []
+    return csv_text([header_of(Baseline), *map(astuple, baselines)])
 
 
 def baselines_of(entries: Sequence[Entry], baselines: Iterable[Baseline]) -> list[Baseline]:
@@ -107,27 +91,24 @@ def to_markdown(baselines: Sequence[Baseline]) -> str:
         return ""
     rows = [
         [
-            markdown(each.model),
-            markdown(each.clean),
-            markdown(each.autoattack) + ("‡" if each.unreliable else ""),
-            markdown(each.external or each.autoattack),
-            markdown(each.architecture),
-            markdown(each.venue),
-            f"{markdown(each.title)} ({markdown(each.link)})",
+            each.model,
+            each.clean,
+            f"{each.autoattack}{'‡' if each.unreliable else ''}",
+            each.external or each.autoattack,
+            each.architecture,
+            each.venue,
+            f"{each.title} ({each.link})",
         ]
         for each in baselines
     ]
-    note = (
-        " ‡ RobustBench marks this number as unreliable."
-        if any(b.unreliable for b in baselines)
-        else ""
-    )
+    doubt = " ‡ RobustBench marks this number as unreliable."
+    note = doubt if any(each.unreliable for each in baselines) else ""
     return "\n\n".join(
         [
             "## For reference: RobustBench's own numbers",
             "Of the undefended classifiers, in %, as RobustBench publishes them; not measured here, and on all "
             f"10,000 test images (ImageNet: 5,000).{note}",
-            tabulate(rows, HEADERS, tablefmt="pipe", disable_numparse=True),
+            pipe(rows, HEADERS),
         ]
     )
 

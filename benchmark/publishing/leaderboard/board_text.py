@@ -7,20 +7,11 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from benchmark.engine.criterion import Rule
-from benchmark.publishing.leaderboard.cells import bound, percent, with_interval
+from benchmark.publishing.leaderboard import diagnosis_table, footnotes
+from benchmark.publishing.leaderboard.cells import bound, percent, pipe, with_interval
 from benchmark.publishing.leaderboard.columns import WORST, columns_of
-from benchmark.publishing.leaderboard.diagnosis_table import HEADERS as DIAGNOSIS_HEADERS
-from benchmark.publishing.leaderboard.diagnosis_table import TITLE as DIAGNOSIS_TITLE
-from benchmark.publishing.leaderboard.diagnosis_table import diagnosis_rows
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain, shortened
-from benchmark.publishing.leaderboard.footnotes import (
-    flag_marks,
-    footnotes,
-    gap_lines,
-    marks,
-    name_marks,
-)
 from benchmark.publishing.leaderboard.ranking import Board, Line, boards, unlike_protocol
 from benchmark.records.entry import Entry
 from benchmark.records.rates import RULES
@@ -63,33 +54,34 @@ def to_markdown(entries: Iterable[Entry], title: str, left_out: Sequence[str] = 
 
 def _markdown_board(board: Board) -> str:
     entries = board.entries
-    columns, letters = columns_of(entries), marks(entries)
+    columns, letters = columns_of(entries), footnotes.marks(entries)
 
     def row(line: Line, name: str, place: str = "") -> list[str]:
-        flags = " ".join(flag_marks(line.entry, entries, letters)) or "–"
-        said = f"{name}{name_marks(line.entry)}{remarks(line.entry)}"
+        flags = " ".join(footnotes.flag_marks(line.entry, entries, letters)) or "–"
+        said = f"{name}{footnotes.name_marks(line.entry)}{remarks(line.entry)}"
         return [place, said, *(column.cell(line) for column in columns), flags]
 
     rows = []
     for group in board.groups:
-        name = f"{markdown(group.classifier.name)}, undefended"
+        name = f"{group.classifier.name}, undefended"
         nothing = ["", f"{name}: {NOT_MEASURED}", *("" for _ in columns), ""]
         rows.append(row(group.header, name) if group.header else nothing)
         for line in group.lines:
-            rows.append(row(line, markdown(line.entry.defense.label), place_of(line)))
-    table = _pipe(rows, ["rank", "defense", *(column.title for column in columns), "flags"])
-    parts = [f"## {markdown(heading(board))}", _about(board.first), table]
+            rows.append(row(line, line.entry.defense.label, place_of(line)))
+    table = pipe(rows, ["rank", "defense", *(column.title for column in columns), "flags"])
+    c, h, w = board.first.threat.input_shape
+    sha256 = markdown(board.first.protocol.sha256[:16])
+    about = f"Protocol sha256 {sha256}; images {c} x {h} x {w}."
+    parts = [f"## {markdown(heading(board))}", about, table]
     random = [rules_cells(entry) for entry in entries if entry.defense.stochastic]
     if random:
-        escaped = [[markdown(name), *cells] for name, *cells in random]
         parts += ["Stochastic victims under each rule, clean → worst case:"]
-        parts += [_pipe(escaped, RULES_HEADERS)]
-    diagnosed = [[markdown(cell) for cell in row] for row in diagnosis_rows(entries)]
-    if diagnosed:
-        parts += [DIAGNOSIS_TITLE, _pipe(diagnosed, DIAGNOSIS_HEADERS)]
+        parts += [pipe(random, RULES_HEADERS)]
+    if diagnosed := diagnosis_table.diagnosis_rows(entries):
+        parts += [diagnosis_table.TITLE, pipe(diagnosed, diagnosis_table.HEADERS)]
     notes = [
-        *footnotes(entries, letters),
-        *gap_lines(entries),
+        *footnotes.footnotes(entries, letters),
+        *footnotes.gap_lines(entries),
         *fewer_lines(board),
         *other_lines(board),
     ]
@@ -113,7 +105,7 @@ def _twin(entry: Entry, rule: Rule) -> str:
     if entry.clean is None or entry.worst is None:
         return "gap"
     clean, worst = entry.clean.under(rule), entry.worst.under(rule)
-    return f"{percent(clean)} → {bound(entry)}{with_interval(worst)}"
+    return f"{percent(clean.value)} → {bound(entry)}{with_interval(worst)}"
 
 
 def to_text(entries: Iterable[Entry]) -> str:
@@ -124,11 +116,11 @@ def to_text(entries: Iterable[Entry]) -> str:
 def _text_board(board: Board) -> str:
     entries = board.entries
     columns = [column for column in columns_of(entries) if column.short]
-    letters = marks(entries)
+    letters = footnotes.marks(entries)
 
     def row(line: Line, label: str, place: str = "", alone: str = "") -> list[str]:
-        mark = f"{alone}{name_marks(line.entry)}"
-        flags = "".join(flag_marks(line.entry, entries, letters))
+        mark = f"{alone}{footnotes.name_marks(line.entry)}"
+        flags = "".join(footnotes.flag_marks(line.entry, entries, letters))
         name = f"{shortened(label, NAME_WIDTH - len(mark))}{mark}"
         return [place, name, *(column.cell(line) for column in columns), flags]
 
@@ -145,8 +137,8 @@ def _text_board(board: Board) -> str:
     table = tabulate([headers, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True)
     lines = [
         *_whole_names(board),
-        *footnotes(entries, letters),
-        *gap_lines(entries),
+        *footnotes.footnotes(entries, letters),
+        *footnotes.gap_lines(entries),
         *undefended_lines(board),
         *fewer_lines(board),
         *other_lines(board),
@@ -199,11 +191,6 @@ def heading(board: Board) -> str:
     )
 
 
-def _about(entry: Entry) -> str:
-    c, h, w = entry.threat.input_shape
-    return f"Protocol sha256 {markdown(entry.protocol.sha256[:16])}; images {c} x {h} x {w}."
-
-
 def undefended_lines(board: Board) -> list[str]:
     """One line for the classifiers of a board that no entry measured undefended."""
     names = [group.classifier.name for group in board.groups if group.header is None]
@@ -235,7 +222,3 @@ def other_lines(board: Board) -> list[str]:
         for words in [", ".join(unlike_protocol(entry))]
     ]
     return [f"also measured, and not shown: {'; '.join(said)}"] if said else []
-
-
-def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tabulate import tabulate
+
+from benchmark.publishing.leaderboard.escaping import markdown
 from benchmark.publishing.leaderboard.ranking import Gain
-from benchmark.records.entry import Entry, Rate, Rates
+from benchmark.records.entry import Entry, Rate
 from benchmark.records.protocol import Column
 
 NOT_APPLICABLE = "n/a"
 """Stands where no row of a column exists for such a task."""
 CHALLENGED = "§"
 """Marks a worst case that images from outside lowered."""
-
-
-def percent_or_gap(rates: Rates | None) -> str:
-    """Accuracy of single draws."""
-    return percent(rates.single) if rates else "gap"
+_NUMBER = re.compile(r"(?:≤ )?([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kM]?)")
+_SCALES = {"": 1.0, "k": 1e3, "M": 1e6}
 
 
 def family_cell(entry: Entry, column: Column) -> str:
@@ -22,7 +27,7 @@ def family_cell(entry: Entry, column: Column) -> str:
     family = entry.family(column)
     if family is None:
         return "–" if entry.is_applicable(column) else NOT_APPLICABLE
-    return percent_or_gap(family.rates)
+    return percent(family.rates.single.value if family.rates else None)
 
 
 def worst_cell(entry: Entry) -> str:
@@ -40,14 +45,13 @@ def gain_cell(gain: Gain | None, n: int) -> str:
 
 def with_ends(gain: Gain) -> str:
     """A difference in points with its interval."""
-    value = _points(gain.value)
-    sign = "+" if float(value) > 0 else ""
-    return f"{sign}{value} ({_points(gain.low)} to {_points(gain.high)})"
+    return f"{points(gain.value, '+')} ({points(gain.low)} to {points(gain.high)})"
 
 
-def _points(share: float) -> str:
-    """A difference in points; never `-0.0`."""
-    return f"{round(100 * share, 1) + 0.0:.1f}"
+def points(share: float, sign: Literal["+", ""] = "") -> str:
+    """A difference in points, where asked with the sign of what is above zero; never `-0.0`."""
+    value = round(100 * share, 1) + 0.0
+    return f"{sign if value > 0 else ''}{value:.1f}"
 
 
 def native(entry: Entry) -> str:
@@ -65,14 +69,19 @@ def bound(entry: Entry) -> str:
     return "≤ " if entry.status == "gaps" else ""
 
 
-def percent(rate: Rate) -> str:
-    """A rate without its interval."""
-    return f"{100 * rate.value:.1f}"
+def percent(share: float | None, missing: str = "gap") -> str:
+    """A share in %."""
+    return missing if share is None else f"{100 * share:.1f}"
+
+
+def interval(rate: Rate | Gain) -> str:
+    """The ends of an interval in %."""
+    return f"{percent(rate.low)}–{percent(rate.high)}"
 
 
 def with_interval(rate: Rate) -> str:
     """A rate with its interval."""
-    return f"{percent(rate)} ({100 * rate.low:.1f}–{100 * rate.high:.1f})"
+    return f"{percent(rate.value)} ({interval(rate)})"
 
 
 def amount(value: float) -> str:
@@ -82,3 +91,26 @@ def amount(value: float) -> str:
     if value >= 1e4:
         return f"{value / 1e3:.1f}k"
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    """A table in Markdown, of which each cell reads as itself."""
+    escaped = [list(map(markdown, row)) for row in rows]
+    return tabulate(escaped, headers, tablefmt="pipe", disable_numparse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A number's text, split: what stands large, what smaller behind it, and what it is sorted by."""
+
+    main: str
+    rest: str
+    key: float | None
+
+    @classmethod
+    def of(cls, text: str) -> Cell:
+        """Of a number's text."""
+        main, bracket, rest = text.partition(" (")
+        found = _NUMBER.match(text)
+        key = float(found[1]) * _SCALES[found[2]] if found else None
+        return cls(main, f"{bracket.strip()}{rest}", key)

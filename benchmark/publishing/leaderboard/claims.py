@@ -7,15 +7,15 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 from benchmark.identity.content_names import without_content
-from benchmark.publishing.leaderboard.data_file import read_lines
+from benchmark.publishing.leaderboard.columns import FIGURES
 from benchmark.publishing.leaderboard.footnotes import assigned
+from benchmark.publishing.leaderboard.ranking import Line
 from benchmark.records.entry import Entry
-from benchmark.records.protocol import Column
 
 FILE = "claims.csv"
 SYSTEMS: Mapping[str, str] = {
@@ -139,26 +139,9 @@ class JudgedClaim:
     @property
     def measured(self) -> dict[str, float | None]:
         """Measured accuracies, single draws: clean, oblivious, adaptive, worst; None where there is none."""
-        entry = self.entry
-        if entry is None:
-            return dict.fromkeys(("clean", "oblivious", "adaptive", "worst"))
-        return {
-            name: None if rate is None else rate.value
-            for name, rate in (
-                ("clean", entry.clean.single if entry.clean else None),
-                *((str(c), entry.family_rate(c)) for c in (Column.OBLIVIOUS, Column.ADAPTIVE)),
-                ("worst", entry.worst.single if entry.worst else None),
-            )
-        }
-
-
-def read_claims(path: Path) -> list[Claim]:
-    """The claims of a CSV file, one a line, with the fields of `Claim` as its header.
-
-    Raises:
-        BenchError: It cannot be read, or a line is not of that form; the line is named.
-    """
-    return read_lines(path, Claim)
+        line = Line(self.entry) if self.entry else None
+        numbers = {column.name: column.number(line) if line else None for column in FIGURES}
+        return {name: rate.value if rate else None for name, rate in numbers.items()}
 
 
 def judge(claims: Iterable[Claim], entries: Sequence[Entry]) -> list[JudgedClaim]:
@@ -181,23 +164,23 @@ def threat_of(claim: Claim) -> Threat | None:
 
 
 def _judge(claim: Claim, entries: Sequence[Entry]) -> JudgedClaim:
+    without = partial(JudgedClaim, claim=claim)
     if claim.accuracy is None:
-        return JudgedClaim(claim=claim, reason=f"it is no accuracy ({claim.metric})")
+        return without(reason=f"it is no accuracy ({claim.metric})")
     label = LABELS.get((claim.system, claim.defense))
     if label is None:
-        return JudgedClaim(
-            claim=claim, reason=f"{claim.defense!r} is not here as that paper has it"
-        )
+        return without(reason=f"{claim.defense!r} is not here as that paper has it")
     found = _classifier(claim)
     if found is None:
-        reason = REASONS.get(claim.system, f"the classifier {claim.classifier!r} is not here")
-        return JudgedClaim(claim=claim, reason=reason)
+        unknown = f"the classifier {claim.classifier!r} is not here"
+        return without(reason=REASONS.get(claim.system, unknown))
     classifier, trained = found
     if trained and label != "none":
         label = f"{label}@{trained}"
     threat = threat_of(claim)
     if threat is None and not claim.is_clean:
-        return JudgedClaim(claim=claim, reason=f"its budget is {_budget(claim)}: no threat here")
+        budget = " ".join(part for part in (claim.norm, claim.eps or "not stated") if part)
+        return without(reason=f"its budget is {budget}: no threat here")
     dataset = DATASETS.get(claim.dataset, claim.dataset)
     here = [
         entry
@@ -215,14 +198,13 @@ def _not_measured(
     claim: Claim, label: str, here: Sequence[Entry], where: Sequence[str]
 ) -> JudgedClaim:
     """Why nothing stands beside a claim that could be measured here."""
+    without = partial(JudgedClaim, claim=claim)
     for entry in here:
         if _label(entry) == label:
-            return JudgedClaim(
-                claim=claim, reason=f"measured with weights trained {_otherwise(entry)}"
-            )
+            return without(reason=f"measured with weights trained {_otherwise(entry)}")
     scaled = [_label(e) for e in here if re.sub(r"\[[^]]*\]", "", _label(e)) == label]
     if scaled:
-        return JudgedClaim(claim=claim, reason=f"measured with a scaled-down network ({scaled[0]})")
+        return without(reason=f"measured with a scaled-down network ({scaled[0]})")
     dataset, classifier, threat = where
     name, _, arguments = label.partition("(")
     words = ["bench", "run", "--defense", name, "--dataset", dataset, "--model", classifier]
@@ -230,7 +212,7 @@ def _not_measured(
     for argument in filter(None, arguments.rstrip(")").split(",")):
         words += ["--defense-arg", argument.strip()]
     command = shlex.join([*words, "--protocol", "standard"])
-    return JudgedClaim(claim=claim, reason="not measured yet", command=command)
+    return without(reason="not measured yet", command=command)
 
 
 def _label(entry: Entry) -> str:
@@ -254,10 +236,6 @@ def _classifier(claim: Claim) -> tuple[str, str] | None:
     trained, tested = transfer.groups()
     names = "&".join(f"mnist-{letter.lower()}" for letter in trained)
     return f"mnist-{tested.lower()}", "" if trained == tested else names
-
-
-def _budget(claim: Claim) -> str:
-    return " ".join(part for part in (claim.norm, claim.eps or "not stated") if part)
 
 
 def _weight(entry: Entry) -> tuple[bool, int, bool]:

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmark.publishing.leaderboard.cells import (
-    amount,
-    family_cell,
-    gain_cell,
-    native,
-    percent_or_gap,
-    worst_cell,
-)
+from benchmark.publishing.leaderboard import cells
 from benchmark.publishing.leaderboard.ranking import Gain, Line
 from benchmark.records.entry import Entry, Rate, is_undefended
 from benchmark.records.protocol import FAMILIES, Column
@@ -43,6 +36,10 @@ class BoardColumn:
     family: Column | None = None
     is_usual: bool = True
 
+    def number(self, line: Line) -> Span | None:
+        """The number itself, where a line has it and it is a share."""
+        return self.span(line) if self.span else None
+
     def is_on(self, entries: Iterable[Entry]) -> bool:
         """Whether it stands on a board of these entries."""
         if self.is_usual or self.family is None:
@@ -54,12 +51,12 @@ class BoardColumn:
 
 
 def _family(column: Column) -> BoardColumn:
-    mark = native if column is Column.AUTOATTACK else lambda _: ""
+    mark = cells.native if column is Column.AUTOATTACK else lambda _: ""
     return BoardColumn(
         name=column.value,
         title=column.heading,
         short=column.short,
-        cell=lambda line: family_cell(line.entry, column) + mark(line.entry),
+        cell=lambda line: cells.family_cell(line.entry, column) + mark(line.entry),
         span=lambda line: line.entry.family_rate(column),
         family=column,
         is_usual=column is not Column.BLACK_BOX,
@@ -68,21 +65,21 @@ def _family(column: Column) -> BoardColumn:
 
 def _passes(line: Line) -> str:
     cost = line.entry.cost
-    return f"{amount(cost.forwards_per_image)} / {amount(cost.backwards_per_image)}"
+    return f"{cells.amount(cost.forwards_per_image)} / {cells.amount(cost.backwards_per_image)}"
 
 
 CLEAN = BoardColumn(
     name=Column.CLEAN.value,
     title=Column.CLEAN.heading,
     short=Column.CLEAN.short,
-    cell=lambda line: percent_or_gap(line.entry.clean),
+    cell=lambda line: cells.percent(line.entry.clean.single.value if line.entry.clean else None),
     span=lambda line: line.entry.clean.single if line.entry.clean else None,
 )
 WORST = BoardColumn(
     name="worst",
     title="worst case (95 %)",
     short="worst case",
-    cell=lambda line: worst_cell(line.entry),
+    cell=lambda line: cells.worst_cell(line.entry),
     span=lambda line: line.entry.worst.single if line.entry.worst else None,
 )
 GAIN = BoardColumn(
@@ -90,7 +87,7 @@ GAIN = BoardColumn(
     title="over undefended (95 %)",
     short="over undefended",
     cell=lambda line: (
-        "" if is_undefended(line.entry) else gain_cell(line.gain, line.entry.dataset.n)
+        "" if is_undefended(line.entry) else cells.gain_cell(line.gain, line.entry.dataset.n)
     ),
     span=lambda line: line.gain,
 )
@@ -107,11 +104,13 @@ BOARD_COLUMNS = (
         name="seconds",
         title="seconds per image",
         short="s/img",
-        cell=lambda line: amount(line.entry.cost.seconds_per_image),
+        cell=lambda line: cells.amount(line.entry.cost.seconds_per_image),
     ),
     IMAGES,
 )
 """In the order in which they stand; another one is another line here."""
+FIGURES = [c for c in BOARD_COLUMNS if c.name in ("clean", "oblivious", "adaptive", "worst")]
+"""Those that stand large on an entry's page, and beside a paper's claim."""
 
 
 def columns_of(entries: Sequence[Entry]) -> list[BoardColumn]:

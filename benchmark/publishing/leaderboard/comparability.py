@@ -66,7 +66,9 @@ def missing_on_both(base: Entry, candidate: Entry) -> tuple[Gap, ...]:
         found = [
             gap
             for gap in _missing(entry)
-            if gap.row in begun or not _lies_in_task(gap) or (gap.row, gap.why) not in theirs
+            if gap.row in begun
+            or not (gap.why.is_unavailable or gap.why.is_not_applicable)  # it lies in the task
+            or (gap.row, gap.why) not in theirs
         ]
         if found or entry.worst is None:
             gaps = [f"{gap.row}: {gap.reason}" for gap in (*found, *entry.gaps)]
@@ -96,10 +98,6 @@ def refuse_fewer_attacks(base: Entry, candidate: Entry) -> None:
 
 def _missing(entry: Entry) -> tuple[Gap, ...]:
     return (*entry.gaps, *entry.not_applicable)
-
-
-def _lies_in_task(gap: Gap) -> bool:
-    return gap.why.is_unavailable or gap.why.is_not_applicable
 
 
 def _counting(entry: Entry) -> list[str]:

@@ -226,15 +226,12 @@ def _unchanged(base: Entry, candidate: Entry) -> Held | None:
     if [row.id for row in ours] != [row.id for row in theirs]:
         return None
     pairs = list(zip(ours, theirs, strict=True))
-    if any(a.outcomes != b.outcomes for a, b in pairs) or _scores(base) != _scores(candidate):
+    scores = {(entry.per_image.clean, entry.per_image.worst) for entry in (base, candidate)}
+    if any(a.outcomes != b.outcomes for a, b in pairs) or len(scores) > 1:
         return None
     if all(a.job_key == b.job_key for a, b in pairs):
         return Held.SAME_JOBS
     return Held.SAME_OUTCOMES if all(_same_margins(a, b) for a, b in pairs) else None
-
-
-def _scores(entry: Entry) -> tuple[tuple[str, ...], ...]:
-    return entry.per_image.clean, entry.per_image.worst
 
 
 def _same_margins(a: AttackRecord, b: AttackRecord) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from benchmark.publishing.leaderboard.cells import percent, pipe, points
 from benchmark.publishing.leaderboard.comparison import Comparison, Conclusion, Difference, Held
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain
@@ -27,8 +28,9 @@ def to_text(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> s
         tolerance: The largest tolerated fall, a share from 0 up.
         gates: What decides: `worst`, `clean` or both.
     """
+    changes = (comparison.worst, comparison.clean, *comparison.attacks)
     table = tabulate(
-        [HEADERS, *(_cells(change) for change in _changes(comparison))],
+        [HEADERS, *map(_cells, changes)],
         tablefmt="plain",
         colalign=("left", *["right"] * (len(HEADERS) - 1)),
         disable_numparse=True,
@@ -41,14 +43,14 @@ def to_markdown(comparison: Comparison, tolerance: float, gates: Sequence[str]) 
     """The same for a comment on a pull request: conclusion and gates in sight, attacks folded away."""
     verdict = comparison.verdict(tolerance, gates)
     first, *others = _notes(comparison, tolerance, gates)
-    whole = [comparison.worst, comparison.clean]
+    whole = map(_cells, (comparison.worst, comparison.clean))
     parts = [
         f"### {_SIGNS[verdict]} {markdown(_heading(comparison))}",
         f"**{markdown(first)}**",
-        _pipe(whole),
+        pipe(list(whole), HEADERS),
         "\n".join(f"- {markdown(note)}" for note in others),
         f"<details><summary>attacks: {len(comparison.attacks)}</summary>",
-        _pipe(comparison.attacks),
+        pipe(list(map(_cells, comparison.attacks)), HEADERS),
         "</details>",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -100,10 +102,6 @@ _HELD = {
 }
 
 
-def _changes(comparison: Comparison) -> list[Difference]:
-    return [comparison.worst, comparison.clean, *comparison.attacks]
-
-
 def _identity(entry: Entry) -> dict[str, Any]:
     return {
         "defense": entry.defense.label,
@@ -132,26 +130,16 @@ def _heading(comparison: Comparison) -> str:
 
 
 def _cells(change: Difference) -> list[str]:
-    interval = f"{_points(change.value)} ({_points(change.low)} to {_points(change.high)})"
+    value, low, high = (points(share, "+") for share in (change.value, change.low, change.high))
     return [
         change.name,
-        f"{100 * change.base:.1f}",
-        f"{100 * change.candidate:.1f}",
-        interval,
+        percent(change.base),
+        percent(change.candidate),
+        f"{value} ({low} to {high})",
         f"{change.p:.2g}",
         str(len(change.lost)),
         str(len(change.gained)),
     ]
-
-
-def _pipe(changes: Sequence[Difference]) -> str:
-    rows = [[markdown(cell) for cell in _cells(change)] for change in changes]
-    return tabulate(rows, HEADERS, tablefmt="pipe", disable_numparse=True)
-
-
-def _points(share: float) -> str:
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
 
 
 def _notes(comparison: Comparison, tolerance: float, gates: Sequence[str]) -> list[str]:

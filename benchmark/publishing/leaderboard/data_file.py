@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,12 +19,21 @@ def header_of(kind: Any) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-def read_lines(path: Path, kind: type[T]) -> list[T]:
-    """The values in a file, each of whose fields is text.
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV, the header first."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def read_lines(path: Path, kind: type[T], *, may_lack: bool = False) -> list[T]:
+    """The values in a file, each of whose fields is text; none where there may be no file, and is none.
 
     Raises:
         BenchError: It cannot be read, or a line is not of that form; the line is named.
     """
+    if may_lack and not path.is_file():
+        return []
     names, found = header_of(kind), []
     try:
         rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)

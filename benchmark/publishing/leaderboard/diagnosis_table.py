@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmark.publishing.leaderboard.cells import percent
 from benchmark.records.diagnosis import DiagnosisRecord
 from benchmark.records.entry import Entry
 from benchmark.records.rates import mean_rate
@@ -27,32 +28,27 @@ def diagnosis_rows(board: Sequence[Entry]) -> list[list[str]]:
 
 
 def _row(entry: Entry) -> list[str]:
-    curve = [f"{point.eps:.3g}: {_percent(point.rate)}" for point in entry.eps_curve]
-    frozen = [f"{_percent(row.own)} → {_percent(row.rate)}" for row in _of(entry, "frozen")]
+    curve = [f"{point.eps:.3g}: {percent(point.rate)}" for point in entry.eps_curve]
+    frozen = [f"{percent(row.own)} → {percent(row.rate)}" for row in _of(entry, "frozen")]
     return [
         f"{entry.defense.label} / {entry.classifier.name}",
         str(entry.diagnosis[0].images),
         ", ".join(curve) or ("gap" if _of(entry, "eps") else "–"),
         _doubled(entry, "steps"),
         _doubled(entry, "eot"),
-        ", ".join(_percent(row.rate) for row in _of(entry, "noise")) or "–",
+        ", ".join(percent(row.rate) for row in _of(entry, "noise")) or "–",
         ", ".join(frozen) or "–",
     ]
 
 
 def _doubled(entry: Entry, kind: Kind) -> str:
-    """Each mode's number before and after."""
     found = {attack.id: attack.outcomes for attack in entry.attacks}
     cells = []
     for row in _of(entry, kind):
         bits = found[row.of][: row.images]
-        cells.append(f"{_percent(mean_rate(bits) if bits else None)} → {_percent(row.rate)}")
+        cells.append(f"{percent(mean_rate(bits) if bits else None)} → {percent(row.rate)}")
     return ", ".join(cells) or "–"
 
 
 def _of(entry: Entry, kind: Kind) -> list[DiagnosisRecord]:
     return [row for row in entry.diagnosis if row.kind == kind]
-
-
-def _percent(share: float | None) -> str:
-    return "gap" if share is None else f"{100 * share:.1f}"

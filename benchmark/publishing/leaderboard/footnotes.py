@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from benchmark.publishing.leaderboard.cells import CHALLENGED, native, percent
 from benchmark.publishing.leaderboard.eligibility import why_unranked
@@ -34,6 +35,8 @@ AUDITED = "✓"
 """Marks a defense whose entry was audited and confirmed."""
 REFUTED = "✗"
 """Marks one whose audit speaks against its entry."""
+Told = Iterable[tuple[str, str]]
+"""Titles, each with what is said of it."""
 
 
 def raised(entry: Entry) -> list[str]:
@@ -49,13 +52,7 @@ def marks(board: Sequence[Entry]) -> dict[str, str]:
 
 
 def flag_marks(entry: Entry, board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
-    """An entry's marks: a letter for each raised flag, and whether its flags say less than its neighbours'.
-
-    Args:
-        entry: One of the board's.
-        board: Its entries.
-        letters: Of its flags, as `marks` gives them.
-    """
+    """An entry's marks: a letter for each raised flag, and whether its flags say less than its neighbours'."""
     found = [letters[name] for name in raised(entry)]
     return found + ([UNDIAGNOSED] if entry in _undiagnosed(board) else [])
 
@@ -67,12 +64,7 @@ def _undiagnosed(board: Sequence[Entry]) -> list[Entry]:
 
 
 def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
-    """One line for each mark on a board.
-
-    Args:
-        board: Its entries.
-        letters: Of its flags, as `marks` gives them.
-    """
+    """One line for each mark on a board; `letters` are those of `marks`."""
     notes = [
         f"{mark}: {name}{': ' if name in EXPLANATIONS else ''}{EXPLANATIONS.get(name, '')}"
         for name, mark in letters.items()
@@ -83,23 +75,10 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
         notes.append(NATIVE)
     if any(entry.status == "gaps" for entry in board):
         notes.append(BOUND)
-    notes += unranked_lines(board)
-    notes += [line for entry in board for line in _otherwise_lines(entry)]
-    notes += [line for entry in board for line in _training_lines(entry)]
-    notes += [line for entry in board for line in audit_lines(entry)]
-    return notes + [line for entry in board for line in _challenge_lines(entry)]
-
-
-def unranked_lines(board: Sequence[Entry]) -> list[str]:
-    """One line for each reason for which entries of a board have no rank."""
-    names: dict[str, list[str]] = {}
-    for entry in board:
-        for reason in why_unranked(entry):
-            names.setdefault(reason, []).append(entry.name)
-    return [
-        f"not ranked: {reason} ({'every row' if len(whose) == len(board) else ', '.join(whose)})"
-        for reason, whose in names.items()
-    ]
+    notes += _by_title(board, _unranked)
+    for told in (_otherwise_lines, _training_lines, _audit_lines, _challenge_lines):
+        notes += chain.from_iterable(map(told, board))
+    return notes
 
 
 def name_marks(entry: Entry) -> str:
@@ -111,27 +90,22 @@ def name_marks(entry: Entry) -> str:
     audit = valid_audit(entry)
     audited = (AUDITED if audit.is_confirmed else REFUTED) if audit else ""
     trained = [stage.training for stage in entry.defense.stages if stage.training]
-    is_as_meant = all(training.is_as_meant for training in trained)
-    elsewhere = "" if is_as_meant else ELSEWHERE
+    elsewhere = "" if all(training.is_as_meant for training in trained) else ELSEWHERE
     return elsewhere + (OTHERWISE if unlike_protocol(entry) else "") + audited
 
 
-def _otherwise_lines(entry: Entry) -> list[str]:
+def _otherwise_lines(entry: Entry) -> Iterator[str]:
     """How an entry was evaluated, where that is not how protocols are ranked."""
-    said = unlike_protocol(entry)
-    if not said:
-        return []
-    return [
-        f"{OTHERWISE} {entry.name}: {', '.join(said)}; ranks are given at "
-        f"seed {SEED} and precision {PRECISION} alone"
-    ]
+    if said := ", ".join(unlike_protocol(entry)):
+        ranked = f"ranks are given at seed {SEED} and precision {PRECISION} alone"
+        yield f"{OTHERWISE} {entry.name}: {said}; {ranked}"
 
 
-def audit_lines(entry: Entry) -> list[str]:
+def _audit_lines(entry: Entry) -> Iterator[str]:
     """What an audit of an entry found, where it has one that belongs to it."""
     audit = valid_audit(entry)
     if audit is None:
-        return []
+        return
     said = audit.replayed
     of = f"images kept ({said.kept})" if said.kept else "clean images alone"
     parts = [
@@ -144,20 +118,20 @@ def audit_lines(entry: Entry) -> list[str]:
             f"now, so that at most {again.at_most:.0%} of its images are forged"
         )
     mark, who = AUDITED if audit.is_confirmed else REFUTED, f" by {audit.by}" if audit.by else ""
-    return [f"{mark} {entry.name}: audited {audit.date}{who}; {'; '.join(parts)}"]
+    yield f"{mark} {entry.name}: audited {audit.date}{who}; {'; '.join(parts)}"
 
 
-def _challenge_lines(entry: Entry) -> list[str]:
+def _challenge_lines(entry: Entry) -> Iterator[str]:
     """Who lowered an entry from outside, and by how much."""
-    return [
-        f"{CHALLENGED} {entry.name}: worst case "
-        f"{percent(one.worst_before.single)} → {percent(one.worst_after.single)} by {one.chosen} of "
-        f"{one.images} images from outside: {one.credit or 'nobody named'} (sha256 {one.sha256[:16]})"
-        for one in entry.challenges
-    ]
+    for one in entry.challenges:
+        before, after = (percent(r.single.value) for r in (one.worst_before, one.worst_after))
+        yield (
+            f"{CHALLENGED} {entry.name}: worst case {before} → {after} by {one.chosen} of {one.images} images "
+            f"from outside: {one.credit or 'nobody named'} (sha256 {one.sha256[:16]})"
+        )
 
 
-def _training_lines(entry: Entry) -> list[str]:
+def _training_lines(entry: Entry) -> Iterable[str]:
     """What the weights of an entry were trained for and how, where that is something else."""
     lines = []
     for stage in entry.defense.stages:
@@ -168,7 +142,7 @@ def _training_lines(entry: Entry) -> list[str]:
         if training.unlike_recipe:
             said.append(f"with {assigned(training.unlike_recipe)}, unlike its recipe")
         lines.append(f"{ELSEWHERE} {entry.name}: {stage.label} was trained {', '.join(said)}")
-    return list(dict.fromkeys(lines))
+    return dict.fromkeys(lines)
 
 
 def _difference(name: Difference, stage: Stage, said: TrainedFor | None) -> str:
@@ -194,39 +168,37 @@ def gap_lines(board: Sequence[Entry]) -> list[str]:
     lines = [
         f"gap: {entry.name}: {_titled(gap)}: {gap.reason}" for entry in board for gap in entry.gaps
     ]
-    return lines + [line for told in (_excused, _stand_ins) for line in _by_row(board, told)]
+    return lines + [line for told in (_excused, _stand_ins) for line in _by_title(board, told)]
 
 
-def _by_row(
-    board: Sequence[Entry], told: Callable[[Entry], Iterable[tuple[str, str]]]
-) -> list[str]:
-    """What is told of rows of the protocol, each row once: of whom, and in which words."""
+def _by_title(board: Sequence[Entry], told: Callable[[Entry], Told]) -> list[str]:
+    """What is told of a board, each title once: of whom, and in which words, where there are any."""
     names: dict[str, list[str]] = {}
     words: dict[str, dict[str, None]] = {}
     for entry in board:
-        for row, reason in told(entry):
-            names.setdefault(row, []).append(entry.name)
-            words.setdefault(row, {})[reason] = None
+        for title, reason in told(entry):
+            names.setdefault(title, []).append(entry.name)
+            words.setdefault(title, {})[reason] = None
     return [
-        f"{row} ({'every row' if len(whose) == len(board) else ', '.join(whose)}): "
-        f"{'; '.join(words[row])}"
-        for row, whose in names.items()
+        f"{title} ({'every row' if len(whose) == len(board) else ', '.join(whose)})"
+        f"{': ' if any(words[title]) else ''}{'; '.join(words[title])}"
+        for title, whose in names.items()
     ]
 
 
-def _excused(entry: Entry) -> list[tuple[str, str]]:
+def _unranked(entry: Entry) -> Told:
+    return ((f"not ranked: {reason}", "") for reason in why_unranked(entry))
+
+
+def _excused(entry: Entry) -> Told:
     return [(f"not applicable: {_titled(gap)}", gap.reason) for gap in entry.not_applicable]
 
 
-def _stand_ins(entry: Entry) -> list[tuple[str, str]]:
-    return [
-        (
-            f"stands in: {one.row}",
-            f"with {', '.join(f'{key}={value}' for key, value in one.arguments.items())}, because the task has "
-            f"fewer than {one.below} classes",
-        )
-        for one in entry.stand_ins
-    ]
+def _stand_ins(entry: Entry) -> Told:
+    for one in entry.stand_ins:
+        words = ", ".join(f"{key}={value}" for key, value in one.arguments.items())
+        why = f"because the task has fewer than {one.below} classes"
+        yield f"stands in: {one.row}", f"with {words}, {why}"
 
 
 def _titled(gap: Gap) -> str:

@@ -76,20 +76,14 @@ def _tradeoff(figure: Figure, entries: Sequence[Entry]) -> None:
 
 
 def scatter(axes: Axes, points: Sequence[Point], gap: float) -> None:
-    """Draws those that have both accuracies, each with its name at the right, and where the two are equal.
-
-    Args:
-        axes: Empty.
-        points: At least one has both.
-        gap: Between two names, in % of robust accuracy.
-    """
+    """Draws points, of which one has both accuracies, their names `gap` % apart, and where both agree."""
     drawn = [
         (point, point.entry.clean.single, point.entry.worst.single)
         for point in points
         if point.entry.clean and point.entry.worst
     ]
     drawn.sort(key=lambda row: -row[2].value)
-    places = spread([100 - 100 * robust.value for *_, robust in drawn], 0, 100, gap)
+    places = spread([100 - 100 * robust.value for *_, robust in drawn], gap)
     left = max(0.0, 10 * ((min(100 * clean.low for _, clean, _ in drawn) - 2) // 10))
     for (point, clean, robust), place in zip(drawn, places, strict=True):
         _dot(axes, clean, robust, _mark(point.entry), point.colour)
@@ -103,7 +97,6 @@ def scatter(axes: Axes, points: Sequence[Point], gap: float) -> None:
 
 
 def _dot(axes: Axes, x: Rate, y: Rate, mark: str, colour: object) -> None:
-    """A dot with the intervals of both accuracies."""
     axes.errorbar(
         100 * x.value,
         100 * y.value,
@@ -126,7 +119,6 @@ def _reach(rate: Rate) -> list[list[float]]:
 
 
 def _legend(figure: Figure, axes: Axes, entries: Sequence[Entry]) -> None:
-    """What the shapes that are there stand for, below the axes."""
     found = [mark for mark in MARKS if mark in {_mark(entry) for entry in entries}]
     for mark in found:
         face = "white" if mark == "D" else "0.35"
@@ -145,14 +137,11 @@ def _mark(entry: Entry) -> str:
 
 def _names(entries: Sequence[Entry]) -> list[str]:
     """Labels, with what else tells two of them apart."""
-    several = {
-        "classifier": len({entry.classifier.name for entry in entries}) > 1,
-        "n": _n(entries) == 0,
-    }
+    models, sizes = ({e.classifier.name for e in entries}, {e.dataset.n for e in entries})
     return [
         entry.defense.label
-        + (f", {entry.classifier.name}" if several["classifier"] else "")
-        + (f", n = {entry.dataset.n}" if several["n"] else "")
+        + (f", {entry.classifier.name}" if len(models) > 1 else "")
+        + (f", n = {entry.dataset.n}" if len(sizes) > 1 else "")
         for entry in entries
     ]
 
@@ -164,7 +153,6 @@ def _n(entries: Sequence[Entry]) -> int:
 
 
 def _board(entry: Entry, n: int = 0) -> str:
-    """A board in words."""
     protocol, dataset = entry.protocol, entry.dataset
     words = [dataset.name, entry.threat.text, f"{protocol.name} (version {protocol.version})"]
     words += ["RobustBench's order"] if dataset.order != "nested" else []

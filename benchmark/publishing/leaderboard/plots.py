@@ -116,13 +116,13 @@ def plot_eps_curve(entry: Entry, path: Path) -> None:
         raise BenchError(
             f"{entry.defense.label!r} has no eps curve: its protocol asked for no diagnosis; nothing to plot"
         )
-    draw(path, lambda figure: _eps_curve(figure, entry))
 
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        budget_line(axes, entry)
+        _name(figure, axes, entry)
 
-def _eps_curve(figure: Figure, entry: Entry) -> None:
-    axes = figure.add_subplot()
-    budget_line(axes, entry)
-    _name(figure, axes, entry)
+    draw(path, fill)
 
 
 def budget_line(axes: Axes, entry: Entry) -> None:
@@ -155,7 +155,6 @@ def colours(n: int) -> list[Any]:
 
 
 def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
-    """Title and legend."""
     dataset, protocol = entry.dataset, entry.protocol
     text = f"{entry.name}, {dataset.name}, {entry.threat.text}, {protocol.name}, n = {dataset.n}"
     axes.set_title(shortened(text, TITLE), loc="left", fontsize=10)
@@ -172,15 +171,10 @@ def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
 
 
 def draw(path: Path, fill: Callable[[Figure], None], size: tuple[float, float] = SIZE) -> None:
-    """Writes a figure of the project's look.
-
-    Args:
-        path: Ends in `.svg`, `.pdf` or `.png`.
-        fill: Draws into it.
-        size: In inches.
+    """Writes a figure of the project's look, of a size in inches.
 
     Raises:
-        BenchError: The path has another ending, or it cannot be written.
+        BenchError: The path does not end in `.svg`, `.pdf` or `.png`, or it cannot be written.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _NO_DATE:
@@ -205,13 +199,13 @@ def drawn(
 def name_beside(
     axes: Axes, at: tuple[float, float], name: str, place: float, colour: Any, link: str = ""
 ) -> None:
-    """Writes a name at the right, so far in % below the top, and draws a thin line from it to its point.
+    """Writes a name at the right and draws a thin line from it to its point.
 
     Args:
         axes: From -2 to 102 % in height.
         at: The point.
         name: Cut off where it is long.
-        place: As `spread` gives it.
+        place: How far below 100 %, as `spread` gives it.
         colour: Of the name.
         link: Where it leads, in an SVG; empty for nowhere.
     """
@@ -226,19 +220,17 @@ def name_beside(
     axes.annotate(said, at, va="center", color=colour, fontsize=8, url=link or None, **where)
 
 
-def spread(wanted: Sequence[float], top: float, bottom: float, gap: float) -> list[float]:
-    """Places as near to the wanted ones as names allow that must not touch.
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Places from 0 to 100, where all have room, as near to the wanted ones as names allow that must not touch.
 
     Args:
         wanted: From top to bottom.
-        top: The first place there is.
-        bottom: The last; there is room for all.
         gap: The least distance between two.
     """
     places: list[float] = []
     for y in wanted:
-        places.append(max(y, top, *(place + gap for place in places[-1:])))
-    limit = bottom
+        places.append(max(y, 0, *(place + gap for place in places[-1:])))
+    limit = 100.0
     for i in reversed(range(len(places))):
         places[i] = round(min(places[i], limit), 1)
         limit = places[i] - gap

@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
 from benchmark.publishing.leaderboard import baselines
-from benchmark.publishing.leaderboard.baselines import read_baselines
 from benchmark.publishing.leaderboard.board_text import to_markdown
+from benchmark.publishing.leaderboard.data_file import read_lines
 from benchmark.publishing.leaderboard.escaping import file_name, short_hash
 from benchmark.records.entry import Entry
 from benchmark.records.entry_boundary import rendered
@@ -53,7 +53,8 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
     """
     folder = leaderboards.joinpath(*folder_names(entry))
     stem = entry_stem(entry)
-    plain, hashed = folder / f"{stem}.json", folder / f"{stem}--{_hash(entry)}.json"
+    said = short_hash(_content(entry) + entry.dataset.pixels_sha256)
+    plain, hashed = folder / f"{stem}.json", folder / f"{stem}--{said}.json"
     others = folder.glob(f"{glob.escape(stem)}--{'[0-9a-f]' * 8}.json")
     taken = {path: found for path in (plain, *sorted(others)) if (found := _held(path))}
     for path, found in taken.items():
@@ -147,22 +148,12 @@ def _publish_once(folder: Path) -> Published:
     )
     damaged |= lost
     entries = [entry for path, entry in read.items() if path not in lost]
-    known = read_baselines(folder.resolve().parents[1] / baselines.FILE)
+    known = read_lines(
+        folder.resolve().parents[1] / baselines.FILE, baselines.Baseline, may_lack=True
+    )
     reference = baselines.to_markdown(baselines.baselines_of(entries, known))
     write_whole(page, (f"{text}\n{reference}\n" if reference else text).encode())
     return Published(page, tuple(entries), tuple(damaged.values()))
-
-
-def publish(leaderboards: Path) -> list[Published]:
-    """Writes the page of every folder `<dataset>/<threat>` that holds entries.
-
-    Raises:
-        BenchError: There is no such folder, or a page cannot be written.
-    """
-    if not leaderboards.is_dir():
-        raise BenchError(f"expected a folder of leaderboards at {leaderboards}; there is none")
-    folders = sorted({path.parent for path in leaderboards.glob("*/*/*.json")})
-    return [publish_folder(folder) for folder in folders]
 
 
 def has_content_of(entry: Entry, other: Entry) -> bool:
@@ -172,12 +163,10 @@ def has_content_of(entry: Entry, other: Entry) -> bool:
     """
     is_hashed_alike = entry.key_version == other.key_version
     ours, theirs = (_content(each, has_source=is_hashed_alike) for each in (entry, other))
-    return ours == theirs and _agree(entry.dataset.pixels_sha256, other.dataset.pixels_sha256)
-
-
-def _agree(ours: str, theirs: str) -> bool:
-    """Whether hashes of pixels are equal; an entry whose clean row is a gap has none."""
-    return ours == theirs or not (ours and theirs)
+    pixels = {entry.dataset.pixels_sha256, other.dataset.pixels_sha256}
+    return (
+        ours == theirs and len(pixels - {""}) < 2
+    )  # an entry whose clean row is a gap has no hash
 
 
 def _held(path: Path) -> Entry | None:
@@ -204,7 +193,3 @@ def _content(entry: Entry, *, has_source: bool = True) -> str:
         ],
         sort_keys=True,
     )
-
-
-def _hash(entry: Entry) -> str:
-    return short_hash(_content(entry) + entry.dataset.pixels_sha256)

@@ -207,9 +207,8 @@ def _made(entries: Sequence[Entry], images: str) -> Board:
             kept = rows.setdefault(_row(entry), entry)
         if kept != entry and entry not in others:
             others.append(entry)
-    classifiers: dict[tuple[str, str], ClassifierIdentity] = {}
-    for entry in (*headers.values(), *rows.values()):
-        classifiers.setdefault(entry.classifier.content, entry.classifier)
+    shown = [entry.classifier for entry in (*headers.values(), *rows.values())]
+    classifiers = {each.content: each for each in reversed(shown)}  # the first of each content
     ordered = sorted(classifiers.values(), key=lambda each: (each.name, each.content))
     groups = [_group(each, headers.get(each.content), list(rows.values())) for each in ordered]
     return Board(tuple(groups), tuple(others), images)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 
 from tabulate import tabulate
 
 from benchmark.publishing.leaderboard.cells import NOT_APPLICABLE, with_ends
-from benchmark.publishing.leaderboard.columns import BOARD_COLUMNS, Span, columns_of
+from benchmark.publishing.leaderboard.columns import BOARD_COLUMNS, columns_of
+from benchmark.publishing.leaderboard.data_file import csv_text
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain
 from benchmark.publishing.leaderboard.footnotes import raised
@@ -84,25 +84,23 @@ def to_table(
     """
     lines = [line for board in boards(entries) for line in board.lines if is_shown(line.entry)]
     if form is Form.CSV:
-        return _csv(lines, columns)
-    rows = [[_text(line, name, form) for name in columns] for line in lines]
+        heads = [[name, *(f"{name}_{end}" for end in _ENDS if name in SPANS)] for name in columns]
+        rows = [[cell for name in columns for cell in _cells(line, name)] for line in lines]
+        return csv_text([chain(*heads), *rows])
+    texts = [[_text(line, name, form) for name in columns] for line in lines]
     style = {Form.MARKDOWN: "pipe", Form.LATEX: "latex_booktabs"}[form]
     aligned = ["right" if name in SPANS or name in _NUMBERS else "left" for name in columns]
     return (
-        tabulate(rows, list(columns), tablefmt=style, disable_numparse=True, colalign=aligned)
+        tabulate(texts, list(columns), tablefmt=style, disable_numparse=True, colalign=aligned)
         + "\n"
     )
 
 
+_ENDS = ("low", "high")
 _APART = ("dataset", "threat", "protocol")
 _NUMBERS = frozenset({"rank", "n", "seed", "seconds", "forwards", "backwards"})
 _MISSING = {Form.MARKDOWN: "–", Form.LATEX: "--"}
 _UPTO = {Form.MARKDOWN: "≤ ", Form.LATEX: "<= "}
-
-
-def _span(line: Line, name: str) -> Span | None:
-    span = SPANS[name].span
-    return span(line) if span else None
 
 
 def _text(line: Line, name: str, form: Form) -> str:
@@ -117,7 +115,7 @@ def _text(line: Line, name: str, form: Form) -> str:
 
 def _share(line: Line, name: str, form: Form) -> str:
     family = SPANS[name].family
-    share = _span(line, name)
+    share = SPANS[name].number(line)
     if share is None:
         does_not_apply = family is not None and not line.entry.is_applicable(family)
         return NOT_APPLICABLE if does_not_apply else _MISSING[form]
@@ -130,24 +128,11 @@ def _share(line: Line, name: str, form: Form) -> str:
     return f"{bound}{100 * share.value:.1f} ({100 * share.low:.1f}{dash}{100 * share.high:.1f})"
 
 
-def _csv(lines: Sequence[Line], columns: Sequence[str]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([head for name in columns for head in _heads(name)])
-    for line in lines:
-        writer.writerow([cell for name in columns for cell in _cells(line, name)])
-    return out.getvalue()
-
-
-def _heads(name: str) -> list[str]:
-    return [name, f"{name}_low", f"{name}_high"] if name in SPANS else [name]
-
-
 def _cells(line: Line, name: str) -> list[Cell]:
     if name not in SPANS:
         value = WORDS[name](line)
         return [_harmless(value) if isinstance(value, str) else value]
-    share = _span(line, name)
+    share = SPANS[name].number(line)
     return [None] * 3 if share is None else [share.value, share.low, share.high]
 
 

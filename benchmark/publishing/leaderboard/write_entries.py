@@ -1,4 +1,4 @@
-"""Rows on disk: an entry and its sheet written where they belong, and the pages of the folders they went to."""
+"""Rows on disk: entries and their sheets written where they belong or over what they were, and their pages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from benchmark.publishing.leaderboard.publish import (
     read_entries,
 )
 from benchmark.publishing.leaderboard.ranking import shares_group
-from benchmark.publishing.leaderboard.updated_entries import with_challenges
 from benchmark.records.entry import Entry, is_undefended
-from benchmark.records.entry_files import adoptable, read_entry, write_schema, write_shown
+from benchmark.records.entry_files import (
+    adoptable,
+    read_entry,
+    write_entry,
+    write_schema,
+    write_shown,
+)
 from benchmark.records.example_sheets import read_sheet
+from benchmark.scoring.apply_challenge import carried
 from benchmark.scoring.validation import problems_of
 
 Check = Callable[[Entry], list[str]]
@@ -73,16 +79,8 @@ def undefended_beside(rows: Sequence[WrittenRow]) -> list[Entry]:
     ]
 
 
-def read_valid(path: Path, check: Check = problems_of) -> tuple[Entry, bytes | None]:
-    """An entry that `bench validate` finds no fault in, and its sheet.
-
-    Args:
-        path: Its file.
-        check: Tells its problems, one line each.
-
-    Raises:
-        BenchError: It cannot be read, or has a problem; the line names the first.
-    """
+def _valid(path: Path, check: Check) -> tuple[Entry, bytes | None, bytes | None]:
+    """An entry in which `check` finds no problem, its sheet, and its kept images."""
     entry = read_entry(path)
     sheet = read_sheet(path, entry)
     problems = check(entry)
@@ -92,7 +90,7 @@ def read_valid(path: Path, check: Check = problems_of) -> tuple[Entry, bytes | N
             f"{path} is not valid: {problems[0]}{more}; `bench validate {path}` lists all of it; run its "
             f"command again"
         )
-    return entry, sheet
+    return entry, sheet, adoptable(path, entry)
 
 
 def adopt(
@@ -109,7 +107,7 @@ def adopt(
     Raises:
         BenchError: One of them is not valid, or a file cannot be written.
     """
-    rows = [(*read_valid(path, check), adoptable(path, read_entry(path))) for path in paths]
+    rows = [_valid(path, check) for path in paths]
     kept = None if audited else {"audit": None}
     return [
         write_row(entry.model_copy(update=kept), sheet, folder, images=images)
@@ -124,3 +122,47 @@ def publish_rows(rows: Sequence[WrittenRow]) -> list[Published]:
         BenchError: A page cannot be written.
     """
     return [publish_folder(folder) for folder in dict.fromkeys(row.path.parent for row in rows)]
+
+
+def with_challenges(entry: Entry, path: Path) -> tuple[Entry, str]:
+    """A new run's entry with the challenges of the one in its place, so that no run undoes them silently.
+
+    Beside it one line where challenges are lost; else empty.
+    """
+    try:
+        old = read_entry(path)
+    except BenchError:  # nothing there, or damaged: mended by being written again
+        return entry, ""
+    if not old.challenges:
+        return entry, ""
+    kept = carried(old, entry)
+    if kept is not None:
+        return kept, ""
+    names = ", ".join(one.credit or one.sha256[:12] for one in old.challenges)
+    return entry, (
+        f"{path}: the challenges by {names} were to another victim, other images or other draws, and do not "
+        f"stand in the new entry; challenge it again"
+    )
+
+
+def replace_entry(before: Entry, after: Entry, path: Path, how: str) -> Path | None:
+    """Writes an entry in its own place, and the page beside it.
+
+    Args:
+        before: The entry as it was read.
+        after: The same, lowered by a challenge, or with an audit.
+        path: Its file.
+        how: What was done with it meanwhile: `challenged` or `audited`.
+
+    Returns:
+        The page; None where the file lies in no leaderboard's folder, and so has none.
+
+    Raises:
+        BenchError: The file holds another entry by now, or cannot be written.
+    """
+    if read_entry(path) != before:
+        raise BenchError(f"{path} has changed while it was {how}; give the same command again")
+    write_entry(after, path)
+    folder = path.resolve().parent
+    home = entry_path(folder.parent.parent, after)
+    return publish_folder(folder).page if home.parent == folder else None

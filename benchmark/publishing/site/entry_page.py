@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.engine.criterion import Rule
-from benchmark.publishing.leaderboard.cells import bound, percent, with_interval
+from benchmark.publishing.leaderboard.cells import bound, interval, percent, with_interval
 from benchmark.publishing.leaderboard.claims import Claim
-from benchmark.publishing.leaderboard.columns import BOARD_COLUMNS, Span
+from benchmark.publishing.leaderboard.columns import FIGURES
 from benchmark.publishing.leaderboard.footnotes import footnotes
 from benchmark.publishing.leaderboard.ranking import Line
 from benchmark.publishing.site.images import gallery
@@ -24,8 +24,6 @@ from benchmark.records.protocol import FAMILIES
 from benchmark.records.rates import RULES
 from benchmark.scoring.flags import EXPLANATIONS
 
-FIGURES = ("clean", "oblivious", "adaptive", "worst")
-"""Columns that stand large on top of the page."""
 Figure = tuple[str, str, str]
 """A number that stands large: its name, its value, its interval."""
 
@@ -33,17 +31,12 @@ Figure = tuple[str, str, str]
 def entry_view(
     placed: Placed, claims: Sequence[Claim], sheet: bytes | None = None
 ) -> dict[str, Any]:
-    """An entry, ready for its template, beside what its paper claims under the same classifier and threat.
-
-    Args:
-        placed: The entry in its place.
-        claims: Of its paper.
-        sheet: Its example images, where they are there.
-    """
+    """An entry, ready for its template, beside what its paper claims under the same classifier and threat."""
     entry = placed.entry
     order = {"raised": 0, "ok": 1, "not-run": 2}
-    asked, rules = dict(entry.criterion), [RULES[rule] for rule in _rules(entry)]
-    said = [rule.said.format(asked.get(rule.field)) for rule in rules]
+    rules = list(Rule) if entry.defense.stochastic else [Rule.SINGLE]
+    asked, named = dict(entry.criterion), [RULES[rule] for rule in rules]
+    said = [rule.said.format(asked.get(rule.field)) for rule in named]
     return {
         "entry": entry,
         "data": placed.data,
@@ -51,7 +44,7 @@ def entry_view(
         "claims": list(map(_claim, claims)),
         "undefended": list(_undefended(entry)),
         "notes": footnotes([entry], {}),
-        "families": _families(entry),
+        "families": list(_families(entry, rules)),
         "rules": said if entry.defense.stochastic else ["accuracy"],
         "chosen": Counter(entry.per_image.chosen),
         "flags": sorted(entry.flags, key=lambda flag: order[flag.verdict]),
@@ -77,36 +70,32 @@ def _claimed(claims: Sequence[Claim]) -> Iterator[Figure]:
     """The lowest accuracy under attack that a paper claims; nothing where it claims none."""
     found = [c.accuracy for c in claims if not c.is_clean and c.accuracy is not None]
     if found:
-        yield "claimed", f"{100 * min(found):.1f}", f"lowest of {len(found)}"
+        yield "claimed", percent(min(found)), f"lowest of {len(found)}"
 
 
 def _claim(claim: Claim) -> tuple[str, ...]:
     attack = " ".join(part for part in (claim.attack, claim.norm, claim.eps) if part)
-    accuracy = "–" if claim.accuracy is None else f"{100 * claim.accuracy:.1f}"
-    return f"{claim.system}, {claim.table}", claim.defense, attack, claim.threat, accuracy
+    where, accuracy = f"{claim.system}, {claim.table}", percent(claim.accuracy, "–")
+    return where, claim.defense, attack, claim.threat, accuracy
 
 
 def _figures(entry: Entry) -> Iterator[Figure]:
     line = Line(entry)
-    for column in BOARD_COLUMNS:
-        if column.name in FIGURES:
-            main = column.cell(line).partition(" (")[0]
-            name = column.title.partition(" (95")[0]
-            yield name, main, _interval(column.span(line) if column.span else None)
+    for column in FIGURES:
+        rate, main = column.number(line), column.cell(line).partition(" (")[0]
+        yield column.title.partition(" (95")[0], main, interval(rate) if rate else ""
 
 
 def _undefended(entry: Entry) -> Iterator[Figure]:
     bare = entry.undefended
     for name, rate in (("clean", bare.clean), ("on images made to fool it", bare.oblivious)):
         if rate:
-            yield name, percent(rate), _interval(rate)
+            yield name, percent(rate.value), interval(rate)
 
 
-def _interval(rate: Span | None) -> str:
-    return f"{100 * rate.low:.1f}–{100 * rate.high:.1f}" if rate else ""
-
-
-def _families(entry: Entry) -> Iterator[tuple[str, Rate | None, Sequence[str]]]:
+def _families(
+    entry: Entry, rules: Sequence[Rule]
+) -> Iterator[tuple[str, Rate | None, Sequence[str]]]:
     """Clean, every family there is, and the worst case: the name, the rate, and that under each rule."""
     families = [(column.said, entry.family(column)) for column in FAMILIES]
     found = [
@@ -115,16 +104,11 @@ def _families(entry: Entry) -> Iterator[tuple[str, Rate | None, Sequence[str]]]:
         ("worst case", entry.worst, bound(entry)),
     ]
     for name, rates, sign in found:
-        rules = _rules(entry)
         if rates is None:
             yield name, None, ["gap"] * len(rules)
         else:
             under = map(rates.under, rules)
             yield name, rates.single, [f"{sign}{with_interval(rate)}" for rate in under]
-
-
-def _rules(entry: Entry) -> list[Rule]:
-    return list(Rule) if entry.defense.stochastic else [Rule.SINGLE]
 
 
 def words(arguments: Mapping[str, object]) -> str:
@@ -174,10 +158,8 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "pixels sha256", dataset.pixels_sha256 or "gap"
     if entry.defense.stochastic:
         yield "draws", f"{asked.draws} scored, vote of {asked.vote}, any of {asked.any_of}"
-    gradient = (
-        f"{entry.defense.gradient}, {'stochastic' if entry.defense.stochastic else 'deterministic'}"
-    )
-    yield "declared gradient", gradient
+    kind = "stochastic" if entry.defense.stochastic else "deterministic"
+    yield "declared gradient", f"{entry.defense.gradient}, {kind}"
     yield "precision", entry.precision
     yield "seed", str(entry.seed)
     if entry.identity:

@@ -46,9 +46,8 @@ def replace_folder(out: Path, site: Mapping[str, bytes]) -> None:
             try:
                 for path, content in site.items():
                     write_whole(part / path, content)
-                refuse_foreign(
-                    out
-                )  # once more: what was put there meanwhile would go with the old site
+                # once more: what was put there meanwhile would go with the old site
+                refuse_foreign(out)
                 _take_place(part, out)
             finally:
                 _remove(part, site)

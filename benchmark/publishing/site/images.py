@@ -34,12 +34,7 @@ def read_sheets(entries: Mapping[Path, Entry]) -> tuple[dict[str, bytes], dict[P
 
 
 def gallery(placed: Placed, *, is_there: bool) -> dict[str, Any] | None:
-    """What an entry's page says of its images; None where the entry has no examples.
-
-    Args:
-        placed: The entry in its place.
-        is_there: Whether its sheet can be shown.
-    """
+    """What an entry's page says of its images, whose sheet `is_there`; None where it has no examples."""
     entry, shown = placed.entry, placed.entry.examples
     if shown is None:
         return None
@@ -79,11 +74,8 @@ def _columns(entry: Entry, shown: Examples) -> tuple[str, ...]:
 
 
 def _rule(entry: Entry) -> str:
-    drawn = (
-        "; the purifier’s draws are the first of those that were scored"
-        if entry.defense.stochastic
-        else ""
-    )
+    first = "; the purifier’s draws are the first of those that were scored"
+    drawn = first if entry.defense.stochastic else ""
     return (
         "Chosen by rule, not by looks: in the order of evaluation the first images that are classified rightly "
         "when clean and whose worst case fell, then the first that held under every attack, with the image "

@@ -12,11 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from benchmark.publishing.leaderboard.board_text import place_of, remarks
-from benchmark.publishing.leaderboard.cells import with_interval
+from benchmark.publishing.leaderboard.cells import Cell, with_interval
 from benchmark.publishing.leaderboard.escaping import plain, shortened
 from benchmark.publishing.leaderboard.footnotes import name_marks, raised
-from benchmark.publishing.site.board_page import NAME_LENGTH, BoardView, explained, summaries
-from benchmark.publishing.site.cell import Cell
+from benchmark.publishing.site.board_page import NAME_LENGTH, board_view, explained, summaries
 from benchmark.publishing.site.entry_page import entry_view, words
 from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf, shelves
@@ -47,7 +46,8 @@ def render(
     """
     environment = _environment()
     placed = shelves(entries)
-    site = {f"assets/{name}": _asset(name) for name in ASSETS}
+    assets = files(_PACKAGE).joinpath("assets")
+    site = {f"assets/{name}": assets.joinpath(name).read_bytes() for name in ASSETS}
     site["index.html"] = _page(
         environment,
         "index.html",
@@ -59,7 +59,9 @@ def render(
     )
     for shelf in placed:
         site |= _shelf(environment, shelf, beside, sheets)
-    return site | {MANIFEST: _manifest(site)}
+    hashes = {path: hashlib.sha256(site[path]).hexdigest() for path in sorted(site)}
+    manifest = json.dumps({"made_by": "bench publish", "files": hashes}, indent=1)
+    return site | {MANIFEST: f"{manifest}\n".encode()}
 
 
 def _shelf(
@@ -67,28 +69,20 @@ def _shelf(
 ) -> dict[str, bytes]:
     """The page of a dataset and threat, and the pages and data of its entries."""
     first = shelf.first
-    shared = {
-        "dataset": first.dataset.name,
-        "threat": first.threat.text,
-        "in_words": in_words(first),
-    }
-    views = [BoardView(shelf, each, i, beside) for i, each in enumerate(shelf.boards, start=1)]
+    names = {"dataset": first.dataset.name, "threat": first.threat.text}
+    shared = {**names, "in_words": in_words(first)}
+    views = [board_view(shelf, each, i, beside) for i, each in enumerate(shelf.boards, start=1)]
     page = _page(environment, "board.html", "../", boards=views, **shared)
     made = {f"{shelf.folder}/index.html": page}
     claimed = beside.claimed([placed.entry for placed in shelf.places.values()])
     for placed in shelf.places.values():
-        path = f"{shelf.folder}/{placed.stem}"
-        sheet = sheets.get(entry_text(placed.entry))
+        path, text = f"{shelf.folder}/{placed.stem}", entry_text(placed.entry)
+        sheet = sheets.get(text)
         if sheet is not None:
             made[f"{path}.png"] = sheet
-        made[f"{path}.html"] = _page(
-            environment,
-            "entry.html",
-            "../",
-            **entry_view(placed, claimed.get(id(placed.entry), ()), sheet),
-            **shared,
-        )
-        made[f"{path}.json"] = entry_text(placed.entry).encode()
+        view = entry_view(placed, claimed.get(id(placed.entry), ()), sheet)
+        made[f"{path}.html"] = _page(environment, "entry.html", "../", **view, **shared)
+        made[f"{path}.json"] = text.encode()
     return made
 
 
@@ -139,12 +133,3 @@ def _title(text: str) -> Markup:
 
 def _page(environment: Environment, template: str, root: str, **values: Any) -> bytes:
     return environment.get_template(template).render(root=root, **values).encode()
-
-
-def _asset(name: str) -> bytes:
-    return files(_PACKAGE).joinpath("assets", name).read_bytes()
-
-
-def _manifest(site: dict[str, bytes]) -> bytes:
-    hashes = {path: hashlib.sha256(site[path]).hexdigest() for path in sorted(site)}
-    return f"{json.dumps({'made_by': 'bench publish', 'files': hashes}, indent=1)}\n".encode()

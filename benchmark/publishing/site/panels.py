@@ -12,18 +12,10 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from benchmark.publishing.leaderboard import plots
 from benchmark.publishing.leaderboard.board_text import place_of
 from benchmark.publishing.leaderboard.escaping import shortened
 from benchmark.publishing.leaderboard.plot_tradeoff import Point, scatter
-from benchmark.publishing.leaderboard.plots import (
-    NAME_LENGTH,
-    STYLE,
-    budget_line,
-    drawn,
-    name_beside,
-    spread,
-    trace_line,
-)
 from benchmark.publishing.leaderboard.ranking import Board, Line
 from benchmark.publishing.site.urls import Shelf
 from benchmark.records.entry import Entry, is_undefended
@@ -37,7 +29,7 @@ LINE = 19
 """Between two names."""
 LOOKS = [f"#00000{i}" for i in range(1, 9)]
 """Stand for the colours that the style sheet names `--drawn-000001` and so on, in light and in dark."""
-_STYLE = STYLE | {
+_STYLE = plots.STYLE | {
     "svg.fonttype": "none",
     "font.size": 11,
     "axes.prop_cycle": f"cycler('color', {LOOKS})",
@@ -99,14 +91,10 @@ def chart(key: str, title: str, about: Sequence[str], fill: Callable[[Axes, floa
         "figure.subplot.bottom": BOTTOM / height,
     }
     gap = 100 * LINE / (height - TOP - BOTTOM)
+    size = WIDTH / 72, height / 72
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a page brings its own fonts
-        svg = drawn(
-            "svg",
-            lambda figure: fill(figure.add_subplot(), gap),
-            (WIDTH / 72, height / 72),
-            style,
-        )
+        svg = plots.drawn("svg", lambda figure: fill(figure.add_subplot(), gap), size, style)
     return Chart(key, title, "; ".join(about), WIDTH, height, _markup(svg))
 
 
@@ -135,13 +123,7 @@ def _markup(svg: bytes) -> Markup:
 
 
 def tradeoff(shelf: Shelf, board: Board, number: int) -> Chart | None:
-    """Clean against robust accuracy of a board; None where no entry of it has both.
-
-    Args:
-        shelf: The board's page.
-        board: What is drawn.
-        number: Of the board on its page.
-    """
+    """Clean against robust accuracy of a board, by its number on its page; None where no entry has both."""
     has_several = len(board.groups) > 1
     points, about = [], []
     for line, colour in zip(board.lines, cycle(LOOKS), strict=False):
@@ -149,7 +131,7 @@ def tradeoff(shelf: Shelf, board: Board, number: int) -> Chart | None:
         if entry.clean and entry.worst:
             points.append(Point(entry, name, colour, shelf.placed(entry).page))
             x, y = entry.clean.single.value, entry.worst.single.value
-            about.append(f"{shortened(name, NAME_LENGTH)}: {100 * x:.1f}, {100 * y:.1f}")
+            about.append(f"{shortened(name, plots.NAME_LENGTH)}: {100 * x:.1f}, {100 * y:.1f}")
     if not points:
         return None
     return chart(
@@ -171,21 +153,11 @@ def panels(entry: Entry) -> Iterator[tuple[str, str, list[Chart]]]:
     if traced := list(_convergence(entry)):
         yield "Convergence", CONVERGENCE, traced
     if len(entry.eps_curve) > 1:
-        of = shortened(next((row.of for row in entry.diagnosis), "attack"), NAME_LENGTH)
+        of = shortened(next((row.of for row in entry.diagnosis), "attack"), plots.NAME_LENGTH)
         first, last = (round(100 * entry.eps_curve[i].rate, 3) for i in (0, -1))
-        said = [f"{of}: from {first:g} to {last:g}"]
-        yield (
-            "Budget",
-            BUDGET,
-            [
-                chart(
-                    "eps-curve",
-                    "Accuracy by budget",
-                    said,
-                    lambda axes, _: budget_line(axes, entry),
-                )
-            ],
-        )
+        about, title = [f"{of}: from {first:g} to {last:g}"], "Accuracy by budget"
+        drawn = chart("eps-curve", title, about, lambda axes, _: plots.budget_line(axes, entry))
+        yield "Budget", BUDGET, [drawn]
 
 
 def _convergence(entry: Entry) -> Iterator[Chart]:
@@ -202,17 +174,17 @@ def _traces(key: str, title: str, rows: Sequence[AttackRecord]) -> Iterator[Char
     if not traced:
         return
     about = [
-        f"{shortened(row.id, NAME_LENGTH)}: from {100 * row.trace[0]:.4g} to {100 * min(row.trace):.4g}"
+        f"{shortened(row.id, plots.NAME_LENGTH)}: from {100 * row.trace[0]:.4g} to {100 * min(row.trace):.4g}"
         for row in traced
     ]
 
     def fill(axes: Axes, gap: float) -> None:
         coloured = zip(traced, cycle(LOOKS), strict=False)
-        ends = [(trace_line(axes, row, colour), row.id, colour) for row, colour in coloured]
+        ends = [(plots.trace_line(axes, row, colour), row.id, colour) for row, colour in coloured]
         ends.sort(key=lambda end: -end[0][1])
-        places = spread([100 - y for (_, y, _), *_ in ends], 0, 100, gap)
+        places = plots.spread([100 - y for (_, y, _), *_ in ends], gap)
         for ((x, y, _), name, colour), place in zip(ends, places, strict=True):
-            name_beside(axes, (x, y), name, place, colour)
+            plots.name_beside(axes, (x, y), name, place, colour)
         for line in axes.lines:
             line.get_path().should_simplify = True
         axes.set_xlim(1, max(len(row.trace) for row in traced))

@@ -53,7 +53,7 @@ def read_beside(leaderboards: Path) -> tuple[Beside, dict[Path, str]]:
     def read(name: str, kind: type[T]) -> tuple[T, ...]:
         path = leaderboards / name
         try:
-            return tuple(read_lines(path, kind)) if path.is_file() else ()
+            return tuple(read_lines(path, kind, may_lack=True))
         except BenchError as error:
             damaged[path] = str(error)
             return ()

@@ -20,7 +20,7 @@ from benchmark.evaluation.execute.kept_images import CLEAN, Collected, unpacked
 from benchmark.evaluation.execute.run import run_shown
 from benchmark.evaluation.prepare.prepare import Prepared, prepare
 from benchmark.evaluation.prepare.request import Request
-from benchmark.publishing.leaderboard.updated_entries import write_audited
+from benchmark.publishing.leaderboard.write_entries import replace_entry
 from benchmark.records.audit import Audit, Replayed
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import adoptable, kept_path, read_entry, read_kept, write_shown
@@ -487,7 +487,8 @@ def test_an_audit_is_written_into_its_entry_and_adopted_only_where_that_is_said(
     write_shown(fixed.entry, None, path, images=fixed.content)
     made = audited(fixed.entry).audit
     assert made is not None
-    assert write_audited(fixed.entry, made, path) is None
+    after = fixed.entry.model_copy(update={"audit": made})
+    assert replace_entry(fixed.entry, after, path, "audited") is None
     assert read_entry(path).audit == made
     with pytest.raises(BenchError, match="has changed while it was audited"):
-        write_audited(fixed.entry, made, path)
+        replace_entry(fixed.entry, after, path, "audited")

@@ -13,7 +13,7 @@ from benchmark.challenge.judge import challenge, refuse_unready
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.errors import BenchError
 from benchmark.publishing.leaderboard.board_text import to_markdown, to_text
-from benchmark.publishing.leaderboard.updated_entries import with_challenges, write_challenged
+from benchmark.publishing.leaderboard.write_entries import replace_entry, with_challenges
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import read_entry, write_entry
 from benchmark.scoring.apply_challenge import carried, challenged
@@ -190,10 +190,11 @@ def test_an_entry_is_not_written_over_one_that_has_changed_meanwhile(tmp_path):
     assert after is not None
     assert other is not None
     write_entry(fixed(), path)
-    assert write_challenged(fixed(), after, path) is None, "no leaderboard's folder, so no page"
+    page = replace_entry(fixed(), after, path, "challenged")
+    assert page is None, "no leaderboard's folder, so no page"
     assert not (tmp_path / "README.md").exists()
     with pytest.raises(BenchError, match="has changed"):
-        write_challenged(fixed(), other, path)
+        replace_entry(fixed(), other, path, "challenged")
     assert read_entry(path) == after
 
 

@@ -10,7 +10,8 @@ import pytest
 from benchmark.classifiers.zoo_names import zoo_models
 from benchmark.cli import main
 from benchmark.errors import BenchError
-from benchmark.publishing.leaderboard.baselines import baselines_of, read_baselines, to_markdown
+from benchmark.publishing.leaderboard.baselines import Baseline, baselines_of, to_markdown
+from benchmark.publishing.leaderboard.data_file import read_lines
 from benchmark.publishing.leaderboard.publish import publish_folder
 from benchmark.records.entry_files import write_entry
 from tests.helpers.sample_entries import cells, toy
@@ -52,7 +53,7 @@ def test_what_is_gathered_is_read_back(model_info, tmp_path, capsys):
     model_info("C", "corruptions")
     assert main(["baselines", str(folder), "--out", str(tmp_path)]) == 0
     assert "2 models" in capsys.readouterr().out
-    b, a = read_baselines(tmp_path / "robustbench.csv")
+    b, a = read_lines(tmp_path / "robustbench.csv", Baseline)
     assert (a.model, a.threat, a.clean, a.autoattack) == ("A", "linf:8/255", "87.50", "63.44")
     assert (a.external, a.unreliable) == ("63.38", "yes")
     assert a.title == "A title in two lines, with a comma"
@@ -60,7 +61,7 @@ def test_what_is_gathered_is_read_back(model_info, tmp_path, capsys):
 
 
 def test_the_shipped_file_knows_every_lp_model_of_the_zoo():
-    baselines = read_baselines(SHIPPED)
+    baselines = read_lines(SHIPPED, Baseline)
     named = {(each.dataset, each.threat.split(":")[0], each.model) for each in baselines}
     assert len({(each.dataset, each.threat, each.model) for each in baselines}) == len(baselines)
     zoo = {
@@ -78,7 +79,7 @@ def test_the_shipped_file_knows_every_lp_model_of_the_zoo():
 
 
 def test_a_baseline_stands_beside_entries_of_its_own_classifier_and_threat_alone():
-    baselines = read_baselines(SHIPPED)
+    baselines = read_lines(SHIPPED, Baseline)
     same = toy("atop", model=GOWAL, dataset="cifar10", threat="linf:8/255")
     assert [each.model for each in baselines_of([same], baselines)] == [GOWAL]
     for fields in ({"threat": "linf:4/255"}, {"dataset": "cifar100"}, {"model": "standard-r18"}):
@@ -118,5 +119,5 @@ def test_no_checkout_and_a_damaged_file_are_one_line_each(tmp_path, capsys):
     assert "model_info folder" in capsys.readouterr().err
     (tmp_path / "robustbench.csv").write_text("a,b\n")
     with pytest.raises(BenchError, match="expected the header dataset,threat"):
-        read_baselines(tmp_path / "robustbench.csv")
-    assert read_baselines(tmp_path / "none.csv") == []
+        read_lines(tmp_path / "robustbench.csv", Baseline)
+    assert read_lines(tmp_path / "none.csv", Baseline, may_lack=True) == []

@@ -14,9 +14,9 @@ from benchmark.publishing.leaderboard.claims import (
     SYSTEMS,
     Claim,
     judge,
-    read_claims,
     threat_of,
 )
+from benchmark.publishing.leaderboard.data_file import read_lines
 from benchmark.records.entry_files import write_entry
 from benchmark.records.provenance import Provenance
 from tests.helpers.run_builder import Run, deterministic
@@ -151,7 +151,7 @@ def test_of_several_entries_the_one_on_most_images_counts():
 
 
 def test_every_claim_of_the_papers_is_read_and_judged():
-    claims = read_claims(FILE)
+    claims = read_lines(FILE, Claim)
     assert len(claims) == 1292
     results = judge(claims, [entry()])
     assert all(bool(each.entry) != bool(each.reason) for each in results)
@@ -182,7 +182,7 @@ def test_a_damaged_file_names_its_line(tmp_path, content, reason):
     path = tmp_path / "claims.csv"
     path.write_text(content)
     with pytest.raises(BenchError, match=reason):
-        read_claims(path)
+        read_lines(path, Claim)
 
 
 @pytest.fixture
