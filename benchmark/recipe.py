@@ -194,6 +194,52 @@ class Recipe(ABC):
         """The weights to be kept."""
 
 
+class NetworkRecipe(Recipe):
+    """How one network is trained by one optimiser; `build` makes both."""
+
+    _network: nn.Module
+    _optimizer: Optimizer
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The network."""
+        return {"network": self._network}
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Its optimiser."""
+        return {"optimizer": self._optimizer}
+
+    def product(self) -> dict[str, Tensor]:
+        """The network's state."""
+        return dict(self._network.state_dict())
+
+
+def descend(optimizer: Optimizer, loss: Tensor, *, rate: float | None = None) -> None:
+    """One update down the gradient of a loss, at a learning rate of its own where one is given."""
+    if rate is not None:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def drops_passed(drops: Sequence[float], step: int, steps: int) -> int:
+    """How many drops of the learning rate, given as shares of the steps, lie at a step or before it."""
+    return sum(step >= share * steps for share in drops)
+
+
+def refuse_drops(drops: Sequence[float], *, of: str) -> None:
+    """Refuses drops that are no shares of the steps.
+
+    Raises:
+        BenchError: One is none; the message names the system that they are given to.
+    """
+    if not all(isinstance(share, int | float) and 0 < share <= 1 for share in drops):
+        raise BenchError(
+            f"{of}'s drops are shares of the steps, above 0 and up to 1; got {drops!r}"
+        )
+
+
 MIRRORED = frozenset({"cifar10", "cifar100", "tiny_imagenet", "imagenette", "imagenet"})
 """Datasets whose classes a mirror does not change; a mirrored digit is another or none."""
 
@@ -209,6 +255,12 @@ def shifted(x: Tensor, reach: int, *, draws: Draws) -> Tensor:
     images = torch.arange(b, device=x.device)[:, None, None, None]
     channels = torch.arange(c, device=x.device)[None, :, None, None]
     return pad(x, (reach,) * 4)[images, channels, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def augmented(x: Tensor, *, shift: int, flip: bool, draws: Draws) -> Tensor:
+    """Images `(b, c, h, w)`, each moved by up to `shift` pixels, and mirrored by chance if `flip` says so."""
+    x = shifted(x, shift, draws=draws.at("shift"))
+    return mirrored(x, draws=draws.at("flip")) if flip else x
 
 
 def mirrored(x: Tensor, *, draws: Draws) -> Tensor:

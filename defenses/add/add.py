@@ -22,7 +22,8 @@ from defenses.add.network import (
     from_network,
     to_network,
 )
-from defenses.add.presets import AUTO, PAPER, preset_for, refuse_choices
+from defenses.add.presets import preset_for, refuse_choices
+from defenses.presets import AUTO, PAPER, joined
 
 AUXILIARIES = ("reconstruction", "domain")
 
@@ -58,11 +59,8 @@ class ADD(Defense):
 
     def variant(self, shape: tuple[int, int, int]) -> str:
         """The preset's name and the successor's; none at the paper's own size with its own choices."""
-        preset = preset_for(self.preset, shape).name
-        parts = ([] if preset == PAPER else [preset]) + (
-            [] if self.choices == PAPER else [self.choices]
-        )
-        return "-".join(parts)
+        choices = "" if self.choices == PAPER else self.choices
+        return joined(preset_for(self.preset, shape).variant, choices)
 
     def prepare(self, setting: Setting) -> None:
         """Builds encoder, generator and D_P and loads their weights.

@@ -12,7 +12,8 @@ from benchmark.engine.victims.network_weights import with_weights
 from benchmark.engine.victims.setting import Setting
 from defenses.advae.losses import auxiliary_for
 from defenses.advae.network import Purifier
-from defenses.advae.presets import AUTO, preset_for, residual_for
+from defenses.advae.presets import preset_for, residual_for
+from defenses.presets import AUTO, joined
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -45,10 +46,9 @@ class AdvAE(Defense):
         """The preset's name, unless its network is the paper's, and a residual that is not the preset's."""
         preset = preset_for(self.preset, shape)
         residual = residual_for(self.residual, preset)
-        parts = ([] if preset.is_paper else [preset.name]) + (
-            [] if residual == preset.residual else [residual]
+        return joined(
+            "" if preset.is_paper else preset.name, "" if residual == preset.residual else residual
         )
-        return "-".join(parts)
 
     def prepare(self, setting: Setting) -> None:
         """Builds the network and loads its weights.

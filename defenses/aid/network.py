@@ -96,7 +96,7 @@ class Eye:
 
 
 def discriminator_for(
-    setting: Setting, preset: Preset, *, taps: Sequence[str] | None, network: str
+    setting: Setting, preset: Preset, *, network: str
 ) -> tuple[Eye, Discriminator]:
     """The discriminator for a setting's classifier, with new weights, and its taps.
 
@@ -105,8 +105,8 @@ def discriminator_for(
     """
     if network not in NETWORKS:
         raise unknown("network of aid", network, NETWORKS)
-    names = preset.taps if taps is None else taps
-    eye = Eye(setting.defended(), (names,) if isinstance(names, str) else names, setting.shape)
+    names = (preset.taps,) if isinstance(preset.taps, str) else preset.taps
+    eye = Eye(setting.defended(), names, setting.shape)
     made = Discriminator(eye.channels, preset, places=eye.places, network=network)
     return eye, made.to(setting.device, setting.dtype)
 
