@@ -141,7 +141,11 @@ class Recipe(ABC):
 
     @abstractmethod
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes the modules (seeded by the loop) and their optimisers, on `setting.device`."""
+        """Makes the modules (seeded by the loop) and their optimisers, on `setting.device`.
+
+        Raises:
+            BenchError: An argument is out of range, no preset fits, or there is no classifier.
+        """
 
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
@@ -221,23 +225,6 @@ def descend(optimizer: Optimizer, loss: Tensor, *, rate: float | None = None) ->
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-
-
-def drops_passed(drops: Sequence[float], step: int, steps: int) -> int:
-    """How many drops of the learning rate, given as shares of the steps, lie at a step or before it."""
-    return sum(step >= share * steps for share in drops)
-
-
-def refuse_drops(drops: Sequence[float], *, of: str) -> None:
-    """Refuses drops that are no shares of the steps.
-
-    Raises:
-        BenchError: One is none; the message names the system that they are given to.
-    """
-    if not all(isinstance(share, int | float) and 0 < share <= 1 for share in drops):
-        raise BenchError(
-            f"{of}'s drops are shares of the steps, above 0 and up to 1; got {drops!r}"
-        )
 
 
 MIRRORED = frozenset({"cifar10", "cifar100", "tiny_imagenet", "imagenette", "imagenet"})

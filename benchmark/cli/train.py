@@ -107,17 +107,18 @@ def train_command(**options: Any) -> int:
         raise BenchError("--adversarial goes with --classifier; leave it out with --defense")
     request, recipe_args = _named(options)
     from benchmark.training.fit import Fit, fit_classifier, fit_defense
+    from benchmark.training.record import TrainingOptions
 
     fit = Fit(
         request=request,
         companions=options["models"][1:],
         recipe_args=recipe_args,
         out=options["out"],
-        is_half=options["is_half"],
-        images=options["images"],
-        command=shlex.join(["bench", *sys.argv[1:]]),
         threads=options["threads"],
-        restart=options["restart"],
+        options=TrainingOptions(
+            command=shlex.join(["bench", *sys.argv[1:]]),
+            **{name: options[name] for name in ("is_half", "images", "restart")},
+        ),
     )
     use = ""
     with RunProgress(f"train {options['defense'] or options['classifier']}") as progress:
@@ -178,6 +179,7 @@ def train_missing(request: Request, missing: MissingWeights) -> None:
         missing: What is missing.
     """
     from benchmark.training.fit import Fit, fit_defense
+    from benchmark.training.record import TrainingOptions
 
     wanted = replace(
         request,
@@ -187,8 +189,7 @@ def train_missing(request: Request, missing: MissingWeights) -> None:
         dataset=missing.dataset,
     )
     with RunProgress(f"train {missing.defense}") as progress:
-        fitted = fit_defense(
-            Fit(request=wanted, companions=missing.models[1:], command=missing.command),
-            progress.training,
-        )
+        told = TrainingOptions(command=missing.command)
+        fit = Fit(request=wanted, companions=missing.models[1:], options=told)
+        fitted = fit_defense(fit, progress.training)
     click.echo(f"Written: {fitted.path}", err=True)

@@ -63,16 +63,10 @@ class ADD(Defense):
         return joined(preset_for(self.preset, shape).variant, choices)
 
     def prepare(self, setting: Setting) -> None:
-        """Builds encoder, generator and D_P and loads their weights.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or the weights are missing or those of
-                another network.
-        """
+        """Builds encoder, generator and D_P and loads their weights."""
         self._refuse_arguments()
         preset = preset_for(self.preset, setting.shape)
-        named = {"name": self.name, "label": self.label(setting.shape)}
-        state = weights_of(setting, **named)
+        state = weights_of(setting, self)
         networks = nn.ModuleDict(
             {
                 "encoder": Encoder(preset, has_norm=self.norm),
@@ -80,7 +74,7 @@ class ADD(Defense):
                 "domain": DomainDiscriminator(preset, _domains(state)),
             }
         )
-        networks = with_weights(networks, setting, **named)
+        networks = with_weights(networks, setting, self)
         self._encoder, self._generator = networks["encoder"], networks["generator"]
         self._domain = networks["domain"]
 

@@ -14,16 +14,7 @@ from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.recipe import (
-    Crafted,
-    Crafting,
-    Length,
-    Recipe,
-    TrainingAttack,
-    descend,
-    drops_passed,
-    refuse_drops,
-)
+from benchmark.recipe import Crafted, Crafting, Length, Recipe, TrainingAttack, descend
 from defenses.add import losses
 from defenses.add.network import (
     ClassHead,
@@ -149,11 +140,7 @@ class ADDRecipe(Recipe):
         self._crafted = crafted
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes all five networks and the optimisers of auto-encoder and discriminators.
-
-        Raises:
-            BenchError: An argument is out of range, or no preset fits.
-        """
+        """Makes all five networks and the optimisers of auto-encoder and discriminators."""
         del attacks
         self._refuse_arguments()
         preset = self._preset(setting)
@@ -251,12 +238,15 @@ class ADDRecipe(Recipe):
         refuse_choices(self.choices)
         if not self.bandwidths or not min(self.bandwidths) > 0:
             raise BenchError(f"add's bandwidths are numbers above 0; got {self.bandwidths!r}")
-        refuse_drops(self.drops, of="add")
+        if not all(isinstance(s, int | float) and 0 < s <= 1 for s in self.drops):
+            raise BenchError(
+                f"add's drops are shares of the steps, above 0 and up to 1; got {self.drops!r}"
+            )
         if self.images is not None and self.images < 1:
             raise BenchError(f"add's images are at least 1; got {self.images!r}")
 
     def _schedule(self, step: int) -> None:
-        passed = drops_passed(self.drops, step, self._steps)
+        passed = sum(step >= share * self._steps for share in self.drops)
         for name, optimizer in self._adams.items():
             for group in optimizer.param_groups:
                 group["lr"] = self._rate * _FALLS[name] ** passed

@@ -51,21 +51,11 @@ class AdvAE(Defense):
         )
 
     def prepare(self, setting: Setting) -> None:
-        """Builds the network and loads its weights.
-
-        Raises:
-            BenchError: An argument is unknown, no preset fits, or the weights are missing or those of another
-                network.
-        """
+        """Builds the network and loads its weights."""
         preset = preset_for(self.preset, setting.shape)
         residual = residual_for(self.residual, preset)
         self._auxiliary = auxiliary_for(self.auxiliary)
-        self._purifier = with_weights(
-            Purifier(setting.shape[0], preset, residual),
-            setting,
-            name=self.name,
-            label=self.label(setting.shape),
-        )
+        self._purifier = with_weights(Purifier(setting.shape[0], preset, residual), setting, self)
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """The auto-encoder's images `(b, c, h, w)` in [0, 1]."""

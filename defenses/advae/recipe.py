@@ -95,11 +95,7 @@ class AdvAERecipe(Recipe):
         return (self._preset(setting).attack,)
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes the purifier, its optimiser and its schedule.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or there is no classifier.
-        """
+        """Makes the purifier, its optimiser and its schedule."""
         self._refuse_arguments()
         preset = self._preset(setting)
         self._weight = preset.reconstruction

@@ -60,14 +60,10 @@ class AID(Defense):
         return preset_for(self.preset, shape).variant
 
     def prepare(self, setting: Setting) -> None:
-        """Taps the classifier, builds the discriminator and loads its weights.
-
-        Raises:
-            BenchError: An argument is out of range, or the weights are missing or those of another network.
-        """
+        """Taps the classifier, builds the discriminator and loads its weights."""
         preset = preset_for(self.preset, setting.shape, setting.dataset)
-        preset = with_arguments(preset, self, "taps", "steps")
-        self._eps = preset.radius(self.eps, setting.threat)
+        preset = with_arguments(preset, self, "taps", "steps", "eps")
+        self._eps = preset.radius(setting.threat)
         self._step = self._eps / 4 if self.step_size is None else self.step_size
         self._steps = preset.steps
         if not self._step > 0 or self._steps < 1:
@@ -77,9 +73,7 @@ class AID(Defense):
             )
         self._eye, discriminator = discriminator_for(setting, preset, network=self.network)
         places = discriminator.places.clone()
-        self._discriminator = with_weights(
-            discriminator, setting, name=self.name, label=self.label(setting.shape)
-        )
+        self._discriminator = with_weights(discriminator, setting, self)
         refuse_other_taps(self._discriminator, places)
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:

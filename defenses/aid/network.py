@@ -84,11 +84,6 @@ class Eye:
         """Of each place."""
         return [position.channels for position in self.positions]
 
-    @property
-    def places(self) -> list[int]:
-        """Of each name in `POSITIONS`."""
-        return [POSITIONS.index(name) for name in self.names]
-
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Each place's means `(b, channels)` at images `(b, c, h, w)` in [0, 1]."""
         _, taps = self._classifier.features(x, [position.tap for position in self.positions])
@@ -107,7 +102,9 @@ def discriminator_for(
         raise unknown("network of aid", network, NETWORKS)
     names = (preset.taps,) if isinstance(preset.taps, str) else preset.taps
     eye = Eye(setting.defended(), names, setting.shape)
-    made = Discriminator(eye.channels, preset, places=eye.places, network=network)
+    made = Discriminator(
+        eye.channels, preset, places=[POSITIONS.index(name) for name in eye.names], network=network
+    )
     return eye, made.to(setting.device, setting.dtype)
 
 

@@ -60,21 +60,21 @@ class Preset:
         """What stands in a label, `aid[digits]`; empty for networks of the paper's own widths."""
         return self.name if self.width < _WIDTH else ""
 
-    def radius(self, given: float | None, threat: Threat) -> float:
-        """The radius of purification: what was given, else the preset's, else the threat's eps.
+    def radius(self, threat: Threat) -> float:
+        """The radius of purification: `eps`, else the threat's.
 
         Raises:
             BenchError: It is out of range, or the threat measures by another norm.
         """
-        return _length("eps", given, self.eps, threat)
+        return _length("eps", self.eps, threat)
 
-    def budget(self, given: float | None, threat: Threat) -> float:
+    def budget(self, threat: Threat) -> float:
         """The training attack's linf budget, found likewise from `train_eps`.
 
         Raises:
             BenchError: It is out of range, or the threat measures by another norm.
         """
-        return _length("train_eps", given, self.train_eps, threat)
+        return _length("train_eps", self.train_eps, threat)
 
 
 def _of(dataset: str, eps: int, train_eps: int, train_step: int, **more: Any) -> Preset:
@@ -130,8 +130,7 @@ def preset_for(name: str, shape: tuple[int, int, int], dataset: str = "") -> Pre
     return (named or sized or [PRESETS["general"]])[0]
 
 
-def _length(what: str, given: float | None, own: float | None, threat: Threat) -> float:
-    found = given if given is not None else own
+def _length(what: str, found: float | None, threat: Threat) -> float:
     if found is None:
         if threat.norm is not Norm.LINF:
             raise BenchError(

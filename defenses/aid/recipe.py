@@ -84,15 +84,11 @@ class AIDRecipe(NetworkRecipe):
         preset = self._preset(setting)
         step = preset.train_step
         if step is None:
-            step = preset.budget(self.train_eps, setting.threat) / 4
+            step = preset.budget(setting.threat) / 4
         return (f"pgd(steps={n}, step_size={step!r}, step_unit='pixel', keep='last')",)
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes the discriminator and its optimiser.
-
-        Raises:
-            BenchError: An argument is out of range, or there is no classifier.
-        """
+        """Makes the discriminator and its optimiser."""
         if self.target not in TARGETS:
             raise unknown("training target of aid", self.target, TARGETS)
         preset = self._preset(setting)
@@ -125,10 +121,9 @@ class AIDRecipe(NetworkRecipe):
         return {"bce": float(loss.detach()), "accuracy": float(right)}
 
     def _preset(self, setting: Setting) -> Preset:
+        names = ("taps", "train_eps", "train_step", "gamma", "epochs", "learning_rate")
         preset = preset_for(self.preset, setting.shape, setting.dataset)
-        return with_arguments(
-            preset, self, "taps", "train_step", "gamma", "epochs", "learning_rate"
-        )
+        return with_arguments(preset, self, *names)
 
     def _reach(self, preset: Preset) -> float:
         if self.target in ("mixup", "adversarial"):
@@ -138,7 +133,7 @@ class AIDRecipe(NetworkRecipe):
         return preset.gamma
 
     def _budget(self, preset: Preset, setting: Setting) -> Threat:
-        eps = preset.budget(self.train_eps, setting.threat)
+        eps = preset.budget(setting.threat)
         if self.attack == "cw":
             return Threat(Norm.L2, eps * math.sqrt(math.prod(setting.shape)))
         return Threat(Norm.LINF, eps)

@@ -52,8 +52,8 @@ class AToPMAE(Restoration):
 
     def network_at(self, shape: tuple[int, int, int]) -> MaskedAutoencoder:
         """The auto-encoder."""
-        preset = self.preset_at(shape)
-        self._hiding = Hiding.of(with_arguments(preset, self, "sigma", "ratio"))
+        preset = with_arguments(self.preset_at(shape), self, "sigma", "ratio")
+        self._hiding = Hiding(preset.grid**2, preset.ratio, preset.sigma)
         return MaskedAutoencoder(shape[0], preset)
 
     def restored(self, x: Tensor, draws: Draws) -> Tensor:
@@ -81,11 +81,6 @@ class Hiding:
             raise BenchError(f"atop-mae's sigma is a number from 0 up; got {self.sigma!r}")
         if not 0 <= self.ratio < 1:
             raise BenchError(f"atop-mae's ratio is at least 0 and below 1; got {self.ratio!r}")
-
-    @classmethod
-    def of(cls, preset: MAEPreset) -> Hiding:
-        """The preset's."""
-        return cls(preset.grid**2, preset.ratio, preset.sigma)
 
     @property
     def shown(self) -> int:

@@ -52,14 +52,10 @@ class MAERecipe(NetworkRecipe, TwoPhases):
         return preset_for(self.preset, shape_at(setting.shape, self.upscale))
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes the auto-encoder and its optimiser.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or there is no classifier.
-        """
-        preset = self.preset_of(setting)
+        """Makes the auto-encoder and its optimiser."""
+        preset = with_arguments(self.preset_of(setting), self, "sigma", "ratio")
         self.plan(setting, attacks)
-        self._hiding = Hiding.of(with_arguments(preset, self, "sigma", "ratio"))
+        self._hiding = Hiding(preset.grid**2, preset.ratio, preset.sigma)
         network = MaskedAutoencoder(setting.shape[0], preset)
         self._network = network.to(setting.device, setting.dtype)
         self._optimizer = AdamW(

@@ -45,11 +45,7 @@ class InpaintingRecipe(TwoPhases):
         return preset_for(self.preset, shape_at(setting.shape, self.upscale))
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes generator, discriminator and their optimisers.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or there is no classifier.
-        """
+        """Makes generator, discriminator and their optimisers."""
         preset = with_arguments(self.preset_of(setting), self, "gan", "tolerance")
         refuse_choice("gan", preset.gan, GAN_VARIANTS)
         refuse_choice("target", self.target, TARGETS)

@@ -54,16 +54,9 @@ class Restoration(Defense):
         return joined(preset.variant, *self.trained_for(), size)
 
     def prepare(self, setting: Setting) -> None:
-        """Builds the network and loads its weights.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or the weights are missing or those of
-                another network.
-        """
+        """Builds the network and loads its weights."""
         self._shape = shape_at(setting.shape, self.upscale)
-        network = self.network_at(self._shape)
-        label = self.label(setting.shape)
-        self._network = with_weights(network, setting, name=self.name, label=label)
+        self._network = with_weights(self.network_at(self._shape), setting, self)
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Restored images `(b, c, h, w)` in [0, 1], at one draw of the transform for each."""

@@ -151,13 +151,8 @@ def transform_for(preset: Preset, name: str, copies: int) -> Transform:
     Raises:
         BenchError: No transform has that name, or a strength is out of range.
     """
-    return Transform(
-        kind=kind_of(name),
-        sigma=preset.sigma,
-        patch=preset.patch,
-        ratio=preset.ratio,
-        copies=copies,
-    )
+    sigma, patch, ratio = preset.sigma, preset.patch, preset.ratio
+    return Transform(kind=kind_of(name), sigma=sigma, patch=patch, ratio=ratio, copies=copies)
 
 
 def pixelwise(preset: Preset, *, tile: int, copies: int) -> Transform:

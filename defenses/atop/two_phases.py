@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.recipe import MIRRORED, Length, Recipe, TrainingAttack, augmented
 from defenses.atop.mae_presets import MAEPreset
-from defenses.atop.pipeline import Pipeline
 from defenses.atop.presets import Preset
 from defenses.atop.resolution import resized, shape_at
 from defenses.presets import AUTO, with_arguments
 
+Purify = Callable[[Tensor, Draws], Tensor]
+"""`(x, draws) -> x_hat`."""
 THROUGH = ("classifier", "pipeline")
 CROPPED = frozenset({"imagenette", "imagenet"})
 """Datasets that AToP's code pads by an eighth of their side and crops at random."""
+
+
+class Pipeline(nn.Module):
+    """Images to logits through a random purifier, at fresh draws for each call.
+
+    Args:
+        purify: The purifier as it stands.
+        classifier: The frozen classifier behind it.
+        draws: Of the images of the one batch that is attacked.
+        eot: Over how many draws logits are averaged.
+    """
+
+    def __init__(self, purify: Purify, classifier: Classifier, draws: Draws, *, eot: int) -> None:
+        super().__init__()
+        self.purify = purify
+        self.classifier = classifier
+        self.draws = draws
+        self.eot = eot
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mean logits `(b, k)` of images `(b, c, h, w)`."""
+        draws = self.draws.at("call", self.calls).repeat(self.eot)
+        self.calls += 1
+        logits: Tensor = self.classifier(self.purify(x.repeat_interleave(self.eot, 0), draws))
+        return logits.view(len(x), self.eot, -1).mean(1)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

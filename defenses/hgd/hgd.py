@@ -59,12 +59,7 @@ class HGD(Defense):
         )
 
     def prepare(self, setting: Setting) -> None:
-        """Builds the denoiser and loads its weights.
-
-        Raises:
-            BenchError: An argument is unknown, no preset fits, or the weights are missing or those of another
-                network.
-        """
+        """Builds the denoiser and loads its weights."""
         if self.auxiliary not in AUXILIARIES:
             raise unknown("auxiliary of hgd", self.auxiliary, AUXILIARIES)
         architecture = choice_of(Architecture, "network", self.network)
@@ -73,9 +68,7 @@ class HGD(Defense):
         denoiser = Denoiser(
             setting.shape[0], preset.widths, has_laterals=architecture is Architecture.DUNET
         )
-        self._denoiser = with_weights(
-            denoiser, setting, name=self.name, label=self.label(setting.shape)
-        )
+        self._denoiser = with_weights(denoiser, setting, self)
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Denoised images `(b, c, h, w)`, clamped to [0, 1]; nothing is drawn."""

@@ -20,9 +20,7 @@ from benchmark.recipe import (
     NetworkRecipe,
     TrainingAttack,
     descend,
-    drops_passed,
     mirrored,
-    refuse_drops,
 )
 from defenses.hgd.guidance import guidance_of
 from defenses.hgd.network import Denoiser, denoised, noise_of
@@ -108,11 +106,7 @@ class HGDRecipe(NetworkRecipe):
         return _evenly(members, self.images)
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes the denoiser and its optimiser.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or there is no classifier.
-        """
+        """Makes the denoiser and its optimiser."""
         del attacks  # the static set has been made
         guide, architecture = self._refuse_arguments()
         self._names = [crafting.name for crafting in self.craftings(setting)]
@@ -150,7 +144,7 @@ class HGDRecipe(NetworkRecipe):
         return x_adv
 
     def _rate(self, step: int) -> float:
-        return self.learning_rate * 0.1 ** drops_passed(self.drops, step, self._steps)
+        return self.learning_rate * 0.1 ** sum(step >= s * self._steps for s in self.drops)
 
     def _refuse_arguments(self) -> tuple[Guide, Architecture]:
         """The loss and the denoiser, where all arguments are in range."""
@@ -162,7 +156,10 @@ class HGDRecipe(NetworkRecipe):
             raise BenchError(f"hgd's images are a number from 0 (all) up; got {self.images}")
         if not self.learning_rate > 0:
             raise BenchError(f"hgd's learning_rate is above 0; got {self.learning_rate}")
-        refuse_drops(self.drops, of="hgd")
+        if not all(isinstance(s, int | float) and 0 < s <= 1 for s in self.drops):
+            raise BenchError(
+                f"hgd's drops are shares of the steps, above 0 and up to 1; got {self.drops!r}"
+            )
         return guide, architecture
 
 

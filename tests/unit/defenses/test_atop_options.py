@@ -15,12 +15,11 @@ from benchmark.training.attacks import training_attacks
 from defenses.atop.atop import AToP
 from defenses.atop.mae_recipe import MAERecipe
 from defenses.atop.network import Generator
-from defenses.atop.pipeline import Pipeline
 from defenses.atop.presets import PRESETS
 from defenses.atop.recipe import AToPRecipe
 from defenses.atop.resolution import resized, shape_at
 from defenses.atop.trust_no_pixel_recipe import TrustNoPixelRecipe
-from defenses.atop.two_phases import pretraining_of
+from defenses.atop.two_phases import Pipeline, pretraining_of
 from tests.helpers.small_atop import Stripes, draws, images, setting
 
 TINY = replace(PRESETS["digits"], width=4, critic=(4, 4, 4))
