@@ -141,7 +141,11 @@ class Recipe(ABC):
 
     @abstractmethod
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes the modules (seeded by the loop) and their optimisers, on `setting.device`."""
+        """Makes the modules (seeded by the loop) and their optimisers, on `setting.device`.
+
+        Raises:
+            BenchError: An argument is out of range, no preset fits, or there is no classifier.
+        """
 
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
@@ -194,6 +198,35 @@ class Recipe(ABC):
         """The weights to be kept."""
 
 
+class NetworkRecipe(Recipe):
+    """How one network is trained by one optimiser; `build` makes both."""
+
+    _network: nn.Module
+    _optimizer: Optimizer
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The network."""
+        return {"network": self._network}
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Its optimiser."""
+        return {"optimizer": self._optimizer}
+
+    def product(self) -> dict[str, Tensor]:
+        """The network's state."""
+        return dict(self._network.state_dict())
+
+
+def descend(optimizer: Optimizer, loss: Tensor, *, rate: float | None = None) -> None:
+    """One update down the gradient of a loss, at a learning rate of its own where one is given."""
+    if rate is not None:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
 MIRRORED = frozenset({"cifar10", "cifar100", "tiny_imagenet", "imagenette", "imagenet"})
 """Datasets whose classes a mirror does not change; a mirrored digit is another or none."""
 
@@ -209,6 +242,12 @@ def shifted(x: Tensor, reach: int, *, draws: Draws) -> Tensor:
     images = torch.arange(b, device=x.device)[:, None, None, None]
     channels = torch.arange(c, device=x.device)[None, :, None, None]
     return pad(x, (reach,) * 4)[images, channels, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def augmented(x: Tensor, *, shift: int, flip: bool, draws: Draws) -> Tensor:
+    """Images `(b, c, h, w)`, each moved by up to `shift` pixels, and mirrored by chance if `flip` says so."""
+    x = shifted(x, shift, draws=draws.at("shift"))
+    return mirrored(x, draws=draws.at("flip")) if flip else x
 
 
 def mirrored(x: Tensor, *, draws: Draws) -> Tensor:

@@ -6,18 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW
 
 from benchmark.classifiers.catalog import CLASSIFIERS
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.setting import Setting
-from benchmark.recipe import Recipe, TrainingAttack, mirrored, shifted
+from benchmark.recipe import NetworkRecipe, TrainingAttack, descend, mirrored, shifted
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ClassifierRecipe(Recipe):
+class ClassifierRecipe(NetworkRecipe):
     """Cross-entropy by AdamW with a one-cycle learning rate, on randomly shifted images.
 
     Args:
@@ -42,18 +42,10 @@ class ClassifierRecipe(Recipe):
         """Makes the network and its optimiser."""
         del attacks
         network = CLASSIFIERS.get(self.classifier)().network()
-        self.network = network.to(setting.device, setting.dtype).train()
-        self.optimizer = AdamW(
-            self.network.parameters(), lr=self.rate, weight_decay=self.weight_decay
+        self.network = self._network = network.to(setting.device, setting.dtype).train()
+        self._optimizer = AdamW(
+            self._network.parameters(), lr=self.rate, weight_decay=self.weight_decay
         )
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The network."""
-        return {"network": self.network}
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """AdamW."""
-        return {"adamw": self.optimizer}
 
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update on images `(b, c, h, w)`, shifted first."""
@@ -66,23 +58,15 @@ class ClassifierRecipe(Recipe):
 
     def update(self, x: Tensor, y: Tensor, *, step: int) -> dict[str, float]:
         """One update on images `(b, c, h, w)` as they are."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = one_cycle(step, self.steps, self.rate)
-        self.network.train()
-        logits = self.network(x)
+        self._network.train()
+        logits = self._network(x)
         loss = cross_entropy(logits, y)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        descend(self._optimizer, loss, rate=one_cycle(step, self.steps, self.rate))
         wrong = (logits.detach().argmax(1) != y).float().mean()
         return {"cross_entropy": loss.item(), "error": wrong.item()}
 
-    def product(self) -> dict[str, Tensor]:
-        """The network's state."""
-        return dict(self.network.state_dict())
 
-
-class AdversarialRecipe(Recipe):
+class AdversarialRecipe(NetworkRecipe):
     """Adversarial training (Madry et al., ICLR 2018, Eq. 2.1): a recipe's updates on attacked images alone.
 
     The attack sees the network in eval mode, inside the setting's threat.
@@ -102,25 +86,15 @@ class AdversarialRecipe(Recipe):
         """Makes the network and its optimiser, and keeps the attack."""
         self.attack = attacks[self.attacks[0]]
         self.inner.build(setting, {})
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The inner recipe's."""
-        return self.inner.modules()
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """The inner recipe's."""
-        return self.inner.optimizers()
+        self._network = self.inner.modules()["network"]
+        self._optimizer = self.inner.optimizers()["optimizer"]
 
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update on images `(b, c, h, w)`, shifted and then attacked."""
         x = self.inner.augmented(x, draws)
-        self.inner.network.eval()
-        x_adv = self.attack(self.inner.network, x, y, draws.at("attack"))
+        self._network.eval()
+        x_adv = self.attack(self._network, x, y, draws.at("attack"))
         return self.inner.update(x_adv, y, step=step)
-
-    def product(self) -> dict[str, Tensor]:
-        """The inner recipe's."""
-        return self.inner.product()
 
 
 def one_cycle(step: int, steps: int, rate: float) -> float:

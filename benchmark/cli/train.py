@@ -99,13 +99,17 @@ def train_command(**options: Any) -> int:
         raise BenchError("--adversarial goes with --classifier; leave it out with --defense")
     request, recipe_args = _named(options)
     from benchmark.training.fit import Fit, fit_classifier, fit_defense
+    from benchmark.training.record import TrainingOptions
 
     fit = Fit(
         request=request,
         companions=options["models"][1:],
         recipe_args=recipe_args,
-        command=shlex.join(["bench", *sys.argv[1:]]),
-        **{name: options[name] for name in ("out", "is_half", "images", "threads", "restart")},
+        **{name: options[name] for name in ("out", "threads")},
+        options=TrainingOptions(
+            command=shlex.join(["bench", *sys.argv[1:]]),
+            **{name: options[name] for name in ("is_half", "images", "restart")},
+        ),
     )
     use = ""
     with RunProgress(f"train {options['defense'] or options['classifier']}") as progress:

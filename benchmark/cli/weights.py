@@ -22,6 +22,7 @@ def see_to_weights(requests: Sequence[Request], *, train_first: bool = False) ->
     # here so that --help starts no torch
     from benchmark.evaluation.prepare.resolve import MissingWeights, resolve, weights_missing
     from benchmark.training.fit import Fit, fit_defense
+    from benchmark.training.record import TrainingOptions
 
     missing: dict[str, tuple[Request, MissingWeights]] = {}
     with RunProgress("weights"):
@@ -40,7 +41,8 @@ def see_to_weights(requests: Sequence[Request], *, train_first: bool = False) ->
             model=each.models[0],
             dataset=each.dataset,
         )
-        fit = Fit(request=wanted, companions=each.models[1:], command=each.command)
+        told = TrainingOptions(command=each.command)
+        fit = Fit(request=wanted, companions=each.models[1:], options=told)
         with RunProgress(f"train {each.defense}") as progress:
             fitted = fit_defense(fit, progress.training)
         click.echo(f"Written: {fitted.path}", err=True)

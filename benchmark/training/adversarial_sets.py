@@ -110,17 +110,18 @@ def craft(
     return StaticSet({maker.crafting.name: maker.folder for maker in makers}, place)
 
 
+@dataclass
 class _Maker:
     """One crafting at work."""
 
-    def __init__(
-        self, crafting: Crafting, setting: Setting, dataset: Dataset, chosen: Tensor, seed: int
-    ) -> None:
-        self.crafting = crafting
-        self.setting = setting
-        self.dataset = dataset
-        self.chosen = chosen
-        self.seed = seed
+    crafting: Crafting
+    setting: Setting
+    dataset: Dataset
+    chosen: Tensor
+    seed: int
+
+    def __post_init__(self) -> None:
+        crafting, setting = self.crafting, self.setting
         if not crafting.threats:
             raise BenchError(
                 f"static set {crafting.name!r} has no budget; give at least one threat"

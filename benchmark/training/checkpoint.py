@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,20 @@ _ANEW = "begin anew with bench train ... --restart"
 
 
 @dataclass(slots=True)
-class Curves:
-    """Named losses over a run, each point the mean over one of at most `POINTS` stretches of steps.
+class Progress:
+    """How far a run has come; of its losses, each point is the mean over one of `POINTS` stretches of steps.
 
     Args:
         steps: Steps of the whole run.
-        points: `[last step of the stretch, mean loss]` by name.
+        step: Steps done.
+        seconds: Time spent in steps, over all sittings.
+        points: `[last step of the stretch, mean loss]` by the loss's name.
         sums: Sum and count of the stretch that is under way, by name.
     """
 
     steps: int
+    step: int = 0
+    seconds: float = 0.0
     points: dict[str, list[list[float]]] = field(default_factory=dict)
     sums: dict[str, list[float]] = field(default_factory=dict)
 
@@ -52,21 +56,6 @@ class Curves:
             self.sums = {}
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a run has come.
-
-    Args:
-        curves: The losses so far.
-        step: Steps done.
-        seconds: Time spent in steps, over all sittings.
-    """
-
-    curves: Curves
-    step: int = 0
-    seconds: float = 0.0
-
-
 def checkpoint_path(out: Path) -> Path:
     """Where the checkpoint of a run that will write `out` lies."""
     return out.with_name(f"{out.name}.part-checkpoint")
@@ -76,10 +65,7 @@ def save_checkpoint(path: Path, recipe: Recipe, progress: Progress, identity: st
     """Writes modules, optimisers and progress, under the identity of the run."""
     state = {
         "identity": identity,
-        "step": progress.step,
-        "seconds": progress.seconds,
-        "points": progress.curves.points,
-        "sums": progress.curves.sums,
+        **asdict(progress),
         "modules": {name: module.state_dict() for name, module in recipe.modules().items()},
         "optimizers": {name: opt.state_dict() for name, opt in recipe.optimizers().items()},
     }
@@ -122,7 +108,7 @@ def resume(state: dict[str, Any], recipe: Recipe, progress: Progress) -> None:
     for name, optimizer in recipe.optimizers().items():
         optimizer.load_state_dict(state["optimizers"][name])
     progress.step, progress.seconds = int(state["step"]), float(state["seconds"])
-    progress.curves.points, progress.curves.sums = state["points"], state["sums"]
+    progress.points, progress.sums = state["points"], state["sums"]
 
 
 def _differences(found: object, identity: str) -> str:

@@ -44,22 +44,16 @@ class Fit:
         recipe_args: Arguments of its recipe, which come before those of the defense.
         companions: Further classifiers that it is trained for, by name; the recipe's argument `companions`.
         out: The weights file; None for the folder where `bench run` looks.
-        is_half: Whether the weights are stored as float16.
-        images: How many training images are used, the first of the dataset's order; None for all.
-        command: The command line, for the training record.
         threads: Of torch's loops on the CPU; the same bits come only from the same number. None: torch's own.
-        restart: Whether an interrupted training is begun anew; else it is resumed.
+        options: What else the training is told; seed and precision are the request's.
     """
 
     request: Request
     recipe_args: Mapping[str, Any] = field(default_factory=dict)
     companions: tuple[str, ...] = ()
     out: Path | None = None
-    is_half: bool = False
-    images: int | None = None
-    command: str = ""
     threads: int | None = None
-    restart: bool = False
+    options: TrainingOptions = field(default_factory=TrainingOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +90,8 @@ def fit_defense(fit: Fit, report: Report | None = None) -> TrainedWeights:
     if dataset.has_open_classes:
         dataset = dataset.with_classes(classifier.classes)
         setting = replace(setting, classes=dataset.classes)
-    _accept(classifier, dataset, setting)
+    images = images_of(dataset, "train", torch.arange(2))
+    accept(classifier, images.to(setting.device, setting.dtype), dataset)
     recipe = _recipe(defense, fit)
     companions = _companions(recipe, classifier, dataset, request, setting)
     classifiers = [classifier, *(companions[name] for name in fit.companions if name in companions)]
@@ -117,11 +112,6 @@ def fit_defense(fit: Fit, report: Report | None = None) -> TrainedWeights:
     return TrainedWeights(out, is_found=finds_unnamed(out, type(defense), **names))
 
 
-def _accept(classifier: Classifier, dataset: Dataset, setting: Setting) -> None:
-    images = images_of(dataset, "train", torch.arange(2))
-    accept(classifier, images.to(setting.device, setting.dtype), dataset)
-
-
 def _statement(
     defense: Defense,
     recipe: Recipe,
@@ -138,7 +128,7 @@ def _statement(
         threat=str(setting.threat),
         recipe=f"{type(recipe).__module__}:{type(recipe).__qualname__}",
         arguments=plain_arguments(recipe),
-        images=fit.images,
+        images=fit.options.images,
         seed=fit.request.seed,
     )
 
@@ -176,14 +166,7 @@ def fit_classifier(
 
 
 def _options(fit: Fit) -> TrainingOptions:
-    return TrainingOptions(
-        seed=fit.request.seed,
-        command=fit.command,
-        precision=fit.request.precision,
-        is_half=fit.is_half,
-        images=fit.images,
-        restart=fit.restart,
-    )
+    return replace(fit.options, seed=fit.request.seed, precision=fit.request.precision)
 
 
 def _companions(

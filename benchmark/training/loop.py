@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmark.compute.determinism import begin_measuring
+from benchmark.compute.determinism import begin_measuring, fix_numerics
 from benchmark.compute.memory import whole_batch
-from benchmark.compute.sandbox import seed_torch
+from benchmark.compute.sandbox import seed_torch, settings_kept
 from benchmark.engine.dataset import Dataset
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.setting import Setting
@@ -30,7 +29,6 @@ from benchmark.records.job import MIXED
 from benchmark.training.adversarial_sets import craft
 from benchmark.training.attacks import training_attacks
 from benchmark.training.checkpoint import (
-    Curves,
     Progress,
     checkpoint_path,
     read_checkpoint,
@@ -87,7 +85,7 @@ def train(
     length = _length(recipe, setting, len(used))
     described = description_of(recipe, setting, options, length)
     identity = json.dumps(identity_of_run(described, type(recipe), labels), sort_keys=True)
-    so_far = Progress(Curves(length.steps))
+    so_far = Progress(length.steps)
     if options.restart:
         checkpoint_path(out).unlink(missing_ok=True)
     checkpoint = read_checkpoint(checkpoint_path(out), identity)  # refused now, not hours later
@@ -155,7 +153,7 @@ def _run(
             losses["validation"] = _validated(recipe, setting, dataset, loop)
             recipe.end_epoch(losses["validation"])
         _refuse_divergence(losses, step)
-        progress.curves.add(step, losses)
+        progress.add(step, losses)
         progress.step = step + 1
         now = time.monotonic()
         progress.seconds += now - began
@@ -206,21 +204,13 @@ def _reproducible(device: torch.device) -> Iterator[None]:
     On a GPU some kernels have no deterministic twin: those warn, and what was interrupted may then end with
     other weights than an unbroken run, by rounding.
     """
-    # without this, cuBLAS is not deterministic
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     devices = [device] if device.type == "cuda" else []
-    before = torch.get_deterministic_debug_mode()
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    switches = (cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
-    cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = False, False, False
-    torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
-    begin_measuring(device)
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        torch.set_deterministic_debug_mode(before)
-        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = switches
+    with settings_kept(), torch.random.fork_rng(devices=devices):
+        fix_numerics()
+        if not devices:
+            torch.set_deterministic_debug_mode("error")
+        begin_measuring(device)
+        yield
 
 
 def _arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import re
 import resource
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.compute.determinism import hardware, peak_memory
 from benchmark.engine.arguments import arguments_of
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
@@ -128,12 +130,12 @@ def record_of(
         "steps_done": progress.step,
         "losses": {
             name: [[int(step), float(f"{loss:.6g}")] for step, loss in points]
-            for name, points in progress.curves.points.items()
+            for name, points in progress.points.items()
         },
         "seconds": round(progress.seconds, 3),
         "peak_memory_bytes": _peak_memory(device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "hardware": _hardware(device),
+        "hardware": hardware(device).removesuffix(f", {os.cpu_count()} cores"),
         "threads": torch.get_num_threads(),
         "weights": out.name,
         "is_half": options.is_half,
@@ -175,15 +177,6 @@ def _plain(value: object) -> object:
 
 def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
+        return peak_memory(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux
-
-
-def _hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

@@ -22,7 +22,8 @@ from defenses.add.network import (
     from_network,
     to_network,
 )
-from defenses.add.presets import AUTO, PAPER, preset_for, refuse_choices
+from defenses.add.presets import preset_for, refuse_choices
+from defenses.presets import AUTO, PAPER, joined
 
 AUXILIARIES = ("reconstruction", "domain")
 
@@ -58,23 +59,14 @@ class ADD(Defense):
 
     def variant(self, shape: tuple[int, int, int]) -> str:
         """The preset's name and the successor's; none at the paper's own size with its own choices."""
-        preset = preset_for(self.preset, shape).name
-        parts = ([] if preset == PAPER else [preset]) + (
-            [] if self.choices == PAPER else [self.choices]
-        )
-        return "-".join(parts)
+        choices = "" if self.choices == PAPER else self.choices
+        return joined(preset_for(self.preset, shape).variant, choices)
 
     def prepare(self, setting: Setting) -> None:
-        """Builds encoder, generator and D_P and loads their weights.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or the weights are missing or those of
-                another network.
-        """
+        """Builds encoder, generator and D_P and loads their weights."""
         self._refuse_arguments()
         preset = preset_for(self.preset, setting.shape)
-        named = {"name": self.name, "label": self.label(setting.shape)}
-        state = weights_of(setting, **named)
+        state = weights_of(setting, self)
         networks = nn.ModuleDict(
             {
                 "encoder": Encoder(preset, has_norm=self.norm),
@@ -82,7 +74,7 @@ class ADD(Defense):
                 "domain": DomainDiscriminator(preset, _domains(state)),
             }
         )
-        networks = with_weights(networks, setting, **named)
+        networks = with_weights(networks, setting, self)
         self._encoder, self._generator = networks["encoder"], networks["generator"]
         self._domain = networks["domain"]
 

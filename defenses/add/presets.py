@@ -7,19 +7,16 @@ from dataclasses import dataclass, replace
 
 from benchmark.errors import BenchError
 from benchmark.registry import unknown
+from defenses.presets import PAPER, Sized, chosen
 
-AUTO = "auto"
-PAPER = "paper"
 CHOICES = (PAPER, "arn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preset:
+class Preset(Sized):
     """What is scaled with the resolution.
 
     Args:
-        name: As it stands in a label, `add[digits]`; the paper's own size, `paper`, does not.
-        side: Height and width of an image, in pixels.
         widths: Channels that the encoder's layers put out, the latent's last.
         kernels: Their kernels, each of stride 2 and padding 1; the generator has them in the other order.
         critic: Widths of the image discriminator's convolutions, each of which halves the resolution.
@@ -30,8 +27,6 @@ class Preset:
         learning_rate: Of Adam.
     """
 
-    name: str
-    side: int
     widths: tuple[int, ...]
     kernels: tuple[int, ...]
     critic: tuple[int, ...] = (32, 64, 128, 256)
@@ -55,10 +50,27 @@ class Preset:
 
 
 _WIDTHS = (128, 256, 512, 1024, 2048)
-_QUARTER = tuple(width // 4 for width in _WIDTHS)
-_KERNELS_28 = (4, 2, 4, 4, 4)  # 28, 14, 8, 4, 2, 1
-_KERNELS_224 = (4, 4, 4, 4, 4, 5, 5)  # 224, 112, 56, 28, 14, 7, 3, 1
 _LARGE_CRITIC = (32, 64, 128, 256, 256, 256)
+
+_WHOLE = (
+    Preset(name=PAPER, side=28, widths=_WIDTHS, kernels=(4, 2, 4, 4, 4)),  # 28, 14, 8, 4, 2, 1
+    Preset(name=PAPER, side=32, widths=_WIDTHS, kernels=(4,) * 5),
+    Preset(name="64px", side=64, widths=(64, *_WIDTHS), kernels=(4,) * 6),
+    Preset(
+        name="224px",
+        side=224,
+        widths=(32, 64, *_WIDTHS),
+        kernels=(4, 4, 4, 4, 4, 5, 5),  # 224, 112, 56, 28, 14, 7, 3, 1
+        critic=_LARGE_CRITIC,
+    ),
+    Preset(
+        name="256px",
+        side=256,
+        widths=(16, 32, 64, *_WIDTHS),
+        kernels=(4,) * 8,
+        critic=_LARGE_CRITIC,
+    ),
+)
 
 PRESETS: tuple[Preset, ...] = (
     Preset(
@@ -73,40 +85,8 @@ PRESETS: tuple[Preset, ...] = (
         batch_size=64,
         learning_rate=1e-3,
     ),
-    Preset(name=PAPER, side=28, widths=_WIDTHS, kernels=_KERNELS_28),
-    Preset(name=PAPER, side=32, widths=_WIDTHS, kernels=(4,) * 5),
-    Preset(name="64px", side=64, widths=(64, *_WIDTHS), kernels=(4,) * 6),
-    Preset(
-        name="224px",
-        side=224,
-        widths=(32, 64, *_WIDTHS),
-        kernels=_KERNELS_224,
-        critic=_LARGE_CRITIC,
-    ),
-    Preset(
-        name="256px",
-        side=256,
-        widths=(16, 32, 64, *_WIDTHS),
-        kernels=(4,) * 8,
-        critic=_LARGE_CRITIC,
-    ),
-    Preset(name="quarter", side=28, widths=_QUARTER, kernels=_KERNELS_28),
-    Preset(name="quarter", side=32, widths=_QUARTER, kernels=(4,) * 5),
-    Preset(name="quarter", side=64, widths=(16, *_QUARTER), kernels=(4,) * 6),
-    Preset(
-        name="quarter",
-        side=224,
-        widths=(8, 16, *_QUARTER),
-        kernels=_KERNELS_224,
-        critic=_LARGE_CRITIC,
-    ),
-    Preset(
-        name="quarter",
-        side=256,
-        widths=(4, 8, 16, *_QUARTER),
-        kernels=(4,) * 8,
-        critic=_LARGE_CRITIC,
-    ),
+    *_WHOLE,
+    *(replace(p, name="quarter", widths=tuple(w // 4 for w in p.widths)) for p in _WHOLE),
 )
 
 
@@ -131,12 +111,9 @@ class Weights:
     mse: float = 1e3
 
 
-_PAPER = {
-    "cifar10": Weights(prior=1e-6, domain=1e-1, label=1e-3, mse=1e1),
-    "digits": Weights(),
-}
+_CIFAR10 = Weights(prior=1e-6, domain=1e-1, label=1e-3, mse=1e1)
 _ARN = Weights(mmd=0, prior=1e-6, domain=0.5, label=0, adversarial=0.01, mse=200)
-_LIKE_CIFAR10 = ("cifar100", "tiny_imagenet", "imagenette", "imagenet")
+_LIKE_CIFAR10 = ("cifar10", "cifar100", "tiny_imagenet", "imagenette", "imagenet")
 _KNOWN_EPS = {"mnist": 0.15, "fashion_mnist": 0.15, "cifar10": 0.03, "svhn": 0.025}
 PENALTY = 30.0
 """ARN's weight of the gradient penalty on the image discriminator."""
@@ -148,8 +125,8 @@ def weights_for(dataset: str, choices: str, given: Mapping[str, float | None]) -
     Raises:
         BenchError: A weight is below 0.
     """
-    like = "cifar10" if dataset in _LIKE_CIFAR10 else dataset
-    usual = _ARN if choices == "arn" else _PAPER.get(like, Weights())
+    papers = _CIFAR10 if dataset in _LIKE_CIFAR10 else Weights()
+    usual = _ARN if choices == "arn" else papers
     chosen = {name: value for name, value in given.items() if value is not None}
     for name, value in chosen.items():
         if not value >= 0:
@@ -178,14 +155,4 @@ def preset_for(name: str, shape: tuple[int, int, int]) -> Preset:
     Raises:
         BenchError: Nothing has that name, or no preset is made for that shape.
     """
-    names = tuple(dict.fromkeys(preset.name for preset in PRESETS))
-    if name not in (AUTO, *names):
-        raise unknown("preset of add", name, (AUTO, *names))
-    fits = [p for p in PRESETS if shape[1:] == (p.side, p.side) and name in (AUTO, p.name)]
-    if not fits or shape[0] not in (1, 3):
-        made_for = ", ".join(f"{p.name} ({p.side}x{p.side})" for p in PRESETS)
-        raise BenchError(
-            f"add's preset {name!r} is not made for images of {shape[1]}x{shape[2]} pixels in {shape[0]} "
-            f"channels; there is {made_for}, for 1 or 3 channels"
-        )
-    return fits[0]
+    return chosen("add", PRESETS, name, shape, channels=(1, 3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.recipe import Crafted, Crafting, Length, Recipe, TrainingAttack
+from benchmark.recipe import Crafted, Crafting, Length, Recipe, TrainingAttack, descend
 from defenses.add import losses
 from defenses.add.network import (
     ClassHead,
@@ -25,14 +25,15 @@ from defenses.add.network import (
     to_network,
 )
 from defenses.add.presets import (
-    AUTO,
-    PAPER,
     PENALTY,
+    Preset,
+    Weights,
     known_eps,
     preset_for,
     refuse_choices,
     weights_for,
 )
+from defenses.presets import AUTO, PAPER, with_arguments
 
 PGD = "pgd(steps=40, step_size=0.01, step_unit='pixel', keep='last')"
 PGD_TARGETED = "pgd(steps=40, step_size=0.01, step_unit='pixel', keep='last', target_class=3)"
@@ -102,10 +103,8 @@ class ADDRecipe(Recipe):
             BenchError: An argument is out of range, or no preset fits.
         """
         self._refuse_arguments()
-        preset = preset_for(self.preset, setting.shape)
-        steps = preset.steps if self.steps is None else self.steps
-        size = preset.batch_size if self.batch_size is None else self.batch_size
-        return Length(steps, min(size, images))
+        preset = self._preset(setting)
+        return Length(preset.steps, min(preset.batch_size, images))
 
     def select(self, labels: Tensor) -> Tensor:
         """The first `images` training images, or all."""
@@ -141,28 +140,18 @@ class ADDRecipe(Recipe):
         self._crafted = crafted
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes all five networks and the optimisers of auto-encoder and discriminators.
-
-        Raises:
-            BenchError: An argument is out of range, or no preset fits.
-        """
+        """Makes all five networks and the optimisers of auto-encoder and discriminators."""
         del attacks
         self._refuse_arguments()
-        preset = preset_for(self.preset, setting.shape)
+        preset = self._preset(setting)
         self._is_arn = self.choices == "arn"
-        given = {
-            "mmd": self.mmd,
-            "prior": self.usual_prior if self.prior is None else self.prior,
-            "domain": self.domain,
-            "label": self.label,
-            "adversarial": self.adversarial,
-            "mse": self.mse,
-        }
+        given = {each.name: getattr(self, each.name) for each in fields(Weights)}
+        if self.prior is None:
+            given["prior"] = self.usual_prior
         self._weights = weights_for(setting.dataset, self.choices, given)
         self._names = [crafting.name for crafting in self.craftings(setting)]
         self._domains = len(self._names) + 1
-        self._steps = preset.steps if self.steps is None else self.steps
-        self._rate = preset.learning_rate if self.learning_rate is None else self.learning_rate
+        self._steps, self._rate = preset.steps, preset.learning_rate
         self._latent = preset.latent
         made = {
             "encoder": Encoder(preset, has_norm=self.norm),
@@ -172,12 +161,15 @@ class ADDRecipe(Recipe):
             "image": ImageDiscriminator(preset),
         }
         self._nets = nn.ModuleDict(made).to(setting.device, setting.dtype)
-        betas = (0.5, 0.999)
         trained = nn.ModuleList([self._nets[n] for n in ("encoder", "generator", "head")])
-        self._adams: dict[str, Optimizer] = {
-            "autoencoder": Adam(trained.parameters(), lr=self._rate, betas=betas),
-            "domain": Adam(self._nets["domain"].parameters(), lr=self._rate, betas=betas),
-            "image": Adam(self._nets["image"].parameters(), lr=self._rate, betas=betas),
+        parts = {
+            "autoencoder": trained,
+            "domain": self._nets["domain"],
+            "image": self._nets["image"],
+        }
+        self._adams = {
+            name: Adam(part.parameters(), lr=self._rate, betas=(0.5, 0.999))
+            for name, part in parts.items()
         }
 
     def modules(self) -> dict[str, nn.Module]:
@@ -210,7 +202,7 @@ class ADDRecipe(Recipe):
         }
         weights = asdict(self._weights)
         total = torch.stack([weights[name] * part.to(x.dtype) for name, part in parts.items()])
-        _update(self._adams["autoencoder"], total.sum())
+        descend(self._adams["autoencoder"], total.sum())
         return found | {name: float(part.detach()) for name, part in parts.items()}
 
     def product(self) -> dict[str, Tensor]:
@@ -224,7 +216,7 @@ class ADDRecipe(Recipe):
     def _train_domain(self, z: Tensor) -> float:
         scores = self._nets["domain"](z)
         loss = losses.domain_loss(scores, self._domains, is_bce=self._is_arn)
-        _update(self._adams["domain"], loss)
+        descend(self._adams["domain"], loss)
         return float(loss.detach())
 
     def _train_image(self, real: Tensor, images: Tensor, draws: Draws) -> float:
@@ -235,8 +227,12 @@ class ADDRecipe(Recipe):
             loss = loss + PENALTY * losses.gradient_penalty(
                 critic, real.repeat(self._domains, 1, 1, 1), images, share.T.reshape(-1, 1, 1, 1)
             )
-        _update(self._adams["image"], loss)
+        descend(self._adams["image"], loss)
         return float(loss.detach())
+
+    def _preset(self, setting: Setting) -> Preset:
+        preset = preset_for(self.preset, setting.shape)
+        return with_arguments(preset, self, "steps", "batch_size", "learning_rate")
 
     def _refuse_arguments(self) -> None:
         refuse_choices(self.choices)
@@ -264,9 +260,3 @@ class ADDSRecipe(ADDRecipe):
 
     usual = (STADV, STADV_TARGETED)
     usual_prior = 1e-5
-
-
-def _update(optimizer: Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()

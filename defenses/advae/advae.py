@@ -12,7 +12,8 @@ from benchmark.engine.victims.network_weights import with_weights
 from benchmark.engine.victims.setting import Setting
 from defenses.advae.losses import auxiliary_for
 from defenses.advae.network import Purifier
-from defenses.advae.presets import AUTO, preset_for, residual_for
+from defenses.advae.presets import preset_for, residual_for
+from defenses.presets import AUTO, joined
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -45,27 +46,16 @@ class AdvAE(Defense):
         """The preset's name, unless its network is the paper's, and a residual that is not the preset's."""
         preset = preset_for(self.preset, shape)
         residual = residual_for(self.residual, preset)
-        parts = ([] if preset.is_paper else [preset.name]) + (
-            [] if residual == preset.residual else [residual]
+        return joined(
+            "" if preset.is_paper else preset.name, "" if residual == preset.residual else residual
         )
-        return "-".join(parts)
 
     def prepare(self, setting: Setting) -> None:
-        """Builds the network and loads its weights.
-
-        Raises:
-            BenchError: An argument is unknown, no preset fits, or the weights are missing or those of another
-                network.
-        """
+        """Builds the network and loads its weights."""
         preset = preset_for(self.preset, setting.shape)
         residual = residual_for(self.residual, preset)
         self._auxiliary = auxiliary_for(self.auxiliary)
-        self._purifier = with_weights(
-            Purifier(setting.shape[0], preset, residual),
-            setting,
-            name=self.name,
-            label=self.label(setting.shape),
-        )
+        self._purifier = with_weights(Purifier(setting.shape[0], preset, residual), setting, self)
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """The auto-encoder's images `(b, c, h, w)` in [0, 1]."""

@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmark.errors import BenchError
 from benchmark.registry import unknown
+from defenses.presets import Sized, chosen
 
-AUTO = "auto"
 Residual = Literal["none", "raw", "logit"]
 RESIDUALS: tuple[Residual, ...] = ("none", "raw", "logit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preset:
+class Preset(Sized):
     """What hangs on the resolution.
 
     Args:
-        name: As it stands in a label, `advae[digits]`, unless the size is the paper's own.
-        side: Height and width of an image, in pixels.
         widths: Channels at each resolution, the full one first.
         is_unet: Whether the network is the U-Net (with skip connections) or the plain auto-encoder.
         residual: How the output is made from what the network says: see `Purifier`.
@@ -29,12 +26,10 @@ class Preset:
         attack: The training attack, as the attack registry reads it.
         epochs: At the most.
         batch_size: Images in a step.
-        rate: The learning rate in the beginning.
+        learning_rate: Adam's, in the beginning.
         warmup: Epochs over which the training budget rises to the threat's.
     """
 
-    name: str
-    side: int
     widths: tuple[int, ...]
     is_unet: bool = True
     residual: Residual = "raw"
@@ -43,7 +38,7 @@ class Preset:
     attack: str = "pgd(steps=10, step_size=0.25, keep='last')"
     epochs: int = 100
     batch_size: int = 32
-    rate: float = 1e-3
+    learning_rate: float = 1e-3
     warmup: int = 0
 
 
@@ -63,7 +58,7 @@ PRESETS: Mapping[str, Preset] = {
             reconstruction=0.0,
             epochs=50,
             batch_size=64,
-            rate=2e-3,
+            learning_rate=2e-3,
         ),
         Preset(
             name="28px",
@@ -89,16 +84,7 @@ def preset_for(name: str, shape: tuple[int, int, int]) -> Preset:
     Raises:
         BenchError: Nothing has that name, or no preset is made for that shape.
     """
-    if name != AUTO and name not in PRESETS:
-        raise unknown("preset of advae", name, (AUTO, *PRESETS))
-    fits = [p for p in PRESETS.values() if shape[1:] == (p.side, p.side) and name in (AUTO, p.name)]
-    if not fits:
-        made_for = ", ".join(f"{p.name} ({p.side}x{p.side})" for p in PRESETS.values())
-        raise BenchError(
-            f"advae's preset {name!r} is not made for images of {shape[1]}x{shape[2]} pixels; there is "
-            f"{made_for}"
-        )
-    return fits[0]
+    return chosen("advae", PRESETS.values(), name, shape)
 
 
 def residual_for(name: str | None, preset: Preset) -> Residual:

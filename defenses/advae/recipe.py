@@ -15,11 +15,12 @@ from benchmark.engine.threat import Threat
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.recipe import Length, Recipe, TrainingAttack
+from benchmark.recipe import Length, Recipe, TrainingAttack, descend
 from defenses.advae.losses import cross_entropy
 from defenses.advae.network import Purifier
-from defenses.advae.presets import AUTO, preset_for, residual_for
+from defenses.advae.presets import Preset, preset_for, residual_for
 from defenses.advae.schedule import Plateau
+from defenses.presets import AUTO, with_arguments
 
 LABELS = ("true", "predicted")
 
@@ -85,41 +86,30 @@ class AdvAERecipe(Recipe):
 
     def length(self, setting: Setting, images: int) -> Length:
         """So many epochs of so many images."""
-        preset = preset_for(self.preset, setting.shape)
-        size = preset.batch_size if self.batch_size is None else self.batch_size
-        epochs = preset.epochs if self.epochs is None else self.epochs
-        self._epoch = max(1, images // max(1, size))
-        return Length(epochs * self._epoch, size)
+        preset = self._preset(setting)
+        self._epoch = max(1, images // max(1, preset.batch_size))
+        return Length(preset.epochs * self._epoch, preset.batch_size)
 
     def attacks_for(self, setting: Setting) -> Sequence[str]:
         """The one training attack."""
-        preset = preset_for(self.preset, setting.shape)
-        return (preset.attack if self.attack is None else self.attack,)
+        return (self._preset(setting).attack,)
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes the purifier, its optimiser and its schedule.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or there is no classifier.
-        """
+        """Makes the purifier, its optimiser and its schedule."""
         self._refuse_arguments()
-        preset = preset_for(self.preset, setting.shape)
-        given = self.reconstruction
-        self._weight = preset.reconstruction if given is None else given
-        warmup = preset.warmup if self.warmup is None else self.warmup
-        self._warm_steps = warmup * self._epoch
+        preset = self._preset(setting)
+        self._weight = preset.reconstruction
+        self._warm_steps = preset.warmup * self._epoch
         self._threat = setting.threat
         (self._perturb,) = attacks.values()
-        residual = residual_for(self.residual, preset)
-        purifier = Purifier(setting.shape[0], preset, residual)
+        purifier = Purifier(setting.shape[0], preset, residual_for(self.residual, preset))
         self._purifier = purifier.to(setting.device, setting.dtype)
         classifiers = (setting.defended(), *setting.companions.values())
         self._pipelines = [Pipeline(self._purifier, classifier) for classifier in classifiers]
-        rate = preset.rate if self.learning_rate is None else self.learning_rate
-        self._adam = Adam(self._purifier.parameters(), lr=rate, eps=1e-7)
+        self._adam = Adam(self._purifier.parameters(), lr=preset.learning_rate, eps=1e-7)
         self._plateau = Plateau(
             self._purifier,
-            rate=rate,
+            rate=preset.learning_rate,
             least=self.least_rate,
             patience=self.patience,
             endurance=self.endurance,
@@ -135,15 +125,11 @@ class AdvAERecipe(Recipe):
 
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update on the adversarial images of each classifier."""
-        for group in self._adam.param_groups:
-            group["lr"] = float(self._plateau.rate)
         threat = self._budget(step)
         shown = [self._attacked(i, x, y, threat, draws) for i in range(len(self._pipelines))]
         self._purifier.train()
         parts = self._losses(x, y, shown)
-        self._adam.zero_grad(set_to_none=True)
-        self._total(parts).backward()  # type: ignore[no-untyped-call]
-        self._adam.step()
+        descend(self._adam, self._total(parts), rate=float(self._plateau.rate))
         return {name: float(part.detach()) for name, part in parts.items()}
 
     def validate(self, x: Tensor, y: Tensor, *, draws: Draws) -> float:
@@ -194,6 +180,13 @@ class AdvAERecipe(Recipe):
         if step + 1 >= self._warm_steps:
             return self._threat
         return replace(self._threat, eps=self._threat.eps * (step + 1) / self._warm_steps)
+
+    def _preset(self, setting: Setting) -> Preset:
+        return with_arguments(
+            preset_for(self.preset, setting.shape),
+            self,
+            *("reconstruction", "attack", "epochs", "batch_size", "learning_rate", "warmup"),
+        )
 
     def _refuse_arguments(self) -> None:
         if self.labels not in LABELS:

@@ -16,7 +16,8 @@ from benchmark.engine.victims.network_weights import with_weights
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from defenses.aid.network import discriminator_for, refuse_other_taps
-from defenses.aid.presets import AUTO, preset_for
+from defenses.aid.presets import preset_for
+from defenses.presets import AUTO, with_arguments
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -59,27 +60,20 @@ class AID(Defense):
         return preset_for(self.preset, shape).variant
 
     def prepare(self, setting: Setting) -> None:
-        """Taps the classifier, builds the discriminator and loads its weights.
-
-        Raises:
-            BenchError: An argument is out of range, or the weights are missing or those of another network.
-        """
+        """Taps the classifier, builds the discriminator and loads its weights."""
         preset = preset_for(self.preset, setting.shape, setting.dataset)
-        self._eps = preset.radius(self.eps, setting.threat)
+        preset = with_arguments(preset, self, "taps", "steps", "eps")
+        self._eps = preset.radius(setting.threat)
         self._step = self._eps / 4 if self.step_size is None else self.step_size
-        self._steps = preset.steps if self.steps is None else self.steps
+        self._steps = preset.steps
         if not self._step > 0 or self._steps < 1:
             raise BenchError(
                 f"aid needs at least 1 step and a step_size above 0; got steps={self._steps}, "
                 f"step_size={self._step}"
             )
-        self._eye, discriminator = discriminator_for(
-            setting, preset, taps=self.taps, network=self.network
-        )
+        self._eye, discriminator = discriminator_for(setting, preset, network=self.network)
         places = discriminator.places.clone()
-        self._discriminator = with_weights(
-            discriminator, setting, name=self.name, label=self.label(setting.shape)
-        )
+        self._discriminator = with_weights(discriminator, setting, self)
         refuse_other_taps(self._discriminator, places)
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:

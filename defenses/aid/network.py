@@ -84,11 +84,6 @@ class Eye:
         """Of each place."""
         return [position.channels for position in self.positions]
 
-    @property
-    def places(self) -> list[int]:
-        """Of each name in `POSITIONS`."""
-        return [POSITIONS.index(name) for name in self.names]
-
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Each place's means `(b, channels)` at images `(b, c, h, w)` in [0, 1]."""
         _, taps = self._classifier.features(x, [position.tap for position in self.positions])
@@ -96,7 +91,7 @@ class Eye:
 
 
 def discriminator_for(
-    setting: Setting, preset: Preset, *, taps: Sequence[str] | None, network: str
+    setting: Setting, preset: Preset, *, network: str
 ) -> tuple[Eye, Discriminator]:
     """The discriminator for a setting's classifier, with new weights, and its taps.
 
@@ -105,9 +100,11 @@ def discriminator_for(
     """
     if network not in NETWORKS:
         raise unknown("network of aid", network, NETWORKS)
-    names = preset.taps if taps is None else taps
-    eye = Eye(setting.defended(), (names,) if isinstance(names, str) else names, setting.shape)
-    made = Discriminator(eye.channels, preset, places=eye.places, network=network)
+    names = (preset.taps,) if isinstance(preset.taps, str) else preset.taps
+    eye = Eye(setting.defended(), names, setting.shape)
+    made = Discriminator(
+        eye.channels, preset, places=[POSITIONS.index(name) for name in eye.names], network=network
+    )
     return eye, made.to(setting.device, setting.dtype)
 
 

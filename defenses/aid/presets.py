@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
 from benchmark.registry import unknown
+from defenses.presets import AUTO
 
-AUTO = "auto"
 _WIDTH = 1024
 """The paper's."""
 
@@ -40,7 +41,7 @@ class Preset:
     name: str
     datasets: tuple[str, ...] = ()
     sides: tuple[int, ...] = ()
-    taps: tuple[str, ...] = ("stem", "2/3")
+    taps: Sequence[str] = ("stem", "2/3")
     width: int = _WIDTH
     branch_layers: int = 2
     head: tuple[int, ...] = (1024, 512)
@@ -59,71 +60,43 @@ class Preset:
         """What stands in a label, `aid[digits]`; empty for networks of the paper's own widths."""
         return self.name if self.width < _WIDTH else ""
 
-    def radius(self, given: float | None, threat: Threat) -> float:
-        """The radius of purification: what was given, else the preset's, else the threat's eps.
+    def radius(self, threat: Threat) -> float:
+        """The radius of purification: `eps`, else the threat's.
 
         Raises:
             BenchError: It is out of range, or the threat measures by another norm.
         """
-        return _length("eps", given, self.eps, threat)
+        return _length("eps", self.eps, threat)
 
-    def budget(self, given: float | None, threat: Threat) -> float:
+    def budget(self, threat: Threat) -> float:
         """The training attack's linf budget, found likewise from `train_eps`.
 
         Raises:
             BenchError: It is out of range, or the threat measures by another norm.
         """
-        return _length("train_eps", given, self.train_eps, threat)
+        return _length("train_eps", self.train_eps, threat)
+
+
+def _of(dataset: str, eps: int, train_eps: int, train_step: int, **more: Any) -> Preset:
+    """The preset of a dataset, its lengths given in units of 1/255."""
+    lengths = {"eps": eps / 255, "train_eps": train_eps / 255, "train_step": train_step / 255}
+    return Preset(**{"name": dataset, "datasets": (dataset,)} | lengths | more)
 
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for preset in (
-        Preset(
-            name="svhn",
-            datasets=("svhn",),
-            taps=("stem", "3/3"),
-            branch_layers=1,
-            head=(1024,),
-            eps=12 / 255,
-            train_eps=12 / 255,
-            train_step=2 / 255,
-            gamma=2.0,
-        ),
-        Preset(
-            name="cifar10",
-            datasets=("cifar10",),
-            eps=8 / 255,
-            train_eps=8 / 255,
-            train_step=1 / 255,
-            shift=4,
-            flips=True,
-        ),
-        Preset(
-            name="cifar100",
-            datasets=("cifar100",),
-            eps=16 / 255,
-            train_eps=8 / 255,
-            train_step=2 / 255,
-            shift=4,
-            flips=True,
-        ),
-        Preset(
-            name="tiny_imagenet",
-            datasets=("tiny_imagenet",),
-            taps=("1/3", "2/3"),
-            eps=8 / 255,
-            train_eps=16 / 255,
-            train_step=1 / 255,
-            flips=True,
-        ),
-        Preset(
-            name="imagenet",
+        _of("svhn", 12, 12, 2, taps=("stem", "3/3"), branch_layers=1, head=(1024,), gamma=2.0),
+        _of("cifar10", 8, 8, 1, shift=4, flips=True),
+        _of("cifar100", 16, 8, 2, shift=4, flips=True),
+        _of("tiny_imagenet", 8, 16, 1, taps=("1/3", "2/3"), flips=True),
+        _of(
+            "imagenet",
+            4,
+            4,
+            1,
             datasets=("imagenet", "imagenette"),
             sides=(224, 256, 299, 384),
-            eps=4 / 255,
-            train_eps=4 / 255,
-            train_step=1 / 255,
             flips=True,
         ),
         Preset(name="28px", datasets=("mnist", "fashion_mnist"), sides=(28,)),
@@ -157,8 +130,7 @@ def preset_for(name: str, shape: tuple[int, int, int], dataset: str = "") -> Pre
     return (named or sized or [PRESETS["general"]])[0]
 
 
-def _length(what: str, given: float | None, own: float | None, threat: Threat) -> float:
-    found = given if given is not None else own
+def _length(what: str, found: float | None, threat: Threat) -> float:
     if found is None:
         if threat.norm is not Norm.LINF:
             raise BenchError(

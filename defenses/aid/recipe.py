@@ -7,26 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD
 
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
-from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.recipe import Length, Recipe, TrainingAttack, mirrored, shifted
+from benchmark.recipe import Length, NetworkRecipe, TrainingAttack, augmented, descend
 from benchmark.registry import unknown
 from defenses.aid.network import discriminator_for
-from defenses.aid.presets import AUTO, Preset, preset_for
+from defenses.aid.presets import Preset, preset_for
+from defenses.presets import AUTO, with_arguments
 
 TARGETS = ("avmixup", "vertex", "mixup", "adversarial")
 ATTACKS = ("pgd", "cw", "deepfool")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class AIDRecipe(Recipe):
+class AIDRecipe(NetworkRecipe):
     """`BCE(D(x_mix), lambda)` with `x_mix = lambda * x + (1 - lambda) * x_av`, lambda uniform for each image.
 
     `x_av = clip(x + gamma * (x_adv - x))` is the vertex of AVmixup (Lee, Lee and Yoon, "Adversarial vertex
@@ -69,8 +69,7 @@ class AIDRecipe(Recipe):
 
     def length(self, setting: Setting, images: int) -> Length:
         """So many epochs of whole batches, unless `steps` says it."""
-        epochs = self._preset(setting).epochs if self.epochs is None else self.epochs
-        steps = epochs * max(1, images // max(1, self.batch_size))
+        steps = self._preset(setting).epochs * max(1, images // max(1, self.batch_size))
         return Length(steps if self.steps is None else self.steps, self.batch_size)
 
     def attacks_for(self, setting: Setting) -> Sequence[str]:
@@ -83,78 +82,58 @@ class AIDRecipe(Recipe):
         if self.attack == "deepfool":
             return (f"deepfool(steps={n})",)
         preset = self._preset(setting)
-        step = preset.train_step if self.train_step is None else self.train_step
+        step = preset.train_step
         if step is None:
-            step = preset.budget(self.train_eps, setting.threat) / 4
+            step = preset.budget(setting.threat) / 4
         return (f"pgd(steps={n}, step_size={step!r}, step_unit='pixel', keep='last')",)
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes the discriminator and its optimiser.
-
-        Raises:
-            BenchError: An argument is out of range, or there is no classifier.
-        """
+        """Makes the discriminator and its optimiser."""
         if self.target not in TARGETS:
             raise unknown("training target of aid", self.target, TARGETS)
         preset = self._preset(setting)
         self._gamma = self._reach(preset)
         self._shift, self._flips = (preset.shift, preset.flips) if self.augment else (0, False)
-        self._classifier: Classifier = setting.defended()
+        self._classifier = setting.defended()
         (text,) = self.attacks_for(setting)
         self._attack = attacks[text]
         self._threat = self._budget(preset, setting)
-        self._eye, self._discriminator = discriminator_for(
-            setting, preset, taps=self.taps, network=self.network
+        self._eye, self._network = discriminator_for(setting, preset, network=self.network)
+        self._optimizer = SGD(
+            self._network.parameters(), lr=preset.learning_rate, momentum=0.9, weight_decay=2e-4
         )
-        rate = preset.learning_rate if self.learning_rate is None else self.learning_rate
-        self._sgd = SGD(self._discriminator.parameters(), lr=rate, momentum=0.9, weight_decay=2e-4)
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The discriminator."""
-        return {"discriminator": self._discriminator}
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Its SGD."""
-        return {"discriminator": self._sgd}
 
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update of the discriminator."""
         del step
-        x = shifted(x, self._shift, draws=draws.at("shift"))
-        if self._flips:
-            x = mirrored(x, draws=draws.at("flip"))
+        x = augmented(x, shift=self._shift, flip=self._flips, draws=draws)
         x_adv = self._attack(self._classifier, x, y, draws.at("attack"), threat=self._threat)
         λ = draws.at("mix").uniform((), dtype=x.dtype)  # (b,)
         if self.target in ("vertex", "adversarial"):
             λ = λ.round()
         with torch.no_grad():
             pooled = self._eye(mixed(x, x_adv, λ, gamma=self._gamma))
-        self._discriminator.train()
-        logits = self._discriminator(pooled).to(x.dtype)  # autocast may give bfloat16
+        self._network.train()
+        logits = self._network(pooled).to(x.dtype)  # autocast may give bfloat16
         loss = functional.binary_cross_entropy_with_logits(logits, λ)
-        self._sgd.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._sgd.step()
+        descend(self._optimizer, loss)
         right = ((logits.detach() > 0) == (λ > 0.5)).to(x.dtype).mean()
         return {"bce": float(loss.detach()), "accuracy": float(right)}
 
-    def product(self) -> dict[str, Tensor]:
-        """The discriminator's weights."""
-        return dict(self._discriminator.state_dict())
-
     def _preset(self, setting: Setting) -> Preset:
-        return preset_for(self.preset, setting.shape, setting.dataset)
+        names = ("taps", "train_eps", "train_step", "gamma", "epochs", "learning_rate")
+        preset = preset_for(self.preset, setting.shape, setting.dataset)
+        return with_arguments(preset, self, *names)
 
     def _reach(self, preset: Preset) -> float:
         if self.target in ("mixup", "adversarial"):
             return 1.0
-        gamma = preset.gamma if self.gamma is None else self.gamma
-        if not gamma > 0:
-            raise BenchError(f"aid's gamma is above 0; got {gamma!r}")
-        return gamma
+        if not preset.gamma > 0:
+            raise BenchError(f"aid's gamma is above 0; got {preset.gamma!r}")
+        return preset.gamma
 
     def _budget(self, preset: Preset, setting: Setting) -> Threat:
-        eps = preset.budget(self.train_eps, setting.threat)
+        eps = preset.budget(setting.threat)
         if self.attack == "cw":
             return Threat(Norm.L2, eps * math.sqrt(math.prod(setting.shape)))
         return Threat(Norm.LINF, eps)

@@ -8,23 +8,15 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from benchmark.engine.randomness import Draws
-from benchmark.engine.victims.defense import Defense, Derivative
-from benchmark.engine.victims.network_weights import with_weights
-from benchmark.engine.victims.setting import Setting
 from defenses.atop.network import Generator
-from defenses.atop.presets import AUTO, Preset, preset_for
-from defenses.atop.resolution import resized, shape_at
+from defenses.atop.presets import Preset, preset_for
+from defenses.atop.restoration import Restoration
 from defenses.atop.transforms import RTS, Kind, Transform, kind_of, transform_for
+from defenses.presets import AUTO, with_arguments
 
 
-class Inpainting(Defense):
+class Inpainting(Restoration):
     """A transform of AToP's with its generator behind it."""
-
-    stochastic = True
-    gradient = Derivative.EXACT
-    needs_weights = True
-    preset: str
-    upscale: int | None
 
     @abstractmethod
     def transform_of(self, preset: Preset) -> Transform:
@@ -34,38 +26,20 @@ class Inpainting(Defense):
             BenchError: An argument is out of range.
         """
 
-    @abstractmethod
-    def trained_for(self) -> tuple[str, ...]:
-        """What the weights were trained for besides the preset, as the variant's name says it."""
+    def preset_at(self, shape: tuple[int, int, int]) -> Preset:
+        """AToP's."""
+        return preset_for(self.preset, shape)
 
-    def variant(self, shape: tuple[int, int, int]) -> str:
-        """The preset's name, and what else the weights were trained for."""
-        preset = preset_for(self.preset, shape_at(shape, self.upscale))
-        size = "" if self.upscale is None else f"at{self.upscale}px"
-        return "-".join(part for part in (preset.variant, *self.trained_for(), size) if part)
-
-    def prepare(self, setting: Setting) -> None:
-        """Builds the generator and loads its weights.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or the weights are missing or those of
-                another network.
-        """
-        self._shape = shape_at(setting.shape, self.upscale)
-        preset = preset_for(self.preset, self._shape)
+    def network_at(self, shape: tuple[int, int, int]) -> Generator:
+        """The generator."""
+        preset = self.preset_at(shape)
         self._transform = self.transform_of(preset)
-        self._generator = with_weights(
-            Generator(setting.shape[0], preset),
-            setting,
-            name=self.name,
-            label=self.label(setting.shape),
-        )
+        return Generator(shape[0], preset)
 
-    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
-        """Restored images `(b, c, h, w)` in [0, 1], at one draw of the transform for each."""
-        views = self._transform.views(resized(x, self._shape), draws=draws)
-        _, x2 = self._generator(views.images, views.keep)
-        return resized(views.compose(x2), x.shape)
+    def restored(self, x: Tensor, draws: Draws) -> Tensor:
+        """What the generator fills in."""
+        views = self._transform.views(x, draws=draws)
+        return views.compose(self._network(views.images, views.keep)[1])
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -110,11 +84,5 @@ class AToP(Inpainting):
 
     def transform_of(self, preset: Preset) -> Transform:
         """RT1, RT2 or RT3."""
-        return transform_for(
-            preset,
-            transform=kind_of(self.transform, RTS),
-            sigma=self.sigma,
-            patch=self.patch,
-            ratio=self.ratio,
-            copies=self.copies,
-        )
+        given = with_arguments(preset, self, "sigma", "patch", "ratio")
+        return transform_for(given, kind_of(self.transform, RTS), self.copies)

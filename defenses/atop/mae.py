@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from benchmark.engine.randomness import Draws
-from benchmark.engine.victims.defense import Defense, Derivative
-from benchmark.engine.victims.network_weights import with_weights
-from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from defenses.atop.mae_network import MaskedAutoencoder
-from defenses.atop.mae_presets import AUTO, MAEPreset, preset_for
-from defenses.atop.resolution import resized, shape_at
+from defenses.atop.mae_presets import MAEPreset, preset_for
+from defenses.atop.restoration import Restoration
+from defenses.presets import AUTO, with_arguments
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class AToPMAE(Defense):
+class AToPMAE(Restoration):
     """`x_hat = rec(t(x))`: t adds noise and hides patches, the auto-encoder paints all of them.
 
     The AE-based purifier of Lin et al., ICLR 2024, Table 5: the denoising masked auto-encoder of Wu et al.,
@@ -36,9 +34,6 @@ class AToPMAE(Defense):
     """
 
     name = "atop-mae"
-    stochastic = True
-    gradient = Derivative.EXACT
-    needs_weights = True
     recipe = "defenses.atop.mae_recipe:MAERecipe"
 
     sigma: float | None = None
@@ -47,37 +42,24 @@ class AToPMAE(Defense):
     tuned: bool = True
     upscale: int | None = None
 
-    def variant(self, shape: tuple[int, int, int]) -> str:
-        """The preset's name, and whether the weights are pre-trained only."""
-        preset = preset_for(self.preset, shape_at(shape, self.upscale))
-        parts = (
-            preset.variant,
-            "" if self.tuned else "pretrained",
-            "" if self.upscale is None else f"at{self.upscale}px",
-        )
-        return "-".join(part for part in parts if part)
+    def preset_at(self, shape: tuple[int, int, int]) -> MAEPreset:
+        """The auto-encoder's."""
+        return preset_for(self.preset, shape)
 
-    def prepare(self, setting: Setting) -> None:
-        """Builds the auto-encoder and loads its weights.
+    def trained_for(self) -> tuple[str, ...]:
+        """Whether the weights are pre-trained only."""
+        return ("" if self.tuned else "pretrained",)
 
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or the weights are missing or those of
-                another network.
-        """
-        self._shape = shape_at(setting.shape, self.upscale)
-        preset = preset_for(self.preset, self._shape)
-        self._hiding = Hiding.of(preset, sigma=self.sigma, ratio=self.ratio)
-        self._network = with_weights(
-            MaskedAutoencoder(setting.shape[0], preset),
-            setting,
-            name=self.name,
-            label=self.label(setting.shape),
-        )
+    def network_at(self, shape: tuple[int, int, int]) -> MaskedAutoencoder:
+        """The auto-encoder."""
+        preset = with_arguments(self.preset_at(shape), self, "sigma", "ratio")
+        self._hiding = Hiding(preset.grid**2, preset.ratio, preset.sigma)
+        return MaskedAutoencoder(shape[0], preset)
 
-    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
-        """Painted images `(b, c, h, w)` in [0, 1], at one draw of noise and mask for each."""
-        noisy, shown = self._hiding(resized(x, self._shape), draws=draws)
-        return resized(self._network(noisy, shown), x.shape)
+    def restored(self, x: Tensor, draws: Draws) -> Tensor:
+        """What the auto-encoder paints."""
+        painted: Tensor = self._network(*self._hiding(x, draws=draws))
+        return painted
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +81,6 @@ class Hiding:
             raise BenchError(f"atop-mae's sigma is a number from 0 up; got {self.sigma!r}")
         if not 0 <= self.ratio < 1:
             raise BenchError(f"atop-mae's ratio is at least 0 and below 1; got {self.ratio!r}")
-
-    @classmethod
-    def of(cls, preset: MAEPreset, *, sigma: float | None, ratio: float | None) -> Hiding:
-        """The preset's, where nothing else is wanted."""
-        return cls(
-            preset.grid**2,
-            preset.ratio if ratio is None else ratio,
-            preset.sigma if sigma is None else sigma,
-        )
 
     @property
     def shown(self) -> int:

@@ -69,7 +69,7 @@ class Generator(nn.Module):
         top = preset.widths[-1]
         dilated = [GatedConv(top, top, dilation=rate) for rate in preset.dilations]
         self.coarse = nn.Sequential(
-            *_coarse_encoder(channels + 2, preset.widths),
+            *_encoder(channels + 2, preset.widths, early=preset.widths),
             GatedConv(top, top),
             *dilated,
             GatedConv(top, top),
@@ -117,13 +117,12 @@ class Discriminator(nn.Module):
 
     def __init__(self, channels: int, widths: Sequence[int]) -> None:
         super().__init__()
-        pairs = zip((channels + 1, *widths[:-1]), widths, strict=True)
         self.layers = nn.Sequential(
             *(
                 nn.Sequential(
                     spectral_norm(nn.Conv2d(i, o, 5, stride=2, padding=2)), nn.LeakyReLU(0.2)
                 )
-                for i, o in pairs
+                for i, o in pairwise((channels + 1, *widths))
             )
         )
 
@@ -146,20 +145,19 @@ def _conv(channels: int, out: int, kernel: int, *, stride: int = 1, dilation: in
     return conv
 
 
-def _coarse_encoder(channels: int, widths: Sequence[int]) -> list[nn.Module]:
+def _encoder(channels: int, widths: Sequence[int], *, early: Sequence[int]) -> list[nn.Module]:
+    """Two convolutions a level, of which the first halves the size; to a width in `early` it widens, too."""
     layers: list[nn.Module] = [GatedConv(channels, widths[0], 5)]
     for before, after in pairwise(widths):
-        layers += [GatedConv(before, after, stride=2), GatedConv(after, after)]
+        middle = after if after in early else before
+        layers += [GatedConv(before, middle, stride=2), GatedConv(middle, after)]
     return layers
 
 
 def _fine_encoder(channels: int, preset: Preset, *, branch: int) -> list[nn.Module]:
     """Branch 0 sees far by dilation; branch 1 by contextual attention, where the preset has it."""
-    widths, top = preset.widths, preset.widths[-1]
-    layers: list[nn.Module] = [GatedConv(channels, widths[0], 5)]
-    for before, after in pairwise(widths):
-        middle = after if branch and after == top else before
-        layers += [GatedConv(before, middle, stride=2), GatedConv(middle, after)]
+    top = preset.widths[-1]
+    layers = _encoder(channels, preset.widths, early=(top,) if branch else ())
     if branch:
         attention = [ContextualAttention()] if preset.attends else []
         last = [GatedConv(top, top), GatedConv(top, top)]

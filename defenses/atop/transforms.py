@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
@@ -145,27 +145,23 @@ class Transform:
         return x + self.sigma * noise
 
 
-def transform_for(
-    preset: Preset,
-    *,
-    transform: str,
-    sigma: float | None,
-    patch: int | None,
-    ratio: float | None,
-    copies: int,
-) -> Transform:
-    """The transform of a name, its strength the preset's where it is None.
+def transform_for(preset: Preset, name: str, copies: int) -> Transform:
+    """The transform of a name, of the preset's strength.
 
     Raises:
         BenchError: No transform has that name, or a strength is out of range.
     """
-    return Transform(
-        kind=kind_of(transform),
-        sigma=preset.sigma if sigma is None else sigma,
-        patch=preset.patch if patch is None else patch,
-        ratio=preset.ratio if ratio is None else ratio,
-        copies=copies,
-    )
+    sigma, patch, ratio = preset.sigma, preset.patch, preset.ratio
+    return Transform(kind=kind_of(name), sigma=sigma, patch=patch, ratio=ratio, copies=copies)
+
+
+def pixelwise(preset: Preset, *, tile: int, copies: int) -> Transform:
+    """Trust-no-pixel's transform: partitions of the image into so many masks, without noise.
+
+    Raises:
+        BenchError: An argument is out of range.
+    """
+    return transform_for(replace(preset, sigma=0.0, patch=tile), Kind.PIXELS, copies)
 
 
 def kind_of(name: str, known: Sequence[Kind] = tuple(Kind)) -> Kind:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from defenses.atop.atop import Inpainting
-from defenses.atop.presets import AUTO, Preset
-from defenses.atop.transforms import Kind, Transform, transform_for
+from defenses.atop.presets import Preset
+from defenses.atop.transforms import Transform, pixelwise
+from defenses.presets import AUTO
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -41,11 +42,4 @@ class TrustNoPixel(Inpainting):
 
     def transform_of(self, preset: Preset) -> Transform:
         """Partitions of the image, without noise."""
-        return transform_for(
-            preset,
-            transform=Kind.PIXELS,
-            sigma=0.0,
-            patch=self.tile,
-            ratio=None,
-            copies=self.copies,
-        )
+        return pixelwise(preset, tile=self.tile, copies=self.copies)

@@ -13,7 +13,8 @@ from benchmark.engine.victims.setting import Setting
 from benchmark.registry import unknown
 from defenses.hgd.guidance import distance, guidance_of
 from defenses.hgd.network import Denoiser, denoised, noise_of
-from defenses.hgd.presets import AUTO, Architecture, Guide, architecture_of, guide_of, preset_for
+from defenses.hgd.presets import Architecture, Guide, choice_of, preset_for
+from defenses.presets import AUTO, joined
 
 AUXILIARIES = ("noise", "features")
 
@@ -49,32 +50,25 @@ class HGD(Defense):
 
     def variant(self, shape: tuple[int, int, int]) -> str:
         """Preset, `dae` and loss, as far as they are not the paper's widths, a DUNET and LGD: `digits-fgd`."""
-        architecture, guide = architecture_of(self.network), guide_of(self.loss)
-        parts = (
+        architecture = choice_of(Architecture, "network", self.network)
+        guide = choice_of(Guide, "loss", self.loss)
+        return joined(
             preset_for(self.preset, shape).name,
             architecture.value if architecture is not Architecture.DUNET else "",
             guide.value if guide is not Guide.LGD else "",
         )
-        return "-".join(part for part in parts if part)
 
     def prepare(self, setting: Setting) -> None:
-        """Builds the denoiser and loads its weights.
-
-        Raises:
-            BenchError: An argument is unknown, no preset fits, or the weights are missing or those of another
-                network.
-        """
+        """Builds the denoiser and loads its weights."""
         if self.auxiliary not in AUXILIARIES:
             raise unknown("auxiliary of hgd", self.auxiliary, AUXILIARIES)
-        architecture = architecture_of(self.network)
+        architecture = choice_of(Architecture, "network", self.network)
         preset = preset_for(self.preset, setting.shape)
-        self._guidance = guidance_of(guide_of(self.loss), setting)
+        self._guidance = guidance_of(choice_of(Guide, "loss", self.loss), setting)
         denoiser = Denoiser(
             setting.shape[0], preset.widths, has_laterals=architecture is Architecture.DUNET
         )
-        self._denoiser = with_weights(
-            denoiser, setting, name=self.name, label=self.label(setting.shape)
-        )
+        self._denoiser = with_weights(denoiser, setting, self)
 
     def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Denoised images `(b, c, h, w)`, clamped to [0, 1]; nothing is drawn."""

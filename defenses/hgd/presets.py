@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from benchmark.errors import BenchError
 from benchmark.registry import unknown
+from defenses.presets import AUTO, PAPER
 
-AUTO = "auto"
-PAPER = "paper"
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class Architecture(StrEnum):
@@ -79,23 +80,12 @@ def preset_for(name: str, shape: tuple[int, int, int]) -> Preset:
     return fits[0]
 
 
-def architecture_of(name: str) -> Architecture:
-    """The denoiser of a name.
+def choice_of(kind: type[Choice], what: str, name: str) -> Choice:
+    """The denoiser or the loss of a name.
 
     Raises:
         BenchError: None has it.
     """
-    if name not in tuple(Architecture):
-        raise unknown("network of hgd", name, [each.value for each in Architecture])
-    return Architecture(name)
-
-
-def guide_of(name: str) -> Guide:
-    """The loss of a name.
-
-    Raises:
-        BenchError: None has it.
-    """
-    if name not in tuple(Guide):
-        raise unknown("loss of hgd", name, [each.value for each in Guide])
-    return Guide(name)
+    if name not in tuple(kind):
+        raise unknown(f"{what} of hgd", name, [each.value for each in kind])
+    return kind(name)

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.recipe import MIRRORED, Crafted, Crafting, Length, Recipe, TrainingAttack, mirrored
+from benchmark.recipe import (
+    MIRRORED,
+    Crafted,
+    Crafting,
+    Length,
+    NetworkRecipe,
+    TrainingAttack,
+    descend,
+    mirrored,
+)
 from defenses.hgd.guidance import guidance_of
 from defenses.hgd.network import Denoiser, denoised, noise_of
-from defenses.hgd.presets import AUTO, Architecture, Guide, architecture_of, guide_of, preset_for
+from defenses.hgd.presets import Architecture, Guide, choice_of, preset_for
 from defenses.hgd.static import craftings
+from defenses.presets import AUTO, with_arguments
 
 
-class HGDRecipe(Recipe):
+@dataclass(kw_only=True, eq=False, repr=False)
+class HGDRecipe(NetworkRecipe):
     """A denoiser on adversarial images that were made beforehand (Liao et al., CVPR 2018, sections 3 and 4.1).
 
     It minimises `mean |f_l(x_hat) - f_l(x)|` for `x_hat = x' + U(x')`, with x' one of the attacks' images of x
@@ -46,46 +58,27 @@ class HGDRecipe(Recipe):
         flip: Whether images are mirrored at random; None for where that is natural.
     """
 
-    def __init__(
-        self,
-        *,
-        loss: str = Guide.LGD.value,
-        network: str = Architecture.DUNET.value,
-        preset: str = AUTO,
-        steps: int | None = None,
-        epochs: int | None = None,
-        batch_size: int = 60,
-        learning_rate: float = 1e-3,
-        drops: Sequence[float] = (0.6,),
-        images: int = 30_000,
-        classes: Sequence[int] = (),
-        companions: Sequence[str] | None = None,
-        eps: str | Sequence[int] | None = None,
-        also: Sequence[str] = (),
-        flip: bool | None = None,
-    ) -> None:
-        self.loss = loss
-        self.network = network
-        self.preset = preset
-        self.steps = steps
-        self.epochs = epochs
-        self.batch_size: int = batch_size
-        self.learning_rate = learning_rate
-        self.drops = drops
-        self.images = images
-        self.classes = classes
-        self.companions = companions
-        self.eps = eps
-        self.also = also
-        self.flip = flip
+    loss: str = Guide.LGD.value
+    network: str = Architecture.DUNET.value
+    preset: str = AUTO
+    steps: int | None = None
+    epochs: int | None = None
+    batch_size: int = 60
+    learning_rate: float = 1e-3
+    drops: Sequence[float] = (0.6,)
+    images: int = 30_000
+    classes: Sequence[int] = ()
+    companions: Sequence[str] | None = None
+    eps: str | Sequence[int] | None = None
+    also: Sequence[str] = ()
+    flip: bool | None = None
 
     def length(self, setting: Setting, images: int) -> Length:
         """`epochs` times the (image, attack) pairs, in batches."""
         self._refuse_arguments()
-        preset = preset_for(self.preset, setting.shape)
-        epochs = preset.epochs if self.epochs is None else self.epochs
+        preset = with_arguments(preset_for(self.preset, setting.shape), self, "epochs")
         pairs = images * len(self.craftings(setting))
-        steps = epochs * pairs // max(1, self.batch_size)
+        steps = preset.epochs * pairs // max(1, self.batch_size)
         self._steps = max(1, steps) if self.steps is None else self.steps
         return Length(self._steps, self.batch_size)
 
@@ -113,51 +106,32 @@ class HGDRecipe(Recipe):
         return _evenly(members, self.images)
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
-        """Makes the denoiser and its optimiser.
-
-        Raises:
-            BenchError: An argument is out of range, no preset fits, or there is no classifier.
-        """
+        """Makes the denoiser and its optimiser."""
         del attacks  # the static set has been made
-        self._refuse_arguments()
+        guide, architecture = self._refuse_arguments()
         self._names = [crafting.name for crafting in self.craftings(setting)]
-        self._guidance = guidance_of(guide_of(self.loss), setting)
+        self._guidance = guidance_of(guide, setting)
         self._flips = setting.dataset in MIRRORED if self.flip is None else self.flip
-        self._denoiser = Denoiser(
+        self._network = Denoiser(
             setting.shape[0],
             preset_for(self.preset, setting.shape).widths,
-            has_laterals=architecture_of(self.network) is Architecture.DUNET,
+            has_laterals=architecture is Architecture.DUNET,
         ).to(setting.device, setting.dtype)
-        self._adam = Adam(self._denoiser.parameters(), lr=self.learning_rate)
-
-    def modules(self) -> dict[str, torch.nn.Module]:
-        """The denoiser."""
-        return {"denoiser": self._denoiser}
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Its Adam."""
-        return {"adam": self._adam}
+        self._optimizer = Adam(self._network.parameters(), lr=self.learning_rate)
 
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update on a batch, each image under one of the attacks."""
-        self._schedule(step)
         x_adv = self._adversarial(x, draws.at("attack"))
         if self._flips:
             x, x_adv = (mirrored(each, draws=draws.at("flip")) for each in (x, x_adv))
         with torch.no_grad():
             wanted = self._guidance.representation(x)
-        self._denoiser.train()
-        noise = noise_of(self._denoiser, x_adv)
+        self._network.train()
+        noise = noise_of(self._network, x_adv)
         seen = self._guidance.representation(denoised(x_adv, noise))
         loss = self._guidance.loss(seen, wanted, y)
-        self._adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._adam.step()
+        descend(self._optimizer, loss, rate=self._rate(step))
         return {self.loss: float(loss.detach()), "noise": float(noise.detach().abs().mean())}
-
-    def product(self) -> dict[str, Tensor]:
-        """The denoiser's weights, with the statistics of its batch norms."""
-        return dict(self._denoiser.state_dict())
 
     def _adversarial(self, x: Tensor, draws: Draws) -> Tensor:
         """One image of the static set for each of x, `(b, c, h, w)`, the attack drawn at random."""
@@ -169,14 +143,13 @@ class HGDRecipe(Recipe):
                 x_adv[at] = self._crafted.images(name, draws.images[at]).to(x.device, x.dtype)
         return x_adv
 
-    def _schedule(self, step: int) -> None:
-        passed = sum(step >= share * self._steps for share in self.drops)
-        for group in self._adam.param_groups:
-            group["lr"] = self.learning_rate * 0.1**passed
+    def _rate(self, step: int) -> float:
+        return self.learning_rate * 0.1 ** sum(step >= s * self._steps for s in self.drops)
 
-    def _refuse_arguments(self) -> None:
-        guide_of(self.loss)
-        architecture_of(self.network)
+    def _refuse_arguments(self) -> tuple[Guide, Architecture]:
+        """The loss and the denoiser, where all arguments are in range."""
+        guide = choice_of(Guide, "loss", self.loss)
+        architecture = choice_of(Architecture, "network", self.network)
         if self.epochs is not None and self.epochs < 1:
             raise BenchError(f"hgd's epochs are at least 1; got {self.epochs}")
         if self.images < 0:
@@ -187,6 +160,7 @@ class HGDRecipe(Recipe):
             raise BenchError(
                 f"hgd's drops are shares of the steps, above 0 and up to 1; got {self.drops!r}"
             )
+        return guide, architecture
 
 
 def _evenly(members: Sequence[Tensor], most: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from benchmark.engine.threat import Norm, Threat
 from benchmark.engine.victims.setting import Setting
@@ -35,23 +36,15 @@ def craftings(
         also: Further attacks on all networks together, such as `clean` and `noise`.
     """
     names = (setting.defended().name, *setting.companions)
-    threats = budgets(setting, eps)
-
-    def made(name: str, attack: str, against: tuple[str, ...]) -> Crafting:
-        return Crafting(
-            name=name,
-            attack=attack,
-            threats=threats,
-            against=against,
-            labels="predicted",
-            is_8bit=True,
-        )
-
-    singles = [made(f"fgsm>{name}", "fgsm", (name,)) for name in names[:SINGLES]]
-    together = [made("fgsm>all", "fgsm", names)] if len(names) > 1 else []
-    iterated = [made(f"ifgsm{k}>all", iterative(k), names) for k in (2, 4, 8)]
-    others = [made(f"{attack}>all", attack, names) for attack in also]
-    return (*singles, *together, *iterated, *others)
+    singles = [(f"fgsm>{name}", "fgsm", (name,)) for name in names[:SINGLES]]
+    together = [("fgsm>all", "fgsm", names)] if len(names) > 1 else []
+    iterated = [(f"ifgsm{k}>all", iterative(k), names) for k in (2, 4, 8)]
+    others = [(f"{attack}>all", attack, names) for attack in also]
+    made = partial(Crafting, threats=budgets(setting, eps), labels="predicted", is_8bit=True)
+    return tuple(
+        made(name=name, attack=attack, against=against)
+        for name, attack, against in (*singles, *together, *iterated, *others)
+    )
 
 
 def iterative(steps: int) -> str:

@@ -16,6 +16,7 @@ from benchmark.files.weights import save_safetensors
 from defenses.aid.aid import AID
 from defenses.aid.network import discriminator_for
 from defenses.aid.presets import preset_for
+from defenses.presets import with_arguments
 
 
 def draws(n: int, *, start: int = 0) -> Draws:
@@ -67,9 +68,8 @@ def untrained(path: Path, stage: Setting, **arguments) -> Setting:
     """The setting with a file of first weights, made for the defense of these arguments."""
     defense = AID(**arguments)
     preset = preset_for(defense.preset, stage.shape, stage.dataset)
-    _, discriminator = seeded(
-        lambda: discriminator_for(stage, preset, taps=defense.taps, network=defense.network), 3
-    )
+    preset = with_arguments(preset, defense, "taps")
+    _, discriminator = seeded(lambda: discriminator_for(stage, preset, network=defense.network), 3)
     save_safetensors(dict(discriminator.state_dict()), path)
     return replace(stage, weights=path)
 

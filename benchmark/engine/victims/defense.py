@@ -53,7 +53,8 @@ class Defense(ABC):
         """Loads weights and taps the classifier; called once, before anything else.
 
         Raises:
-            BenchError: The weights are missing, damaged, or made for another network.
+            BenchError: An argument is out of range, no preset fits, or the weights are missing, damaged, or
+                made for another network.
         """
         del setting
 

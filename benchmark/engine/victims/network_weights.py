@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.files.weights import load_safetensors
@@ -13,38 +14,32 @@ from benchmark.files.weights import load_safetensors
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def weights_of(setting: Setting, *, name: str, label: str) -> dict[str, Tensor]:
+def weights_of(setting: Setting, defense: Defense) -> dict[str, Tensor]:
     """The tensors of the setting's weights file, by name, on its device.
-
-    Args:
-        setting: With the weights file.
-        name: What the user calls the defense.
-        label: What it is published as.
 
     Raises:
         BenchError: There is no file, or it is damaged.
     """
     if setting.weights is None:
         raise BenchError(
-            f"{label} has no weights for {setting.dataset}; train them with: "
-            f"bench train --defense {name} --dataset {setting.dataset}"
+            f"{defense.label(setting.shape)} has no weights for {setting.dataset}; train them with: "
+            f"bench train --defense {defense.name} --dataset {setting.dataset}"
         )
     return load_safetensors(setting.weights, setting.device, setting.dtype)
 
 
-def with_weights(network: Network, setting: Setting, *, name: str, label: str) -> Network:
+def with_weights(network: Network, setting: Setting, defense: Defense) -> Network:
     """A plugin's network on the setting's device, with the setting's weights, frozen and in eval mode.
 
     Args:
         network: As it was built.
         setting: With the weights file.
-        name: What the user calls the defense.
-        label: What it is published as.
+        defense: Whose network it is.
 
     Raises:
         BenchError: The weights are missing, damaged, or those of another network.
     """
-    state = weights_of(setting, name=name, label=label)
+    state = weights_of(setting, defense)
     network = network.to(setting.device, setting.dtype)
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
@@ -52,7 +47,7 @@ def with_weights(network: Network, setting: Setting, *, name: str, label: str) -
         if shapes.get(key) != wanted.get(key):
             raise BenchError(
                 f"weights {str(setting.weights)!r} are another network's: {key} is {shapes.get(key)} where "
-                f"{label} has {wanted.get(key)} here; give the weights trained for it"
+                f"{defense.label(setting.shape)} has {wanted.get(key)} here; give the weights trained for it"
             )
     network.load_state_dict(state)
     return network.requires_grad_(False).eval()

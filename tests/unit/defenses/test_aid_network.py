@@ -1,5 +1,7 @@
 """AID-Purifier's discriminator: its size, its layers, and where it looks."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -80,7 +82,7 @@ def test_first_weights_are_kaiming_normal_and_batch_norms_begin_at_one_and_zero(
 def test_every_preset_makes_one_logit_an_image_at_its_size(name):
     preset = PRESETS[name]
     shape = (3, preset.sides[0], preset.sides[0]) if preset.sides else (3, 32, 32)
-    eye, network = discriminator_for(setting(shape), preset, taps=None, network="code")
+    eye, network = discriminator_for(setting(shape), preset, network="code")
     network.eval()
     with torch.no_grad():
         assert network(eye(images(2, shape))).shape == (2,)
@@ -104,14 +106,16 @@ def test_a_tap_is_the_mean_over_the_image_of_what_a_layer_puts_out():
 
 def test_any_number_of_taps_makes_as_many_branches():
     for taps in (("2/3",), ["map"], ("stem", "1/3", "2/3", "3/3"), ("pooled", "logits")):
-        _, network = discriminator_for(setting(), PRESETS["digits"], taps=taps, network="code")
+        preset = replace(PRESETS["digits"], taps=taps)
+        _, network = discriminator_for(setting(), preset, network="code")
         assert len(network.branches) == len(taps)
         assert network.head[0].in_features == len(taps) * PRESETS["digits"].width
         assert [POSITIONS[i] for i in network.places.tolist()] == list(taps)
 
 
 def test_one_tap_may_be_named_without_a_list():
-    eye, _ = discriminator_for(setting(), PRESETS["digits"], taps="2/3", network="code")
+    preset = replace(PRESETS["digits"], taps="2/3")
+    eye, _ = discriminator_for(setting(), preset, network="code")
     assert eye.names == ("2/3",)
 
 

@@ -10,10 +10,11 @@ from torch import nn
 from benchmark.engine.dataset import Dataset
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
+from benchmark.recipe import mirrored, shifted
 from benchmark.training.attacks import made_attack
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
-from defenses.aid.recipe import AIDRecipe, mirrored, mixed, shifted
+from defenses.aid.recipe import AIDRecipe, mixed
 from tests.helpers.small_aid import draws, images, seeded, setting
 
 
@@ -54,7 +55,7 @@ def test_a_step_reports_the_cross_entropy_with_the_share_that_is_clean(target, g
     λ = (λ > 0.5).float() if is_hard else λ
     shown = mixed(x, (x + 0.05).clamp(0, 1), λ, gamma=gamma)
     with torch.no_grad():
-        network = recipe.modules()["discriminator"].train()
+        network = recipe.modules()["network"].train()
         p = network(recipe._eye(shown)).double().sigmoid()
     expected = -(λ * p.log() + (1 - λ) * (1 - p).log()).mean()
     losses = recipe.step(x, y, step=0, draws=d)
@@ -80,12 +81,12 @@ def test_only_the_discriminator_is_updated():
 
 def test_the_first_update_is_that_of_sgd_with_weight_decay():
     recipe = built(network="paper")
-    weight = recipe.modules()["discriminator"].last.weight
+    weight = recipe.modules()["network"].last.weight
     before = weight.detach().clone()
     recipe.step(images(8), torch.arange(8), step=0, draws=draws(8))
     step = 0.01 * (weight.grad + 2e-4 * before)
     torch.testing.assert_close(weight.detach(), before - step, rtol=0, atol=1e-7)
-    assert recipe.optimizers()["discriminator"].defaults["momentum"] == 0.9
+    assert recipe.optimizers()["optimizer"].defaults["momentum"] == 0.9
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_tolerance_and_ground_are_the_presets_and_none_but_on_images_like_mnists
     assert {p.name for p in PRESETS.values() if p.ground is not None} == black
     recipe = AToPRecipe(preset="28px-small", tuned=False)
     recipe.build(setting((1, SIDE, SIDE)), {})
-    assert recipe._tolerance == PRESETS["28px-small"].tolerance
+    assert recipe._preset.tolerance == PRESETS["28px-small"].tolerance
     assert (recipe._generator.coarse[-1].bias == PRESETS["28px-small"].ground).all()
     assert (recipe._generator.fine[-1].bias == PRESETS["28px-small"].ground).all()
 

@@ -160,7 +160,7 @@ def test_a_step_reports_the_losses_over_all_patches(tiny, step):
     wanted = (x + 0.1).clamp(0, 1) if step >= 5 else x
     hiding = Hiding(16, TINY.ratio, TINY.sigma)
     with torch.no_grad():
-        painted = recipe.modules()["autoencoder"](*hiding(wanted, draws=d.at("transform")))
+        painted = recipe.modules()["network"](*hiding(wanted, draws=d.at("transform")))
         ce = nn.functional.cross_entropy(setting().defended()(painted), y)
     losses = recipe.step(x, y, step=step, draws=d)
     mse = ((2 * painted - 1) - (2 * wanted - 1)).square().mean()

@@ -13,15 +13,13 @@ from benchmark.files.weights import save_safetensors
 from benchmark.recipe import mirrored
 from benchmark.training.attacks import training_attacks
 from defenses.atop.atop import AToP
-from defenses.atop.augmentation import Augmentation
 from defenses.atop.mae_recipe import MAERecipe
 from defenses.atop.network import Generator
-from defenses.atop.pipeline import Pipeline
 from defenses.atop.presets import PRESETS
 from defenses.atop.recipe import AToPRecipe
 from defenses.atop.resolution import resized, shape_at
 from defenses.atop.trust_no_pixel_recipe import TrustNoPixelRecipe
-from defenses.atop.two_phases import pretraining_of
+from defenses.atop.two_phases import Pipeline, pretraining_of
 from tests.helpers.small_atop import Stripes, draws, images, setting
 
 TINY = replace(PRESETS["digits"], width=4, critic=(4, 4, 4))
@@ -117,7 +115,7 @@ def test_the_attack_in_training_is_an_argument_and_pgd_is_stronger_than_fgsm(tin
     for attack in ("fgsm", "pgd(steps=10, step_size=0.3, random_start=False)"):
         recipe = built(attack=attack)
         assert recipe.attacks_for(setting()) == (attack,)
-        x_adv = recipe._craft(recipe._purify, x, y, draws(8))
+        x_adv = recipe.attacked(x, y, draws(8))
         assert float((x_adv - x).abs().max()) <= 0.15 + 1e-6
         ce[attack] = float(nn.functional.cross_entropy(setting().defended()(x_adv), y))
     clean = float(nn.functional.cross_entropy(setting().defended()(x), y))
@@ -130,9 +128,9 @@ def test_attacking_the_pipeline_raises_the_pipelines_loss_and_is_repeatable(tiny
     loss = {}
     for through in ("classifier", "pipeline"):
         recipe = built(attack="pgd(steps=20, step_size=0.2)", through=through, eot=4)
-        x_adv = recipe._craft(recipe._purify, x, y, draws(8))
-        assert torch.equal(x_adv, recipe._craft(recipe._purify, x, y, draws(8)))
-        whole = Pipeline(recipe._purify, setting().defended(), draws(8).at("judge"), eot=64)
+        x_adv = recipe.attacked(x, y, draws(8))
+        assert torch.equal(x_adv, recipe.attacked(x, y, draws(8)))
+        whole = Pipeline(recipe.purified, setting().defended(), draws(8).at("judge"), eot=64)
         with torch.no_grad():
             loss[through] = float(nn.functional.cross_entropy(whole(x_adv), y))
     assert loss["pipeline"] > loss["classifier"]
@@ -141,11 +139,11 @@ def test_attacking_the_pipeline_raises_the_pipelines_loss_and_is_repeatable(tiny
 def test_a_pipeline_averages_logits_over_fresh_draws_at_each_call(tiny):
     recipe = built()
     x, d = images(3), draws(3)
-    whole = Pipeline(recipe._purify, setting().defended(), d, eot=2)
+    whole = Pipeline(recipe.purified, setting().defended(), d, eot=2)
     with torch.no_grad():
         first, second = whole(x), whole(x)
         rows = d.at("call", 0).repeat(2)
-        each = setting().defended()(recipe._purify(x.repeat_interleave(2, 0), rows))
+        each = setting().defended()(recipe.purified(x.repeat_interleave(2, 0), rows))
     assert torch.allclose(first, each.view(3, 2, 10).mean(1))
     assert not torch.equal(first, second)
 
@@ -165,8 +163,8 @@ def test_images_that_are_enlarged_are_purified_there_and_brought_back(tiny, tmp_
     defense = AToP(upscale=16)
     defense.prepare(setting(weights=tmp_path / "w.safetensors"))
     asked = []
-    inner = defense._generator
-    defense._generator = lambda image, keep: asked.append(image.shape) or inner(image, keep)
+    inner = defense._network
+    defense._network = lambda image, keep: asked.append(image.shape) or inner(image, keep)
     assert defense(images(), draws=draws(5)).shape == (5, 1, 8, 8)
     assert asked == [(5, 1, 16, 16)]
     assert defense.label((1, 8, 8)) == "atop[large-at16px]"
@@ -233,7 +231,8 @@ def test_mirroring_turns_about_half_of_the_images_each_by_itself():
 )
 def test_augmentation_hangs_on_the_dataset_unless_it_is_given(dataset, side, expected):
     stage = replace(setting((3, side, side)), dataset=dataset)
-    chosen = Augmentation.of(stage, shift=None, flip=None, otherwise=0)
-    assert (chosen.shift, chosen.flip) == expected
-    given = Augmentation.of(stage, shift=2, flip=False, otherwise=0)
-    assert (given.shift, given.flip) == (2, False)
+    chosen, given = AToPRecipe(), AToPRecipe(shift=2, flip=False)
+    for recipe in (chosen, given):
+        recipe.plan(stage, {"fgsm": lambda _m, x, _y, _d: x})
+    assert (chosen._shift, chosen._flip) == expected
+    assert (given._shift, given._flip) == (2, False)

@@ -19,4 +19,4 @@ def test_the_plan_of_atops_digits_is_the_one_its_weights_were_made_by():
     recipe.build(setting("atop"), {"fgsm": lambda _m, x, _y, _d: x})
     assert recipe._pretraining == said["arguments"]["pretraining"]
     assert recipe._rate == said["arguments"]["learning_rate"]
-    assert recipe._gan == said["arguments"]["gan"]
+    assert recipe._preset.gan == said["arguments"]["gan"]

@@ -59,7 +59,7 @@ def by_hand(loss: str, x: torch.Tensor, x_hat: torch.Tensor, y: torch.Tensor) ->
 def test_a_step_reports_the_papers_loss(tiny, loss):
     recipe = built(tiny, loss=loss)
     x, y = batch(tiny)
-    denoiser = recipe.modules()["denoiser"]
+    denoiser = recipe.modules()["network"]
     with torch.no_grad():
         x_hat = denoised(x + 0.05, noise_of(denoiser.train(), x + 0.05))
         found = recipe_loss(recipe, x, y)
@@ -126,7 +126,7 @@ def test_each_image_gets_one_attack_of_its_own_and_all_attacks_come_up(tiny):
 def test_images_are_mirrored_only_where_that_is_natural(tiny, dataset, flip, expected):
     recipe = built(tiny, dataset=dataset, flip=flip)
     shown = []
-    recipe.modules()["denoiser"].register_forward_pre_hook(
+    recipe.modules()["network"].register_forward_pre_hook(
         lambda _m, inputs: shown.append((inputs[0] + 1) / 2 - 0.05)
     )
     x, y = tiny.images("train", torch.arange(64)), torch.arange(64) % 2
@@ -139,17 +139,18 @@ def test_images_are_mirrored_only_where_that_is_natural(tiny, dataset, flip, exp
 
 def test_the_clean_image_is_mirrored_with_its_adversarial_one(tiny):
     recipe = built(tiny, loss="pgd", flip=True)
-    torch.nn.init.zeros_(recipe.modules()["denoiser"].last.weight)
+    torch.nn.init.zeros_(recipe.modules()["network"].last.weight)
     x, y = tiny.images("train", torch.arange(64)), torch.arange(64) % 2
     assert recipe.step(x, y, step=0, draws=draws(64))["pgd"] == pytest.approx(2 * 0.05, rel=1e-4)
 
 
 def test_the_rate_falls_to_a_tenth_where_it_is_told_to(tiny):
     recipe = built(tiny, learning_rate=0.01, drops=[0.6, 0.9])
+    x, y = tiny.images("train", torch.arange(8)), torch.arange(8) % 2
     rates = []
     for step in range(10):
-        recipe._schedule(step)
-        rates.append(recipe.optimizers()["adam"].param_groups[0]["lr"])
+        recipe.step(x, y, step=step, draws=draws(8))
+        rates.append(recipe.optimizers()["optimizer"].param_groups[0]["lr"])
     assert rates == pytest.approx([1e-2] * 6 + [1e-3] * 3 + [1e-4])
 
 

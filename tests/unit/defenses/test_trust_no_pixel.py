@@ -89,7 +89,7 @@ def test_purifying_composes_what_the_generator_puts_into_the_holes(tiny, tmp_pat
     defense = prepared(tmp_path)
     views = transform("pixels", copies=12).views(images(), draws=draws(5))
     with torch.no_grad():
-        _, filled = defense._generator(views.images, views.keep)
+        _, filled = defense._network(views.images, views.keep)
         holes = ((1 - views.keep) * filled).view(12, 5, 1, 8, 8).sum(0)
         assert torch.equal(defense(images(), draws=draws(5)), holes)
 
@@ -100,7 +100,7 @@ def test_the_auxiliary_loss_is_how_far_pixels_are_from_what_the_others_say(tiny,
     out = defense(x, draws=draws(5))
     expected = (out - x).abs().mean((1, 2, 3))
     assert torch.allclose(defense.auxiliary_loss(x, draws=draws(5)), expected)
-    defense._generator = lambda image, _keep: (image, image)
+    defense._network = lambda image, _keep: (image, image)
     assert torch.equal(defense.auxiliary_loss(x, draws=draws(5)), torch.zeros(5))
 
 

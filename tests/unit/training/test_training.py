@@ -14,7 +14,7 @@ from benchmark.errors import BenchError
 from benchmark.files.known_hashes import file_sha256
 from benchmark.plugins import ATTACKS
 from benchmark.training.attacks import training_attack
-from benchmark.training.checkpoint import Curves
+from benchmark.training.checkpoint import Progress
 from benchmark.training.loop import batch_indices, train
 from benchmark.training.record import TrainingOptions
 from tests.helpers.small_training import SETTING, THREAT, Bars, Small
@@ -110,7 +110,7 @@ def test_the_record_says_how_the_weights_came_to_be(bars, tmp_path):
 
 
 def test_a_curve_keeps_few_points_and_loses_no_loss():
-    curves = Curves(1003)
+    curves = Progress(1003)
     for step in range(1003):
         curves.add(step, {"loss": float(step)} | ({"late": 1.0} if step > 900 else {}))
     points = curves.points["loss"]

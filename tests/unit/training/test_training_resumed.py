@@ -15,7 +15,6 @@ from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.files.known_hashes import file_sha256
 from benchmark.training.checkpoint import (
-    Curves,
     Progress,
     checkpoint_path,
     read_checkpoint,
@@ -168,13 +167,13 @@ def test_another_runs_checkpoint_is_refused_before_anything_is_built(bars, tmp_p
 
 
 def test_a_changed_source_and_another_version_are_named(bars, tmp_path):
-    recipe, progress = Small(), Progress(Curves(40), step=1)
+    recipe, progress = Small(), Progress(40, step=1)
     recipe.build(SETTING, {})
     path = tmp_path / "c"
     save_checkpoint(path, recipe, progress, '{"seed": 0, "source_sha256": "a", "torch": "2.1"}')
     with pytest.raises(BenchError, match=r"\(different source, torch was 2\.1, now 2\.2\)"):
         read_checkpoint(path, '{"seed": 0, "source_sha256": "b", "torch": "2.2"}')
-    save_checkpoint(path, recipe, Progress(Curves(40)), '{"seed": 1}')
+    save_checkpoint(path, recipe, Progress(40), '{"seed": 1}')
     assert read_checkpoint(path, '{"seed": 0}') is None, "no step of it is lost"
     save_checkpoint(path, recipe, progress, "of old")
     with pytest.raises(BenchError, match=r"\(of another version of purifybench\)"):
