@@ -1,0 +1,375 @@
+"""A gradient for a purifier that hides its own: every ATen operation of a real call is repeated with autograd.
+
+`no_grad`, `inference_mode`, `.data`, `detach`, TorchScript and a backward pass of zeros stand above ATen; below it a
+call is the operations that made its numbers. Beside each tensor that hangs on the images there is a *twin* of the
+same values that has a graph, and what is done to tensors is done to their twins, steps by the rules of
+`recovery_rules`. Twins belong to memory, not to tensor objects, so that views, writes in place, `out=` and arrays on
+the same memory are followed. What was computed elsewhere (numpy, PIL, threads) and looks like the images is taken
+for the identity of them (after Athalye, Carlini and Wagner, ICML 2018, whose BPDA takes the whole purifier for it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import enable_reentrant_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from benchmark.engine.victims.recovery_rules import RULES, Call
+from benchmark.engine.victims.victim import StraightThrough
+
+Geometry = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
+LIKENESS = 0.5
+"""Correlation with the images from which on a tensor of their shape is taken for made of them."""
+_NO_WRITE = frozenset({"detach_", "requires_grad_", "record_stream"})
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a purifier gives, with a gradient.
+
+    Args:
+        images: `(b, c, h, w)`, the values of the call, differentiable in the images that it was given.
+        broken: Operations at which an edge was taken for the identity; empty where all was repeated.
+    """
+
+    images: Tensor
+    broken: tuple[str, ...]
+
+
+def recovered(purify: Callable[[Tensor], Tensor], x: Tensor) -> Recovered:
+    """`purify(x)` with the gradient of the operations that it is made of.
+
+    Args:
+        purify: Called once, with images that require no gradient; the same numbers whenever it is asked.
+        x: Images `(b, c, h, w)`, with their graph.
+    """
+    recorder = _Recorder(x)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operation that has no derivative
+    try:
+        with recorder:
+            real = purify(x.detach())
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    with torch.enable_grad():
+        return Recovered(recorder.finished(real), tuple(dict.fromkeys(recorder.broken)))
+
+
+def _geometry(tensor: Tensor) -> Geometry:
+    return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+
+
+def _values(real: Tensor, dtype: torch.dtype) -> Tensor:
+    """A constant of a tensor's values, in floating point."""
+    found = real.detach().dequantize() if real.is_quantized else real.detach().clone()
+    return found if found.is_floating_point() or found.is_complex() else found.to(dtype)
+
+
+@contextlib.contextmanager
+def _with_graph() -> Iterator[None]:
+    """In here operations are as outside of every mode, with graphs."""
+    with enable_reentrant_dispatch(), torch.inference_mode(mode=False), torch.enable_grad():
+        yield
+
+
+@dataclass(slots=True)
+class _Memory:
+    """The twins of what lies in one storage, which is held so that no other gets its address."""
+
+    storage: torch.UntypedStorage
+    whole: Geometry
+    """Of the twin from which all others can be cut."""
+    twins: dict[Geometry, Tensor] = field(default_factory=dict)
+    choice: Tensor | None = None
+    """Of indices that were chosen (`argmin`): the soft weights of what there was to choose from, `(n, k)`."""
+
+    def flat(self, real: Tensor) -> Tensor:
+        """The twin of all values as they lie there, `(n,)`."""
+        twin, count = self.twins[self.whole], self.storage.nbytes() // self.whole[0].itemsize
+        if twin.numel() == count and self.whole[2] == _contiguous(self.whole[1]):
+            return twin.reshape(-1)
+        every = _values(real.as_strided((count,), (1,), 0), twin.dtype)
+        return every.index_put((_places(self.whole, every),), twin.reshape(-1))
+
+
+def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def _places(at: Geometry, flat: Tensor) -> Tensor:
+    """Where in a memory the values of a tensor lie, in its own order."""
+    every = torch.arange(len(flat), device=flat.device)
+    return every.as_strided(at[1], at[2], at[3]).reshape(-1)
+
+
+class _Recorder(TorchDispatchMode):
+    """Follows one call from its images to what it returns."""
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.broken: list[str] = []
+        self.x = x
+        self.latest = x
+        self._memories: dict[int, _Memory] = {}
+        self._seen: dict[int, torch.UntypedStorage] = {}
+        self._keep(x.detach(), x)
+
+    def finished(self, real: Tensor) -> Tensor:
+        """The twin of what was returned; the identity of the images where nothing leads to it."""
+        twin = self.twin(real)
+        if twin is None:
+            self._import(real, "the output")
+            twin = self.twin(real)
+        if twin is None or not twin.requires_grad:
+            self.broken.append("the output")
+            twin = self.x
+        out: Tensor = StraightThrough.apply(twin, real.detach())
+        return out
+
+    def twin(self, tensor: Tensor) -> Tensor | None:
+        """The twin of a tensor that hangs on the images; None for any other."""
+        memory = self._memory(tensor)
+        if memory is None:
+            return None
+        at = _geometry(tensor)
+        if at not in memory.twins:
+            if at[0] is not memory.whole[0]:
+                return None
+            flat = memory.flat(tensor)
+            memory.twins[at] = flat[_places(at, flat)].view(at[1])
+        return memory.twins[at]
+
+    def choice(self, tensor: Tensor) -> Tensor | None:
+        """The soft weights `(n, k)` of n indices that were chosen; None for any others."""
+        memory = self._memory(tensor)
+        is_whole = memory is not None and tensor.is_contiguous() and tensor.storage_offset() == 0
+        return memory.choice if memory is not None and is_whole else None
+
+    def _memory(self, tensor: Tensor) -> _Memory | None:
+        if tensor.layout is not torch.strided or not tensor.numel():
+            return None
+        return self._memories.get(tensor.untyped_storage().data_ptr())
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The operation itself; then the same on the twins of what it is given."""
+        del types
+        kwargs = dict(kwargs or {})
+        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        written = _written(func, args, kwargs)
+        with _with_graph():
+            for leaf in leaves:
+                self._import(leaf, func)
+            is_tied = any(self._memory(leaf) is not None for leaf in leaves)
+            given = tree_map_only(Tensor, self._given, (args, kwargs)) if is_tied else None
+        out = func(*args, **kwargs)
+        if given is None:
+            self._see(out)
+            return out
+        with _with_graph():
+            self._repeat(func, given, (args, kwargs), out, written)
+        return out
+
+    def _given(self, tensor: Tensor) -> Tensor:
+        """What an operation on twins is given for a tensor: its twin, else its values, now."""
+        twin = self.twin(tensor)
+        return twin if twin is not None else tensor.detach().clone()
+
+    def _repeat(
+        self,
+        func: Any,
+        given: tuple[Any, Any],
+        real: tuple[Any, Any],
+        out: Any,
+        written: list[Tensor],
+    ) -> None:
+        """Gives each tensor that an operation made or wrote to its twin."""
+        targets = written or [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        if _name(func) == "copy" and self._copied_whole(*real[0][:2]):
+            return
+        call = Call(func, _name(func), given[0], given[1], real[0], real[1], out, self.choice)
+        rule = RULES.get(call.name)
+        try:
+            found = rule(call) if rule else NotImplemented
+            is_exact = found is NotImplemented
+            if found is NotImplemented:
+                is_drawn = (
+                    torch.Tag.nondeterministic_seeded in func.tags and "attention" not in call.name
+                )
+                found = out if is_drawn else _ordinary(func, given, written)
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, StopIteration):
+            found, is_exact = self._identity(targets, real), False
+            self.broken.append(str(func))
+        twins = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+        for target, twin in zip(targets, twins, strict=False):
+            if not (twin.is_floating_point() or twin.is_complex()) or twin.numel() == 0:
+                continue
+            if twin.requires_grad and is_exact and twin.dtype is target.dtype:
+                pass
+            elif twin.requires_grad:
+                values = _values(target, self.x.dtype)
+                twin = StraightThrough.apply(twin.expand(values.shape).to(values.dtype), values)
+            elif written and self._memory(target) is not None:
+                twin = _values(target, self.x.dtype)  # written over with what hangs on no image
+            elif not twin.requires_grad:
+                continue
+            self._keep(target, twin, is_write=bool(written))
+        if call.weights is not None and targets:
+            memory = self._memory(targets[-1])
+            if memory is not None:
+                memory.choice = call.weights
+        self._see(targets)
+
+    def _copied_whole(self, target: Tensor, source: Tensor) -> bool:
+        """Whether a memory was copied byte by byte (`copy.deepcopy`), whatever it holds; the copy has its twins."""
+        memory = self._memory(source)
+        if memory is None or source.dtype is memory.whole[0] or target.dtype is not source.dtype:
+            return False
+        storage = target.untyped_storage()
+        self._memories[storage.data_ptr()] = replace(
+            memory, storage=storage, twins=dict(memory.twins)
+        )
+        return True
+
+    def _identity(self, targets: list[Tensor], real: tuple[Any, Any]) -> list[Tensor]:
+        """For an operation that cannot be repeated: its first argument of the output's shape."""
+        leaves = [leaf for leaf in tree_leaves(real) if isinstance(leaf, Tensor)]
+        twins = [twin for leaf in leaves if (twin := self.twin(leaf)) is not None]
+        return [
+            next((twin for twin in twins if twin.shape == target.shape), torch.zeros(0))
+            for target in targets
+        ]
+
+    def _keep(self, target: Tensor, twin: Tensor, *, is_write: bool = False) -> None:
+        """Notes the twin of what lies in a tensor's memory now."""
+        storage = target.untyped_storage()
+        memory, at = self._memories.get(storage.data_ptr()), _geometry(target)
+        if memory is None:
+            count = storage.nbytes() // target.dtype.itemsize
+            memory = self._memories[storage.data_ptr()] = _Memory(storage, at, {at: twin})
+            if target.numel() != count:  # a part of a memory that was empty of twins
+                flat = (target.dtype, (count,), (1,), 0)
+                memory.twins = {flat: memory.flat(target), at: twin}
+                memory.whole = flat
+        elif is_write and at != memory.whole and at[0] is memory.whole[0]:
+            flat = memory.flat(target)
+            flat = flat.index_put((_places(at, flat),), twin.reshape(-1))
+            memory.whole = (at[0], tuple(flat.shape), (1,), 0)
+            memory.twins, memory.choice = {memory.whole: flat, at: twin}, None
+        elif is_write:
+            memory.twins, memory.whole, memory.choice = {at: twin}, at, None
+        else:
+            memory.twins[at] = twin
+        if twin.shape == self.x.shape and twin.dtype is self.x.dtype:
+            self.latest = twin
+
+    def _see(self, made: Any) -> None:
+        """Notes what was computed in sight, whether or not it hangs on the images."""
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, Tensor) and leaf.layout is torch.strided and leaf.numel():
+                storage = leaf.untyped_storage()
+                self._seen.setdefault(storage.data_ptr(), storage)
+
+    def _import(self, tensor: Tensor, func: object) -> None:
+        """Ties what was computed out of sight to the images, where it looks like them: all, or one of them."""
+        if (
+            tensor.layout is not torch.strided
+            or tensor.numel() not in (self.x.numel(), self.x[0].numel())
+            or self._memory(tensor) is not None
+            or tensor.untyped_storage().data_ptr() in self._seen
+            or tensor.is_complex()
+        ):
+            return
+        self._see(tensor)
+        twin = _alike(self.latest, tensor.detach())
+        if twin is not None:
+            values = _values(tensor, self.x.dtype)
+            self._keep(tensor, StraightThrough.apply(twin.to(values.dtype), values))
+            self.broken.append(f"before {func}")
+
+
+def _alike(images: Tensor, tensor: Tensor) -> Tensor | None:
+    """The images `(b, c, h, w)`, or one of them, in a tensor's shape and scale; None where it is unlike them."""
+    for first in (images, *images):
+        for source in (first, first.movedim(-3, -1)):
+            if source.shape != tensor.shape:
+                continue
+            a = source.detach().double() - source.detach().double().mean()
+            b = tensor.double() - tensor.double().mean()
+            scale = float((a * b).sum() / (a * a).sum().clamp_min(1e-12))
+            if float((a * b).sum()) > LIKENESS * float(a.norm() * b.norm()) > 0:
+                return scale * source
+    return None
+
+
+def _name(func: Any) -> str:
+    """An operation's name without what says that it writes in place."""
+    name: str = func._schema.name.partition("::")[2]
+    return name if name.startswith("__") or not name.endswith("_") else name[:-1]
+
+
+def _written(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors that an operation writes to."""
+    schema = func._schema
+    if not schema.is_mutable or schema.name.partition("::")[2] in _NO_WRITE:
+        return []
+    named = dict(zip((argument.name for argument in schema.arguments), args, strict=False))
+    named |= kwargs
+    found = [
+        named.get(argument.name)
+        for argument in schema.arguments
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+
+
+def _ordinary(func: Any, given: tuple[Any, Any], written: list[Tensor]) -> Any:
+    """An operation on twins as autograd knows it; one that writes, on copies."""
+    args, kwargs = given
+    if not written:
+        return func(*args, **_floating(kwargs))
+    twin_func, outs = _functional(func)
+    if twin_func is not None:
+        return twin_func(*args, **_floating({k: v for k, v in kwargs.items() if k not in outs}))
+    args, kwargs = tree_map_only(Tensor, torch.clone, (args, dict(kwargs)))
+    func(*args, **kwargs)
+    return _written(func, args, kwargs)
+
+
+def _floating(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments without a type of whole numbers, in which there are no twins."""
+    dtype = kwargs.get("dtype")
+    if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
+        return {name: value for name, value in kwargs.items() if name != "dtype"}
+    return dict(kwargs)
+
+
+@cache
+def _functional(func: Any) -> tuple[Any, frozenset[str]]:
+    """The operation that gives what another writes, and the names of what that one writes to; None without one."""
+    schema = func._schema
+    outs = frozenset(argument.name for argument in schema.arguments if argument.is_out)
+    space = getattr(torch.ops, func.namespace)
+    packet = getattr(space, _name(func), None)
+    names = [argument.name for argument in schema.arguments if argument.name not in outs]
+    for overload in packet.overloads() if packet is not None else ():
+        other = getattr(packet, overload)
+        arguments = [argument.name for argument in other._schema.arguments]
+        if arguments == names and not other._schema.is_mutable:
+            if outs or overload == func._overloadname or func._overloadname == "default":
+                return other, outs
+    return None, outs
