@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense
+from benchmark.engine.victims.recovered import recovered
 from benchmark.engine.victims.victim import GradientMode, StraightThrough, Victim
 
 
@@ -40,6 +41,8 @@ class Purified(Victim):
         self.defenses = tuple(defenses)
         self.classifier = classifier
         self.is_checkpointed = is_checkpointed
+        self.broken: tuple[str, ...] = ()
+        """Where recovered gradients were the identity so far."""
 
     @property
     def stochastic(self) -> bool:
@@ -84,6 +87,11 @@ class Purified(Victim):
                 return value
             out: Tensor = StraightThrough.apply(defense.surrogate(x, draws=draws), value)
             return out
+        if mode is GradientMode.RECOVERED:
+            found = recovered(partial(defense.purify, draws=draws), x)
+            self.broken = tuple(dict.fromkeys((*self.broken, *found.broken)))
+            kept: Tensor = StraightThrough.apply(found.images, self._value(defense, x, draws))
+            return kept
         if self.is_checkpointed:
             again: Tensor = checkpoint(
                 partial(defense, draws=draws), x, use_reentrant=False, preserve_rng_state=False

@@ -77,8 +77,20 @@ def _values(real: Tensor, dtype: torch.dtype) -> Tensor:
 @contextlib.contextmanager
 def _with_graph() -> Iterator[None]:
     """In here operations are as outside of every mode, with graphs."""
-    with enable_reentrant_dispatch(), torch.inference_mode(mode=False), torch.enable_grad():
+    with (
+        enable_reentrant_dispatch(),
+        _no_modes(),
+        torch.inference_mode(mode=False),
+        torch.enable_grad(),
+    ):
         yield
+
+
+def _no_modes() -> contextlib.AbstractContextManager[object]:
+    """Lets even operations without an argument, such as `arange`, see no mode."""
+    python = torch._C.DispatchKeySet(torch._C.DispatchKey.Python)
+    snapshot = torch._C.DispatchKeySet(torch._C.DispatchKey.PythonTLSSnapshot)
+    return torch._C._ExcludeDispatchKeyGuard(python | snapshot)
 
 
 @dataclass(slots=True)
@@ -285,10 +297,10 @@ class _Recorder(TorchDispatchMode):
                 self._seen.setdefault(storage.data_ptr(), storage)
 
     def _import(self, tensor: Tensor, func: object) -> None:
-        """Ties what was computed out of sight to the images, where it looks like them: all, or one of them."""
+        """Ties what was computed out of sight to the images, where it looks like them: all, one of them, or a channel."""
         if (
             tensor.layout is not torch.strided
-            or tensor.numel() not in (self.x.numel(), self.x[0].numel())
+            or tensor.numel() not in (self.x.numel(), self.x[0].numel(), self.x[0, 0].numel())
             or self._memory(tensor) is not None
             or tensor.untyped_storage().data_ptr() in self._seen
             or tensor.is_complex()
@@ -303,11 +315,12 @@ class _Recorder(TorchDispatchMode):
 
 
 def _alike(images: Tensor, tensor: Tensor) -> Tensor | None:
-    """The images `(b, c, h, w)`, or one of them, in a tensor's shape and scale; None where it is unlike them."""
-    for first in (images, *images):
-        for source in (first, first.movedim(-3, -1)):
-            if source.shape != tensor.shape:
-                continue
+    """The images `(b, c, h, w)`, one of them, or a channel, in a tensor's shape and scale; None if it is unlike."""
+    for first in (images, *images, *images.flatten(0, 1)):
+        if first.numel() != tensor.numel():
+            continue
+        for place in (first, first.movedim(-3, -1)) if first.ndim > 2 else (first,):
+            source = place.reshape(tensor.shape)
             a = source.detach().double() - source.detach().double().mean()
             b = tensor.double() - tensor.double().mean()
             scale = float((a * b).sum() / (a * a).sum().clamp_min(1e-12))
