@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import enable_reentrant_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from benchmark.engine.victims.recovery_rules import RULES, Call
@@ -62,6 +62,25 @@ def recovered(purify: Callable[[Tensor], Tensor], x: Tensor) -> Recovered:
         torch.backends.mha.set_fastpath_enabled(fast)
     with torch.enable_grad():
         return Recovered(recorder.finished(real), tuple(dict.fromkeys(recorder.broken)))
+
+
+def repeated(
+    real: Callable[[Tensor], Tensor], twin: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor | None:
+    """`real(x)`, for whose gradient `twin` is called, while a recorder follows `x`; None where none does.
+
+    It is for what knows a cheaper way to its gradient than the record of all that it does.
+    """
+    recorder = _get_current_dispatch_mode()
+    if not isinstance(recorder, _Recorder) or recorder.memory(x) is None:
+        return None
+    with _no_modes():
+        out = real(x)
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            followed = recorder.twin(x)
+            if followed is not None:
+                recorder.keep(out, StraightThrough.apply(twin(followed), _values(out, x.dtype)))
+    return out
 
 
 def _geometry(tensor: Tensor) -> Geometry:
@@ -133,7 +152,7 @@ class _Recorder(TorchDispatchMode):
         self.latest = x
         self._memories: dict[int, _Memory] = {}
         self._seen: dict[int, torch.UntypedStorage] = {}
-        self._keep(x.detach(), x)
+        self.keep(x.detach(), x)
 
     def finished(self, real: Tensor) -> Tensor:
         """The twin of what was returned; the identity of the images where nothing leads to it."""
@@ -149,7 +168,7 @@ class _Recorder(TorchDispatchMode):
 
     def twin(self, tensor: Tensor) -> Tensor | None:
         """The twin of a tensor that hangs on the images; None for any other."""
-        memory = self._memory(tensor)
+        memory = self.memory(tensor)
         if memory is None:
             return None
         at = _geometry(tensor)
@@ -162,11 +181,12 @@ class _Recorder(TorchDispatchMode):
 
     def choice(self, tensor: Tensor) -> Tensor | None:
         """The soft weights `(n, k)` of n indices that were chosen; None for any others."""
-        memory = self._memory(tensor)
+        memory = self.memory(tensor)
         is_whole = memory is not None and tensor.is_contiguous() and tensor.storage_offset() == 0
         return memory.choice if memory is not None and is_whole else None
 
-    def _memory(self, tensor: Tensor) -> _Memory | None:
+    def memory(self, tensor: Tensor) -> _Memory | None:
+        """What lies where a tensor lies; None where nothing there hangs on the images."""
         if tensor.layout is not torch.strided or not tensor.numel():
             return None
         return self._memories.get(tensor.untyped_storage().data_ptr())
@@ -186,7 +206,7 @@ class _Recorder(TorchDispatchMode):
         with _with_graph():
             for leaf in leaves:
                 self._import(leaf, func)
-            is_tied = any(self._memory(leaf) is not None for leaf in leaves)
+            is_tied = any(self.memory(leaf) is not None for leaf in leaves)
             given = tree_map_only(Tensor, self._given, (args, kwargs)) if is_tied else None
         out = func(*args, **kwargs)
         if given is None:
@@ -235,20 +255,20 @@ class _Recorder(TorchDispatchMode):
             elif twin.requires_grad:
                 values = _values(target, self.x.dtype)
                 twin = StraightThrough.apply(twin.expand(values.shape).to(values.dtype), values)
-            elif written and self._memory(target) is not None:
+            elif written and self.memory(target) is not None:
                 twin = _values(target, self.x.dtype)  # written over with what hangs on no image
             elif not twin.requires_grad:
                 continue
-            self._keep(target, twin, is_write=bool(written))
+            self.keep(target, twin, is_write=bool(written))
         if call.weights is not None and targets:
-            memory = self._memory(targets[-1])
+            memory = self.memory(targets[-1])
             if memory is not None:
                 memory.choice = call.weights
         self._see(targets)
 
     def _copied_whole(self, target: Tensor, source: Tensor) -> bool:
         """Whether a memory was copied byte by byte (`copy.deepcopy`), whatever it holds; the copy has its twins."""
-        memory = self._memory(source)
+        memory = self.memory(source)
         if memory is None or source.dtype is memory.whole[0] or target.dtype is not source.dtype:
             return False
         storage = target.untyped_storage()
@@ -266,7 +286,7 @@ class _Recorder(TorchDispatchMode):
             for target in targets
         ]
 
-    def _keep(self, target: Tensor, twin: Tensor, *, is_write: bool = False) -> None:
+    def keep(self, target: Tensor, twin: Tensor, *, is_write: bool = False) -> None:
         """Notes the twin of what lies in a tensor's memory now."""
         storage = target.untyped_storage()
         memory, at = self._memories.get(storage.data_ptr()), _geometry(target)
@@ -301,7 +321,7 @@ class _Recorder(TorchDispatchMode):
         if (
             tensor.layout is not torch.strided
             or tensor.numel() not in (self.x.numel(), self.x[0].numel(), self.x[0, 0].numel())
-            or self._memory(tensor) is not None
+            or self.memory(tensor) is not None
             or tensor.untyped_storage().data_ptr() in self._seen
             or tensor.is_complex()
         ):
@@ -310,7 +330,7 @@ class _Recorder(TorchDispatchMode):
         twin = _alike(self.latest, tensor.detach())
         if twin is not None:
             values = _values(tensor, self.x.dtype)
-            self._keep(tensor, StraightThrough.apply(twin.to(values.dtype), values))
+            self.keep(tensor, StraightThrough.apply(twin.to(values.dtype), values))
             self.broken.append(f"before {func}")
 
 

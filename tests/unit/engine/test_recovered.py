@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.checkpointed import iterated
 from benchmark.engine.victims.recovered import recovered
 
@@ -473,3 +474,50 @@ def test_what_is_computed_elsewhere_is_taken_for_the_identity_and_said(name):
     assert torch.equal(found.images.detach(), hidden(X))
     assert len(found.broken) == 1
     assert cosine(gradient(x, found.images), gradient(x, plain(x * 1))) > 0.99
+
+
+def test_iterated_steps_are_recovered_one_by_one_in_bounded_memory():
+    """The outer record holds the images and what came out, not 64 iterates; steps are computed again instead."""
+    calls = []
+
+    def step(x, k):
+        calls.append(k)
+        return x.detach() + 0.02 * (core(x.detach()) - x.detach())
+
+    def plain(x):
+        for _ in range(64):
+            x = x + 0.02 * (core(x) - x)
+        return x
+
+    x = X.clone().requires_grad_()
+    found = recovered(lambda x: iterated(step, x, 64), x)
+    assert len(calls) == 2 * 64
+    assert cosine(gradient(x, found.images), gradient(x, plain(x))) > 0.999
+    assert len(calls) <= 2 * 64 + 5 * 64
+
+
+def test_each_row_of_many_draws_has_its_own_gradient():
+    """Twenty rows an image, each with noise by its own draws, as an attack asks for them."""
+    draws = Draws.of(0, torch.arange(3)).repeat(20)
+
+    def noisy(x):
+        return core(x + 0.1 * draws.normal(tuple(x.shape[1:])))
+
+    x = X.repeat_interleave(20, 0).requires_grad_()
+    found = recovered(lambda x: noisy(x.detach()), x)
+    assert found.broken == ()
+    ours, theirs = gradient(x, found.images), gradient(x, noisy(x))
+    assert all(cosine(a, b) > 0.999 for a, b in zip(ours, theirs, strict=True))
+
+
+def test_global_generators_are_left_as_the_call_itself_leaves_them():
+    def drawn(x):
+        return core(x.detach() + 0.1 * torch.randn_like(x) + 0.1 * torch.rand(x.shape))
+
+    x = X.clone().requires_grad_()
+    torch.manual_seed(3)
+    wanted, after = drawn(X), torch.rand(1)
+    torch.manual_seed(3)
+    found = recovered(drawn, x)
+    assert torch.equal(found.images.detach(), wanted)
+    assert torch.equal(torch.rand(1), after)
