@@ -19,6 +19,7 @@ from benchmark.engine.criterion import Criterion, Outcome, Rule
 from benchmark.engine.judging.verdict import judge, survivors
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat
+from benchmark.engine.victims.purified import broken_in
 from benchmark.engine.victims.victim import GradientMode, Victim
 
 
@@ -131,6 +132,8 @@ class AttackBatch:
             threat=self.threat,
             draws=self.draws.at("attack", *names).take(which),
         )
+        if self.mode is GradientMode.RECOVERED:
+            target.warnings += [f"recovered: broken at {where}" for where in broken_in(victim)]
         return AttackOutput.of(candidates, target)
 
     def _survivors(self, candidates: Tensor) -> Tensor:

@@ -104,3 +104,9 @@ class Purified(Victim):
         leaf = x.detach()
         with torch.set_grad_enabled(defense.needs_grad_inside):
             return defense(leaf, draws=draws).detach()
+
+
+def broken_in(victim: Victim) -> tuple[str, ...]:
+    """Where recovered gradients of the purifiers inside a victim were the identity so far."""
+    inside = [module for module in victim.modules() if isinstance(module, Purified)]
+    return tuple(dict.fromkeys(where for purified in inside for where in purified.broken))
