@@ -1,20 +1,19 @@
-"""A gradient for a purifier that hides its own: every ATen operation of a real call is repeated with autograd.
+"""A gradient for a purifier that hides its own: each ATen operation of a real call is repeated with autograd.
 
-`no_grad`, `inference_mode`, `.data`, `detach`, TorchScript and a backward pass of zeros stand above ATen; below it a
-call is the operations that made its numbers. Beside each tensor that hangs on the images there is a *twin* of the
-same values that has a graph, and what is done to tensors is done to their twins, steps by the rules of
-`recovery_rules`. Twins belong to memory, not to tensor objects, so that views, writes in place, `out=` and arrays on
-the same memory are followed. What was computed elsewhere (numpy, PIL, threads) and looks like the images is taken
-for the identity of them (after Athalye, Carlini and Wagner, ICML 2018, whose BPDA takes the whole purifier for it).
+`no_grad`, `inference_mode`, `.data`, `detach`, TorchScript and a backward pass of zeros stand above ATen; below
+it a call is the operations that made its numbers. Beside each tensor that hangs on the images there is a *twin*
+of the same values that has a graph, and what is done to tensors is done to their twins, steps by the rules of
+`recovery_rules`. Twins belong to memory, not to tensor objects, so that views, writes in place, `out=` and
+arrays on the same memory are followed. What was computed elsewhere (numpy, PIL, threads) and looks like the
+images is taken for the identity of them (Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense
+of security", ICML 2018, take the whole purifier for it).
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,13 +22,10 @@ from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from benchmark.engine.victims.operations import name_of, repeat, written_by
 from benchmark.engine.victims.recovery_rules import RULES, Call
+from benchmark.engine.victims.twins import Memory, alike, geometry, places, values_of
 from benchmark.engine.victims.victim import StraightThrough
-
-Geometry = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
-LIKENESS = 0.5
-"""Correlation with the images from which on a tensor of their shape is taken for made of them."""
-_NO_WRITE = frozenset({"detach_", "requires_grad_", "record_stream"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +75,8 @@ def repeated(
         with torch.inference_mode(mode=False), torch.enable_grad():
             followed = recorder.twin(x)
             if followed is not None:
-                recorder.keep(out, StraightThrough.apply(twin(followed), _values(out, x.dtype)))
+                recorder.keep(out, StraightThrough.apply(twin(followed), values_of(out, x.dtype)))
     return out
-
-
-def _geometry(tensor: Tensor) -> Geometry:
-    return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
-
-
-def _values(real: Tensor, dtype: torch.dtype) -> Tensor:
-    """A constant of a tensor's values, in floating point."""
-    found = real.detach().dequantize() if real.is_quantized else real.detach().clone()
-    return found if found.is_floating_point() or found.is_complex() else found.to(dtype)
 
 
 @contextlib.contextmanager
@@ -112,45 +98,15 @@ def _no_modes() -> contextlib.AbstractContextManager[object]:
     return torch._C._ExcludeDispatchKeyGuard(python | snapshot)
 
 
-@dataclass(slots=True)
-class _Memory:
-    """The twins of what lies in one storage, which is held so that no other gets its address."""
-
-    storage: torch.UntypedStorage
-    whole: Geometry
-    """Of the twin from which all others can be cut."""
-    twins: dict[Geometry, Tensor] = field(default_factory=dict)
-    choice: Tensor | None = None
-    """Of indices that were chosen (`argmin`): the soft weights of what there was to choose from, `(n, k)`."""
-
-    def flat(self, real: Tensor) -> Tensor:
-        """The twin of all values as they lie there, `(n,)`."""
-        twin, count = self.twins[self.whole], self.storage.nbytes() // self.whole[0].itemsize
-        if twin.numel() == count and self.whole[2] == _contiguous(self.whole[1]):
-            return twin.reshape(-1)
-        every = _values(real.as_strided((count,), (1,), 0), twin.dtype)
-        return every.index_put((_places(self.whole, every),), twin.reshape(-1))
-
-
-def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
-
-
-def _places(at: Geometry, flat: Tensor) -> Tensor:
-    """Where in a memory the values of a tensor lie, in its own order."""
-    every = torch.arange(len(flat), device=flat.device)
-    return every.as_strided(at[1], at[2], at[3]).reshape(-1)
-
-
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows one call from its images to what it returns."""
 
     def __init__(self, x: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.broken: list[str] = []
         self.x = x
         self.latest = x
-        self._memories: dict[int, _Memory] = {}
+        self._memories: dict[int, Memory] = {}
         self._seen: dict[int, torch.UntypedStorage] = {}
         self.keep(x.detach(), x)
 
@@ -171,12 +127,12 @@ class _Recorder(TorchDispatchMode):
         memory = self.memory(tensor)
         if memory is None:
             return None
-        at = _geometry(tensor)
+        at = geometry(tensor)
         if at not in memory.twins:
             if at[0] is not memory.whole[0]:
                 return None
             flat = memory.flat(tensor)
-            memory.twins[at] = flat[_places(at, flat)].view(at[1])
+            memory.twins[at] = flat[places(at, flat)].view(at[1])
         return memory.twins[at]
 
     def choice(self, tensor: Tensor) -> Tensor | None:
@@ -185,7 +141,7 @@ class _Recorder(TorchDispatchMode):
         is_whole = memory is not None and tensor.is_contiguous() and tensor.storage_offset() == 0
         return memory.choice if memory is not None and is_whole else None
 
-    def memory(self, tensor: Tensor) -> _Memory | None:
+    def memory(self, tensor: Tensor) -> Memory | None:
         """What lies where a tensor lies; None where nothing there hangs on the images."""
         if tensor.layout is not torch.strided or not tensor.numel():
             return None
@@ -202,7 +158,7 @@ class _Recorder(TorchDispatchMode):
         del types
         kwargs = dict(kwargs or {})
         leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        written = _written(func, args, kwargs)
+        written = written_by(func, args, kwargs)
         with _with_graph():
             for leaf in leaves:
                 self._import(leaf, func)
@@ -231,9 +187,9 @@ class _Recorder(TorchDispatchMode):
     ) -> None:
         """Gives each tensor that an operation made or wrote to its twin."""
         targets = written or [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        if _name(func) == "copy" and self._copied_whole(*real[0][:2]):
+        if name_of(func) == "copy" and self._copied_whole(*real[0][:2]):
             return
-        call = Call(func, _name(func), given[0], given[1], real[0], real[1], out, self.choice)
+        call = Call(func, name_of(func), given[0], given[1], real[0], real[1], out, self.choice)
         rule = RULES.get(call.name)
         try:
             found = rule(call) if rule else NotImplemented
@@ -242,7 +198,7 @@ class _Recorder(TorchDispatchMode):
                 is_drawn = (
                     torch.Tag.nondeterministic_seeded in func.tags and "attention" not in call.name
                 )
-                found = out if is_drawn else _ordinary(func, given, written)
+                found = out if is_drawn else repeat(func, given, written)
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, StopIteration):
             found, is_exact = self._identity(targets, real), False
             self.broken.append(str(func))
@@ -253,10 +209,10 @@ class _Recorder(TorchDispatchMode):
             if twin.requires_grad and is_exact and twin.dtype is target.dtype:
                 pass
             elif twin.requires_grad:
-                values = _values(target, self.x.dtype)
+                values = values_of(target, self.x.dtype)
                 twin = StraightThrough.apply(twin.expand(values.shape).to(values.dtype), values)
             elif written and self.memory(target) is not None:
-                twin = _values(target, self.x.dtype)  # written over with what hangs on no image
+                twin = values_of(target, self.x.dtype)  # written over with what hangs on no image
             elif not twin.requires_grad:
                 continue
             self.keep(target, twin, is_write=bool(written))
@@ -267,7 +223,7 @@ class _Recorder(TorchDispatchMode):
         self._see(targets)
 
     def _copied_whole(self, target: Tensor, source: Tensor) -> bool:
-        """Whether a memory was copied byte by byte (`copy.deepcopy`), whatever it holds; the copy has its twins."""
+        """Whether a memory was copied byte by byte (`copy.deepcopy`); the copy then has its twins."""
         memory = self.memory(source)
         if memory is None or source.dtype is memory.whole[0] or target.dtype is not source.dtype:
             return False
@@ -289,17 +245,17 @@ class _Recorder(TorchDispatchMode):
     def keep(self, target: Tensor, twin: Tensor, *, is_write: bool = False) -> None:
         """Notes the twin of what lies in a tensor's memory now."""
         storage = target.untyped_storage()
-        memory, at = self._memories.get(storage.data_ptr()), _geometry(target)
+        memory, at = self._memories.get(storage.data_ptr()), geometry(target)
         if memory is None:
             count = storage.nbytes() // target.dtype.itemsize
-            memory = self._memories[storage.data_ptr()] = _Memory(storage, at, {at: twin})
+            memory = self._memories[storage.data_ptr()] = Memory(storage, at, {at: twin})
             if target.numel() != count:  # a part of a memory that was empty of twins
-                flat = (target.dtype, (count,), (1,), 0)
-                memory.twins = {flat: memory.flat(target), at: twin}
-                memory.whole = flat
+                every = (target.dtype, (count,), (1,), 0)
+                memory.twins = {every: memory.flat(target), at: twin}
+                memory.whole = every
         elif is_write and at != memory.whole and at[0] is memory.whole[0]:
             flat = memory.flat(target)
-            flat = flat.index_put((_places(at, flat),), twin.reshape(-1))
+            flat = flat.index_put((places(at, flat),), twin.reshape(-1))
             memory.whole = (at[0], tuple(flat.shape), (1,), 0)
             memory.twins, memory.choice = {memory.whole: flat, at: twin}, None
         elif is_write:
@@ -317,7 +273,7 @@ class _Recorder(TorchDispatchMode):
                 self._seen.setdefault(storage.data_ptr(), storage)
 
     def _import(self, tensor: Tensor, func: object) -> None:
-        """Ties what was computed out of sight to the images, where it looks like them: all, one of them, or a channel."""
+        """Ties what was computed out of sight to the images where it looks like all of them, one or a channel."""
         if (
             tensor.layout is not torch.strided
             or tensor.numel() not in (self.x.numel(), self.x[0].numel(), self.x[0, 0].numel())
@@ -327,82 +283,8 @@ class _Recorder(TorchDispatchMode):
         ):
             return
         self._see(tensor)
-        twin = _alike(self.latest, tensor.detach())
+        twin = alike(self.latest, tensor.detach())
         if twin is not None:
-            values = _values(tensor, self.x.dtype)
+            values = values_of(tensor, self.x.dtype)
             self.keep(tensor, StraightThrough.apply(twin.to(values.dtype), values))
             self.broken.append(f"before {func}")
-
-
-def _alike(images: Tensor, tensor: Tensor) -> Tensor | None:
-    """The images `(b, c, h, w)`, one of them, or a channel, in a tensor's shape and scale; None if it is unlike."""
-    for first in (images, *images, *images.flatten(0, 1)):
-        if first.numel() != tensor.numel():
-            continue
-        for place in (first, first.movedim(-3, -1)) if first.ndim > 2 else (first,):
-            source = place.reshape(tensor.shape)
-            a = source.detach().double() - source.detach().double().mean()
-            b = tensor.double() - tensor.double().mean()
-            scale = float((a * b).sum() / (a * a).sum().clamp_min(1e-12))
-            if float((a * b).sum()) > LIKENESS * float(a.norm() * b.norm()) > 0:
-                return scale * source
-    return None
-
-
-def _name(func: Any) -> str:
-    """An operation's name without what says that it writes in place."""
-    name: str = func._schema.name.partition("::")[2]
-    return name if name.startswith("__") or not name.endswith("_") else name[:-1]
-
-
-def _written(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    """The tensors that an operation writes to."""
-    schema = func._schema
-    if not schema.is_mutable or schema.name.partition("::")[2] in _NO_WRITE:
-        return []
-    named = dict(zip((argument.name for argument in schema.arguments), args, strict=False))
-    named |= kwargs
-    found = [
-        named.get(argument.name)
-        for argument in schema.arguments
-        if argument.alias_info is not None and argument.alias_info.is_write
-    ]
-    return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
-
-
-def _ordinary(func: Any, given: tuple[Any, Any], written: list[Tensor]) -> Any:
-    """An operation on twins as autograd knows it; one that writes, on copies."""
-    args, kwargs = given
-    if not written:
-        return func(*args, **_floating(kwargs))
-    twin_func, outs = _functional(func)
-    if twin_func is not None:
-        return twin_func(*args, **_floating({k: v for k, v in kwargs.items() if k not in outs}))
-    args, kwargs = tree_map_only(Tensor, torch.clone, (args, dict(kwargs)))
-    func(*args, **kwargs)
-    return _written(func, args, kwargs)
-
-
-def _floating(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments without a type of whole numbers, in which there are no twins."""
-    dtype = kwargs.get("dtype")
-    if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
-        return {name: value for name, value in kwargs.items() if name != "dtype"}
-    return dict(kwargs)
-
-
-@cache
-def _functional(func: Any) -> tuple[Any, frozenset[str]]:
-    """The operation that gives what another writes, and the names of what that one writes to; None without one."""
-    schema = func._schema
-    outs = frozenset(argument.name for argument in schema.arguments if argument.is_out)
-    space = getattr(torch.ops, func.namespace)
-    packet = getattr(space, _name(func), None)
-    names = [argument.name for argument in schema.arguments if argument.name not in outs]
-    for overload in packet.overloads() if packet is not None else ():
-        other = getattr(packet, overload)
-        arguments = [argument.name for argument in other._schema.arguments]
-        if arguments == names and not other._schema.is_mutable:
-            if outs or overload == func._overloadname or func._overloadname == "default":
-                return other, outs
-    return None, outs

@@ -1,9 +1,8 @@
-"""Recovered gradients: forty ways in which a purifier hides its gradient, each against the same one that does not."""
+"""Recovered gradients: ways in which a purifier hides its gradient, each against the same one that does not."""
 
 from __future__ import annotations
 
 import copy
-import math
 import threading
 import warnings
 
@@ -176,7 +175,7 @@ def step_plain(x):
 
 
 def detached_steps(x):
-    for k in range(3):
+    for _ in range(3):
         x = x.detach() + 0.1 * (core(x.detach()) - x)
     return x
 
@@ -458,7 +457,7 @@ def test_steps_are_straight_through(name):
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_choice_of_a_code_moves_towards_the_image(name):
-    """A step along the gradient of a sum raises the sum that soft codes have; straight-through would be the identity."""
+    """By soft codes; straight-through would be the identity of the image itself."""
     x = X.clone().requires_grad_()
     found = recovered(CHOICES[name], x)
     assert found.broken == ()
@@ -477,7 +476,7 @@ def test_what_is_computed_elsewhere_is_taken_for_the_identity_and_said(name):
 
 
 def test_iterated_steps_are_recovered_one_by_one_in_bounded_memory():
-    """The outer record holds the images and what came out, not 64 iterates; steps are computed again instead."""
+    """The outer record holds the images and what came out, not 64 iterates; steps are computed again."""
     calls = []
 
     def step(x, k):
