@@ -273,7 +273,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._seen.setdefault(storage.data_ptr(), storage)
 
     def _import(self, tensor: Tensor, func: object) -> None:
-        """Ties what was computed out of sight to the images where it looks like all of them, one or a channel."""
+        """Ties what was computed out of sight to the images where it looks like them, one or a channel."""
         if (
             tensor.layout is not torch.strided
             or tensor.numel() not in (self.x.numel(), self.x[0].numel(), self.x[0, 0].numel())
