@@ -9,11 +9,10 @@ from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.losses import LOSSES, classes_for, refuse_loss, targeted_dlr
-from benchmark.engine.attacking.search import Search, success_value
+from benchmark.engine.attacking.search import Search, untargeted
 from benchmark.engine.attacking.target import Ascent, Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
-from benchmark.errors import BenchError
 
 TARGETED = "dlr-targeted"
 KNOWN_LOSSES = ("ce", "dlr", TARGETED, "margin")
@@ -79,37 +78,32 @@ class APGD(Attack):
     ) -> Tensor:
         """One image for each `(b, 1, c, h, w)`, or a candidate of each run `(b, m, c, h, w)`."""
         refuse_loss(self.name, self.loss, known=KNOWN_LOSSES, classes=target.classes)
-        if min(self.steps, self.restarts, self.targets) < 1:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 step, restart and target; got "
-                f"steps={self.steps}, restarts={self.restarts}, targets={self.targets}"
-            )
-        is_random = target.victim.stochastic or target.eot > 1
-        search = Search(target, x, y, draws=draws, puts_success_first=not is_random)
+        self._require(
+            min(self.steps, self.restarts, self.targets) >= 1,
+            "at least 1 step, restart and target",
+            *("steps", "restarts", "targets"),
+        )
+        search = Search(target, x, y, draws=draws, puts_success_first=not target.is_random)
         goals: list[Tensor | None] = [None]
         if self.loss == TARGETED:
-            goals = list(_rivals(target, x, y, draws, n=min(self.targets, target.classes - 1)))
+            n = min(self.targets, target.classes - 1)
+            goals = list(target.rivals(x, y, n, draws=draws).T)
         candidates: list[Tensor] = []
         for number, goal in enumerate(goals):
             for restart in range(self.restarts):
                 if not len(search.which):
                     break
-                run = _Run(self, search, threat, goal, (restart, number))
-                best = run.climb()
-                if is_random:
+                best = _Run(self, search, threat, goal, (restart, number)).climb()
+                if target.is_random:
                     candidates.append(best)
-        return torch.stack(candidates, dim=1) if is_random else search.best.unsqueeze(1)
+        return torch.stack(candidates, dim=1) if target.is_random else search.best.unsqueeze(1)
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those that its loss is defined with."""
-        del stochastic
         return classes_for(self.loss)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, classes: int, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at the start, at each iterate, and at a random victim's incumbent at each checkpoint."""
-        del shape
         is_random = stochastic or eot > 1
         goals = min(self.targets, classes - 1) if self.loss == TARGETED else 1
         looks = 1 + self.steps + (len(_checkpoints(self.steps)) if is_random else 0)
@@ -119,30 +113,17 @@ class APGD(Attack):
         return Passes(forwards=rows + ranking, backwards=rows, candidates=candidates)
 
 
+@dataclass(slots=True)
 class _Run:
-    """One run from one start towards one goal.
+    """One run from one start towards one goal."""
 
-    Args:
-        attack: The attack's arguments.
-        search: The batch's bookkeeping.
-        threat: The budget.
-        goal: The target class of each image of the batch `(b,)`, or None for an untargeted loss.
-        place: Restart and number of the goal, which name its draws.
-    """
-
-    def __init__(
-        self,
-        attack: APGD,
-        search: Search,
-        threat: Threat,
-        goal: Tensor | None,
-        place: tuple[int, int],
-    ) -> None:
-        self.attack = attack
-        self.search = search
-        self.threat = threat
-        self.goal = goal
-        self.place = place
+    attack: APGD
+    search: Search
+    threat: Threat
+    goal: Tensor | None
+    """The target class of each image of the batch `(b,)`, or None for an untargeted loss."""
+    place: tuple[int, int]
+    """Restart and number of the goal, which name its draws."""
 
     def climb(self) -> Tensor:
         """Runs Algorithm 1; returns the iterates of best loss of those that stayed to the end."""
@@ -175,7 +156,7 @@ class _Run:
             was_reduced=flat.bool(),
             history=loss.new_zeros(len(loss), self.attack.steps),
         )
-        return course.take(self._offer(x_adv, ascent))
+        return course.take(self.search.consider(x_adv, ascent))
 
     def _next(self, course: _Course, *, a: float) -> Tensor:
         """The next iterate: a projected step, then momentum, projected again (Algorithm 1, lines 7 and 8)."""
@@ -195,7 +176,7 @@ class _Run:
         course.gradient_best[better] = ascent.gradient[better]
         course.loss_best[better] = ascent.loss[better]
         course.looks[better] = 1.0
-        return course.take(self._offer(course.x_adv, ascent))
+        return course.take(self.search.consider(course.x_adv, ascent))
 
     def _check(self, course: _Course, step: int, window: int) -> None:
         """A checkpoint: halves the step size and returns to the incumbent where conditions 1 or 2 hold."""
@@ -220,22 +201,13 @@ class _Run:
         course.gradient_best += _wide(weight) * (ascent.gradient - course.gradient_best)
 
     def _look(self, x_adv: Tensor, *names: str | int) -> Ascent:
-        search, loss, y = self.search, self.attack.loss, self.search.y
-        goal = None if self.goal is None else self.goal[search.which]
-
-        def objective(rows: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-            logits = search.target.logits(rows, draws=draws)
-            if goal is None:
-                return LOSSES[loss](logits, y[which]), logits
-            return targeted_dlr(logits, y[which], goal[which]), logits
-
+        search = self.search
+        if self.goal is None:
+            objective = untargeted(search.target, search.y, LOSSES[self.attack.loss])
+        else:
+            both = torch.stack((search.y, self.goal[search.which]), dim=1)
+            objective = untargeted(search.target, both, _towards)
         return search.look(x_adv, objective, *self.place, *names)
-
-    def _offer(self, x_adv: Tensor, ascent: Ascent) -> Tensor:
-        value = ascent.loss
-        if self.search.puts_success_first:
-            value = success_value(ascent.logits, self.search.y, ascent.loss)
-        return self.search.offer(x_adv, ascent.logits, value)
 
 
 def _checkpoints(steps: int) -> dict[int, int]:
@@ -250,12 +222,9 @@ def _checkpoints(steps: int) -> dict[int, int]:
     return windows
 
 
-def _rivals(target: Target, x: Tensor, y: Tensor, draws: Draws, *, n: int) -> Tensor:
-    """The classes of the n highest logits of the clean images but the true one, `(n, b)`."""
-    rows = draws.at("rivals").repeat(target.eot)
-    logits = target.predict(x.repeat_interleave(target.eot, 0), draws=rows)
-    logits = logits.view(len(x), target.eot, -1).mean(1)
-    return logits.scatter(1, y[:, None], float("-inf")).topk(n, dim=1).indices.T
+def _towards(logits: Tensor, both: Tensor) -> Tensor:
+    """Targeted DLR of true labels and goals `(r, 2)`."""
+    return targeted_dlr(logits, both[:, 0], both[:, 1])
 
 
 def _start(search: Search, threat: Threat, restart: int, goal: int) -> Tensor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from dataclasses import dataclass
+from logging.handlers import BufferingHandler
 
 import pyautoattack
 from torch import Tensor
@@ -14,8 +16,8 @@ from benchmark.engine.attacking.external import (
     NORMS,
     TARGETS,
     AutoAttackCall,
+    AutoAttackReport,
     CountedVictim,
-    WarningListener,
     passes_of_fab,
     passes_of_square,
 )
@@ -69,36 +71,18 @@ class AutoAttack(Attack):
             raise BenchError(
                 f"attack {self.name!r} has the versions auto, {', '.join(_CLASSES_NEEDED)}; got {version!r}"
             )
-        order = _Order(
-            victim=target.victim,
-            mode=target.mode,
-            classes=target.classes,
-            x=x,
-            y=y,
-            threat=threat,
-            version=version,
-            batch_size=min(target.batch_size, len(x)),
-            rows=target.room.rows,
-            seed=int(draws.at("autoattack").words(1).sum()) % 2**31,
-        )
-        report = call_alone(_evaluate, order)
-        if report.rows < order.rows:
-            target.room.halve(2 * report.rows)
-        target.forwards += report.forwards
-        target.backwards += report.backwards
-        target.warnings.extend(report.warnings)
-        target.mark(report.correct)
+        order = AutoAttackCall.of(target, x, y, threat=threat, draws=draws.at("autoattack"))
+        report = call_alone(self._evaluate, order)
+        report.count_in(target)
+        target.mark(float((~report.fooled).double().mean()))
         return report.x_adv
 
     def least_classes(self, *, stochastic: bool) -> int:
         """Those of its version: targeted DLR needs 4, the DLR of `rand` 3."""
         return _CLASSES_NEEDED.get(self._version(stochastic=stochastic), 2)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, classes: int, stochastic: bool, **_: object) -> Passes:
         """Its checks, then each of its attacks with the prediction that judges it."""
-        del eot, shape
         version = self._version(stochastic=stochastic)
         targets, run = min(TARGETS, classes - 1), _STEPS + 1
         fab = passes_of_fab(steps=_STEPS, targets=targets)
@@ -123,53 +107,30 @@ class AutoAttack(Attack):
             return self.version
         return "rand" if stochastic else "standard"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Order(AutoAttackCall):
-    version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Report:
-    """What came of it: images, rows that fitted, passes in images, the share left, upstream's own warnings."""
-
-    x_adv: Tensor
-    rows: int
-    forwards: int
-    backwards: int
-    correct: float
-    warnings: tuple[str, ...]
-
-
-def _evaluate(order: _Order) -> _Report:
-    """What AutoAttack's own process does."""
-    victim, listener = CountedVictim(order), WarningListener()
-    logger = logging.getLogger("auto-attack")
-    logger.addHandler(listener)
-    logger.propagate = False
-    upstream = pyautoattack.AutoAttack(
-        victim,
-        norm=NORMS[order.threat.norm],
-        eps=order.threat.eps,
-        version=order.version,
-        device=order.x.device,
-        seed=order.seed,
-    )
-    upstream.verbose = False
-    targets = min(TARGETS, order.classes - 1)
-    upstream.apgd_targeted.n_target_classes = targets
-    upstream.fab.n_target_classes = targets
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        x_adv, y_adv = upstream.run_standard_evaluation(
-            order.x.float(), order.y, batch_size=order.batch_size
+    def _evaluate(self, order: AutoAttackCall) -> AutoAttackReport:
+        """What AutoAttack's own process does."""
+        victim, log = CountedVictim(order), BufferingHandler(sys.maxsize)
+        logger = logging.getLogger("auto-attack")
+        log.setLevel(logging.WARNING)
+        logger.addHandler(log)
+        logger.propagate = False
+        upstream = pyautoattack.AutoAttack(
+            victim,
+            norm=NORMS[order.threat.norm],
+            eps=order.threat.eps,
+            version=self._version(stochastic=order.victim.stochastic),
+            device=order.x.device,
+            seed=order.seed,
         )
-    said = [*listener.messages, *(str(w.message) for w in caught)]
-    return _Report(
-        x_adv=x_adv.to(order.x.dtype),
-        rows=victim.rows,
-        forwards=victim.forwards,
-        backwards=victim.backwards,
-        correct=float((y_adv == order.y).double().mean()),
-        warnings=tuple(dict.fromkeys(text for text in said if _OURS not in text)),
-    )
+        upstream.verbose = False
+        targets = min(TARGETS, order.classes - 1)
+        upstream.apgd_targeted.n_target_classes = targets
+        upstream.fab.n_target_classes = targets
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            x_adv, y_adv = upstream.run_standard_evaluation(
+                order.x.float(), order.y, batch_size=order.batch_size
+            )
+        said = [*(r.getMessage() for r in log.buffer), *(str(w.message) for w in caught)]
+        upstreams = tuple(text for text in dict.fromkeys(said) if _OURS not in text)
+        return victim.report(x_adv, y_adv != order.y, upstreams)

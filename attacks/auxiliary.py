@@ -74,19 +74,12 @@ class AuxiliaryAware(Attack):
             candidates.append(search.best)
         return torch.stack(candidates, dim=1)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, **_: object) -> Passes:
         """For each lambda a look at every iterate, and two more that balance the scales."""
-        del classes, stochastic, shape
-        looks = self.steps + 1
-        main, apart = looks * len(self.lambdas), 0
-        balanced = sum(weight != 0 for weight in self.lambdas)
-        auxiliary = balanced * looks
+        looks, balanced = self.steps + 1, sum(weight != 0 for weight in self.lambdas)
+        main, apart, auxiliary = looks * len(self.lambdas), balanced, balanced * looks
         if self.projection:
             main, apart, auxiliary = 0, looks, 0
-        else:
-            apart = balanced
         return Passes(
             forwards=(main + apart) * eot,
             backwards=(main + 2 * apart) * eot,
@@ -181,11 +174,8 @@ class AuxiliaryAware(Attack):
             raise BenchError(
                 f"attack {self.name!r} has the variants {', '.join(VARIANTS)}; got {self.variant!r}"
             )
-        if self.steps < 1 or not self.lambdas or min(self.lambdas) < 0:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 step and lambdas of at least 0; got "
-                f"steps={self.steps}, lambdas={self.lambdas}"
-            )
+        is_fit = self.steps >= 1 and len(self.lambdas) > 0 and not min(self.lambdas) < 0
+        self._require(is_fit, "at least 1 step and lambdas of at least 0", "steps", "lambdas")
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

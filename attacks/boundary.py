@@ -8,18 +8,11 @@ import torch
 from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
-from benchmark.engine.attacking.queries import (
-    TRIES,
-    Oracle,
-    find_starts,
-    halvings,
-    on_the_rim,
-    to_boundary,
-)
+from benchmark.engine.attacking.label_walk import LabelWalk
+from benchmark.engine.attacking.queries import TRIES, halvings
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
-from benchmark.errors import BenchError
 
 _EVERY = 10
 """Steps after which the sideways step is judged by itself too."""
@@ -30,7 +23,6 @@ _BACK = 2.0
 """Steps towards the image that one away from it undoes."""
 _POINTS = 100
 """Points of the convergence trace, about."""
-_LOST = "some images found no misclassified starting point"
 _TINY = 1e-12
 
 
@@ -82,42 +74,25 @@ class Boundary(Attack):
             if step % max(1, self.steps // _POINTS) == 0:
                 walk.mark()
         walk.mark()
-        if target.victim.stochastic:
-            rims = [on_the_rim(x, found, threat) for found in (walk.x_adv, walk.best)]
-            return torch.stack(rims, dim=1)
-        return threat.project(x, walk.best).unsqueeze(1)
+        return walk.images()
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, stochastic: bool, shape: tuple[int, int, int], **_: object) -> Passes:
         """A start, a bisection, an answer a step (two of a random victim) and each tenth another, at most."""
-        del classes, eot
         k = self.draws if stochastic else 1
         most = max(halvings(shape, norm) for norm in Norm)
         looks = 1 + TRIES + most + (1 + stochastic) * self.steps + self.steps // _EVERY
         return Passes(forwards=k * looks, backwards=0, candidates=2 if stochastic else 1)
 
     def _refuse_arguments(self) -> None:
-        if min(self.steps, self.draws) < 1 or not (
-            self.sideways > 0 and self.towards > 0 and self.factor > 1
-        ):
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 step and draw, lengths above 0 and a factor above 1; "
-                f"got {self.arguments()}"
-            )
+        is_fit = self.sideways > 0 and self.towards > 0 and self.factor > 1
+        self._require(
+            min(self.steps, self.draws) >= 1 and is_fit,
+            "at least 1 step and draw, lengths above 0 and a factor above 1",
+        )
 
 
-class _Walk:
-    """Where each image of a batch stands, and how far it steps.
-
-    Args:
-        target: The victim.
-        x: Clean images `(b, c, h, w)`.
-        y: True labels `(b,)`.
-        threat: The budget.
-        draws: Of the b images.
-        attack: Its arguments.
-    """
+class _Walk(LabelWalk):
+    """Where each image of a batch stands, and how far it steps."""
 
     def __init__(
         self,
@@ -129,38 +104,15 @@ class _Walk:
         draws: Draws,
         attack: Boundary,
     ) -> None:
-        self.target, self.x, self.threat, self.draws = target, x, threat, draws
+        super().__init__(target, x, y, threat=threat, draws=draws, k=attack.draws)
         self.factor = attack.factor
-        self.oracle = Oracle(target, y, k=attack.draws)
-        self.x_adv, self.fooled = find_starts(self.oracle, x, draws.at("starts"))
-        if not bool(self.fooled.all()):
-            target.warnings.append(_LOST)
-        self.which = (self.fooled & (threat.size(x, self.x_adv) > 0)).nonzero().flatten()
-        """Positions `(a,)` of those that walk."""
-        if len(self.which):
-            at = self.which
-            here = draws.at("boundary").take(at)
-            self.x_adv[at] = to_boundary(self.oracle, x[at], self.x_adv[at], at, here, threat)
-        self.best = self.x_adv.clone()
         self.sideways = torch.full_like(x[:, 0, 0, 0], attack.sideways)
         self.towards = torch.full_like(x[:, 0, 0, 0], attack.towards)
         self._sideways, self._whole = _Record(x, _SIDEWAYS), _Record(x, _WHOLE)
 
-    @property
-    def inside(self) -> Tensor:
-        """Which images `(b,)` are misclassified within eps."""
-        return self.fooled & (self.threat.size(self.x, self.best) <= self.threat.eps)
-
-    def mark(self) -> None:
-        """Adds a point to the convergence trace."""
-        self.target.mark(1.0 - float(self.inside.double().mean()))
-
     def let_go(self) -> None:
         """Lets images leave whose steps have become too small or, where they may, that are within eps."""
-        stays = self.towards >= _CONVERGED
-        if self.target.leaves_early:
-            stays &= ~self.inside
-        self.which = self.which[stays[self.which]]
+        self.leave(self.towards >= _CONVERGED)
 
     def step(self, step: int) -> None:
         """One step of all that walk, kept where the label stays wrong and the image comes nearer in l2."""
@@ -176,9 +128,7 @@ class _Walk:
         self.x_adv[at[kept]] = tried[kept]
         if self.target.victim.stochastic:
             self._withdraw(draws.at("again"))
-        size = [self.threat.size(x, found[at]) for found in (self.x_adv, self.best)]
-        nearer = at[size[0] < size[1]]
-        self.best[nearer] = self.x_adv[nearer]
+        self.keep_nearer()
 
     def _withdraw(self, draws: Draws) -> None:
         """Moves images away again that fresh draws do not find misclassified: luck brought them so near."""

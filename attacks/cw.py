@@ -7,24 +7,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.engine.attacking.attack import Attack, Passes
-from benchmark.engine.attacking.losses import margin
-from benchmark.engine.attacking.minimum_norm import MinimumNormSearch, passes_of_looks
-from benchmark.engine.attacking.target import Ascent, Target
-from benchmark.engine.attacking.targeted import classes_for_aim, goal_of, refuse_aim
+from benchmark.engine.attacking.adam import Adam
+from benchmark.engine.attacking.minimum_norm import MinimumNormAttack, MinimumNormSearch
 from benchmark.engine.randomness import Draws
-from benchmark.engine.threat import Norm, Threat
-from benchmark.errors import BenchError
+from benchmark.engine.threat import Norm
 
 _INSIDE = 1 - 1e-6
 """Keeps pixels of 0 and 1 off the infinite ends of tanh space."""
 _GROWTH = 10.0
 """By how much the constant grows as long as nothing has fooled."""
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class CW(Attack):
+class CW(MinimumNormAttack):
     """Carlini and Wagner's l2 attack ("Towards evaluating the robustness", S&P 2017, sections V and VI.A).
 
     It minimises `|x' - x|^2 + c * max(Z_y - max_other Z + kappa, 0)` over w, with `x' = (tanh(w) + 1) / 2`,
@@ -57,13 +52,14 @@ class CW(Attack):
     confidence: float = 0.0
     target_class: int | str | None = None
 
-    def perturb(
-        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
-    ) -> Tensor:
-        """One image for each `(b, 1, c, h, w)`, or a random victim's two candidates `(b, 2, c, h, w)`."""
-        self._refuse_arguments(target.classes)
-        aim = goal_of(target, x, y, target_class=self.target_class, draws=draws)
-        found = MinimumNormSearch(target, x, y, threat, aim=aim, confidence=self.confidence)
+    @property
+    def looks(self) -> int:
+        """At every iterate but the last of each c."""
+        return self.binary_search_steps * self.steps
+
+    def search(self, found: MinimumNormSearch, draws: Draws) -> None:
+        """Tries one c after the other, from where the search stands."""
+        x = found.x
         bounds = x.new_zeros(len(x)), x.new_full((len(x),), float("inf"))
         c = x.new_full((len(x),), self.initial_const)
         for number in range(self.binary_search_steps):
@@ -71,65 +67,35 @@ class CW(Attack):
                 break
             is_fooled = self._descend(found, c, draws.at("eot", number))
             c = _next_constant(c, bounds, is_fooled)
-        return found.images()
-
-    def least_classes(self, *, stochastic: bool) -> int:
-        """Those among which its target class is."""
-        del stochastic
-        return classes_for_aim(self.target_class)
-
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
-        """A look at every iterate but the last of each c."""
-        del classes, shape
-        looks = self.binary_search_steps * self.steps
-        aim = self.target_class
-        return passes_of_looks(looks, target_class=aim, eot=eot, stochastic=stochastic)
 
     def _descend(self, found: MinimumNormSearch, c: Tensor, draws: Draws) -> Tensor:
         """Adam for one c of each image `(b,)`; returns which images `(b,)` it fooled."""
         is_fooled = torch.zeros_like(found.y, dtype=torch.bool)
         w = torch.atanh((2 * found.x - 1) * _INSIDE)
-        mean, square = torch.zeros_like(w), torch.zeros_like(w)
+        adam = Adam(w)
+
+        def distance(rows: Tensor, which: Tensor) -> Tensor:
+            return (rows - found.x[which]).square().flatten(1).sum(1)
+
         for step in range(self.steps):
             at = found.which
             tanh = w[at].tanh()
             x_adv = (tanh + 1) / 2
-            ascent = self._look(found, x_adv, c[at], draws.at(step).take(at))
+            ascent = found.look(x_adv, draws.at(step), weight=c, size=distance)
             is_fooled[at] |= found.take_note(x_adv, ascent.logits)
             if not len(found.which):
                 break
-            g = -ascent.gradient * (1 - tanh**2) / 2
-            mean[at] = _BETA1 * mean[at] + (1 - _BETA1) * g
-            square[at] = _BETA2 * square[at] + (1 - _BETA2) * g**2
-            m = mean[at] / (1 - _BETA1 ** (step + 1))
-            v = square[at] / (1 - _BETA2 ** (step + 1))
-            w[at] -= self.step_size * m / (v.sqrt() + _EPSILON)
+            mean, root = adam.moments(at, -ascent.gradient * (1 - tanh**2) / 2)
+            w[at] -= self.step_size * mean / root
         return is_fooled
 
-    def _look(self, found: MinimumNormSearch, x_adv: Tensor, c: Tensor, draws: Draws) -> Ascent:
-        """The objective with its sign turned, to be raised, at iterates `(a, c, h, w)`."""
-        x, target = found.x[found.which], found.target
-        classes, sign = found.aim.classes[found.which], -1 if found.aim.is_goal else 1
-
-        def objective(rows: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-            logits = target.logits(rows, draws=draws)
-            distance = (rows - x[which]).square().flatten(1).sum(1)
-            short = (self.confidence - sign * margin(logits, classes[which])).clamp_min(0.0)
-            return -distance - c[which] * short, logits
-
-        return target.ascend(x_adv, objective, draws=draws)
-
-    def _refuse_arguments(self, classes: int) -> None:
-        refuse_aim(self.name, self.target_class, classes=classes)
-        if min(self.steps, self.binary_search_steps) < 1 or not (
-            self.initial_const > 0 and self.step_size > 0 and self.confidence >= 0
-        ):
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 step and binary search step, an initial_const and a "
-                f"step_size above 0 and a confidence from 0 up; got {self.arguments()}"
-            )
+    def _refuse_arguments(self) -> None:
+        is_fit = self.initial_const > 0 and self.step_size > 0 and self.confidence >= 0
+        self._require(
+            min(self.steps, self.binary_search_steps) >= 1 and is_fit,
+            "at least 1 step and binary search step, an initial_const and a step_size above 0 and a confidence "
+            "from 0 up",
+        )
 
 
 def _next_constant(c: Tensor, bounds: tuple[Tensor, Tensor], is_fooled: Tensor) -> Tensor:

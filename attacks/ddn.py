@@ -8,14 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.engine.attacking.attack import Attack, Passes
-from benchmark.engine.attacking.minimum_norm import MinimumNormSearch, passes_of_looks
+from benchmark.engine.attacking.minimum_norm import MinimumNormAttack, MinimumNormSearch
 from benchmark.engine.attacking.search import untargeted
-from benchmark.engine.attacking.target import Target
-from benchmark.engine.attacking.targeted import classes_for_aim, goal_of, refuse_aim
 from benchmark.engine.randomness import Draws
-from benchmark.engine.threat import Norm, Threat
-from benchmark.errors import BenchError
+from benchmark.engine.threat import Norm
 
 _FIRST_STEP, _LAST_STEP = 1.0, 0.01
 """Lengths between which a step's falls along a half cosine, as in the authors' code."""
@@ -23,7 +19,7 @@ _TINY = 1e-12
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DDN(Attack):
+class DDN(MinimumNormAttack):
     """Decoupled direction and norm (Rony et al., CVPR 2019, Algorithm 1).
 
     Each step adds a unit gradient of the cross-entropy, times a falling length, to the change, and sets the
@@ -53,44 +49,30 @@ class DDN(Attack):
     levels: int = 0
     target_class: int | str | None = None
 
-    def perturb(
-        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
-    ) -> Tensor:
-        """One image for each `(b, 1, c, h, w)`, or a random victim's two candidates `(b, 2, c, h, w)`."""
-        self._refuse_arguments(target.classes)
-        aim = goal_of(target, x, y, target_class=self.target_class, draws=draws)
-        smallest = MinimumNormSearch(target, x, y, threat, aim=aim)
+    @property
+    def looks(self) -> int:
+        """At every iterate but the last."""
+        return self.steps
+
+    def search(self, found: MinimumNormSearch, draws: Draws) -> None:
+        """All steps of those still attacked."""
+        x, aim, target = found.x, found.aim, found.target
         δ, length = torch.zeros_like(x), x.new_full((len(x),), self.init_eps)
         longest = torch.maximum(x, 1 - x).flatten(1).norm(dim=1)
         for step in range(self.steps):
-            at = smallest.which
+            at = found.which
             objective = untargeted(target, aim.classes[at], aim.loss())
             eot = draws.at("eot", 0, 0, step).take(at)
             x_adv = (x[at] + δ[at]).clamp(0.0, 1.0)
             ascent = target.ascend(x_adv, objective, draws=eot)
-            fools = smallest.take_note(x_adv, ascent.logits)
-            if not len(smallest.which):
+            fools = found.take_note(x_adv, ascent.logits)
+            if not len(found.which):
                 break
             uphill = _unit(ascent.gradient, draws.at("flat", step).take(at))
             factor = torch.where(fools, 1 - self.gamma, 1 + self.gamma)
             length[at] = torch.minimum(length[at] * factor, longest[at])
             moved = δ[at] + _step_length(step, self.steps) * uphill
             δ[at] = self._shortened(x[at], moved, length[at])
-        return smallest.images()
-
-    def least_classes(self, *, stochastic: bool) -> int:
-        """Those among which its target class is."""
-        del stochastic
-        return classes_for_aim(self.target_class)
-
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
-        """A look at every iterate but the last."""
-        del classes, shape
-        looks = self.steps
-        aim = self.target_class
-        return passes_of_looks(looks, target_class=aim, eot=eot, stochastic=stochastic)
 
     def _shortened(self, x: Tensor, δ: Tensor, length: Tensor) -> Tensor:
         """Changes `(a, c, h, w)` of a length `(a,)`, then inside [0, 1], then rounded."""
@@ -101,18 +83,12 @@ class DDN(Attack):
         shortened: Tensor = x_adv - x
         return shortened
 
-    def _refuse_arguments(self, classes: int) -> None:
-        refuse_aim(self.name, self.target_class, classes=classes)
-        if (
-            self.steps < 1
-            or self.levels < 0
-            or self.levels == 1
-            or not (0 < self.gamma < 1 and self.init_eps > 0)
-        ):
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 step, a gamma between 0 and 1, an init_eps above 0 and "
-                f"levels of 0 or at least 2; got {self.arguments()}"
-            )
+    def _refuse_arguments(self) -> None:
+        has_levels = self.levels >= 0 and self.levels != 1
+        self._require(
+            self.steps >= 1 and has_levels and 0 < self.gamma < 1 and self.init_eps > 0,
+            "at least 1 step, a gamma between 0 and 1, an init_eps above 0 and levels of 0 or at least 2",
+        )
 
 
 def _step_length(step: int, steps: int) -> float:

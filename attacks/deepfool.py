@@ -11,7 +11,6 @@ from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
-from benchmark.errors import BenchError
 
 _NUDGE = 1e-4
 """Logits by which a step aims past the boundary, as in the authors' code: at it, a share of 0 would be 0."""
@@ -44,12 +43,12 @@ class DeepFool(Attack):
         self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
     ) -> Tensor:
         """One image for each, `(b, c, h, w)`."""
-        if self.steps < 1 or self.candidates < 1 or not self.overshoot >= 0:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 step and candidate and an overshoot from 0 up; got "
-                f"steps={self.steps}, candidates={self.candidates}, overshoot={self.overshoot}"
-            )
-        rivals = self._rivals(target, x, y, draws)
+        self._require(
+            self.steps >= 1 and self.candidates >= 1 and self.overshoot >= 0,
+            "at least 1 step and candidate and an overshoot from 0 up",
+            *("steps", "candidates", "overshoot"),
+        )
+        rivals = target.rivals(x, y, self._count(target.classes), draws=draws)
         x_adv, total = x.clone(), torch.zeros_like(x)
         which = torch.arange(len(x), device=x.device)
         for step in range(self.steps):
@@ -65,24 +64,13 @@ class DeepFool(Attack):
             x_adv[which] = (x[which] + (1 + self.overshoot) * total[which]).clamp(0.0, 1.0)
         return threat.project(x, x_adv)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, classes: int, eot: int, **_: object) -> Passes:
         """A look at the clean image, and one for each rival at each iterate from which a step is made."""
-        del stochastic, shape
         rows = self.steps * self._count(classes) * eot
         return Passes(forwards=rows + eot, backwards=rows)
 
     def _count(self, classes: int) -> int:
         return min(self.candidates, classes - 1)
-
-    def _rivals(self, target: Target, x: Tensor, y: Tensor, draws: Draws) -> Tensor:
-        """The classes of the highest logits of the clean images but the true one, `(b, m)`."""
-        rows = draws.at("rivals").repeat(target.eot)
-        logits = target.predict(x.repeat_interleave(target.eot, 0), draws=rows)
-        logits = logits.view(len(x), target.eot, target.classes).mean(1)
-        others = logits.scatter(1, y[:, None], float("-inf"))
-        return others.topk(self._count(target.classes), dim=1).indices
 
 
 def _linearised(

@@ -15,6 +15,7 @@ from benchmark.engine.attacking.external import (
     NORMS,
     TARGETS,
     AutoAttackCall,
+    AutoAttackReport,
     CountedVictim,
     passes_of_fab,
     passes_of_square,
@@ -83,23 +84,10 @@ class FastAutoAttack(Attack):
                 x_adv[left] = self._climb(target, x[left], y[left], threat, draws.take(left), loss)
                 left = self._left(target, x_adv, y, left)
         if len(left):
-            order = _Order(
-                victim=target.victim,
-                mode=target.mode,
-                classes=target.classes,
-                x=x[left],
-                y=y[left],
-                threat=threat,
-                batch_size=target.batch_size,
-                rows=target.room.rows,
-                seed=int(draws.at(self.name).words(1).sum()) % 2**31,
-                attack=self,
-            )
-            found = call_alone(_finish, order)
-            if found.rows < order.rows:
-                target.room.halve(2 * found.rows)
-            target.forwards += found.forwards
-            target.backwards += found.backwards
+            own = draws.at(self.name)
+            order = AutoAttackCall.of(target, x[left], y[left], threat=threat, draws=own)
+            found = call_alone(self._finish, order)
+            found.count_in(target)
             x_adv[left[found.fooled]] = found.x_adv[found.fooled]
             left = left[~found.fooled]
         target.mark(len(left) / max(1, len(x)))
@@ -132,19 +120,9 @@ class FastAutoAttack(Attack):
         self, target: Target, x: Tensor, y: Tensor, threat: Threat, draws: Draws, loss: str
     ) -> Tensor:
         """APGD's best images `(a, c, h, w)`; who is misclassified leaves at once."""
-        inner = Target(
-            target.victim,
-            classes=target.classes,
-            mode=target.mode,
-            batch_size=target.batch_size,
-            leaves_early=True,
-        )
-        inner.room = target.room
+        inner = target.within(target.victim, leaves_early=True)
         x_adv = self._apgd(loss)(inner, x, y, threat=threat, draws=draws.at(loss))
-        target.forwards += inner.forwards
-        target.backwards += inner.backwards
-        target.gradients += inner.gradients
-        target.zero_gradients += inner.zero_gradients
+        target.count(inner)
         return x_adv[:, 0]
 
     def _left(self, target: Target, x_adv: Tensor, y: Tensor, among: Tensor) -> Tensor:
@@ -152,21 +130,31 @@ class FastAutoAttack(Attack):
         logits = target.predict(x_adv[among], draws=Draws.of(0, among, self.name))
         return among[logits.argmax(1) == y[among]]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Order(AutoAttackCall):
-    attack: FastAutoAttack
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """Images `(b, c, h, w)`, which of them are misclassified `(b,)`, the rows that fitted, and the passes."""
-
-    x_adv: Tensor
-    fooled: Tensor
-    rows: int
-    forwards: int
-    backwards: int
+    def _finish(self, order: AutoAttackCall) -> AutoAttackReport:
+        """What the process of its own does: FAB-T, then Square on those that it left."""
+        victim, n = CountedVictim(order), min(self.targets, order.classes - 1)
+        both = {
+            "norm": NORMS[order.threat.norm],
+            "eps": order.threat.eps,
+            "seed": order.seed,
+            "device": order.x.device,
+        }
+        fab = _Fab(
+            victim, n_restarts=1, n_iter=self.steps, targeted=True, n_target_classes=n, **both
+        )
+        square = SquareAttack(
+            victim, n_queries=self.queries, p_init=_START, resc_schedule=False, **both
+        )
+        x, x_adv = order.x.float(), order.x.float()
+        fooled = torch.zeros_like(order.y, dtype=torch.bool)
+        for perturb in (fab.perturb, square.perturb):
+            left = (~fooled).nonzero().flatten()
+            for part in torch.split(left, order.batch_size) if len(left) else ():
+                found = perturb(x[part], order.y[part])
+                with torch.no_grad():
+                    wrong = victim(found).argmax(1) != order.y[part]
+                x_adv[part[wrong]], fooled[part] = found[wrong], wrong
+        return victim.report(x_adv, fooled)
 
 
 class _Fab(FABAttack_PT):  # type: ignore[misc]
@@ -182,46 +170,3 @@ class _Fab(FABAttack_PT):  # type: ignore[misc]
             gap = (logits.gather(1, la_target[:, None]) - logits.gather(1, la[:, None])).squeeze(1)
             (gradient,) = torch.autograd.grad(gap.sum(), leaf)
         return gap.detach().unsqueeze(1), gradient.unsqueeze(1)
-
-
-def _finish(order: _Order) -> _Found:
-    """What the process of its own does: FAB-T, then Square on those that it left."""
-    attack, device, eps = order.attack, order.x.device, order.threat.eps
-    victim, norm = CountedVictim(order), NORMS[order.threat.norm]
-    fab = _Fab(
-        victim,
-        norm=norm,
-        n_restarts=1,
-        n_iter=attack.steps,
-        eps=eps,
-        seed=order.seed,
-        targeted=True,
-        device=device,
-        n_target_classes=min(attack.targets, order.classes - 1),
-    )
-    square = SquareAttack(
-        victim,
-        norm=norm,
-        n_queries=attack.queries,
-        eps=eps,
-        p_init=_START,
-        seed=order.seed,
-        device=device,
-        resc_schedule=False,
-    )
-    x, x_adv = order.x.float(), order.x.float()
-    fooled = torch.zeros_like(order.y, dtype=torch.bool)
-    for perturb in (fab.perturb, square.perturb):
-        left = (~fooled).nonzero().flatten()
-        for part in torch.split(left, order.batch_size) if len(left) else ():
-            found = perturb(x[part], order.y[part])
-            with torch.no_grad():
-                wrong = victim(found).argmax(1) != order.y[part]
-            x_adv[part[wrong]], fooled[part] = found[wrong], wrong
-    return _Found(
-        x_adv=x_adv.to(order.x.dtype),
-        fooled=fooled,
-        rows=victim.rows,
-        forwards=victim.forwards,
-        backwards=victim.backwards,
-    )

@@ -45,25 +45,15 @@ class FrozenDraw(Attack):
         Raises:
             BenchError: An argument is none that PGD takes.
         """
-        inner = Target(
-            _Still(target.victim, draws.path),
-            classes=target.classes,
-            mode=target.mode,
-            batch_size=target.batch_size,
-        )
-        inner.room = target.room
+        inner = target.within(_Still(target.victim, draws.path))
         x_adv = self._pgd()(inner, x, y, threat=threat, draws=draws)
         right = inner.predict(x_adv[:, 0], draws=draws).argmax(1) == y
-        for count in ("forwards", "backwards", "gradients", "zero_gradients"):
-            setattr(target, count, getattr(target, count) + getattr(inner, count))
+        target.count(inner)
         target.mark(float(right.double().mean()))
         return x_adv
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, classes: int, shape: tuple[int, int, int], **_: object) -> Passes:
         """PGD's on a deterministic victim, and one look at what it found."""
-        del eot, stochastic
         inner = self._pgd().passes(classes=classes, eot=1, stochastic=False, shape=shape)
         if inner is None:
             raise BenchError("attack 'pgd' does not say how many passes it makes; it must")

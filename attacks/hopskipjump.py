@@ -9,18 +9,11 @@ import torch
 from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
-from benchmark.engine.attacking.queries import (
-    TRIES,
-    Oracle,
-    find_starts,
-    halvings,
-    on_the_rim,
-    to_boundary,
-)
+from benchmark.engine.attacking.label_walk import LabelWalk
+from benchmark.engine.attacking.queries import TRIES, halvings
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
-from benchmark.errors import BenchError
 
 _SHRINKS = 10
 """How often a step that leads back to the right class is halved at the most."""
@@ -31,7 +24,6 @@ _LEVEL = 1 / 255
 input sees nothing of less."""
 _FAR = 0.5
 """Of the l2 distance to the image, how far around a random victim is asked: nearer by, noise alone decides."""
-_LOST = "some images found no misclassified starting point"
 _TINY = 1e-12
 
 
@@ -70,22 +62,17 @@ class HopSkipJump(Attack):
         """One image for each `(b, 1, c, h, w)`, two for each where the victim is random."""
         self._refuse_arguments(tuple(x.shape[1:]), threat, stochastic=target.victim.stochastic)
         walk = _Walk(target, x, y, threat=threat, draws=draws, k=self.draws)
+        most = halvings(tuple(x.shape[1:]), threat.norm)
         for step in range(self.queries):
             m = int(self.first * math.sqrt(step + 1))
-            walk.let_go(self.queries - walk.oracle.k * (m + _SHRINKS + walk.halvings))
+            walk.let_go(self.queries - walk.oracle.k * (m + _SHRINKS + most))
             if not len(walk.which):
                 break
             walk.step(step, m)
-        if target.victim.stochastic:
-            last, best = (on_the_rim(x, found, threat) for found in (walk.x_adv, walk.best))
-            return torch.stack((last, best), dim=1)
-        return threat.project(x, walk.best).unsqueeze(1)
+        return walk.images()
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, stochastic: bool, **_: object) -> Passes:
         """All its queries, at the most."""
-        del classes, eot, shape
         return Passes(forwards=self.queries, backwards=0, candidates=2 if stochastic else 1)
 
     def _refuse_arguments(
@@ -93,50 +80,21 @@ class HopSkipJump(Attack):
     ) -> None:
         k = self.draws if stochastic else 1
         least = k * (1 + TRIES + halvings(shape, threat.norm))
-        if self.first < 1 or self.draws < 1 or self.queries < least:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 label for a direction, 1 draw and, for a start on such "
-                f"images, {least} queries; got {self.arguments()}"
-            )
+        self._require(
+            self.first >= 1 and self.draws >= 1 and self.queries >= least,
+            f"at least 1 label for a direction, 1 draw and, for a start on such images, {least} queries",
+        )
 
 
-class _Walk:
-    """Where each image of a batch stands on the boundary.
+class _Walk(LabelWalk):
+    """Where each image of a batch stands on the boundary, and what leads across it."""
 
-    Args:
-        target: The victim.
-        x: Clean images `(b, c, h, w)`.
-        y: True labels `(b,)`.
-        threat: The budget.
-        draws: Of the b images.
-        k: Labels of a random victim for one answer.
-    """
-
-    def __init__(
-        self, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws, k: int
-    ) -> None:
-        self.target, self.x, self.threat, self.draws = target, x, threat, draws
-        self.oracle = Oracle(target, y, k=k)
-        self.halvings = halvings(tuple(x.shape[1:]), threat.norm)
-        self.x_adv, found = find_starts(self.oracle, x, draws.at("starts"))
-        if not bool(found.all()):
-            target.warnings.append(_LOST)
-        self.which = (found & (threat.size(x, self.x_adv) > 0)).nonzero().flatten()
-        """Positions `(a,)` of those that walk."""
-        self.best = self.x_adv.clone()
-        self._fooled = found
-        if len(self.which):
-            self._to_boundary("first")
-        self.best = self.x_adv.clone()
+    first = ("first",)
 
     def let_go(self, most: int) -> None:
         """Lets images leave that have spent more than `most` queries or, where they may, are within eps."""
-        inside = self._fooled & (self.threat.size(self.x, self.best) <= self.threat.eps)
-        self.target.mark(1.0 - float(inside.double().mean()))
-        stays = self.oracle.spent[self.which] <= most
-        if self.target.leaves_early:
-            stays &= ~inside[self.which]
-        self.which = self.which[stays]
+        self.mark()
+        self.leave(self.oracle.spent <= most)
 
     def step(self, step: int, m: int) -> None:
         """One step of all that walk, its direction estimated from m labels."""
@@ -154,22 +112,8 @@ class _Walk:
             self.x_adv[at[wrong]] = tried[wrong]
             left = left[~wrong]
             length = length / 2
-        self._to_boundary(step)
-        at = self.which
-        size = [self.threat.size(self.x[at], found[at]) for found in (self.x_adv, self.best)]
-        nearer = at[size[0] < size[1]]
-        self.best[nearer] = self.x_adv[nearer]
-
-    def _to_boundary(self, place: str | int) -> None:
-        at = self.which
-        self.x_adv[at] = to_boundary(
-            self.oracle,
-            self.x[at],
-            self.x_adv[at],
-            at,
-            self.draws.at("boundary", place).take(at),
-            self.threat,
-        )
+        self.to_boundary(step)
+        self.keep_nearer()
 
     def _direction(self, step: int, m: int) -> Tensor:
         """The direction across the boundary, `(a, c, h, w)`: the mean of m small steps, signed by their labels.

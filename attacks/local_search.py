@@ -14,7 +14,6 @@ from benchmark.engine.attacking.search import Search
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import NamedSet, Threat
-from benchmark.errors import BenchError
 
 CHANGES = ("cyclic", "extremes")
 _PATIENCE = 20
@@ -65,8 +64,7 @@ class LocalSearch(Attack):
     ) -> Tensor:
         """The best image of each `(b, 1, c, h, w)`; of a random victim the last one too, `(b, 2, c, h, w)`."""
         self._refuse_arguments()
-        is_random = target.victim.stochastic or target.eot > 1
-        search = Search(target, x, y, draws=draws, puts_success_first=not is_random)
+        search = Search(target, x, y, draws=draws, puts_success_first=not target.is_random)
         highest = x.new_full((len(x),), -torch.inf)
         walk = _Walk(x, self._random_pixels(search, 0), highest, torch.zeros_like(highest))
         for number in range(self.rounds + 1):
@@ -74,15 +72,14 @@ class LocalSearch(Attack):
             walk, gap, odds = walk.of(stays), gap[stays], odds[stays]
             if not len(search.which) or number == self.rounds:
                 break
-            walk = self._begun_anew(search, walk, gap, (threat.eps, number))
-            walk = self._round(search, walk, odds, (threat.eps, number))
-        return torch.stack([search.best, walk.x_adv] if is_random else [search.best], dim=1)
+            walk = self._begun_anew(search, walk, gap, threat.eps, number)
+            walk = self._round(search, walk, odds, threat.eps, number)
+        return torch.stack([search.best, walk.x_adv] if target.is_random else [search.best], dim=1)
 
     def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
+        self, *, eot: int, stochastic: bool, shape: tuple[int, int, int], **_: object
     ) -> Passes:
         """The clean image, and for each round the pixels asked for and the image made of the answers."""
-        del classes
         asked = min(self.probes, shape[1] * shape[2]) * (2 if self.change == "extremes" else 1)
         rows = 1 + self.rounds * (asked + 1)
         return Passes(
@@ -98,10 +95,9 @@ class LocalSearch(Attack):
         return near.scatter_(1, order[:, : max(1, round(self.start * pixels))], value=True)
 
     def _begun_anew(
-        self, search: Search, walk: _Walk, gap: Tensor, budget_and_number: tuple[float, int]
+        self, search: Search, walk: _Walk, gap: Tensor, eps: float, number: int
     ) -> _Walk:
         """The walks with their new margins `(a,)`; those that are spent and rise no higher begin anew."""
-        eps, number = budget_and_number
         since = torch.where(gap > walk.highest, 0, walk.since + 1)
         is_stuck = (walk.left(search.x, eps) < 1) & (since >= _PATIENCE)
         fresh = self._random_pixels(search, number)
@@ -112,11 +108,8 @@ class LocalSearch(Attack):
             torch.where(is_stuck, 0, since),
         )
 
-    def _round(
-        self, search: Search, walk: _Walk, odds: Tensor, budget_and_number: tuple[float, int]
-    ) -> _Walk:
+    def _round(self, search: Search, walk: _Walk, odds: Tensor, eps: float, number: int) -> _Walk:
         """Changes the best pixels of images with log-odds `(a,)`; the images, and their new neighbourhoods."""
-        eps, number = budget_and_number
         a, c, h, w = walk.x_adv.shape
         changed, left = walk.changed(search.x), walk.left(search.x, eps)[:, None]
         near = torch.where(left < 1, changed, walk.near)
@@ -156,21 +149,16 @@ class LocalSearch(Attack):
             gave it, `(a, q, c)`.
         """
         pixels, is_asked = asked
-        a, c = x_adv.shape[:2]
-        now = (
-            x_adv.flatten(2).gather(2, pixels[:, None].expand(a, c, -1)).transpose(1, 2)
-        )  # (a, q, c)
+        (a, c), n = x_adv.shape[:2], search.target.batch_size
+        now = x_adv.flatten(2).gather(2, pixels[:, None].expand(a, c, -1)).transpose(1, 2)
         options = self._options(now)  # (o, a, q, c)
         chances = now.new_full(options.shape[:3], torch.inf)
         draws = search.draws("eot", 0, 0, number)
         rows, columns = is_asked.nonzero(as_tuple=True)
         for option, values in enumerate(options):
-            for part in torch.split(
-                torch.arange(len(rows), device=rows.device), search.target.batch_size
-            ):
-                row, column = rows[part], columns[part]
+            for row, column in zip(torch.split(rows, n), torch.split(columns, n), strict=True):
                 shown = _with_pixel(x_adv[row], pixels[row, column], values[row, column])
-                logits = _mean_logits(search.target, shown, draws.take(row))
+                logits = search.target.mean_logits(shown, draws=draws.take(row))
                 chances[option, row, column] = _log_odds(logits, search.y[row])
         lowest, which = chances.min(0)
         index = which[None, :, :, None].expand(1, *which.shape, c)
@@ -192,22 +180,17 @@ class LocalSearch(Attack):
 
     def _offer(self, search: Search, x_adv: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """Asks for the images of a round; their margins, the log-odds of their true classes, and who stays."""
-        logits = _mean_logits(search.target, x_adv, search.draws("eot", 0, 1, number))
+        logits = search.target.mean_logits(x_adv, draws=search.draws("eot", 0, 1, number))
         gap, odds = margin(logits, search.y), _log_odds(logits, search.y)
         return gap, odds, search.offer(x_adv, logits, gap)
 
     def _refuse_arguments(self) -> None:
-        if self.change not in CHANGES:
-            raise BenchError(
-                f"attack {self.name!r}: change is one of {', '.join(CHANGES)}; got {self.change!r}"
-            )
-        if min(self.rounds, self.d, self.t, self.probes) < 1 or not (
-            1 < self.r <= 2 and 0 < self.start <= 1
-        ):
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 of rounds, d, t and probes, an r in (1, 2] and a start "
-                f"in (0, 1]; got {self.arguments()}"
-            )
+        self._require_choice(change=CHANGES)
+        is_one = min(self.rounds, self.d, self.t, self.probes) >= 1
+        self._require(
+            is_one and 1 < self.r <= 2 and 0 < self.start <= 1,
+            "at least 1 of rounds, d, t and probes, an r in (1, 2] and a start in (0, 1]",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +233,3 @@ def _log_odds(logits: Tensor, y: Tensor) -> Tensor:
     """Of the true class against all others, `(n,)`."""
     others = logits.scatter(1, y[:, None], -torch.inf).logsumexp(1)
     return logits.gather(1, y[:, None]).squeeze(1) - others
-
-
-def _mean_logits(target: Target, x: Tensor, draws: Draws) -> Tensor:
-    """Logits `(n, k)` of images `(n, c, h, w)`, averaged over EOT rows."""
-    rows = draws.repeat(target.eot)
-    logits = target.predict(x.repeat_interleave(target.eot, 0), draws=rows)
-    return logits.view(len(x), target.eot, -1).mean(1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.rim import random_rim
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
-from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.threat import Threat
 
 
 class RandomNoise(Attack):
@@ -25,17 +26,8 @@ class RandomNoise(Attack):
     ) -> Tensor:
         """One image for each, `(b, c, h, w)`."""
         del target, y
-        shape = tuple(x.shape[1:])
-        at = draws.at("init")
-        if threat.norm is Norm.LINF:
-            direction = (2 * at.integers(2, shape) - 1).to(x.dtype)
-        else:
-            direction = threat.direction(at.normal(shape, dtype=x.dtype))
-        return threat.project(x, x + threat.eps * direction)
+        return random_rim(x, threat, draws.at("init"))
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, **_: object) -> Passes:
         """None: it asks nothing."""
-        del classes, eot, stochastic, shape
         return Passes(forwards=0, backwards=0)

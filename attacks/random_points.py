@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
+from benchmark.engine.attacking.rim import random_rim
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
-from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 
 
@@ -41,21 +42,9 @@ class RandomPoints(Attack):
         del target, y
         if self.points < 1:
             raise BenchError(f"attack {self.name!r} needs at least 1 point; got {self.points}")
-        found = [self._point(x, threat, draws.at("init", i)) for i in range(self.points)]
+        found = [random_rim(x, threat, draws.at("init", i)) for i in range(self.points)]
         return torch.stack(found, dim=1)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, **_: object) -> Passes:
         """None: it asks nothing."""
-        del classes, eot, stochastic, shape
         return Passes(forwards=0, backwards=0, candidates=self.points)
-
-    @staticmethod
-    def _point(x: Tensor, threat: Threat, at: Draws) -> Tensor:
-        shape = tuple(x.shape[1:])
-        if threat.norm is Norm.LINF:
-            direction = (2 * at.integers(2, shape) - 1).to(x.dtype)
-        else:
-            direction = threat.direction(at.normal(shape, dtype=x.dtype))
-        return threat.project(x, x + threat.eps * direction)

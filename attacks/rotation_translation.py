@@ -15,7 +15,6 @@ from benchmark.engine.attacking.perturbations import Perturbation, Rigid, moved,
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import NamedSet, Threat
-from benchmark.errors import BenchError
 
 SEARCHES = ("grid", "random")
 
@@ -53,14 +52,15 @@ class RotationTranslation(Attack):
     ) -> Perturbation:
         """The worst transformation of each `(b, 1, 3)`; of a random victim the worst ones, `(b, m, 3)`."""
         self._refuse_arguments()
-        n, m = self._count(), self._kept(stochastic=target.victim.stochastic or target.eot > 1)
+        n, m = self._count(), self._kept(stochastic=target.is_random)
         tried = x.new_zeros(len(x), n, 3)
         margins = x.new_full((len(x), n), -torch.inf)
         which = torch.arange(len(x), device=x.device)
         for i, unit in enumerate(self._units(x, draws)):
             tried[:, i] = threat.eps * unit * reach(x)
-            gap = _margins(target, x[which], y[which], tried[which, i], draws.at(i).take(which))
-            margins[which, i] = gap
+            x_adv = moved(x[which], tried[which, i]).clamp(0.0, 1.0)
+            logits = target.mean_logits(x_adv, draws=draws.at(i, "eot").take(which))
+            gap = margins[which, i] = margin(logits, y[which])
             target.mark(float((margins[:, : i + 1].amax(1) <= 0).double().mean()))
             if target.leaves_early:
                 which = which[gap <= 0]
@@ -69,11 +69,8 @@ class RotationTranslation(Attack):
         chosen = margins.topk(m, dim=1).indices
         return Rigid(tried.gather(1, chosen.unsqueeze(2).expand(-1, -1, 3)))
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A prediction for every transformation."""
-        del classes, shape
         kept = self._kept(stochastic=stochastic or eot > 1)
         return Passes(forwards=self._count() * eot, backwards=0, candidates=kept)
 
@@ -93,15 +90,11 @@ class RotationTranslation(Attack):
             yield from (2 * uniform - 1).unbind(1)
 
     def _refuse_arguments(self) -> None:
-        if self.search not in SEARCHES:
-            raise BenchError(
-                f"attack {self.name!r}: search is one of {', '.join(SEARCHES)}; got {self.search!r}"
-            )
-        if min(self.rotations, self.shifts, self.k, self.candidates) < 1:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 of rotations, shifts, k and candidates; got "
-                f"{self.arguments()}"
-            )
+        self._require_choice(search=SEARCHES)
+        self._require(
+            min(self.rotations, self.shifts, self.k, self.candidates) >= 1,
+            "at least 1 of rotations, shifts, k and candidates",
+        )
 
 
 def _even(n: int, x: Tensor) -> Tensor:
@@ -116,11 +109,3 @@ def _mixed_order(n: int) -> Tensor:
     while math.gcd(step, n) > 1:
         step += 1
     return torch.arange(n) * step % n
-
-
-def _margins(target: Target, x: Tensor, y: Tensor, parameters: Tensor, draws: Draws) -> Tensor:
-    """Margins of the mean logits of transformed images `(a, c, h, w)` over EOT rows, `(a,)`."""
-    x_adv = moved(x, parameters).clamp(0.0, 1.0)
-    rows = draws.at("eot").repeat(target.eot)
-    logits = target.predict(x_adv.repeat_interleave(target.eot, 0), draws=rows)
-    return margin(logits.view(len(x), target.eot, -1).mean(1), y)

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark.engine.attacking.adam import Adam
 from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.losses import LOSSES, classes_for, cross_entropy, refuse_loss
 from benchmark.engine.attacking.perturbations import warped
-from benchmark.engine.attacking.search import Search, success_value
+from benchmark.engine.attacking.search import Search
 from benchmark.engine.attacking.target import Ascent, Target
-from benchmark.engine.attacking.targeted import classes_for_aim
+from benchmark.engine.attacking.targeted import Goal, classes_for_aim, goal_of
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import NamedSet, Threat
 from benchmark.errors import BenchError
 
 PLACEMENTS = ("sensitive", "centre", "random")
-_BETAS = (0.9, 0.999)
 _TINY = 1e-8
 
 
@@ -76,60 +76,58 @@ class RP2(Attack):
                 f"attack {self.name!r}: {threat} is less than one pixel of an image of {x.shape[2]} x "
                 f"{x.shape[3]}; name a greater share"
             )
-        is_random = target.victim.stochastic or target.eot > 1
+        aim = goal_of(target, x, y, target_class=self.target_class, draws=draws)
         candidates, search = [], None
         for restart in range(self.restarts):
-            search = Search(
-                target, x, y, draws=draws, puts_success_first=not is_random, follows=search
-            )
-            last = self._paint(search, sides, restart)
-            candidates += [search.best, last] if is_random else [search.best]
+            first = not target.is_random
+            search = Search(target, x, y, draws=draws, puts_success_first=first, follows=search)
+            last = self._paint(search, aim, sides, restart)
+            candidates += [search.best, last] if target.is_random else [search.best]
         return torch.stack(candidates, dim=1)
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those that its loss is defined with, its target class among them."""
-        del stochastic
         return max(classes_for(self.loss), classes_for_aim(self.target_class))
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at every view of every image, and at the clean one where that says where to place it."""
-        del classes, shape
         rows = self.restarts * (self.steps + 1) * self.views + (self.placement == "sensitive")
         kept = 2 if stochastic or eot > 1 else 1
         return Passes(forwards=rows * eot, backwards=rows * eot, candidates=kept * self.restarts)
 
-    def _paint(self, search: Search, sides: list[tuple[int, int]], restart: int) -> Tensor:
+    def _paint(
+        self, search: Search, aim: Goal, sides: list[tuple[int, int]], restart: int
+    ) -> Tensor:
         """One sticker on each image still attacked; the last images `(a, c, h, w)` of those who stayed."""
         if not len(search.which):
             return search.x
-        mask = self._mask(search, sides, restart)
-        adam = _Adam(search.x, mask, torch.zeros_like(search.x), torch.zeros_like(search.x))
+        is_painted = self._mask(search, aim, sides, restart) > 0
+        x_adv, adam = search.x, Adam(search.best)
         for step in range(self.steps + 1):
-            shown = adam.x
-            ascent = self._look(search, shown, restart, step)
-            value = ascent.loss
-            if search.puts_success_first:
-                value = success_value(ascent.logits, search.y, ascent.loss)
-            stays = search.offer(shown, ascent.logits, value)
-            adam, gradient = adam.of(stays), ascent.gradient[stays]
+            shown = x_adv
+            ascent = self._look(search, aim, shown, self.views, restart, 0, step)
+            stays = search.consider(shown, ascent)
             if not len(search.which):
                 break
             if step < self.steps:
-                δ = adam.x - search.x
+                x_adv, is_painted = shown[stays], is_painted[stays]
+                δ = x_adv - search.x
                 length = δ.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
-                adam = adam.climbed(gradient - self.l2_weight * δ / length, self.step_size)
+                gradient = ascent.gradient[stays] - self.l2_weight * δ / length
+                mean, root = adam.moments(search.which, gradient)
+                painted = (x_adv + self.step_size * (mean / root)).clamp(0.0, 1.0)
+                x_adv = torch.where(is_painted, painted, x_adv)
         return shown
 
-    def _look(self, search: Search, x_adv: Tensor, restart: int, step: int) -> Ascent:
-        """Loss and gradient of images `(a, c, h, w)`, averaged over views; the logits are the image's own."""
-        a, n = len(x_adv), self.views
-        draws = search.draws("eot", restart, 0, step)
+    def _look(self, search: Search, aim: Goal, x_adv: Tensor, n: int, *place: int | str) -> Ascent:
+        """Loss and gradient of images `(a, c, h, w)`, averaged over n views; the logits are the image's own."""
+        a = len(x_adv)
+        draws = search.draws("eot", *place)
         if n > 1:
             draws = draws.repeat(n)
         light, flow = self._views(search, draws, n)
-        goals = self._goals(search)[torch.arange(a, device=x_adv.device).repeat_interleave(n)]
+        goals = aim.classes[search.which].repeat_interleave(n)
+        loss = aim.loss(LOSSES[self.loss] if self.target_class is None else cross_entropy)
 
         def objective(rows: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
             seen = rows
@@ -138,7 +136,7 @@ class RP2(Attack):
                 seen = warped(rows, flow[which].expand(-1, -1, h, w))
                 seen = (seen * light[which]).clamp(0.0, 1.0)
             logits = search.target.logits(seen, draws=draws)
-            return self._loss(logits, goals[which]), logits
+            return loss(logits, goals[which]), logits
 
         ascent = search.target.ascend(x_adv.repeat_interleave(n, 0), objective, draws=draws)
         return Ascent(
@@ -158,12 +156,14 @@ class RP2(Attack):
         per_pixel = torch.tensor([2 / w, 2 / h], dtype=x.dtype, device=x.device).view(2, 1, 1)
         return 1 + is_other * self.brightness * unit, is_other * steps * per_pixel
 
-    def _mask(self, search: Search, sides: list[tuple[int, int]], restart: int) -> Tensor:
+    def _mask(
+        self, search: Search, aim: Goal, sides: list[tuple[int, int]], restart: int
+    ) -> Tensor:
         """Where the sticker of each image still attacked lies, `(a, 1, h, w)`, 0 or 1."""
         x = search.x
         h, w = x.shape[2:]
         if self.placement == "sensitive" and restart == 0:
-            g = self._look_once(search)
+            g = self._look(search, aim, x, 1, "place").gradient
             gain = torch.maximum(g * (1 - x), -g * x).sum(1)  # (a, h, w)
             return best_rectangle(gain, sides).unsqueeze(1)
         a, b = min(sides, key=lambda side: abs(side[0] / h - side[1] / w))
@@ -173,48 +173,19 @@ class RP2(Attack):
             top, left = at.at("top").integers(h - a + 1), at.at("left").integers(w - b + 1)
         return _rectangle(x, (top, left), (a, b)).unsqueeze(1)
 
-    def _look_once(self, search: Search) -> Tensor:
-        """The gradient at the clean images still attacked."""
-        goals = self._goals(search)
-
-        def objective(rows: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-            logits = search.target.logits(rows, draws=draws)
-            return self._loss(logits, goals[which]), logits
-
-        return search.look(search.x, objective, "place").gradient
-
-    def _goals(self, search: Search) -> Tensor:
-        if self.target_class is None:
-            return search.y
-        goal = torch.full_like(search.y, self.target_class)
-        return torch.where(search.y == goal, (goal + 1) % search.target.classes, goal)
-
-    def _loss(self, logits: Tensor, goals: Tensor) -> Tensor:
-        """What is raised: the loss of the true labels, or minus the cross-entropy of the target class."""
-        if self.target_class is None:
-            return LOSSES[self.loss](logits, goals)
-        return -cross_entropy(logits, goals)
-
     def _refuse_arguments(self, classes: int) -> None:
         refuse_loss(self.name, self.loss, known=tuple(LOSSES), classes=classes)
-        if self.placement not in PLACEMENTS:
-            raise BenchError(
-                f"attack {self.name!r}: placement is one of {', '.join(PLACEMENTS)}; got {self.placement!r}"
-            )
+        self._require_choice(placement=PLACEMENTS)
         if self.target_class is not None and self.target_class not in range(classes):
             raise BenchError(
                 f"attack {self.name!r}: target_class is one of 0 to {classes - 1}; got {self.target_class!r}"
             )
-        if min(self.steps, self.restarts, self.views) < 1 or not (
-            self.step_size > 0
-            and self.l2_weight >= 0
-            and self.shift >= 0
-            and 0 <= self.brightness < 1
-        ):
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 step, restart and view, a step_size above 0, an "
-                f"l2_weight and a shift from 0 up and a brightness in [0, 1); got {self.arguments()}"
-            )
+        is_fit = self.step_size > 0 and self.l2_weight >= 0 and self.shift >= 0
+        self._require(
+            min(self.steps, self.restarts, self.views) >= 1 and is_fit and 0 <= self.brightness < 1,
+            "at least 1 step, restart and view, a step_size above 0, an l2_weight and a shift from 0 up and a "
+            "brightness in [0, 1)",
+        )
 
 
 def rectangles(share: float, image: tuple[int, int]) -> list[tuple[int, int]]:
@@ -251,30 +222,3 @@ def _rectangle(x: Tensor, corner: tuple[Tensor, Tensor], sides: tuple[int, int])
     is_row = (row >= top) & (row < top + sides[0])  # (n, h)
     is_column = (column >= left) & (column < left + sides[1])
     return (is_row[:, :, None] & is_column[:, None, :]).to(x.dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class _Adam:
-    """Images `(a, c, h, w)`, where they may change, and the moments of Adam (Kingma and Ba, ICLR 2015)."""
-
-    x: Tensor
-    mask: Tensor
-    first: Tensor
-    second: Tensor
-    step: int = 0
-
-    def of(self, stays: Tensor) -> _Adam:
-        """Those images of which a mask `(a,)` says that they stay."""
-        return _Adam(
-            self.x[stays], self.mask[stays], self.first[stays], self.second[stays], self.step
-        )
-
-    def climbed(self, gradient: Tensor, rate: float) -> _Adam:
-        """A step up, under the sticker alone and inside [0, 1]."""
-        t, (b1, b2) = self.step + 1, _BETAS
-        first = b1 * self.first + (1 - b1) * gradient
-        second = b2 * self.second + (1 - b2) * gradient.square()
-        move = (first / (1 - b1**t)) / ((second / (1 - b2**t)).sqrt() + _TINY)
-        painted = (self.x + rate * move).clamp(0.0, 1.0)
-        x = torch.where(self.mask > 0, painted, self.x)
-        return _Adam(x, self.mask, first, second, t)

@@ -13,7 +13,6 @@ from benchmark.engine.attacking.queries import Oracle
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
-from benchmark.errors import BenchError
 
 _MARKS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """The steps out of 10,000 after which the share of changed pixels is halved."""
@@ -82,11 +81,8 @@ class Square(Attack):
         target.mark(float((value <= 0).double().mean()))
         return best
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, stochastic: bool, **_: object) -> Passes:
         """All its queries; two looks a step at a random victim, and none that would not be whole."""
-        del classes, eot, shape
         steps = self._steps(stochastic=stochastic)
         queries = 2 * self.draws * steps if stochastic else self.queries
         return Passes(forwards=queries, backwards=0)
@@ -98,11 +94,10 @@ class Square(Attack):
             BenchError: There are none, or an argument is out of range.
         """
         least = 2 * self.draws if stochastic else 2
-        if self.draws < 1 or self.queries < least or not 0 < self.start <= 1:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 draw, {least} queries for such a victim and a start "
-                f"above 0 and at most 1; got {self.arguments()}"
-            )
+        self._require(
+            self.draws >= 1 and self.queries >= least and 0 < self.start <= 1,
+            f"at least 1 draw, {least} queries for such a victim and a start above 0 and at most 1",
+        )
         return self.queries // least if stochastic else self.queries - 1
 
 

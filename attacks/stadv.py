@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark.engine.attacking.adam import Adam
 from benchmark.engine.attacking.attack import LP, Attack, Passes
 from benchmark.engine.attacking.losses import margin
 from benchmark.engine.attacking.perturbations import Flow, Perturbation, warped
-from benchmark.engine.attacking.search import Search, success_value, untargeted
-from benchmark.engine.attacking.target import Objective, Target
-from benchmark.engine.attacking.targeted import classes_for_aim
+from benchmark.engine.attacking.search import Search, untargeted
+from benchmark.engine.attacking.target import Target
+from benchmark.engine.attacking.targeted import Goal, classes_for_aim, goal_of
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import NamedSet, Threat
 from benchmark.errors import BenchError
 
-_BETAS = (0.9, 0.999)
 _TINY = 1e-8
 _USUAL_BOUND = 0.05
 
@@ -61,39 +61,37 @@ class StAdv(Attack):
         """The best image or flow of each, `(b, 1, ...)`; of a random victim the last one too, `(b, 2, ...)`."""
         bound = self._bound(threat)
         self._refuse_arguments(target.classes, bound, threat)
-        is_random = target.victim.stochastic or target.eot > 1
+        aim = goal_of(target, x, y, target_class=self.target_class, draws=draws)
         flow = x.new_zeros(len(x), 2, *x.shape[2:])
         if self.random_start:
             uniform = draws.at("init").uniform((2, *x.shape[2:]), dtype=x.dtype)
             flow = bound * (uniform - 0.5)
         keeps = None if threat.is_read_off else flow
-        search = Search(target, x, y, draws=draws, puts_success_first=not is_random, keeps=keeps)
-        adam = _Adam(flow, torch.zeros_like(flow), torch.zeros_like(flow))
+        search = Search(
+            target, x, y, draws=draws, puts_success_first=not target.is_random, keeps=keeps
+        )
+        adam, rate = Adam(flow), self.step_size * bound
         for step in range(self.steps + 1):
-            made, gradient, stays = self._look(search, adam.flow, threat, step)
-            adam, gradient = adam.of(stays), gradient[stays]
+            made, gradient, stays = self._look(search, aim, flow, threat, step)
             if not len(search.which):
                 break
             if step < self.steps:
-                adam = adam.climbed(gradient, self.step_size * bound, bound)
-        found = torch.stack([search.best, made] if is_random else [search.best], dim=1)
+                mean, root = adam.moments(search.which, gradient[stays])
+                flow = (flow[stays] + rate * (mean / root)).clamp(-bound, bound)
+        found = torch.stack([search.best, made] if target.is_random else [search.best], dim=1)
         return found if threat.is_read_off else Flow(found)
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those among which its target class is."""
-        del stochastic
         return classes_for_aim(self.target_class)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at every flow, the last one's too."""
-        del classes, shape
         rows = (self.steps + 1) * eot
         return Passes(forwards=rows, backwards=rows, candidates=2 if stochastic or eot > 1 else 1)
 
     def _look(
-        self, search: Search, flow: Tensor, threat: Threat, step: int
+        self, search: Search, aim: Goal, flow: Tensor, threat: Threat, step: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Measures what flows `(a, 2, h, w)` make and offers it.
 
@@ -105,22 +103,12 @@ class StAdv(Attack):
             x_adv = warped(search.x, leaf)
             if threat.is_read_off:
                 x_adv = threat.project(search.x, x_adv)
-            ascent = search.look(x_adv.detach(), self._objective(search), 0, 0, step)
+            objective = untargeted(search.target, aim.classes[search.which], aim.loss(margin))
+            ascent = search.look(x_adv.detach(), objective, 0, 0, step)
             raised = (x_adv * ascent.gradient).sum() - self.smoothness * roughness(leaf).sum()
             (gradient,) = torch.autograd.grad(raised, leaf)
-        made, value = (x_adv if threat.is_read_off else leaf).detach(), ascent.loss
-        if search.puts_success_first:
-            value = success_value(ascent.logits, search.y, ascent.loss)
-        return made, gradient, search.offer(made, ascent.logits, value)
-
-    def _objective(self, search: Search) -> Objective:
-        """What is raised: the margin, or minus the margin of the target class."""
-        target, y = search.target, search.y
-        if self.target_class is None:
-            return untargeted(target, y, margin)
-        goal = torch.full_like(y, self.target_class)
-        goal = torch.where(y == goal, (goal + 1) % target.classes, goal)
-        return untargeted(target, goal, lambda logits, goals: -margin(logits, goals))
+        made = (x_adv if threat.is_read_off else leaf).detach()
+        return made, gradient, search.consider(made, ascent)
 
     def _bound(self, threat: Threat) -> float:
         if self.bound is not None:
@@ -152,25 +140,3 @@ def roughness(flow: Tensor) -> Tensor:
     across = (pixels[..., 1:] - pixels[..., :-1]).square().sum(1).flatten(1)
     down = (pixels[..., 1:, :] - pixels[..., :-1, :]).square().sum(1).flatten(1)
     return 2 * (torch.cat((across, down), dim=1) + _TINY**2).sqrt().sum(1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Adam:
-    """Flows `(a, 2, h, w)` and Adam's moments of their gradients (Kingma and Ba, ICLR 2015, algorithm 1)."""
-
-    flow: Tensor
-    first: Tensor
-    second: Tensor
-    step: int = 0
-
-    def of(self, stays: Tensor) -> _Adam:
-        """Those images of which a mask `(a,)` says that they stay."""
-        return _Adam(self.flow[stays], self.first[stays], self.second[stays], self.step)
-
-    def climbed(self, gradient: Tensor, rate: float, bound: float) -> _Adam:
-        """A step up, held within the bound."""
-        t, (b1, b2) = self.step + 1, _BETAS
-        first = b1 * self.first + (1 - b1) * gradient
-        second = b2 * self.second + (1 - b2) * gradient.square()
-        move = (first / (1 - b1**t)) / ((second / (1 - b2**t)).sqrt() + _TINY)
-        return _Adam((self.flow + rate * move).clamp(-bound, bound), first, second, t)

@@ -81,11 +81,8 @@ class Substitute(Attack):
         attack = ATTACKS.get(self.attack)(**_ON_IT[self.attack])
         return attack(there, x, y, threat=threat, draws=draws.at("on the substitute"))[:, 0]
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, stochastic: bool, **_: object) -> Passes:
         """Nothing for an image; the labels, for each batch."""
-        del classes, eot, shape
         k = self.draws if stochastic else 1
         return Passes(forwards=0, backwards=0, shared=k * self.seeds * 2 ** (self.rounds - 1))
 
@@ -121,11 +118,10 @@ class Substitute(Attack):
             raise BenchError(
                 f"attack {self.name!r} knows {', '.join(_ON_IT)} on its substitute; got {self.attack!r}"
             )
-        if min(self.rounds, self.period, self.epochs, self.draws) < 1 or not self.step > 0:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 round, period, epoch and draw and a step above 0; "
-                f"got {self.arguments()}"
-            )
+        self._require(
+            min(self.rounds, self.period, self.epochs, self.draws) >= 1 and self.step > 0,
+            "at least 1 round, period, epoch and draw and a step above 0",
+        )
 
 
 def _learn(network: nn.Module, adam: torch.optim.Adam, x: Tensor, labels: Tensor) -> None:

@@ -44,9 +44,6 @@ class Transfer(Attack):
             )
         return sources.to(device=x.device, dtype=x.dtype)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, **_: object) -> Passes:
         """None: it asks nothing. Its candidates are those of the jobs that it names."""
-        del classes, eot, stochastic, shape
         return Passes(forwards=0, backwards=0)

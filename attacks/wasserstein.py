@@ -17,11 +17,10 @@ from benchmark.engine.attacking.perturbations import (
     unfolded,
     ways,
 )
-from benchmark.engine.attacking.search import Search, success_value, untargeted
+from benchmark.engine.attacking.search import Search, untargeted
 from benchmark.engine.attacking.target import Ascent, Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import NamedSet, Threat
-from benchmark.errors import BenchError
 
 _HALVINGS = 50
 """Of the interval in which the dual variable lies: all that float32 can tell apart, and more."""
@@ -65,11 +64,12 @@ class Wasserstein(Attack):
     ) -> Perturbation:
         """The best plan of each `(b, 1, c, k * k, h, w)`; of a random victim the last one too, with m = 2."""
         self._refuse_arguments(target.classes)
-        is_random = target.victim.stochastic or target.eot > 1
         b, c, h, w = x.shape
         plan = x.new_zeros(b, c, self.window**2, h, w)
         price = torch.zeros_like(x)
-        search = Search(target, x, y, draws=draws, puts_success_first=not is_random, keeps=plan)
+        search = Search(
+            target, x, y, draws=draws, puts_success_first=not target.is_random, keeps=plan
+        )
         for step in range(self.steps + 1):
             settled, ascent, stays = self._look(search, plan, step)
             plan, price, gradient = plan[stays], price[stays], ascent.gradient[stays]
@@ -82,19 +82,15 @@ class Wasserstein(Attack):
                 price = (price + _PRICE_STEP * excess).clamp_min(0.0)
                 best = best_plan(search.x, worth, threat.eps, self.window)
                 plan = plan + 2 / (step + 2) * (best - plan)
-        found = [search.best, settled] if is_random else [search.best]
+        found = [search.best, settled] if target.is_random else [search.best]
         return Transport(torch.stack(found, dim=1))
 
-    def least_classes(self, *, stochastic: bool) -> int:
+    def least_classes(self, **_: object) -> int:
         """Those that its loss is defined with."""
-        del stochastic
         return classes_for(self.loss)
 
-    def passes(
-        self, *, classes: int, eot: int, stochastic: bool, shape: tuple[int, int, int]
-    ) -> Passes:
+    def passes(self, *, eot: int, stochastic: bool, **_: object) -> Passes:
         """A look at every plan, the first and the last one's too."""
-        del classes, shape
         rows = (self.steps + 1) * eot
         return Passes(forwards=rows, backwards=rows, candidates=2 if stochastic or eot > 1 else 1)
 
@@ -104,18 +100,15 @@ class Wasserstein(Attack):
         x_adv = transported(search.x, settled).clamp(0.0, 1.0)
         objective = untargeted(search.target, search.y, LOSSES[self.loss])
         ascent = search.look(x_adv, objective, 0, 0, step)
-        value = ascent.loss
-        if search.puts_success_first:
-            value = success_value(ascent.logits, search.y, ascent.loss)
-        return settled, ascent, search.offer(settled, ascent.logits, value)
+        return settled, ascent, search.consider(settled, ascent)
 
     def _refuse_arguments(self, classes: int) -> None:
         refuse_loss(self.name, self.loss, known=tuple(LOSSES), classes=classes)
-        if self.steps < 1 or self.window < 3 or self.window % 2 == 0:
-            raise BenchError(
-                f"attack {self.name!r} needs at least 1 step and an odd window from 3 up; got "
-                f"steps={self.steps}, window={self.window}"
-            )
+        self._require(
+            self.steps >= 1 and self.window >= 3 and self.window % 2 == 1,
+            "at least 1 step and an odd window from 3 up",
+            *("steps", "window"),
+        )
 
 
 def best_plan(x: Tensor, gradient: Tensor, eps: float, window: int) -> Tensor:

@@ -10,10 +10,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sized
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from benchmark.errors import BenchError, quoted
 
@@ -47,13 +48,15 @@ class StageSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
-    """An ensemble of classifiers: the mean of their logits."""
-
-    members: tuple[Model, ...]
+class _Ensemble(Generic[T]):
+    members: tuple[T, ...]
 
     def __str__(self) -> str:
-        return _mean(self.members)
+        return f"{MEAN}({', '.join(map(str, self.members))})"
+
+
+class Models(_Ensemble["Model"]):
+    """An ensemble of classifiers: the mean of their logits."""
 
 
 Model = str | Models
@@ -72,14 +75,8 @@ class Chain:
         return chain if self.model is None else f"{chain}>{self.model}"
 
 
-@dataclass(frozen=True, slots=True)
-class Mean:
+class Mean(_Ensemble["Expression"]):
     """An ensemble of victims: the mean of their logits."""
-
-    members: tuple[Expression, ...]
-
-    def __str__(self) -> str:
-        return _mean(self.members)
 
 
 Expression = Chain | Mean
@@ -88,9 +85,7 @@ Expression = Chain | Mean
 
 def stages_of(expression: Expression) -> list[StageSpec]:
     """All purifiers, in the order in which they were typed."""
-    if isinstance(expression, Chain):
-        return list(expression.stages)
-    return [stage for member in expression.members for stage in stages_of(member)]
+    return [stage for chain in chains_of(expression) for stage in chain.stages]
 
 
 def chains_of(expression: Expression) -> list[Chain]:
@@ -104,8 +99,7 @@ def model_of(expression: Expression) -> Model | None:
     """The undefended counterpart: the same ensemble without purifiers; None where no classifier was typed."""
     if isinstance(expression, Chain):
         return expression.model
-    found = tuple(model for member in expression.members if (model := model_of(member)))
-    return Models(found)
+    return Models(tuple(model for member in expression.members if (model := model_of(member))))
 
 
 def leaves_of(model: Model) -> list[str]:
@@ -138,6 +132,15 @@ def is_expression(text: str) -> bool:
     return _begins_mean(text) or ">" in text
 
 
+def names_in(model: object) -> list[str]:
+    """The names of all classifiers in a text; none where it is empty or none.
+
+    Raises:
+        BenchError: As `parse_model`.
+    """
+    return leaves_of(parse_model(model)) if isinstance(model, str) and model else []
+
+
 def parse_model(text: str) -> Model:
     """Reads a classifier's name, or an ensemble such as `mean(a, b)`.
 
@@ -152,10 +155,6 @@ def parse_model(text: str) -> Model:
     found = reader.classifier(",()")
     reader.end("the end")
     return found
-
-
-def _mean(members: tuple[object, ...]) -> str:
-    return f"{MEAN}({', '.join(map(str, members))})"
 
 
 def _begins_mean(text: str) -> bool:
@@ -175,10 +174,7 @@ class _Reader:
     def victim(self, *, is_member: bool) -> Expression:
         if self._is_mean():
             return Mean(self._members(lambda: self.victim(is_member=True)))
-        stages = [self._stage()]
-        while self._takes("+"):
-            self._refuse_more(stages, "purifiers in a row")
-            stages.append(self._stage())
+        stages = self._several(self._stage, "+", "purifiers in a row")
         if self._takes(">"):
             return Chain(tuple(stages), self.classifier(",()>"))
         if is_member:
@@ -197,12 +193,10 @@ class _Reader:
 
     def _stage(self) -> StageSpec:
         name = self._name("a defense's name", ",()>+@&")
-        trained = []
-        if self._takes("@"):
-            trained.append(self.classifier(",()>+&"))
-            while self._takes("&"):
-                self._refuse_more(trained, "classifiers that a purifier is trained for")
-                trained.append(self.classifier(",()>+&"))
+        if not self._takes("@"):
+            return StageSpec(name)
+        what = "classifiers that a purifier is trained for"
+        trained = self._several(lambda: self.classifier(",()>+&"), "&", what)
         return StageSpec(name, tuple(trained))
 
     def _members(self, read: Callable[[], T]) -> tuple[T, ...]:
@@ -211,10 +205,7 @@ class _Reader:
         if self.depth > DEEPEST:
             raise self._refusal(f"at most {DEEPEST} ensembles within each other")
         self.at = self.text.index("(", self.at) + 1
-        members = [read()]
-        while self._takes(","):
-            self._refuse_more(members, "members of an ensemble")
-            members.append(read())
+        members = self._several(read, ",", "members of an ensemble")
         if len(members) < 2:
             raise self._refusal("a comma and another member: an ensemble has at least two")
         if not self._takes(")"):
@@ -222,9 +213,14 @@ class _Reader:
         self.depth -= 1
         return tuple(members)
 
-    def _refuse_more(self, found: Sized, what: str) -> None:
-        if len(found) >= MOST:
-            raise self._refusal(f"at most {MOST} {what}")
+    def _several(self, read: Callable[[], T], mark: str, what: str) -> list[T]:
+        """One, and another one behind each mark."""
+        found = [read()]
+        while self._takes(mark):
+            if len(found) >= MOST:
+                raise self._refusal(f"at most {MOST} {what}")
+            found.append(read())
+        return found
 
     def _is_mean(self) -> bool:
         self._skip()
@@ -232,17 +228,11 @@ class _Reader:
 
     def _name(self, expected: str, stop: str) -> str:
         self._skip()
-        found = "".join(self._until(stop))
+        found = re.split(f"[{stop}]", self.text[self.at :], maxsplit=1)[0]
         if not found.strip():
             raise self._refusal(expected)
         self.at += len(found)
         return found.strip()
-
-    def _until(self, stop: str) -> Iterator[str]:
-        for character in self.text[self.at :]:
-            if character in stop:
-                return
-            yield character
 
     def _takes(self, mark: str) -> bool:
         self._skip()
@@ -252,8 +242,8 @@ class _Reader:
         return True
 
     def _skip(self) -> None:
-        while self.at < len(self.text) and self.text[self.at].isspace():
-            self.at += 1
+        rest = self.text[self.at :]
+        self.at += len(rest) - len(rest.lstrip())
 
     def _refusal(self, expected: str) -> BenchError:
         rest = self.text[self.at : self.at + 12]

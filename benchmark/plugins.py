@@ -137,3 +137,4 @@ for _name, _path, _note in (
     ),
 ):
     DATASETS.add(_name, f"benchmark.datasets.{_path}", _note)
+DEFAULT_DATASET = "digits"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoints, entry_points
-from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from benchmark.compute.imports import FORM, imported, meant, refuse_absent
@@ -30,6 +30,7 @@ def path_of(kind: type) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
+@dataclass(eq=False)
 class Registry(Generic[T]):
     """Plugins of one kind, by name.
 
@@ -41,20 +42,12 @@ class Registry(Generic[T]):
         files: How a file is named in the place of a plugin, by the end of its name: `{".npz": "npz:{}"}`.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        *,
-        base: str,
-        group: str,
-        files: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        self.kind = kind
-        self.base = base
-        self.group = group
-        self.files = files
-        self._own: dict[str, str] = {}
-        self._notes: dict[str, str] = {}
+    kind: str
+    base: str = field(kw_only=True)
+    group: str = field(kw_only=True)
+    files: Mapping[str, str] = field(kw_only=True, default_factory=dict)
+    _own: dict[str, str] = field(init=False, default_factory=dict)
+    _notes: dict[str, str] = field(init=False, default_factory=dict)
 
     def add(self, name: str, path: str, note: str = "") -> None:
         """Adds a plugin of this project.

@@ -17,7 +17,7 @@ import torch
 
 from attacks import autoattack, fast_autoattack
 from benchmark.engine.attacking.attack import Attack
-from benchmark.engine.attacking.external import AutoAttackCall
+from benchmark.engine.attacking.external import AutoAttackCall, AutoAttackReport
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.defense import Defense
@@ -215,9 +215,9 @@ def _ordered(name: str) -> list[float]:
             "backwards": 3,
         }
         if module is autoattack:
-            return autoattack._Report(correct=0.25, warnings=("w",), **about)
-        fooled = torch.arange(len(order.x)) < 1
-        return fast_autoattack._Found(fooled=fooled, **about)
+            fooled = torch.arange(len(order.x)) < 6
+            return AutoAttackReport(fooled=fooled, warnings=("w",), **about)
+        return AutoAttackReport(fooled=torch.arange(len(order.x)) < 1, **about)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "call_alone", answered)

@@ -15,10 +15,10 @@ from benchmark.evaluation.execute.kept_images import Collected, unpacked
 from benchmark.evaluation.execute.run import Listener
 from benchmark.evaluation.prepare.reproduce import Where, remake, request_of
 from benchmark.publishing.leaderboard.escaping import plain
-from benchmark.records.audit import BY_LENGTH, Audit, content_sha256
+from benchmark.records.audit import BY_LENGTH, Audit
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import kept_path, read_kept
-from benchmark.scoring.audit_figures import claimed, positions_of
+from benchmark.scoring.audit_figures import claimed, content_sha256, positions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from benchmark.engine.attacking.attack import Passes
 from benchmark.evaluation.execute.shard import attack_of
 from benchmark.records.diagnosis import DiagnosisRecord
-from benchmark.records.entry import AttackRecord, Entry
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.job import MIXED, Job
 from benchmark.records.protocol import Protocol
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from benchmark.compute.memory import BatchLimit
 from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.criterion import Criterion
-from benchmark.engine.judging.verdict import Answers, ask_once
+from benchmark.engine.judging.verdict import Answers, answers
 from benchmark.engine.randomness import Draws
 from benchmark.evaluation.execute.kept_images import CLEAN, Collected
 from benchmark.evaluation.prepare.prepare import Prepared
@@ -21,8 +22,7 @@ OTHER_ROWS = 61
 """Rows in one pass of the other layout in which a victim is asked where something differs, back to front."""
 
 
-@dataclass(frozen=True, slots=True)
-class DrawAnswers:
+class DrawAnswers(NamedTuple):
     """Answers `(n, draws)` about one image of each original at `select` and at `score` draws."""
 
     select: Answers
@@ -30,14 +30,7 @@ class DrawAnswers:
 
     def at(self, i: int) -> DrawAnswers:
         """Those about one original, `(draws,)`."""
-        return DrawAnswers(
-            *(Answers(a.predictions[i], a.margins[i], a.rivals[i]) for a in self.parts)
-        )
-
-    @property
-    def parts(self) -> tuple[Answers, Answers]:
-        """Both."""
-        return self.select, self.score
+        return DrawAnswers(*(_each(found, lambda column: column[i]) for found in self))
 
 
 class Questions:
@@ -96,9 +89,9 @@ class Questions:
         roles = ("select", "score") if ready.is_stochastic else ("select",)  # else asked once
         with sandboxed(f"defense {ready.label!r}"):
             found = [
-                ask_once(
+                answers(
                     ready.victim,
-                    images,
+                    images.unsqueeze(1),
                     y.to(device),
                     draws=root.at(role),
                     criterion=self.criterion,
@@ -106,7 +99,8 @@ class Questions:
                 )
                 for role in roles
             ]
-        found = [_flipped(each) for each in found] if is_other else found
+        if is_other:
+            found = [_each(each, lambda column: column.flip(0)) for each in found]
         return found[0], found[-1]
 
 
@@ -116,5 +110,5 @@ def _joined(parts: tuple[Answers, ...]) -> Answers:
     return Answers(*(torch.cat(each)[:, 0].cpu() for each in zip(*columns, strict=True)))
 
 
-def _flipped(found: Answers) -> Answers:
-    return Answers(found.predictions.flip(0), found.margins.flip(0), found.rivals.flip(0))
+def _each(found: Answers, change: Callable[[Tensor], Tensor]) -> Answers:
+    return Answers(change(found.predictions), change(found.margins), change(found.rivals))

@@ -6,10 +6,8 @@ are known to its attack alone; so this starts torch. Only attacks that are regis
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
 
 from benchmark.audit.command_fields import problems_of_command
 from benchmark.audit.local_images import problems_of_images
@@ -20,8 +18,9 @@ from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.plan import Plannable, make_plan, unasked
 from benchmark.plugins import ATTACKS, DATASETS
 from benchmark.records.diagnosis import DiagnosisRecord
-from benchmark.records.entry import AttackRecord, Entry
+from benchmark.records.entry import Entry
 from benchmark.records.entry_boundary import failure_of
+from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.job import KEY_VERSION, PluginId
 from benchmark.records.missing_rows import Missing, Why
@@ -29,6 +28,7 @@ from benchmark.records.protocol import SURROGATES, Protocol
 from benchmark.records.run import PlannedAttack
 from benchmark.records.task import Task
 from benchmark.scoring.derived import base_of
+from benchmark.scoring.rows import planned_fields
 from benchmark.scoring.validation import problems_of
 
 Record = AttackRecord | DiagnosisRecord
@@ -102,7 +102,9 @@ def _planned_for(
             precision=entry.precision,
             seed=entry.seed,
         ),
-        victim=(entry.defense.gradient, entry.defense.stochastic, entry.classifier.name),
+        gradient=entry.defense.gradient,
+        is_stochastic=entry.defense.stochastic,
+        classifier=entry.classifier.name,
         stages=tuple(stage.label for stage in entry.defense.stages),
         surrogates=tuple(_known_surrogates(entry) or surrogates),
         ensembles=tuple((text, name) for name, text in made_on.items() if text not in _WORDS),
@@ -114,22 +116,14 @@ def _plan(
     protocol: str,
     task: Task,
     *,
-    victim: tuple[str, bool, str],
+    gradient: str,
+    is_stochastic: bool,
+    classifier: str,
     stages: tuple[str, ...],
     surrogates: tuple[str, ...],
     ensembles: tuple[tuple[str, str], ...],
 ) -> tuple[list[PlannedAttack], dict[str, Missing]]:
-    """The plan of a protocol, given as its JSON; made once for entries of one board.
-
-    Args:
-        protocol: The JSON.
-        task: What is classified.
-        victim: The derivative that its purifiers offer, whether it is random, and the classifier's name.
-        stages: Names of its purifiers.
-        surrogates: Names of classifiers for transfer.
-        ensembles: Expression and name of those that images are made on.
-    """
-    gradient, is_stochastic, classifier = victim
+    """The plan of a protocol, given as its JSON, from names alone; made once for entries of one board."""
     return make_plan(
         Plannable(
             protocol=Protocol.model_validate_json(protocol),
@@ -185,33 +179,10 @@ def _rows(
     for row in wanted:
         if row.id in found:
             record = found[row.id]
-            for name, value in _planned(row, record).items():
+            for name, value in planned_fields(row).items():
                 said = getattr(record, name)
                 if said != value or type(said) is not type(value):
                     yield f"{row.id}: {name} is {said!r}, and its protocol makes it {value!r}"
-
-
-def _planned(row: PlannedAttack, record: Record) -> dict[str, Any]:
-    """What a record must say of itself."""
-    job = row.job
-    wanted: dict[str, Any] = {
-        "attack": job.attack.label,
-        "plugin": job.attack.path,
-        "arguments": json.loads(job.attack.arguments),
-        "gradient": job.gradient,
-        "eot": job.eot,
-    }
-    if isinstance(record, AttackRecord):
-        return wanted | {
-            "column": row.column,
-            "knowledge": row.knowledge,
-            "counts": row.counts,
-            "classifier": job.classifier.name,
-        }
-    if row.diagnosis is None:
-        raise ValueError(f"row {row.id!r} is no diagnosis")
-    varied = {"kind": row.diagnosis.kind, "of": row.diagnosis.of, "eps": job.task.threat.eps}
-    return wanted | varied
 
 
 def _sources_of_code(records: Iterable[Record]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 
 import torch
@@ -15,9 +14,10 @@ from benchmark.engine.judging.verdict import Answers
 from benchmark.engine.threat import ROUNDING
 from benchmark.evaluation.execute.kept_images import CLEAN, Collected
 from benchmark.evaluation.prepare.prepare import Prepared
-from benchmark.records.audit import Replayed
+from benchmark.records.audit import Kept, Replayed
 from benchmark.records.entry import Entry
 from benchmark.records.rates import kept_margin
+from benchmark.scoring.audit_figures import share
 from benchmark.scoring.series import RuleSeries, clean_series, kept_series
 
 NEAR = 1e-3
@@ -34,35 +34,6 @@ class ReplayFinding(IntEnum):
     CONFIRMED = 0
     WITHIN_ROUNDING = 1
     CONTRADICTED = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Replay:
-    """What asking again came to.
-
-    Args:
-        findings: One for each image of the entry.
-        reasons: Of each image that is not confirmed, by its position, one line.
-        kept: Which images were there; None for the clean ones alone.
-        is_budget_checked: Whether images say how large their change is (`Threat.is_read_off`).
-    """
-
-    findings: tuple[ReplayFinding, ...]
-    reasons: dict[int, str]
-    kept: str | None
-    is_budget_checked: bool
-
-    def record(self) -> Replayed:
-        """The same in figures."""
-        counts = [self.findings.count(finding) for finding in ReplayFinding]
-        return Replayed.model_validate(
-            {
-                "kept": self.kept,
-                "confirmed": counts[0],
-                "within_rounding": counts[1],
-                "contradicted": counts[2],
-            }
-        )
 
 
 def replay(
@@ -88,37 +59,50 @@ def replay(
     Raises:
         BenchError: A plugin fails.
     """
-    made = _Replay(Questions(ready, entry, collected, shard_size))
     kept = entry.kept_images.which if collected and entry.kept_images else None
-    asked: list[tuple[RuleSeries, Collected | None]] = [
-        (each, None) for each in clean_series(entry)
-    ]
-    asked += [(series, collected) for series in (kept_series(entry, kept) if kept else [])]
-    for i, (series, images) in enumerate(asked):
-        on_step(i, len(asked), f"{series.rule} {'kept' if images else 'clean'} images")
+    made = Replay(Questions(ready, entry, collected, shard_size), kept)
+    clean, others = clean_series(entry), kept_series(entry, kept) if kept else []
+    for i, series in enumerate((*clean, *others)):
+        images = collected if i >= len(clean) else None
+        on_step(
+            i, len(clean) + len(others), f"{series.rule} {'kept' if images else 'clean'} images"
+        )
         made.compare(series, images)
-    return Replay(
-        findings=tuple(made.findings),
-        reasons=made.reasons,
-        kept=kept,
-        is_budget_checked=ready.task.threat.is_read_off,
-    )
+    return made
 
 
-class _Replay:
-    """Findings about the images of an entry, series by series.
+class Replay:
+    """What asking again comes to, series by series.
 
     Args:
         questions: Who is asked.
+        kept: Which images there are; None for the clean ones alone.
+
+    Attributes:
+        findings: One for each image of the entry.
+        reasons: Of each image that is not confirmed, by its position, one line.
+        is_budget_checked: Whether images say how large their change is (`Threat.is_read_off`).
     """
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: Questions, kept: Kept | None) -> None:
         self.questions = questions
+        self.kept = kept
         self.labels = questions.entry.per_image.labels
         self.findings = [ReplayFinding.CONFIRMED] * len(self.labels)
         self.reasons: dict[int, str] = {}
+        self.is_budget_checked = questions.ready.task.threat.is_read_off
         clean = questions.asked((CLEAN,) * len(self.labels))
         self.near = NEAR * float(clean.select.margins.abs().max())
+
+    def record(self) -> Replayed:
+        """The same in figures."""
+        confirmed, rounded, contradicted = map(self.findings.count, ReplayFinding)
+        return Replayed(
+            kept=self.kept,
+            confirmed=confirmed,
+            within_rounding=rounded,
+            contradicted=contradicted,
+        )
 
     def compare(self, series: RuleSeries, collected: Collected | None) -> None:
         """Holds a series to what the victim says of its images."""
@@ -150,9 +134,8 @@ class _Replay:
         }
         for at, name in enumerate(series.rows):
             if name and (name, at) not in places:
-                self._say(
-                    at, series, ReplayFinding.CONTRADICTED, "its image is not among those kept"
-                )
+                reason = "its image is not among those kept"
+                self._say(at, series, ReplayFinding.CONTRADICTED, reason)
             numbers[at] = places.get((name, at), CLEAN)
         return numbers
 
@@ -165,13 +148,12 @@ class _Replay:
             x, x_adv = self.questions.pair(tuple(numbers), part)
             flat = x_adv.flatten(1)
             is_image = (flat >= -ROUNDING).all(1) & (flat <= 1 + ROUNDING).all(1)  # nor NaN
-            sizes = threat.size(x, x_adv) if threat.is_read_off else torch.zeros(len(x))
+            sizes = threat.size(x, x_adv) if self.is_budget_checked else torch.zeros(len(x))
             for i, at in enumerate(part.tolist()):
                 if is_image[i] and float(sizes[i]) <= most:
                     continue
-                found = (
-                    f"{threat.norm} {float(sizes[i]):g}" if is_image[i] else "pixels outside [0, 1]"
-                )
+                size_of = f"{threat.norm} {float(sizes[i]):g}"
+                found = size_of if is_image[i] else "pixels outside [0, 1]"
                 reason = f"outside the budget: {found} where {threat.eps:g} is allowed"
                 self._say(at, series, ReplayFinding.CONTRADICTED, reason)
                 numbers[at] = CLEAN
@@ -191,30 +173,30 @@ class _Replay:
         """
         label, slack = self.labels[at], self.near
         answers = asked.at(at)
-        near = [part.margins.abs() <= self.near for part in answers.parts]
+        near = [part.margins.abs() <= self.near for part in answers]
         if other is not None:
             moved = (asked.select.margins.mean(1) - other.select.margins.mean(1)).abs()
             slack = max(slack, 2 * float(moved.max()))
-            pairs = zip(answers.parts, other.at(at).parts, strict=True)
+            pairs = zip(answers, other.at(at), strict=True)
             near = [
                 n | (2 * (a.margins - b.margins).abs() >= a.margins.abs())
                 for n, (a, b) in zip(near, pairs, strict=True)
             ]
         select, score = (
-            self._reach(rule, part, label, n) for part, n in zip(answers.parts, near, strict=True)
+            self._reach(rule, part, label, n) for part, n in zip(answers, near, strict=True)
         )
         margin = kept_margin(float(answers.select.margins.mean()))
         apart = abs(margin - outcome.margin)
         if not (
-            _share(select[1]) <= outcome.rate <= _share(select[2])
+            share(select[1]) <= outcome.rate <= share(select[2])
             and _lies_between(outcome.bits, score[1], score[2])
             and apart <= slack
         ):
             return ReplayFinding.CONTRADICTED, (
                 f"the entry says rate {outcome.rate:g}, margin {outcome.margin:g}, outcomes "
-                f"{outcome.bits[:20]}; its victim says {_share(select[0]):g}, {margin:g}, {score[0][:20]}"
+                f"{outcome.bits[:20]}; its victim says {share(select[0]):g}, {margin:g}, {score[0][:20]}"
             )
-        is_same = (_share(select[0]), score[0]) == (outcome.rate, outcome.bits)
+        is_same = (share(select[0]), score[0]) == (outcome.rate, outcome.bits)
         if is_same and apart <= self.near:
             return ReplayFinding.CONFIRMED, ""
         return ReplayFinding.WITHIN_ROUNDING, "it differs within rounding of the decision boundary"
@@ -228,10 +210,6 @@ class _Replay:
         )
         criterion = self.questions.criterion
         return [criterion.outcomes(rule, row.tolist(), label) for row in rows]
-
-
-def _share(bits: str) -> float:
-    return bits.count("1") / len(bits)
 
 
 def _lies_between(bits: str, low: str, high: str) -> bool:

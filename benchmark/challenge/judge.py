@@ -133,16 +133,16 @@ def judged(ready: Prepared, entry: Entry, handed: Outside) -> Judged:
             these images do well on the draws that count and on no others.
     """
     inside = _inside(ready, handed)
-    judge_part = _Judge(ready, Criterion(**entry.criterion.model_dump()))
     found: Judged = {}
     clean: Judged = {}
     control: Judged = {}
     for part in _parts(len(inside)):
         positions = handed.positions[part]
-        found |= judge_part(inside[part], positions)
-        clean |= judge_part(None, positions)
+        found |= _judged(ready, entry, positions, inside[part])
+        clean |= _judged(ready, entry, positions)
         if ready.is_stochastic:
-            control |= judge_part(inside[part], positions, "challenge", handed.sha256)
+            place = ("challenge", handed.sha256)
+            control |= _judged(ready, entry, positions, inside[part], *place)
     _refuse_other_clean(entry, clean)
     if control:
         refuse_made_for_draws(found, control)
@@ -164,31 +164,25 @@ def _parts(n: int) -> list[slice]:
     return [slice(i, i + PART) for i in range(0, n, PART)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    """A verdict on images from outside, or on the clean ones of positions `(b,)` in the entry."""
+def _judged(
+    ready: Prepared, entry: Entry, positions: Tensor, x_adv: Tensor | None = None, *place: str
+) -> Judged:
+    """What becomes of images `(b, c, h, w)`, None for the clean ones, of positions `(b,)` in the entry.
 
-    ready: Prepared
-    criterion: Criterion
-
-    def __call__(self, x_adv: Tensor | None, positions: Tensor, *place: str) -> Judged:
-        """What becomes of images `(b, c, h, w)`, None for the clean ones, at a place among the draws."""
-        ready = self.ready
-        x, y, indices = originals(ready, positions)
-        x, y = (x if x_adv is None else x_adv).to(ready.device), y.to(ready.device)
-        root = Draws.of(ready.request.seed, indices.to(ready.device), ready.dataset.name, "test")
-        with sandboxed(f"defense {ready.label!r}"):
-            outcomes, _ = judge(
-                ready.victim,
-                x.unsqueeze(1),
-                y,
-                draws=root.at(*place),
-                criterion=self.criterion,
-            )
-        return {
-            position: {rule: outcomes[rule][i] for rule in Rule}
-            for i, position in enumerate(positions.tolist())
-        }
+    Their draws lie at a place among the draws.
+    """
+    x, y, indices = (each.to(ready.device) for each in originals(ready, positions))
+    x = x if x_adv is None else x_adv.to(ready.device)
+    root = Draws.of(ready.request.seed, indices, ready.dataset.name, "test")
+    criterion = Criterion(**entry.criterion.model_dump())
+    with sandboxed(f"defense {ready.label!r}"):
+        outcomes, _ = judge(
+            ready.victim, x.unsqueeze(1), y, draws=root.at(*place), criterion=criterion
+        )
+    return {
+        position: {rule: outcomes[rule][i] for rule in Rule}
+        for i, position in enumerate(positions.tolist())
+    }
 
 
 def _refuse_other_clean(entry: Entry, clean: Judged) -> None:

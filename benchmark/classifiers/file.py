@@ -28,8 +28,8 @@ from benchmark.engine.victims.acceptance import refuse_misfit, shown
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.logits import logits_in
 from benchmark.errors import BenchError
+from benchmark.files.known_hashes import file_sha256
 from benchmark.files.locations import local_file, pinned
-from benchmark.files.weights import sha256_of
 from benchmark.identity.content_names import known_by
 from benchmark.registry import imported
 
@@ -61,12 +61,12 @@ class _Typed:
     def file(self) -> Path:
         """The file, downloaded where need be."""
         what = f"the weights of a {self.architecture}"
-        return local_file(self.path, what=what, accept=_refuse_unreadable)
+        return local_file(self.path, what=what, accept=load_state)
 
     def name(self, path: Path) -> str:
         """What an entry calls the classifier: by what the file and the user's module hold."""
         key = f".{self.key}" if self.key else ""
-        stem = known_by(path.stem, sha256_of(path), modules_sha256(self.modules))
+        stem = known_by(path.stem, file_sha256(path), modules_sha256(self.modules))
         return f"{stem}{key}@{self.architecture.replace(':', '.')}"
 
     @property
@@ -132,7 +132,7 @@ def _network(typed: _Typed, dataset: Dataset, path: Path, accuracy: Accuracy) ->
         if found.is_ensemble or typed.key or isinstance(error, SeveralFit) or not is_one:
             raise
         try:
-            return LoadedNetwork(zoo_network_of(found, [path]), sha256_of(path))
+            return LoadedNetwork(zoo_network_of(found, [path]), file_sha256(path))
         except BenchError:
             raise error from None
 
@@ -177,7 +177,3 @@ def file_name_of(text: str) -> str:
     """
     typed = _Typed.parse(text)
     return typed.name(typed.file())
-
-
-def _refuse_unreadable(path: Path) -> None:
-    load_state(path)

@@ -15,7 +15,7 @@ from benchmark.classifiers.rivals import agree, completed, rivals_of, without_op
 from benchmark.classifiers.state import states_in
 from benchmark.classifiers.trial import Trial, siblings, tried_on, tried_together
 from benchmark.errors import BenchError
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -228,7 +228,7 @@ def _load(network: nn.Module, fit: Trial, path: Path) -> None:
 
 def _sha256(network: nn.Module, fit: Trial, path: Path, key: str) -> str:
     """That of the file, where the file alone decides."""
-    found = sha256_of(path)
+    found = file_sha256(path)
     if not key and not fit.constants:
         return found
     digest = hashlib.sha256(f"{found}\0{key}".encode())

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
-from benchmark.classifiers.base import ClassifierSource
+from benchmark.classifiers.own import OwnSource
 from benchmark.classifiers.resnet_v2 import ResNetV2
-from benchmark.classifiers.training_recipe import AdversarialRecipe, ClassifierRecipe
-from benchmark.errors import BenchError
-from benchmark.files.manifest import plugin_weights
-from benchmark.recipe import Recipe
 
 
 class Layers(nn.Module):
@@ -27,43 +21,14 @@ class Layers(nn.Module):
         return logits
 
 
-class _Published(ClassifierSource):
-    """What the five for MNIST share: ten classes, one recipe."""
+class _Published(OwnSource):
+    """For MNIST, with a recipe by Adam at 1e-3 on batches of 128, without augmentation, as AdvAE trains them.
 
-    dataset = "mnist"
-    classes = 10
-    steps: int
+    The learning rate follows one cycle over a fixed number of steps, where AdvAE's falls on plateaus.
+    """
 
-    def weights(self, folder: Path) -> Path:
-        """The shipped file, as the manifest lists it; else the one that `bench train` wrote."""
-        del folder
-        found = plugin_weights(_Published, "classifier", label=self.name, dataset=self.dataset)
-        own = self.trained_file()
-        if found is None and own is not None and own.is_file():
-            found = own
-        if found is None:
-            raise BenchError(f"classifier {self.name!r} {self._lacking()}")
-        return found
-
-    def _lacking(self) -> str:
-        train = f"bench train --classifier {self.name} --dataset {self.dataset}"
-        if not self.ships:
-            return f"has no weights here; train it with: {train}"
-        file = f"{self.name}.safetensors"
-        return (
-            f"lacks the weights that ship with it; install again, or train it ({train} --out {file}) and "
-            f"name it as file:{file}@{self.name}"
-        )
-
-    def recipe(self, *, is_adversarial: bool) -> Recipe:
-        """Cross-entropy by Adam at 1e-3 on batches of 128, without augmentation, as AdvAE trains them.
-
-        The learning rate follows one cycle over a fixed number of steps, where AdvAE's falls on plateaus.
-        """
-        natural = ClassifierRecipe(
-            classifier=self.name, steps=self.steps, rate=1e-3, weight_decay=0.0, shift=0
-        )
-        return AdversarialRecipe(inner=natural) if is_adversarial else natural
+    dataset, out = "mnist", ""
+    rate, weight_decay, shift = 1e-3, 0.0, 0
 
 
 class MnistX(_Published):
@@ -158,26 +123,18 @@ class MnistD(_Published):
 
 
 class CifarResNetV2(_Published):
-    """The ResNetV2 of depth 29 that AdvAE defends on CIFAR-10 (He et al., ECCV 2016); too large to ship."""
+    """The ResNetV2 of depth 29 that AdvAE defends on CIFAR-10 (He et al., ECCV 2016); too large to ship.
+
+    It is trained for 100 epochs, on images shifted by up to a tenth and mirrored by chance.
+    """
 
     name, dataset, steps = "cifar-resnetv2-29", "cifar10", 39_000
+    weight_decay, shift, is_mirrored = 1e-4, 3, True
     ships = False
 
     def network(self) -> nn.Module:
         """Three stages of three bottleneck blocks: depth 9 n + 2 with n = 3."""
         return ResNetV2(blocks=3, classes=10)
-
-    def recipe(self, *, is_adversarial: bool) -> Recipe:
-        """Adam at 1e-3 for 100 epochs of 128, on images shifted by up to a tenth and mirrored by chance."""
-        natural = ClassifierRecipe(
-            classifier=self.name,
-            steps=self.steps,
-            rate=1e-3,
-            weight_decay=1e-4,
-            shift=3,
-            is_mirrored=True,
-        )
-        return AdversarialRecipe(inner=natural) if is_adversarial else natural
 
 
 def _conv(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
+from torch.serialization import safe_globals
 
 from benchmark.errors import BenchError
 from benchmark.files.parsing import DAMAGED
@@ -34,13 +33,8 @@ class _Ignored:
         del state
 
 
-def _stand_in(path: str) -> type:
-    module, _, name = path.rpartition(".")
-    return type(name, (_Ignored,), {"__module__": module, "__qualname__": name})
-
-
 _BESIDES: list[Any] = [
-    _stand_in(path)
+    (_Ignored, path)
     for path in (
         "argparse.Namespace",
         "pathlib.Path",
@@ -115,7 +109,7 @@ def load_checkpoint(path: Path) -> Any:
         BenchError: The file is damaged, or would run code.
     """
     try:
-        with warnings.catch_warnings(), _skipping():
+        with warnings.catch_warnings(), safe_globals(_BESIDES):
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -126,21 +120,7 @@ def load_checkpoint(path: Path) -> Any:
             f"whole network, save network.state_dict(), best as safetensors"
         ) from error
     except DAMAGED as error:
+        told = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise BenchError(
-            f"weights {str(path)!r} are damaged ({_first_line(error)}); make or download them again"
+            f"weights {str(path)!r} are damaged ({told}); make or download them again"
         ) from error
-
-
-@contextlib.contextmanager
-def _skipping() -> Iterator[None]:
-    before = list(get_safe_globals())
-    add_safe_globals(_BESIDES)
-    try:
-        yield
-    finally:
-        clear_safe_globals()
-        add_safe_globals(before)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from benchmark.classifiers.zoo_robustbench import (
 )
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.files.downloads import fetch_url
-from benchmark.files.google_drive import fetch_drive
-from benchmark.files.known_hashes import hold_to_record, record, recorded_sha256
-from benchmark.files.weights import is_pickle, refuse_foreign, sha256_of
+from benchmark.files.downloads import Origin, fetch
+from benchmark.files.google_drive import drive_origin
+from benchmark.files.known_hashes import file_sha256, hold_to_record, record, recorded_sha256
+from benchmark.files.weights import is_pickle, refuse_foreign
 
 _SAME_NETWORK = {"Standard_R50": ("Salman2020Do_R50", "Linf")}
 """Rows whose constructor downloads weights, with a row of the same architecture whose does not."""
@@ -40,22 +40,23 @@ def load_zoo(
         BenchError: A checkpoint cannot be downloaded, is damaged, would run code, or does not fit.
     """
     files = model.files(folder)
-    if model.url and not files[0].is_file():
-        what = f"the checkpoint of {model.name!r}"
-        known = recorded_sha256(files[0])
-        fetch_url(model.url, files[0], what=what, sha256=known, accept=_refuse_unreadable)
-    for file, drive_id in zip(files, model.drive_ids, strict=False):
-        if not file.is_file():
-            _download(file, drive_id, model)
+    origins: Iterable[str | Origin] = (
+        [model.url] if model.url else map(drive_origin, model.drive_ids)
+    )
+    for file, origin in zip(files, origins, strict=False):
+        if not file.is_file():  # one that was here before, and has a record, must be the same again
+            what, known = f"the checkpoint of {model.name!r}", recorded_sha256(file)
+            fetch(origin, file, what=what, sha256=known, accept=_checkpoint)
     hashes = []
     for file in files:
         refuse_foreign(file)  # before much work is done for another
-        hashes.append(sha256_of(file))
+        hashes.append(file_sha256(file))
         hold_to_record(file, hashes[-1])
     network = zoo_network_of(model, files)
     for file, found in zip(files, hashes, strict=True):
         record(file, found)
-    sha256 = hashes[0] if len(hashes) == 1 else _digest("".join(hashes))
+    joined = "".join(hashes)
+    sha256 = joined if len(hashes) == 1 else hashlib.sha256(joined.encode()).hexdigest()
     classifier = Classifier(network, name=model.name, classes=CLASSES[model.dataset], sha256=sha256)
     return classifier.to(device=device, dtype=dtype)
 
@@ -139,25 +140,3 @@ def _state_of(file: Path) -> Mapping[str, Tensor]:
 
 def _checkpoint(file: Path) -> Any:
     return load_checkpoint(file) if is_pickle(refuse_foreign(file)) else load_state(file)
-
-
-def _download(file: Path, drive_id: str, model: ZooModel) -> None:
-    """Fetches a checkpoint; what arrives takes its place only when it can be read as weights.
-
-    One that was here before, and has a record, must be the same again.
-    """
-    fetch_drive(
-        drive_id,
-        file,
-        what=f"the checkpoint of {model.name!r}",
-        sha256=recorded_sha256(file),
-        accept=_refuse_unreadable,
-    )
-
-
-def _refuse_unreadable(file: Path) -> None:
-    _checkpoint(file)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -5,46 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from benchmark.classifiers.zoo_source import ZooRow, registered, rows, torchvision_url
+from benchmark.classifiers.zoo_source import registered, rows, torchvision_url
 from benchmark.errors import BenchError
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
 """The zoo's datasets with their numbers of classes."""
 
 
-class Alias(NamedTuple):
-    """A short name that stands for one of several models."""
-
-    model: str
-    why: str
-
-
-_ATOP = "the WRN-28-10 of that paper: the architecture of AToP's comparisons (its Tables 2 to 5)"
-ALIASES = {
-    ("cifar10", "Gowal2021"): Alias("Gowal2021Improving_28_10_ddpm_100m", _ATOP),
-    ("cifar10", "Gowal2021Improving"): Alias("Gowal2021Improving_28_10_ddpm_100m", _ATOP),
-    ("cifar10", "Gowal2020"): Alias("Gowal2020Uncovering_28_10_extra", _ATOP),
-    ("cifar10", "Rebuffi2021"): Alias("Rebuffi2021Fixing_28_10_cutmix_ddpm", _ATOP),
-    ("cifar10", "Rebuffi2021Fixing"): Alias("Rebuffi2021Fixing_28_10_cutmix_ddpm", _ATOP),
-    ("cifar10", "Pang2022"): Alias("Pang2022Robustness_WRN28_10", _ATOP),
-    ("cifar10", "Pang2022Robustness"): Alias("Pang2022Robustness_WRN28_10", _ATOP),
-    ("cifar10", "Cui2023"): Alias("Cui2023Decoupled_WRN-28-10", _ATOP),
-    ("cifar10", "Wang2023"): Alias("Wang2023Better_WRN-28-10", _ATOP),
-    ("cifar10", "Wang2023Better"): Alias("Wang2023Better_WRN-28-10", _ATOP),
-    ("cifar10", "Sehwag2021"): Alias(
-        "Sehwag2021Proxy", "the WRN-34-10, whose RobustBench name says nothing else"
-    ),
-    ("cifar100", "Rebuffi2021"): Alias("Rebuffi2021Fixing_28_10_cutmix_ddpm", _ATOP),
-    ("cifar100", "Rebuffi2021Fixing"): Alias("Rebuffi2021Fixing_28_10_cutmix_ddpm", _ATOP),
-    ("cifar100", "Pang2022"): Alias("Pang2022Robustness_WRN28_10", _ATOP),
-    ("cifar100", "Pang2022Robustness"): Alias("Pang2022Robustness_WRN28_10", _ATOP),
-    ("cifar100", "Cui2023"): Alias("Cui2023Decoupled_WRN-28-10", _ATOP),
-    ("cifar100", "Wang2023"): Alias("Wang2023Better_WRN-28-10", _ATOP),
-    ("cifar100", "Wang2023Better"): Alias("Wang2023Better_WRN-28-10", _ATOP),
+_ON_CIFAR = {
+    "Rebuffi2021": "Rebuffi2021Fixing_28_10_cutmix_ddpm",
+    "Rebuffi2021Fixing": "Rebuffi2021Fixing_28_10_cutmix_ddpm",
+    "Pang2022": "Pang2022Robustness_WRN28_10",
+    "Pang2022Robustness": "Pang2022Robustness_WRN28_10",
+    "Cui2023": "Cui2023Decoupled_WRN-28-10",
+    "Wang2023": "Wang2023Better_WRN-28-10",
+    "Wang2023Better": "Wang2023Better_WRN-28-10",
 }
-"""Short names that stand for one of several models, each with its reason."""
+ALIASES = {
+    ("cifar10", "Gowal2021"): "Gowal2021Improving_28_10_ddpm_100m",
+    ("cifar10", "Gowal2021Improving"): "Gowal2021Improving_28_10_ddpm_100m",
+    ("cifar10", "Gowal2020"): "Gowal2020Uncovering_28_10_extra",
+    **{("cifar10", short): model for short, model in _ON_CIFAR.items()},
+    ("cifar10", "Sehwag2021"): "Sehwag2021Proxy",
+    **{("cifar100", short): model for short, model in _ON_CIFAR.items()},
+}
+"""Short names that stand for one of several models.
+
+Each is the WRN-28-10 of its paper: the architecture of AToP's comparisons (its Tables 2 to 5). Sehwag2021 is
+the WRN-34-10, whose RobustBench name says nothing else.
+"""
 
 _NORMS = {"linf": "Linf", "l2": "L2", "common_corruptions": "corruptions"}
 """RobustBench's threat models by the name of their table in its source, the first preferred."""
@@ -100,9 +91,9 @@ class ZooModel:
     def note(self, threat: str) -> str:
         """One line for a listing: its threat (else its board), its parts, how images are prepared for it."""
         short = [
-            key[1]
-            for key, alias in ALIASES.items()
-            if (key[0], alias.model) == (self.dataset, self.model) and self.norm == "Linf"
+            name
+            for (dataset, name), model in ALIASES.items()
+            if (dataset, model, "Linf") == (self.dataset, self.model, self.norm)
         ]
         parts = [
             f"RobustBench, {threat or self.norm}",
@@ -134,7 +125,7 @@ def resolve(name: str, dataset: str) -> ZooModel | None:
     alias = ALIASES.get((dataset, wanted))
     found = (
         [m for m in models if m.model == wanted]
-        or [m for m in models if alias and m.model == alias.model]
+        or [m for m in models if m.model == alias]
         or [m for m in models if wanted and m.model.startswith(wanted)]
     )
     names = sorted({m.model for m in found})
@@ -169,23 +160,25 @@ def _all_models(dataset: str) -> tuple[ZooModel, ...]:
     """Every row of RobustBench's tables for a dataset, in their order."""
     if dataset not in CLASSES:
         return ()
-    return tuple(_model(row, dataset) for row in rows(dataset))
+    return tuple(_model(dataset, *row) for row in rows(dataset))
 
 
-def _model(row: ZooRow, dataset: str) -> ZooModel:
-    norm = _NORMS[row.table]
-    timm = f"{row.name.lower().replace('-', '_')}_{dataset}_{norm.lower()}"
-    entry = registered().get(timm)
-    if entry is not None:
+def _model(dataset: str, table: str, name: str, said: dict[str, Any]) -> ZooModel:
+    norm = _NORMS[table]
+    timm = f"{name.lower().replace('-', '_')}_{dataset}_{norm.lower()}"
+    if timm in registered():
+        url, preparation = registered()[timm]
         # on CIFAR images are taken as they are, whatever timm's configuration says
-        preparation = entry.preparation if dataset == "imagenet" else ""
-        return ZooModel(row.name, dataset, norm, url=entry.url, timm=timm, preparation=preparation)
-    enum = "" if row.drive_ids else _TORCHVISION.get(row.name, "")
+        preparation = preparation if dataset == "imagenet" else ""
+        return ZooModel(name, dataset, norm, url=url, timm=timm, preparation=preparation)
+    ids = said.get("gdrive_id")
+    drive_ids = tuple(str(i) for i in (ids if isinstance(ids, list) else [ids]) if i)
+    enum = "" if drive_ids else _TORCHVISION.get(name, "")
     return ZooModel(
-        row.name,
+        name,
         dataset,
         norm,
-        row.drive_ids,
+        drive_ids,
         url=torchvision_url(enum) if enum else "",
-        preparation=row.preparation,
+        preparation=said.get("preprocessing") or "",
     )

@@ -3,74 +3,52 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 _TIMM_FILES = ("alexnet", "deit", "xcit")
 """RobustBench's files that register models with timm, which fetches their weights by URL."""
 _TABLES = ("linf", "l2", "common_corruptions")
 
 
-@dataclass(frozen=True, slots=True)
-class ZooRow:
-    """One row of RobustBench's tables.
+def rows(dataset: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """RobustBench's tables for a dataset, Linf first, then L2; empty where it is not installed.
 
-    Args:
-        name: RobustBench's name.
-        table: The table's variable in the source: `linf`, `l2` or `common_corruptions`.
-        drive_ids: Google Drive's ids of its checkpoints; empty where it has none.
-        preparation: The name of what is done to ImageNet images; empty where none is named.
+    Returns:
+        Of each row the table's variable in the source (`linf`, `l2` or `common_corruptions`), the model's name,
+        and what is literal of the rest: `gdrive_id`, one or several or none, and `preprocessing`.
     """
-
-    name: str
-    table: str
-    drive_ids: tuple[str, ...]
-    preparation: str
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A model that RobustBench registers with timm.
-
-    Args:
-        url: Where its weights are.
-        preparation: As `Dataset.prepared_for` takes it, what RobustBench derives from timm's configuration.
-    """
-
-    url: str
-    preparation: str
-
-
-def rows(dataset: str) -> list[ZooRow]:
-    """The rows of RobustBench's tables for a dataset, Linf first, then L2; empty where it is not installed."""
-    found: dict[str, list[ZooRow]] = {}
-    for node in _statements(r"(linf|l2|common_corruptions) = ", "robustbench/model_zoo", dataset):
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    for node in _statements(rf"({'|'.join(_TABLES)}) = ", "robustbench/model_zoo", dataset):
         match node:
             case ast.Assign(
                 targets=[ast.Name(id=table)], value=ast.Call(args=[ast.List(elts=elements)])
-            ) if table in _TABLES:
-                found[table] = [row for element in elements for row in _row(element, table)]
-    return [row for table in _TABLES for row in found.get(table, [])]
+            ):
+                found += [(table, *row) for element in elements for row in _row(element)]
+    return sorted(found, key=lambda row: _TABLES.index(row[0]))
 
 
 @lru_cache(maxsize=1)
-def registered() -> dict[str, Registered]:
-    """The models that RobustBench registers with timm, by the name it gives them there."""
-    found: dict[str, Registered] = {}
+def registered() -> dict[str, tuple[str, str]]:
+    """The models that RobustBench registers with timm, by the name it gives them there.
+
+    Returns:
+        Of each the URL of its weights, and the preparation that RobustBench derives from timm's configuration,
+        as `Dataset.prepared_for` takes it.
+    """
+    found: dict[str, tuple[str, str]] = {}
     for file in _TIMM_FILES:
         place = "robustbench/model_zoo/architectures"
         defaults = _defaults(place, file) or _defaults("timm/models", file)
         for node in _statements("default_cfgs = ", place, file):
-            match node:
-                case ast.Assign(value=ast.Dict(keys=keys, values=values)):
-                    for key, value in zip(keys, values, strict=True):
-                        if isinstance(key, ast.Constant) and isinstance(value, ast.Call):
-                            found[str(key.value)] = _registered(value, defaults)
+            for name, call in _named(node.value) if isinstance(node, ast.Assign) else ():
+                found[name] = _registered(defaults | _literals(call))
     return found
 
 
@@ -81,7 +59,7 @@ def torchvision_url(enum: str) -> str:
         for line in node.body if isinstance(node, ast.ClassDef) else ():
             match line:
                 case ast.Assign(targets=[ast.Name(id="IMAGENET1K_V1")], value=ast.Call() as call):
-                    return str(_constants(call).get("url", ""))
+                    return str(_literals(call).get("url", ""))
     return ""
 
 
@@ -107,59 +85,47 @@ def _statements(beginning: str, place: str, module: str) -> Iterator[ast.stmt]:
         yield from ast.parse(text[start.start() : end.start() if end else None]).body
 
 
-def _row(element: ast.expr, table: str) -> list[ZooRow]:
+def _row(element: ast.expr) -> list[tuple[str, dict[str, Any]]]:
     """The row `("name", {"gdrive_id": ...})`; none where it looks otherwise."""
     match element:
-        case ast.Tuple(elts=[ast.Constant(value=str(name)), ast.Dict(keys=keys, values=values)]):
-            pass
-        case _:
-            return []
-    said = {
-        str(key.value): ast.literal_eval(value)
-        for key, value in zip(keys, values, strict=True)
-        if isinstance(key, ast.Constant) and key.value in ("gdrive_id", "preprocessing")
-    }
-    ids = said.get("gdrive_id")
-    listed = ids if isinstance(ids, list) else [ids]
-    return [
-        ZooRow(name, table, tuple(str(i) for i in listed if i), said.get("preprocessing") or "")
-    ]
+        case ast.Tuple(elts=[ast.Constant(value=str(name)), ast.Dict() as said]):
+            return [(name, _literals(said))]
+    return []
 
 
-def _defaults(place: str, module: str) -> dict[str, object]:
+def _defaults(place: str, module: str) -> dict[str, Any]:
     """What a module's `_cfg(url, **kwargs)` returns, as far as it is literal; empty where it has none."""
     for node in _statements(r"def _cfg\(", place, module):
         for line in node.body if isinstance(node, ast.FunctionDef) else ():
-            match line:
-                case ast.Return(value=ast.Dict(keys=keys, values=values)):
-                    return {
-                        str(key.value): ast.literal_eval(value)
-                        for key, value in zip(keys, values, strict=True)
-                        if isinstance(key, ast.Constant) and _is_literal(value)
-                    }
+            if isinstance(line, ast.Return) and isinstance(line.value, ast.Dict):
+                return _literals(line.value)
     return {}
 
 
-def _registered(call: ast.Call, defaults: dict[str, object]) -> Registered:
-    said = defaults | _constants(call)
+def _registered(said: dict[str, Any]) -> tuple[str, str]:
     size, crop = said.get("input_size"), said.get("crop_pct")
     preparation = ""
     if isinstance(size, tuple) and isinstance(crop, float):
         scaled = math.floor(size[1] / crop)  # as robustbench.data.get_timm_model_preprocessing does
         preparation = f"resize:{scaled}:{said.get('interpolation')},crop:{size[1]}"
-    return Registered(url=str(said.get("url", "")), preparation=preparation)
+    return str(said.get("url", "")), preparation
 
 
-def _constants(call: ast.Call) -> dict[str, object]:
-    return {
-        str(word.arg): ast.literal_eval(word.value)
-        for word in call.keywords
-        if word.arg and _is_literal(word.value)
-    }
+def _literals(node: ast.expr) -> dict[str, Any]:
+    """What a mapping or a call's keywords say, as far as it is literal."""
+    found = {}
+    for name, value in _named(node):
+        with contextlib.suppress(ValueError):
+            found[name] = ast.literal_eval(value)
+    return found
 
 
-def _is_literal(node: ast.expr) -> bool:
-    return all(
-        isinstance(part, ast.Constant | ast.Tuple | ast.List | ast.Load | ast.UnaryOp | ast.USub)
-        for part in ast.walk(node)
-    )
+def _named(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """The values of a mapping or of a call's keywords, by name; none of anything else."""
+    match node:
+        case ast.Call(keywords=words):
+            yield from ((str(word.arg), word.value) for word in words)
+        case ast.Dict(keys=keys, values=values):
+            for key, value in zip(keys, values, strict=True):
+                if isinstance(key, ast.Constant):
+                    yield str(key.value), value

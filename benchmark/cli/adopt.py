@@ -22,7 +22,7 @@ Examples:
 """
 
 
-@click.command("adopt", epilog=EPILOG, short_help="Copy entries from results into leaderboards.")
+@click.command("adopt", epilog=EPILOG)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--audited",

@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import (
-    MOST,
-    data_option,
-    device_option,
-    folder_option,
-    offline_option,
-    weights_option,
-)
+from benchmark.cli.options import file_option, folder_option, number_option, remake_options
 from benchmark.cli.progress import RunProgress
-from benchmark.cli.types import Whole
+from benchmark.cli.types import Number
 from benchmark.compute.device_names import device_parts
+from benchmark.errors import BenchError
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import read_entry
 
 if TYPE_CHECKING:
     from benchmark.audit.audit import Audited, Wanted
-    from benchmark.records.entry import Entry
 
 SHOWN = 10
 """Images that speak against an entry and are written out; the rest is counted."""
@@ -35,31 +30,22 @@ Examples:
 """
 
 
-@click.command(
-    "audit", epilog=EPILOG, short_help="Ask an entry's victim again; attack some images anew."
-)
+@click.command("audit", epilog=EPILOG)
 @click.argument("entry", type=click.Path(path_type=Path))
-@click.option(
-    "--images",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The images that its run kept. Default: the file beside it, ENTRY.images.npz.",
+@file_option(
+    "--images", "The images that its run kept. Default: the file beside it, ENTRY.images.npz."
 )
-@click.option("--again", type=Whole(1, MOST), metavar="K", help="Attack K random images anew, too.")
+@number_option("--again", "Attack K random images anew, too.", metavar="K")
 @click.option(
     "--seed",
-    type=Whole(0, 2**63 - 1),
+    type=Number(0, 2**63 - 1),
     metavar="N",
     help="Of these attacks, and of which images. Default: a fresh one, which is said; give it to resume.",
 )
 @click.option("--by", default="", metavar="TEXT", help="Who audits, as --write keeps it.")
 @click.option("--write", is_flag=True, help="Keep what was found in ENTRY; boards then mark it.")
 @folder_option("--runs", "runs", "Where finished shards of the new attacks are kept.")
-@data_option
-@offline_option
-@weights_option
-@device_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@remake_options
 def audit_command(**options: Any) -> int:
     """Check that ENTRY is what its victim does: for maintainers, before they publish what others submit.
 
@@ -69,8 +55,6 @@ def audit_command(**options: Any) -> int:
     K random images are attacked anew, by all rows that count, from a seed that nobody could know, which bounds
     how many may be forged. Exit status 0 confirmed, 1 not confirmed, 2 not to be audited here.
     """
-    from benchmark.records.entry_files import read_entry  # so that --help starts quickly
-
     device_parts(options["device"])
     path, before = options["entry"], read_entry(options["entry"])
     from benchmark.audit.audit import audit  # so that a wrong name starts no torch
@@ -92,7 +76,6 @@ def audit_command(**options: Any) -> int:
 def _wanted(entry: Entry, options: dict[str, Any]) -> Wanted:
     from benchmark.audit.audit import Wanted
     from benchmark.audit.fresh_attacks import Again, fresh_seed
-    from benchmark.errors import BenchError
 
     again, seed = options["again"], options["seed"]
     if again is None and seed is not None:

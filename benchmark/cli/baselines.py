@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from benchmark.cli.options import folder_option
+from benchmark.files.atomic import write_whole
+from benchmark.publishing.leaderboard.baselines import FILE, baselines_text, gather_baselines
 
 
 @click.command("baselines", hidden=True)
@@ -19,9 +21,6 @@ from benchmark.cli.options import folder_option
 )
 def baselines_command(*, model_info: Path, out: Path) -> int:
     """Write robustbench.csv from MODEL_INFO, that folder of a checkout of RobustBench."""
-    from benchmark.files.atomic import write_whole
-    from benchmark.publishing.leaderboard.baselines import FILE, baselines_text, gather_baselines
-
     found = gather_baselines(model_info)
     path = out / FILE
     write_whole(path, baselines_text(found).encode())

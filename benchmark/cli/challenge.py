@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmark.cli.options import data_option, device_option, offline_option, weights_option
+from benchmark.cli.options import remake_options
 from benchmark.cli.progress import RunProgress
 from benchmark.compute.device_names import device_parts
+from benchmark.records.entry_files import read_entry
+from benchmark.records.rates import Rate
 
 if TYPE_CHECKING:
     from benchmark.challenge.judge import ChallengeOutcome
-    from benchmark.records.rates import Rate
 
 EPILOG = """\b
 Examples:
@@ -30,11 +31,7 @@ Examples:
     "--credit", default="", metavar="TEXT", help="Name and link, as the page will show them."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would come of it; write nothing.")
-@data_option
-@offline_option
-@weights_option
-@device_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@remake_options
 def challenge_command(**options: Any) -> int:
     """Lower ENTRY by adversarial images from outside, X_ADV.
 
@@ -44,8 +41,6 @@ def challenge_command(**options: Any) -> int:
     than what the entry counts, entry and page are written anew, with credit; else nothing changes. What cannot
     be verified is refused: exit status 2.
     """
-    from benchmark.records.entry_files import read_entry  # so that --help starts quickly
-
     device_parts(options["device"])
     before = read_entry(options["entry"])
     from benchmark.challenge.judge import challenge  # so that a wrong name starts no torch
@@ -55,18 +50,14 @@ def challenge_command(**options: Any) -> int:
     where = Where(**{name: options[name] for name in ("data", "weights", "device")})
     with RunProgress(f"challenge {options['entry'].name}"):
         verdict = challenge(before, options["x_adv"], credit=options["credit"], where=where)
-    page = None
-    if verdict.is_lowered and not options["dry_run"]:
+    is_written = verdict.is_lowered and not options["dry_run"]
+    if is_written:
         page = write_challenged(verdict.before, verdict.after, options["entry"])
-    if options["as_json"]:
-        click.echo(json.dumps(_as_json(verdict, dry_run=options["dry_run"]), indent=2))
-    else:
-        click.echo(_as_text(verdict, dry_run=options["dry_run"]))
-    if verdict.is_lowered and not options["dry_run"]:
-        written = (
-            f"{options['entry']} and {page}" if page else f"{options['entry']} (no page beside it)"
-        )
-        click.echo(f"Written: {written}", err=True)
+    report = _as_json if options["as_json"] else _as_text
+    click.echo(report(verdict, dry_run=options["dry_run"]))
+    if is_written:
+        beside = f" and {page}" if page else " (no page beside it)"
+        click.echo(f"Written: {options['entry']}{beside}", err=True)
     return 0
 
 
@@ -87,22 +78,18 @@ def _percent(rate: Rate) -> str:
     return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f}–{100 * rate.high:.1f})"
 
 
-def _as_json(verdict: ChallengeOutcome, *, dry_run: bool) -> dict[str, Any]:
+def _as_json(verdict: ChallengeOutcome, *, dry_run: bool) -> str:
     before, after = verdict.before, verdict.after
-    chosen = [
-        index
-        for index, old, new in zip(
-            after.per_image.indices, before.per_image.chosen, after.per_image.chosen, strict=True
-        )
-        if old != new
-    ]
-    return {
+    rows = before.per_image.chosen, after.per_image.chosen
+    chosen = zip(after.per_image.indices, *rows, strict=True)
+    shown = {
         "lowered": verdict.is_lowered,
         "reason": verdict.reason,
         "written": verdict.is_lowered and not dry_run,
         "sha256": verdict.sha256,
         "images": verdict.images,
-        "chosen_indices": chosen,
+        "chosen_indices": [index for index, old, new in chosen if old != new],
         "worst_before": before.worst.model_dump() if before.worst else None,
         "worst_after": after.worst.model_dump() if after.worst else None,
     }
+    return json.dumps(shown, indent=2)

@@ -13,6 +13,7 @@ import click
 
 from benchmark.cli.options import (
     device_option,
+    json_option,
     model_option,
     request_options,
     task_options,
@@ -21,6 +22,9 @@ from benchmark.cli.options import (
 from benchmark.cli.progress import RunProgress
 from benchmark.compute.device_names import device_parts
 from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.names import is_attack, refuse_plugin, refuse_unknown
+from benchmark.evaluation.prepare.request import Request, parse_arguments
+from benchmark.plugins import ATTACKS
 
 if TYPE_CHECKING:
     from benchmark.contract.checks import CheckOutcome
@@ -43,7 +47,7 @@ _OF_DEFENSES = ("model", "dataset", "data", "threat", "weights")
 @task_options
 @device_option
 @weights_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@json_option()
 def check_command(**options: Any) -> int:
     """Check that PLUGIN, a defense or an attack, keeps its contract.
 
@@ -60,9 +64,6 @@ def check_command(**options: Any) -> int:
 
     Exit status 1 where a check fails.
     """
-    from benchmark.evaluation.prepare.names import is_attack
-    from benchmark.evaluation.prepare.request import parse_arguments
-
     name, given = options["plugin"], parse_arguments(options["arguments"])
     check = (_of_attack if is_attack(name) else _of_defense)(name, given, options)
     with RunProgress(f"check {name}"):
@@ -78,9 +79,6 @@ def check_command(**options: Any) -> int:
 def _of_attack(
     name: str, given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Callable[[], list[CheckOutcome]]:
-    from benchmark.evaluation.prepare.names import refuse_plugin
-    from benchmark.plugins import ATTACKS
-
     device_parts(options["device"])
     for option in _OF_DEFENSES:
         if options[option] is not None:
@@ -89,9 +87,7 @@ def _of_attack(
                 f"small networks, under every threat that it names"
             )
     refuse_plugin(ATTACKS, name, given)
-    from benchmark.selftest.attack_contract import (
-        check_attack,  # here so that a wrong name starts no torch
-    )
+    from benchmark.selftest.attack_contract import check_attack
 
     return partial(check_attack, name, given, seed=options["seed"], device=options["device"])
 
@@ -99,9 +95,6 @@ def _of_attack(
 def _of_defense(
     name: str, given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Callable[[], list[CheckOutcome]]:
-    from benchmark.evaluation.prepare.names import refuse_unknown
-    from benchmark.evaluation.prepare.request import Request
-
     request = Request(defense=name, defense_args=given, **request_options(options))
     refuse_unknown(request)
     from benchmark.selftest.check import check_request  # here so that a wrong name starts no torch
@@ -111,7 +104,7 @@ def _of_defense(
 
 @click.command("selftest")
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@json_option()
 def selftest_command(*, device: str, as_json: bool) -> int:
     """Show that this installation's attacks attack.
 
@@ -122,14 +115,14 @@ def selftest_command(*, device: str, as_json: bool) -> int:
     is not to be trusted.
     """
     device_parts(device)
-    from benchmark.selftest.suite import Witness, selftest  # here so that --help starts no torch
+    from benchmark.selftest.suite import selftest  # here so that --help starts no torch
 
     def on_outcome(outcome: CheckOutcome) -> None:
         _show("")
         if not as_json:
             _print(outcome)
 
-    outcomes = selftest(device, Witness(on_begin=_show, on_outcome=on_outcome))
+    outcomes = selftest(device, on_begin=_show, on_outcome=on_outcome)
     if as_json:
         _print_json(outcomes)
     status = _status(outcomes, quiet=as_json)

@@ -7,18 +7,23 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from tabulate import tabulate
 
-from benchmark.cli.options import folder_option
+from benchmark.cli.options import folder_option, json_option
 from benchmark.errors import BenchError
+from benchmark.publishing.leaderboard.claims import (
+    FILE,
+    SYSTEMS,
+    Claim,
+    JudgedClaim,
+    judge,
+    read_claims,
+)
+from benchmark.publishing.leaderboard.escaping import plain, shortened
+from benchmark.publishing.leaderboard.publish import read_entries
 from benchmark.registry import unknown
-
-if TYPE_CHECKING:
-    from benchmark.publishing.leaderboard.claims import Claim, JudgedClaim
-    from benchmark.records.entry import Entry
 
 EPILOG = """\b
 Examples:
@@ -40,9 +45,7 @@ HEADERS = (
 )
 
 
-@click.command(
-    "claims", epilog=EPILOG, short_help="Show what papers claim beside what was measured."
-)
+@click.command("claims", epilog=EPILOG)
 @click.option(
     "--defense", metavar="NAME", help="The paper of this defense: aid, atop, hgd, advae, add."
 )
@@ -53,7 +56,7 @@ HEADERS = (
 @click.option("--all", "everything", is_flag=True, help="All papers.")
 @folder_option("--leaderboards", "leaderboards", "Where published entries are, and claims.csv.")
 @folder_option("--results", "results", "Where entries of your own are.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@json_option()
 def claims_command(
     *,
     defense: str | None,
@@ -70,8 +73,6 @@ def claims_command(
     not comparable, and the reason stands below. `claimed` is the paper's number under its own attack and the
     attacker's knowledge that it names; the measured numbers are clean, oblivious, adaptive and worst case.
     """
-    from benchmark.publishing.leaderboard.claims import FILE, SYSTEMS, judge, read_claims
-
     if (defense is None) != everything:
         raise BenchError("name a paper with --defense, or give --all")
     if defense is not None and defense not in SYSTEMS:
@@ -81,21 +82,21 @@ def claims_command(
         claims = [claim for claim in claims if claim.system == SYSTEMS[defense]]
     claims = _narrowed(claims, "table", table)
     claims = _narrowed(claims, "dataset", dataset)
-    entries, damaged = _entries([leaderboards, results])
-    judged = judge(claims, entries)
+    entries, damaged = read_entries(
+        path for folder in (leaderboards, results) for path in sorted(folder.glob("*/*/*.json"))
+    )
+    judged = judge(claims, list(entries.values()))
     if as_json:
         click.echo(json.dumps([_plain(each) for each in judged], indent=2, allow_nan=False))
     else:
         click.echo(to_text(judged))
-    for line in damaged:
+    for line in damaged.values():
         click.echo(f"bench: {line}", err=True)
     return 2 if damaged else 0
 
 
 def to_text(judged: Sequence[JudgedClaim]) -> str:
     """A table of claims with their measurements, and a line for each reason why others have none."""
-    from benchmark.publishing.leaderboard.escaping import plain
-
     beside = [_cells(each) for each in judged if each.entry is not None]
     parts = []
     if beside:
@@ -116,8 +117,6 @@ def to_text(judged: Sequence[JudgedClaim]) -> str:
 
 
 def _cells(judged: JudgedClaim) -> list[str]:
-    from benchmark.publishing.leaderboard.escaping import shortened
-
     claim = judged.claim
     attack = " ".join(part for part in (claim.attack, claim.norm, claim.eps) if part)
     names = [claim.table, claim.defense, claim.classifier, attack, claim.threat]
@@ -153,13 +152,3 @@ def _narrowed(claims: Sequence[Claim], field: str, wanted: str | None) -> list[C
         known = sorted({getattr(claim, field) for claim in claims})
         raise unknown(f"claims' {field}", wanted, known)
     return found
-
-
-def _entries(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
-    """All entries of these folders, and one line for each file that is none."""
-    from benchmark.publishing.leaderboard.publish import read_entries
-
-    entries, damaged = read_entries(
-        path for folder in folders for path in sorted(folder.glob("*/*/*.json"))
-    )
-    return list(entries.values()), list(damaged.values())

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from benchmark.cli.types import Share, Word
+from benchmark.cli.options import json_option
+from benchmark.cli.types import Number, Word
 from benchmark.errors import BenchError
-
-if TYPE_CHECKING:
-    from benchmark.publishing.leaderboard.comparison import Comparison
-    from benchmark.records.entry import Entry
+from benchmark.publishing.leaderboard import comparison_text
+from benchmark.publishing.leaderboard.comparison import Comparison, Conclusion, compare, pair
+from benchmark.records.entry import Entry
+from benchmark.records.entry_files import entry_paths, read_entry
 
 FELL, OPEN = 1, 3
 EPILOG = """\b
@@ -32,14 +32,12 @@ Exit status:
 """
 
 
-@click.command(
-    "compare", epilog=EPILOG, short_help="Compare an entry with what stood before; for CI."
-)
+@click.command("compare", epilog=EPILOG)
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option(
     "--tolerance",
-    type=Share(100),
+    type=Number(0, 100, is_whole=False),
     default=5.0,
     show_default=True,
     metavar="POINTS",
@@ -54,7 +52,7 @@ Exit status:
     show_default=True,
     help="What decides: worst-case accuracy, clean accuracy. May be given again.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one item a row.")
+@json_option("a JSON array, one item a row")
 @click.option(
     "--markdown", "as_markdown", is_flag=True, help="Print Markdown for a pull request's comment."
 )
@@ -74,8 +72,6 @@ def compare_command(
     a bootstrap over images for random ones), with a p-value (exact McNemar, or a sign-flip test). Where all
     outcomes and margins agree, nothing changed, and the candidate is held.
     """
-    from benchmark.publishing.leaderboard import comparison_text
-
     if as_json and as_markdown:
         raise BenchError("--json and --markdown are two forms of one output; give one of them")
     try:
@@ -103,8 +99,6 @@ def compare_command(
 
 def _status(found: Sequence[Comparison], tolerance: float, gates: Sequence[str]) -> int:
     """That of the worst row: fell, then inconclusive, then held."""
-    from benchmark.publishing.leaderboard.comparison import Conclusion
-
     verdicts = {each.verdict(tolerance, gates) for each in found}
     if Conclusion.FELL in verdicts:
         return FELL
@@ -113,8 +107,6 @@ def _status(found: Sequence[Comparison], tolerance: float, gates: Sequence[str])
 
 def _compared(pairs: Sequence[tuple[Entry, Entry]]) -> tuple[list[Comparison], list[str]]:
     """What can be compared, and one line for each pair that cannot."""
-    from benchmark.publishing.leaderboard.comparison import compare
-
     found, failures = [], []
     for one, other in pairs:
         try:
@@ -126,19 +118,11 @@ def _compared(pairs: Sequence[tuple[Entry, Entry]]) -> tuple[list[Comparison], l
 
 def _pairs(base: Path, candidate: Path) -> tuple[list[tuple[Entry, Entry]], list[str]]:
     """The entries to be compared, and one line for each row that is in one folder alone."""
-    from benchmark.publishing.leaderboard.comparison import pair
-    from benchmark.records.entry_files import read_entry
-
     kinds = [path.is_dir() for path in (base, candidate)]
     if not any(kinds):
         return [(read_entry(base), read_entry(candidate))], []
     if not all(kinds):
         raise BenchError("compare two entries or two folders; one of each came")
-    return pair(_entries(base), _entries(candidate))
-
-
-def _entries(folder: Path) -> list[Entry]:
-    """All entries below a folder; a file that is none is refused, since it may be the one that matters."""
-    from benchmark.records.entry_files import entry_paths, read_entry
-
-    return [read_entry(path) for path in entry_paths([folder])]
+    # a file that is no entry is refused, since it may be the one that matters
+    ours, theirs = ([read_entry(one) for one in entry_paths([path])] for path in (base, candidate))
+    return pair(ours, theirs)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from tabulate import tabulate
 
-from benchmark.cli.options import device_option, requests_of, run_options
+from benchmark.cli.options import device_option, json_option, requests_of, run_options
 from benchmark.cli.progress import RunProgress
 from benchmark.cli.weights import see_to_weights
-
-if TYPE_CHECKING:
-    from benchmark.estimate.report import Expense, RowExpense
-    from benchmark.evaluation.prepare.request import Request
+from benchmark.estimate.report import Expense, RowExpense
 
 EPILOG = """\b
 Examples:
@@ -24,12 +21,10 @@ Examples:
 """
 
 
-@click.command(
-    "estimate", epilog=EPILOG, short_help="Say what a run would cost, before it is begun."
-)
+@click.command("estimate", epilog=EPILOG)
 @run_options
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@json_option()
 def estimate_command(**options: Any) -> int:
     """Say what `bench run` with the same options would cost at the most.
 
@@ -39,19 +34,17 @@ def estimate_command(**options: Any) -> int:
     """
     requests = requests_of(options)
     see_to_weights(requests)
-    expenses = [_estimate(request) for request in requests]
+    from benchmark.estimate.estimate import estimate  # here so that --help starts no torch
+
+    expenses: list[Expense] = []
+    for request in requests:
+        with RunProgress(f"estimate {request.defense}") as progress:
+            expenses.append(estimate(request, progress.step))
     if options["as_json"]:
         click.echo(json.dumps([expense.to_json() for expense in expenses], indent=2))
     else:
         click.echo("\n\n".join(to_text(expense) for expense in expenses))
     return 0
-
-
-def _estimate(request: Request) -> Expense:
-    from benchmark.estimate.estimate import estimate  # here so that --help starts no torch
-
-    with RunProgress(f"estimate {request.defense}") as progress:
-        return estimate(request, progress.step)
 
 
 def to_text(expense: Expense) -> str:

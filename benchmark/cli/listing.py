@@ -10,6 +10,7 @@ import click
 from tabulate import tabulate
 
 from benchmark.classifiers.catalog import classifier_names, classifier_note
+from benchmark.cli.options import json_option
 from benchmark.cli.types import Group
 from benchmark.engine.threat import Knowledge
 from benchmark.errors import unknown
@@ -32,11 +33,8 @@ _SHORT = {
 
 
 @click.group("list", cls=Group)
-def list_group() -> None:
+def list_command() -> None:
     """List defenses, attacks, models, datasets, protocols or folders."""
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 
 
 def _show(rows: Sequence[dict[str, str]], *, as_json: bool) -> None:
@@ -46,32 +44,27 @@ def _show(rows: Sequence[dict[str, str]], *, as_json: bool) -> None:
         click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, 90]))
 
 
-@list_group.command("defenses")
-@json_option
-def list_defenses(*, as_json: bool) -> None:
-    """Purifiers, by the name that --defense takes."""
-    _show(_of(DEFENSES), as_json=as_json)
+def _add_plugins(registry: Registry[Any], help_text: str, more: dict[str, str]) -> None:
+    """Adds the command that lists a registry, and more in the place of its names."""
+
+    @list_command.command(f"{registry.kind}s", help=help_text)
+    @json_option()
+    def list_plugins(*, as_json: bool) -> None:
+        notes = {name: registry.note(name) for name in registry.names()} | more
+        _show([{"name": name, "what": note} for name, note in notes.items()], as_json=as_json)
 
 
-@list_group.command("attacks")
-@json_option
-def list_attacks(*, as_json: bool) -> None:
-    """Attacks, by the name that a protocol takes."""
-    _show(_of(ATTACKS), as_json=as_json)
+_add_plugins(DEFENSES, "Purifiers, by the name that --defense takes.", {})
+_add_plugins(ATTACKS, "Attacks, by the name that a protocol takes.", {})
+FILES = {
+    "npz:FILE": "your own images and labels",
+    "folder:PATH": "your own images, one folder a class",
+}
+_add_plugins(DATASETS, "Datasets, by the name that --dataset takes.", FILES)
 
 
-@list_group.command("datasets")
-@json_option
-def list_datasets(*, as_json: bool) -> None:
-    """Datasets, by the name that --dataset takes."""
-    rows = _of(DATASETS)
-    rows.append({"name": "npz:FILE", "what": "your own images and labels"})
-    rows.append({"name": "folder:PATH", "what": "your own images, one folder a class"})
-    _show(rows, as_json=as_json)
-
-
-@list_group.command("protocols")
-@json_option
+@list_command.command("protocols")
+@json_option()
 def list_protocols(*, as_json: bool) -> None:
     """Protocols, by the name that --protocol takes, and what each costs for one image."""
     costs = read_costs()
@@ -130,8 +123,8 @@ def _passes(spent: Spent) -> str:
     return f"{_amount(forwards)}/{_amount(spent.backwards + spent.auxiliary)}"
 
 
-@list_group.command("folders")
-@json_option
+@list_command.command("folders")
+@json_option()
 def list_folders(*, as_json: bool) -> None:
     """Where downloads and trained weights are kept, and what names another place."""
     from huggingface_hub import constants  # here because it is slower than all other lists
@@ -145,9 +138,9 @@ def list_folders(*, as_json: bool) -> None:
     _show(rows, as_json=as_json)
 
 
-@list_group.command("models")
+@list_command.command("models")
 @click.option("--dataset", metavar="NAME", help="Only those for one dataset.")
-@json_option
+@json_option()
 def list_models(*, dataset: str | None, as_json: bool) -> None:
     """Classifiers, by the name that --model takes: this project's, and the RobustBench zoo."""
     chosen = [dataset] if dataset else DATASETS.names()
@@ -159,10 +152,6 @@ def list_models(*, dataset: str | None, as_json: bool) -> None:
     if not rows:
         raise unknown("dataset with classifiers", str(dataset), DATASETS.names())
     _show(rows, as_json=as_json)
-
-
-def _of(registry: Registry[Any]) -> list[dict[str, str]]:
-    return [{"name": name, "what": registry.note(name)} for name in registry.names()]
 
 
 def _amount(count: int) -> str:

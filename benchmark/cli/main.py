@@ -11,23 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from benchmark.cli.adopt import adopt_command
-from benchmark.cli.audit import audit_command
-from benchmark.cli.baselines import baselines_command
-from benchmark.cli.challenge import challenge_command
-from benchmark.cli.check import check_command, selftest_command
-from benchmark.cli.claims import claims_command
-from benchmark.cli.compare import compare_command
-from benchmark.cli.estimate import estimate_command
-from benchmark.cli.listing import list_group
-from benchmark.cli.manifest import manifest_command
-from benchmark.cli.plot import plot_group
-from benchmark.cli.publish import publish_command
-from benchmark.cli.run import run_command
-from benchmark.cli.table import table_command
-from benchmark.cli.train import train_command
 from benchmark.cli.types import Group
-from benchmark.cli.validate import validate_command
 from benchmark.compute.address_space import refuse_cramped, refuse_rationed
 from benchmark.compute.interrupts import MESSAGE, interrupted_status, was_interrupted
 from benchmark.compute.own_packages import add_current_folder
@@ -54,8 +38,29 @@ leaderboards/; finished work is kept in runs/, so the same command resumes where
 0 done, 1 an attack failed, 2 usage error (in the command or the files it names), 130 interrupted (143 by
 SIGTERM, 129 by SIGHUP); bench compare: 1 it fell, 3 inconclusive; bench audit: 1 not confirmed.
 """
-
-
+COMMANDS = {
+    "adopt": ("adopt", "Copy entries from results into leaderboards."),
+    "audit": ("audit", "Ask an entry's victim again; attack some images anew."),
+    "baselines": ("baselines", ""),
+    "challenge": ("challenge", "Lower ENTRY by adversarial images from outside, X_ADV."),
+    "check": ("check", "Check that PLUGIN, a defense or an attack, keeps its contract."),
+    "claims": ("claims", "Show what papers claim beside what was measured."),
+    "compare": ("compare", "Compare an entry with what stood before; for CI."),
+    "estimate": ("estimate", "Say what a run would cost, before it is begun."),
+    "list": ("listing", "List defenses, attacks, models, datasets, protocols or folders."),
+    "manifest": ("manifest", ""),
+    "plot": (
+        "plot",
+        "Draw entries: how attacks converged, what other budgets leave, clean against robust accuracy.",
+    ),
+    "publish": ("publish", "Write a static site from the entries in LEADERBOARDS."),
+    "run": ("run", "Evaluate defenses and write their entries."),
+    "selftest": ("check", "Show that this installation's attacks attack."),
+    "table": ("table", "Write entries as a table for a paper."),
+    "train": ("train", "Train a defense, or a classifier."),
+    "validate": ("validate", "Check entries before they are published."),
+}
+"""By name: the module of its `NAME_command`, and what the help says of it; nothing of one that is hidden."""
 _COMPUTES = frozenset(
     {"run", "estimate", "train", "check", "selftest", "challenge", "audit", "baselines"}
 )
@@ -69,7 +74,12 @@ def _say_version(context: click.Context, _option: click.Parameter, is_asked: boo
         context.exit()
 
 
-@click.group(cls=Group, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Group,
+    lazy=COMMANDS,
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -96,25 +106,6 @@ def bench(context: click.Context, *, verbose: bool) -> None:
     )
     for noisy in ("numba", "matplotlib", "PIL", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-bench.add_command(run_command)
-bench.add_command(estimate_command)
-bench.add_command(train_command)
-bench.add_command(compare_command)
-bench.add_command(claims_command)
-bench.add_command(table_command)
-bench.add_command(validate_command)
-bench.add_command(adopt_command)
-bench.add_command(list_group)
-bench.add_command(check_command)
-bench.add_command(selftest_command)
-bench.add_command(manifest_command)
-bench.add_command(baselines_command)
-bench.add_command(challenge_command)
-bench.add_command(audit_command)
-bench.add_command(plot_group)
-bench.add_command(publish_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

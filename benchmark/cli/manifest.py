@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from benchmark.files.manifest_writer import update_manifest
+
 
 @click.command("manifest", hidden=True)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
@@ -19,8 +21,6 @@ import click
 )
 def manifest_command(*, folder: Path, licence: str, source: str, url: str) -> int:
     """Write FOLDER/manifest.yaml from the weights in FOLDER and their training records."""
-    from benchmark.files.manifest_writer import update_manifest
-
     path, manifest = update_manifest(folder, licence=licence, source=source, url=url)
     click.echo(f"Written: {path} ({len(manifest.weights)} weights files)")
     return 0

@@ -7,17 +7,17 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
-from benchmark.cli.types import Whole, Word
+from benchmark.cli.types import Number, Word
 from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.names import refuse_protocol, refuse_unknown
+from benchmark.evaluation.prepare.paper_defaults import defenses_of, tasks_of
+from benchmark.evaluation.prepare.request import Request, parse_arguments, with_arguments
+from benchmark.records.protocol_files import load_protocol, protocol_names
 
-if TYPE_CHECKING:
-    from benchmark.evaluation.prepare.request import Request
-
-F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
 
 MOST = 10**9
@@ -34,6 +34,21 @@ def folder_option(flag: str, default: str, help_text: str, metavar: str | None =
     )
 
 
+def file_option(flag: str, help_text: str, metavar: str = "FILE") -> Decorator:
+    """A file or a folder, such as `--out`; None where none is named."""
+    return click.option(flag, type=click.Path(path_type=Path), metavar=metavar, help=help_text)
+
+
+def number_option(flag: str, help_text: str, most: int = MOST, metavar: str = "N") -> Decorator:
+    """A number of something, such as `--samples`; None where none is given."""
+    return click.option(flag, type=Number(1, most), metavar=metavar, help=help_text)
+
+
+def json_option(what: str = "a JSON array") -> Decorator:
+    """`--json`, whose value is `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what}.")
+
+
 def arguments_option(flag: str, help_text: str) -> Decorator:
     """An option given once for each argument, such as `--defense-arg`, whose values are `defense_args`."""
     name = f"{flag.strip('-').replace('-', '_')}s"
@@ -45,7 +60,7 @@ def together(*options: Decorator) -> Decorator:
     return lambda function: functools.reduce(lambda made, each: each(made), options[::-1], function)
 
 
-def model_option(*, multiple: bool) -> Callable[[F], F]:
+def model_option(*, multiple: bool) -> Decorator:
     """`--model`, once or several times."""
     return click.option(
         "--model",
@@ -59,14 +74,15 @@ def model_option(*, multiple: bool) -> Callable[[F], F]:
     )
 
 
-def weights_option(function: F) -> F:
-    """`--weights`."""
-    return click.option(
-        "--weights",
-        metavar="FILE|URL|hf:ORG/NAME",
-        help="The defense's weights (safetensors): a path, https://...[#sha256=...], or "
-        "hf:org/name[@revision][/file]. Default: those shipped, listed or trained.",
-    )(function)
+weights_option = click.option(
+    "--weights",
+    metavar="FILE|URL|hf:ORG/NAME",
+    help="The defense's weights (safetensors): a path, https://...[#sha256=...], or "
+    "hf:org/name[@revision][/file]. Default: those shipped, listed or trained.",
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]"
+)
 
 
 def _go_offline(context: click.Context, option: click.Parameter, value: bool) -> None:
@@ -93,14 +109,15 @@ offline_option = click.option(
     callback=_go_offline,
     help="Download nothing; say what is missing and where it belongs. Also: BENCH_OFFLINE=1.",
 )
-data_option = click.option(
+data_option = file_option(
     "--data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where datasets and classifiers are. Default: $BENCH_DATA, else a cache folder.",
+    "Where datasets and classifiers are. Default: $BENCH_DATA, else a cache folder.",
+    "DIR",
 )
-
-
+remake_options = together(
+    data_option, offline_option, weights_option, device_option, json_option("a JSON object")
+)
+"""Where an entry's victim is made again, and how its report is printed."""
 task_options = together(
     click.option(
         "--dataset",
@@ -118,7 +135,7 @@ task_options = together(
     ),
     click.option(
         "--seed",
-        type=Whole(0, 2**63 - 1),
+        type=Number(0, 2**63 - 1),
         default=0,
         show_default=True,
         help="Decides every draw.",
@@ -127,12 +144,7 @@ task_options = together(
 """What is classified, and where its files are."""
 
 
-def _class_numbers(
-    context: click.Context, option: click.Parameter, value: str | None
-) -> tuple[int, ...]:
-    del context, option
-    if value is None:
-        return ()
+def _class_numbers(value: str) -> tuple[int, ...]:
     parts = value.split(",")
     if not all(part.isdecimal() and part.isascii() and len(part) < 6 for part in parts):
         raise BenchError(f"--classes {value!r}: expected numbers with commas, such as 7,8,9")
@@ -149,11 +161,8 @@ evaluation_options = together(
         help="bench list protocols. A paper's (aid-table8) says dataset, model and threat too, where "
         "the command does not.",
     ),
-    click.option(
-        "--samples",
-        type=Whole(1, MOST),
-        metavar="N",
-        help="The first N images of the test split. Default: the protocol's number.",
+    number_option(
+        "--samples", "The first N images of the test split. Default: the protocol's number."
     ),
     click.option(
         "--order",
@@ -165,21 +174,19 @@ evaluation_options = together(
     click.option(
         "--classes",
         "only_classes",
-        callback=_class_numbers,
+        type=_class_numbers,
         metavar="I,J,...",
         help="Evaluate only images of these classes, such as 7,8,9; still classified among all.",
     ),
-    click.option(
+    number_option(
         "--batch-size",
-        type=Whole(1, MOST),
+        "Rows in one forward pass at the most; changes memory and time only.",
         metavar="ROWS",
-        help="Rows in one forward pass at the most; changes memory and time only.",
     ),
-    click.option(
+    number_option(
         "--workers",
-        type=Whole(1, MOST_PROCESSES),
-        metavar="N",
-        help="Worker processes, which take turns on all GPUs. Default: one a core, or one a GPU.",
+        "Worker processes, which take turns on all GPUs. Default: one a core, or one a GPU.",
+        MOST_PROCESSES,
     ),
     click.option(
         "--precision",
@@ -191,13 +198,6 @@ evaluation_options = together(
     folder_option("--runs", "runs", "Where finished shards are kept."),
 )
 """What is evaluated, how much of it, how, and where finished work is kept."""
-
-
-def device_option(function: F) -> F:
-    """`--device`."""
-    return click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")(
-        function
-    )
 
 
 defense_options = together(
@@ -224,11 +224,9 @@ run_options = together(defense_options, model_option(multiple=True), evaluation_
 
 
 def request_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a request takes as they stand: all of its names but the defense and its arguments."""
-    from benchmark.evaluation.prepare.request import Request
-
+    """The options that were given and that a request takes as they stand: not the defense and its arguments."""
     names = {each.name for each in fields(Request)} - {"defense", "defense_args"}
-    return {name: value for name, value in options.items() if name in names}
+    return {name: value for name, value in options.items() if name in names and value is not None}
 
 
 def requests_of(options: Mapping[str, Any]) -> list[Request]:
@@ -238,20 +236,12 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
         BenchError: A name is nobody's, an argument belongs to none of several defenses, or weights of one are
             given for several.
     """
-    from benchmark.evaluation.prepare.names import refuse_protocol, refuse_unknown
-    from benchmark.evaluation.prepare.paper_defaults import defenses_of, tasks_of
-    from benchmark.evaluation.prepare.request import Request, parse_arguments, with_arguments
-    from benchmark.evaluation.prepare.slices import Slice
-    from benchmark.records.protocol_files import load_protocol, protocol_names
-
     protocol = load_protocol(options["protocol"])
     defenses = defenses_of(protocol, options["defenses"])
     if options["weights"] and len(defenses) > 1:
         raise BenchError("--weights goes with exactly one --defense; run the command once for each")
-    part = options.get("part")
-    own = None if part is None else Slice.parse(part)
     shared = request_options(options)
-    wanted = [Request(defense=defense, slice=own, **shared) for defense in defenses]
+    wanted = [Request(defense=defense, **shared) for defense in defenses]
     wanted = with_arguments(wanted, parse_arguments(options["defense_args"]))
     requests = tasks_of(protocol, wanted, options["models"])
     if options["protocol"] not in protocol_names():

@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 
 from benchmark.cli.types import Group
+from benchmark.publishing.leaderboard.plot_tradeoff import plot_tradeoff
+from benchmark.publishing.leaderboard.plots import plot_convergence, plot_eps_curve
+from benchmark.records.entry_files import entry_paths, read_entry
 
 entry_argument = click.argument("entry", type=click.Path(path_type=Path))
 output_option = click.option(
@@ -20,11 +23,11 @@ output_option = click.option(
 
 
 @click.group("plot", cls=Group)
-def plot_group() -> None:
+def plot_command() -> None:
     """Draw entries: how attacks converged, what other budgets leave, clean against robust accuracy."""
 
 
-@plot_group.command("convergence")
+@plot_command.command("convergence")
 @entry_argument
 @output_option
 def plot_convergence_command(*, entry: Path, output: Path) -> None:
@@ -32,14 +35,11 @@ def plot_convergence_command(*, entry: Path, output: Path) -> None:
 
     A line that still falls at its end stands for an attack that was stopped too early.
     """
-    from benchmark.publishing.leaderboard.plots import plot_convergence
-    from benchmark.records.entry_files import read_entry  # so that --help starts quickly
-
     plot_convergence(read_entry(entry), output)
     click.echo(f"Written: {output}", err=True)
 
 
-@plot_group.command("eps-curve")
+@plot_command.command("eps-curve")
 @entry_argument
 @output_option
 def plot_eps_curve_command(*, entry: Path, output: Path) -> None:
@@ -47,14 +47,11 @@ def plot_eps_curve_command(*, entry: Path, output: Path) -> None:
 
     A curve that rises, or ends high where every image can be turned into grey, stands for an attack that fails.
     """
-    from benchmark.publishing.leaderboard.plots import plot_eps_curve
-    from benchmark.records.entry_files import read_entry  # so that --help starts quickly
-
     plot_eps_curve(read_entry(entry), output)
     click.echo(f"Written: {output}", err=True)
 
 
-@plot_group.command("tradeoff")
+@plot_command.command("tradeoff")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--protocol", metavar="NAME", help="Entries of this protocol alone.")
 @output_option
@@ -63,9 +60,6 @@ def plot_tradeoff_command(*, paths: tuple[Path, ...], protocol: str | None, outp
 
     They must be of one board: one dataset, threat and protocol. Undefended classifiers are hollow.
     """
-    from benchmark.publishing.leaderboard.plot_tradeoff import plot_tradeoff
-    from benchmark.records.entry_files import entry_paths, read_entry
-
     entries = [read_entry(path) for path in entry_paths(paths)]
     if protocol is not None:
         entries = [entry for entry in entries if entry.protocol.name == protocol]

@@ -24,12 +24,12 @@ from rich.progress import Task as ShownTask
 from rich.text import Text
 
 from benchmark.cli.streams import stdout_kept_clean
+from benchmark.files.downloads import reported_to
 
 if TYPE_CHECKING:
     from benchmark.evaluation.execute.run import Listener
     from benchmark.evaluation.execute.shard_queue import Shard
     from benchmark.records.result import Result
-
 
 LOGGED_EVERY = 60.0
 """Seconds between two lines in a log file."""
@@ -122,8 +122,6 @@ class RunProgress:
         self._task = self._add(title, total=None, note="loading")
 
     def __enter__(self) -> Self:
-        from benchmark.files.downloads import reported_to  # here so that --help starts quickly
-
         self._inside.enter_context(stdout_kept_clean())  # while it lasts, plugins are running
         self._inside.enter_context(self._bar)
         self._inside.enter_context(reported_to(self.download))

@@ -8,6 +8,7 @@ import click
 
 from benchmark.cli.options import folder_option
 from benchmark.publishing.leaderboard.escaping import plain
+from benchmark.publishing.site.build import publish_site
 
 
 @click.command("publish")
@@ -24,8 +25,6 @@ def publish_command(*, leaderboards: Path, out: Path) -> int:
     the same bytes, and the site is replaced whole or not at all. Entries that cannot be read are named and left
     out; the exit status is 2 then, though the rest is published.
     """
-    from benchmark.publishing.site.build import publish_site  # here so that --help stays quick
-
     published = publish_site(leaderboards, out)
     click.echo(
         f"Written: {plain(str(published.index))} ({published.n_pages} pages from {published.n_entries} entries)"

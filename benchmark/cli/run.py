@@ -1,24 +1,33 @@
-"""`bench run`: evaluates defenses, writes entries, prints their table."""
+"""`bench run`: evaluates defenses, writes entries, prints their table; or runs a slice of that."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from benchmark.cli.adopt import show_written
-from benchmark.cli.options import device_option, folder_option, requests_of, run_options
+from benchmark.cli.options import (
+    device_option,
+    folder_option,
+    json_option,
+    requests_of,
+    run_options,
+)
 from benchmark.cli.progress import RunProgress
-from benchmark.cli.slices import show_slices, slice_option
 from benchmark.cli.types import Word
 from benchmark.cli.weights import see_to_weights
 from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.request import Request
+from benchmark.evaluation.prepare.slices import Slice
+from benchmark.files.atomic import refuse_unwritable
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.execute.run import Listener
-    from benchmark.evaluation.prepare.request import Request
+    from benchmark.evaluation.execute.run import Listener, Sliced
 
 Done = TypeVar("Done")
 
@@ -35,7 +44,13 @@ Examples:
 
 @click.command("run", epilog=EPILOG)
 @run_options
-@slice_option
+@click.option(
+    "--slice",
+    type=Slice.parse,
+    metavar="K/N",
+    help="Do only the K-th of N parts of the images, for Slurm arrays: all parts share one --runs folder, each "
+    "writes its own shards and no entry; the same command without --slice assembles them.",
+)
 @device_option
 @folder_option(
     "--results",
@@ -54,12 +69,7 @@ Examples:
     is_flag=True,
     help="Train a defense that has no weights for this classifier and dataset, then go on.",
 )
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print the entries as one JSON array instead of a table.",
-)
+@json_option("the entries as one JSON array instead of a table")
 def run_command(**options: Any) -> int:
     """Evaluate defenses and write their entries.
 
@@ -67,23 +77,30 @@ def run_command(**options: Any) -> int:
     and BPDA, with EOT), auxiliary-aware and transfer. The worst case is taken image by image. Finished shards
     are kept, so the same command resumes an interrupted run where it stopped.
     """
-    if options["part"] is not None:
-        return _run_slice(options)
+    is_slice = options["slice"] is not None
+    if is_slice and options["as_json"]:
+        raise BenchError("--json prints entries, and a slice makes none; leave one of the two out")
     requests = requests_of(options)
+    for name in ("runs",) if is_slice else ("results", "runs"):
+        refuse_unwritable(options[name])
+    see_to_weights(requests, train_first=options["train_first"])
+    failures = (_run_slices if is_slice else _run_whole)(requests, options)
+    for failure in failures:
+        click.echo(f"bench: a gap: {failure}", err=True)
+    return 1 if failures else 0
+
+
+def _run_whole(requests: Sequence[Request], options: dict[str, Any]) -> list[str]:
+    """Evaluates requests, writes and prints their entries; returns what failed."""
     # imported here so that neither --help nor a wrong name starts torch
     from benchmark.evaluation.execute.run import run_shown
-    from benchmark.files.atomic import refuse_unwritable
     from benchmark.publishing.leaderboard.board_text import to_text
     from benchmark.publishing.leaderboard.write_entries import undefended_beside, write_row
 
-    for folder in (options["results"], options["runs"]):
-        refuse_unwritable(folder)
-    see_to_weights(requests, train_first=options["train_first"])
     rows = []
     failures: list[str] = []
     for request in requests:
-        (entry, sheet, images), failed = _evaluate(run_shown, request)
-        failures += failed
+        entry, sheet, images = _evaluate(run_shown, request, failures)
         rows.append(write_row(entry, sheet, options["results"], images=images))
         show_written(rows[-1:])
     entries = [row.entry for row in rows]
@@ -91,37 +108,63 @@ def run_command(**options: Any) -> int:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
     else:
         click.echo(to_text([*entries, *undefended_beside(rows)]), nl=False)
-    return _status(failures)
+    return failures
 
 
-def _run_slice(options: dict[str, Any]) -> int:
-    if options["as_json"]:
-        raise BenchError("--json prints entries, and a slice makes none; leave one of the two out")
-    requests = requests_of(options)
+def _run_slices(requests: Sequence[Request], options: dict[str, Any]) -> list[str]:
+    """Evaluates one slice of each request, and prints what is left of it; returns what failed."""
     from benchmark.evaluation.execute.run import run_slice
-    from benchmark.files.atomic import refuse_unwritable
 
-    refuse_unwritable(options["runs"])
-    see_to_weights(requests, train_first=options["train_first"])
-    done = []
     failures: list[str] = []
-    for request in requests:
-        sliced, failed = _evaluate(run_slice, request)
-        done.append(sliced)
-        failures += failed
-    part = requests[0].slice
-    if part is not None:
-        show_slices(part, done, has_gaps=bool(failures))
-    return _status(failures)
+    slices = [_evaluate(run_slice, request, failures) for request in requests]
+    for sliced in slices:
+        click.echo(
+            f"{sliced.label} on {sliced.model}, slice {options['slice']}: {_own(sliced)}; {_left(sliced)}"
+        )
+    whole = _command_without_slice(click.get_current_context())
+    if failures:
+        click.echo("Some shards failed: the same command tries them again.")
+    elif any(sliced.left for sliced in slices):
+        click.echo(f"When all slices are done, assemble with: {whole}")
+    else:
+        click.echo(f"All shards are done. Assemble with: {whole}")
+    return failures
 
 
-def _status(failures: Sequence[str]) -> int:
-    for failure in failures:
-        click.echo(f"bench: a gap: {failure}", err=True)
-    return 1 if failures else 0
-
-
-def _evaluate(run: Callable[[Request, Listener], Done], request: Request) -> tuple[Done, list[str]]:
-    """Runs a request under a progress bar, and says which of its shards failed."""
+def _evaluate(
+    run: Callable[[Request, Listener], Done], request: Request, failures: list[str]
+) -> Done:
+    """Runs a request under a progress bar, and takes note of the shards that failed."""
     with RunProgress(str(request.defense)) as progress:
-        return run(request, progress.listener()), progress.failures
+        done = run(request, progress.listener())
+    failures += progress.failures
+    return done
+
+
+def _own(sliced: Sliced) -> str:
+    if not sliced.shards:
+        return "no images are its own (there are fewer shards than slices), nothing to do"
+    return f"its {sliced.images} images in {sliced.shards} shards"
+
+
+def _left(sliced: Sliced) -> str:
+    if not sliced.left:
+        return f"all {sliced.total} shards of the run are there"
+    return (
+        f"{sliced.left} of the run's {sliced.total} shards are left, of slices "
+        f"{' '.join(map(str, sliced.waiting))}"
+    )
+
+
+def _command_without_slice(context: click.Context) -> str:
+    """The command that is running, with its options as they were typed."""
+    words = ["bench", context.info_name or ""]
+    for option in context.command.params:
+        name = option.name or ""
+        is_typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name == "slice" or not is_typed:
+            continue
+        value = context.params[name]
+        for item in value if isinstance(value, tuple) else (value,):
+            words += [option.opts[0]] if item is True else [option.opts[0], str(item)]
+    return shlex.join(words)

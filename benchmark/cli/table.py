@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
+from benchmark.cli.options import file_option
 from benchmark.cli.types import Word
 from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
+from benchmark.publishing.leaderboard.tables import COLUMNS, Form, to_table, usual
+from benchmark.records.entry_files import entry_paths, read_entry
 from benchmark.registry import unknown
 
 EPILOG = """\b
@@ -19,7 +22,7 @@ Examples:
 """
 
 
-@click.command("table", epilog=EPILOG, short_help="Write entries as a table for a paper.")
+@click.command("table", epilog=EPILOG)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--format",
@@ -34,9 +37,7 @@ Examples:
 )
 @click.option("--protocol", metavar="NAME", help="Entries of this protocol alone.")
 @click.option("--defense", "label", metavar="NAME", help="Entries of this published name alone.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output."
-)
+@file_option("--out", "Default: standard output.")
 def table_command(
     *,
     paths: tuple[Path, ...],
@@ -53,9 +54,6 @@ def table_command(
     worst case stands with its 95 % interval, and beside it the difference to the undefended classifier
     (gain), image by image.
     """
-    from benchmark.publishing.leaderboard.tables import COLUMNS, Form, to_table, usual
-    from benchmark.records.entry_files import entry_paths, read_entry
-
     names = [] if columns is None else [name.strip() for name in columns.split(",")]
     for name in names:
         if name not in COLUMNS:

@@ -5,28 +5,28 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchmark.cli.options import (
-    MOST,
     MOST_PROCESSES,
     arguments_option,
     device_option,
+    file_option,
     model_option,
+    number_option,
     request_options,
     task_options,
 )
 from benchmark.cli.progress import RunProgress
-from benchmark.cli.types import Whole, Word
+from benchmark.cli.types import Word
 from benchmark.errors import BenchError
+from benchmark.evaluation.prepare.names import refuse_models, refuse_training
+from benchmark.evaluation.prepare.request import Request, parse_arguments
+from benchmark.expression import names_in
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.prepare.request import Request
-    from benchmark.evaluation.prepare.resolve import MissingWeights
     from benchmark.training.fit import TrainedWeights
 
 EPILOG = """\b
@@ -38,7 +38,7 @@ Examples:
 """
 
 
-@click.command("train", epilog=EPILOG, short_help="Train a defense, or a classifier.")
+@click.command("train", epilog=EPILOG)
 @click.option("--defense", metavar="NAME", help="The defense to train (bench list defenses).")
 @arguments_option("--defense-arg", "An argument of the defense.")
 @arguments_option("--recipe-arg", "An argument of its recipe, such as steps=2000.")
@@ -58,33 +58,27 @@ Examples:
     show_default=True,
     help="mixed: steps compute in bfloat16 where that is safe; weights stay float32.",
 )
-@click.option(
+@file_option(
     "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The weights file (safetensors). Default for a defense, and for a classifier whose weights do not "
+    "The weights file (safetensors). Default for a defense, and for a classifier whose weights do not "
     "ship: where bench run finds it.",
 )
 @click.option(
     "--half", "is_half", is_flag=True, help="Store the weights as float16, in half the bytes."
 )
-@click.option(
-    "--images",
-    type=Whole(1, MOST),
-    metavar="N",
-    help="Train on the first N images of the dataset's class-balanced order. Default: all.",
+@number_option(
+    "--images", "Train on the first N images of the dataset's class-balanced order. Default: all."
 )
 @click.option(
     "--restart",
     is_flag=True,
     help="Discard the checkpoint of an interrupted training and begin anew. Default: resume it.",
 )
-@click.option(
+@number_option(
     "--threads",
-    type=Whole(1, MOST_PROCESSES),
-    metavar="N",
-    help="Threads on the CPU; the same weights, bit for bit, come only from the same number. "
+    "Threads on the CPU; the same weights, bit for bit, come only from the same number. "
     "Default: torch's own.",
+    MOST_PROCESSES,
 )
 def train_command(**options: Any) -> int:
     """Train a defense for a classifier on a dataset, or a classifier.
@@ -112,12 +106,8 @@ def train_command(**options: Any) -> int:
         request=request,
         companions=options["models"][1:],
         recipe_args=recipe_args,
-        out=options["out"],
-        is_half=options["is_half"],
-        images=options["images"],
         command=shlex.join(["bench", *sys.argv[1:]]),
-        threads=options["threads"],
-        restart=options["restart"],
+        **{name: options[name] for name in ("out", "is_half", "images", "threads", "restart")},
     )
     use = ""
     with RunProgress(f"train {options['defense'] or options['classifier']}") as progress:
@@ -139,10 +129,6 @@ def train_command(**options: Any) -> int:
 
 def _named(options: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
     """What is to be trained, and the arguments of its recipe; a name that nobody has is refused."""
-    from benchmark.evaluation.prepare.names import refuse_models, refuse_training
-    from benchmark.evaluation.prepare.request import Request, parse_arguments
-    from benchmark.expression import leaves_of, parse_model
-
     request = Request(
         defense=options["defense"] or "none",
         defense_args=parse_arguments(options["defense_args"]),
@@ -151,7 +137,7 @@ def _named(options: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
     )
     recipe_args = parse_arguments(options["recipe_args"])
     refuse_training(request, recipe_args, options["classifier"])
-    leaves = [leaf for model in options["models"] for leaf in leaves_of(parse_model(model))]
+    leaves = [leaf for model in options["models"] for leaf in names_in(model)]
     refuse_models(leaves, options["dataset"])
     return request, recipe_args
 
@@ -168,27 +154,3 @@ def _use(options: Mapping[str, Any], fitted: TrainedWeights) -> str:
     for name in ("dataset", "threat", "data"):
         words += [f"--{name}", str(options[name])] if options[name] else []
     return shlex.join(words)
-
-
-def train_missing(request: Request, missing: MissingWeights) -> None:
-    """Trains a defense that an evaluation has no weights for, as `bench run --train` does first.
-
-    Args:
-        request: The evaluation, whose threat, seed and folders hold for the training.
-        missing: What is missing.
-    """
-    from benchmark.training.fit import Fit, fit_defense
-
-    wanted = replace(
-        request,
-        defense=missing.defense,
-        defense_args=missing.arguments,
-        model=missing.models[0],
-        dataset=missing.dataset,
-    )
-    with RunProgress(f"train {missing.defense}") as progress:
-        fitted = fit_defense(
-            Fit(request=wanted, companions=missing.models[1:], command=missing.command),
-            progress.training,
-        )
-    click.echo(f"Written: {fitted.path}", err=True)

@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
+from benchmark.cli.options import json_option
 from benchmark.errors import BenchError
+from benchmark.publishing.leaderboard.escaping import plain
+from benchmark.records.entry_boundary import failure_of
+from benchmark.records.entry_files import adoptable, entry_paths, read_entry
+from benchmark.records.example_sheets import read_sheet
+from benchmark.scoring.validation import notes_of
 
 SHOWN = 20
 """Problems of one file that are written out; the rest is counted."""
@@ -19,9 +25,9 @@ Examples:
 """
 
 
-@click.command("validate", epilog=EPILOG, short_help="Check entries before they are published.")
+@click.command("validate", epilog=EPILOG)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one item a file.")
+@json_option("a JSON array, one item a file")
 def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
     """Check entries (files, or all in a folder) before they are published.
 
@@ -31,8 +37,6 @@ def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
     that is here; and to the sheet of example images beside it. Nothing is evaluated. Exit status 2 where one
     has a problem.
     """
-    from benchmark.records.entry_files import entry_paths
-
     found = [_validated(path) for path in entry_paths(paths)]
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -43,11 +47,7 @@ def validate_command(*, paths: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _validated(path: Path) -> dict[str, Any]:
-    from benchmark.audit.replan import all_problems_of
-    from benchmark.records.entry_boundary import failure_of
-    from benchmark.records.entry_files import adoptable, read_entry
-    from benchmark.records.example_sheets import read_sheet
-    from benchmark.scoring.validation import notes_of
+    from benchmark.audit.replan import all_problems_of  # with torch
 
     try:
         entry = read_entry(path)
@@ -65,8 +65,6 @@ def _validated(path: Path) -> dict[str, Any]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from benchmark.publishing.leaderboard.escaping import plain
-
     problems: list[str] = found["problems"]
     click.echo(f"{'bad' if problems else 'ok '}  {plain(found['file'])}")
     for problem in problems[:SHOWN]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+
+import click
 
 from benchmark.cli.progress import RunProgress
-from benchmark.cli.train import train_missing
 from benchmark.errors import WeightsMissing
-
-if TYPE_CHECKING:
-    from benchmark.evaluation.prepare.request import Request
-    from benchmark.evaluation.prepare.resolve import MissingWeights
+from benchmark.evaluation.prepare.request import Request
 
 
 def see_to_weights(requests: Sequence[Request], *, train_first: bool = False) -> None:
@@ -22,7 +20,8 @@ def see_to_weights(requests: Sequence[Request], *, train_first: bool = False) ->
         BenchError: A name is nobody's.
     """
     # here so that --help starts no torch
-    from benchmark.evaluation.prepare.resolve import resolve, weights_missing
+    from benchmark.evaluation.prepare.resolve import MissingWeights, resolve, weights_missing
+    from benchmark.training.fit import Fit, fit_defense
 
     missing: dict[str, tuple[Request, MissingWeights]] = {}
     with RunProgress("weights"):
@@ -34,4 +33,14 @@ def see_to_weights(requests: Sequence[Request], *, train_first: bool = False) ->
     if missing and not train_first:
         raise weights_missing(each for _, each in missing.values())
     for request, each in missing.values():
-        train_missing(request, each)
+        wanted = replace(
+            request,
+            defense=each.defense,
+            defense_args=each.arguments,
+            model=each.models[0],
+            dataset=each.dataset,
+        )
+        fit = Fit(request=wanted, companions=each.models[1:], command=each.command)
+        with RunProgress(f"train {each.defense}") as progress:
+            fitted = fit_defense(fit, progress.training)
+        click.echo(f"Written: {fitted.path}", err=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import sys
 from functools import lru_cache
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec
+from itertools import accumulate
 from pathlib import Path
 
 _DYNAMIC = re.compile(
@@ -20,21 +20,67 @@ _WITHOUT_OWN = frozenset({"Attack", "Defense", "Recipe"})
 
 def is_missing(module: str) -> bool:
     """Whether nothing of that name can be imported, as far as this is sure without importing anything."""
-    return module not in sys.modules and _place(module) == (None, True)
+    return module not in sys.modules and _spec(module) is None and _is_settled(module)
 
 
 def source_file(module: str) -> Path | None:
     """The Python file of a module, which is not imported; None where there is none, or only an import tells."""
-    loaded = getattr(sys.modules.get(module), "__file__", None)
-    found = loaded or _place(module)[0]
-    return Path(found) if found and Path(found).suffix == ".py" else None
+    file = file_of(module) if module in sys.modules or _is_settled(module) else None
+    return file if file and file.suffix == ".py" and file.is_file() else None
+
+
+def _is_settled(module: str) -> bool:
+    """Whether no package above a module looks for its submodules elsewhere than in its own folder."""
+    parents = accumulate(module.split(".")[:-1], "{}.{}".format)
+    files = [file for each in parents if (file := file_of(each)) and file.suffix == ".py"]
+    return not any("__path__" in file.read_text(errors="replace") for file in files)
+
+
+def file_of(module: str) -> Path | None:
+    """The file of a module, whatever its language; None for what has none, and for what is not there.
+
+    A loaded module is where it was loaded from; any other is looked for as an import would, parents first,
+    but none of them is run.
+    """
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        found = getattr(loaded, "__file__", None)
+        return Path(found).absolute() if isinstance(found, str) else None
+    spec = None if module == "__main__" else _spec(module)
+    return Path(spec.origin).absolute() if spec and spec.has_location and spec.origin else None
+
+
+def folders_of(package: str) -> list[str]:
+    """The folders in which the submodules of a package lie; none for what is no package."""
+    found = getattr(sys.modules.get(package), "__path__", None)
+    if found is None and package not in sys.modules:
+        spec = _spec(package)
+        found = spec.submodule_search_locations if spec is not None else None
+    return list(found or ())
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """What an import would find, by the same finders."""
+    parent = module.rpartition(".")[0]
+    folders = folders_of(parent) if parent else None
+    if parent and not folders:
+        return None
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(module, folders)
+        except Exception:  # noqa: BLE001 (somebody else's finder)
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def lacks_name(module: str, name: str) -> bool:
     """Whether a module has nothing of that name, as far as that is sure without importing it."""
     if module in sys.modules:
         return not hasattr(sys.modules[module], name)
-    text = _text(module)
+    file = source_file(module)
+    text = file.read_bytes().decode("utf-8", "replace") if file else ""
     return bool(text) and not _DYNAMIC.search(text) and not re.search(rf"\b{name}\b", text)
 
 
@@ -48,7 +94,7 @@ def classes_in(module: str, *, are_derived: bool = False) -> list[str]:
     Raises:
         SyntaxError: The module is not Python.
     """
-    return [kind.name for kind in _classes(module) if kind.bases or not are_derived]
+    return [kind.name for kind in _read(module)[0].values() if kind.bases or not are_derived]
 
 
 def arguments_in(module: str, name: str) -> tuple[str, ...] | None:
@@ -135,24 +181,10 @@ def _arguments(function: ast.FunctionDef) -> tuple[str, ...] | None:
     return tuple(names[1:])
 
 
-def _classes(module: str) -> tuple[ast.ClassDef, ...]:
-    return tuple(_read(module)[0].values())
-
-
 def _read(module: str) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
     """The classes of a module, and the modules of what it imports by name."""
-    file = _file(module) if module else None
+    file = source_file(module) if module else None
     return _parsed(file, file.stat().st_mtime_ns) if file else ({}, {})
-
-
-def _text(module: str) -> str:
-    file = _file(module)
-    return file.read_bytes().decode("utf-8", "replace") if file else ""
-
-
-def _file(module: str) -> Path | None:
-    file = source_file(module)
-    return file if file and file.is_file() else None
 
 
 @lru_cache(maxsize=64)
@@ -163,25 +195,3 @@ def _parsed(file: Path, changed: int) -> tuple[dict[str, ast.ClassDef], dict[str
     kinds = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
     lines = [node for node in body if isinstance(node, ast.ImportFrom) and not node.level]
     return kinds, {name.name: line.module for line in lines for name in line.names if line.module}
-
-
-def _place(module: str) -> tuple[str | None, bool]:
-    """The file of a module, if it has one, and whether it is sure that there is no such module."""
-    top, *below = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)  # of a name without a dot, it imports nothing
-        name = top
-        for part in below:
-            if spec is None or spec.submodule_search_locations is None:
-                return None, True
-            if "__path__" in _contents(spec.origin):  # it may look elsewhere
-                return None, False
-            name = f"{name}.{part}"
-            spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
-    except (ImportError, KeyError, ValueError):  # only an import can tell
-        return None, False
-    return (None, True) if spec is None else (spec.origin, False)
-
-
-def _contents(file: str | None) -> str:
-    return Path(file).read_text(errors="replace") if file and file.endswith(".py") else ""

@@ -106,16 +106,17 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
         yield from (("self", value.__self__), ("function", value.__func__))
     elif isinstance(value, types.FunctionType):
         for i, cell in enumerate(value.__closure__ or ()):
-            yield f"closure {i}", _content(cell)
+            yield f"closure {i}", cell_content(cell)
         yield from vars(value).items()
     else:
         yield from _attributes(value)
 
 
-def _content(cell: types.CellType) -> object:
+def cell_content(cell: types.CellType) -> object:
+    """What a closure's cell holds; None where it is still empty."""
     try:
         return cell.cell_contents
-    except ValueError:  # still empty
+    except ValueError:
         return None
 
 

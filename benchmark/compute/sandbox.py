@@ -11,7 +11,8 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -136,16 +137,53 @@ def exits_raised() -> Iterator[None]:
 @contextlib.contextmanager
 def settings_kept() -> Iterator[None]:
     """Puts torch's process-wide settings and the global generators back to what they were."""
-    if (
-        "torch" not in sys.modules
-    ):  # nothing of it can have been changed, and listing starts no torch
-        yield
+    if "torch" not in sys.modules:
+        yield  # nothing of it can have been changed, and listing starts no torch
         return
-    before = _Settings()
-    try:
-        yield
-    finally:
-        before.restore()
+    before = [(read, put, read()) for read, put in _settings()]
+    with generators_kept(gpus=()):
+        try:
+            yield
+        finally:
+            for read, put, value in before:
+                if read() != value:
+                    put(value)
+
+
+@contextlib.contextmanager
+def generators_kept(gpus: Iterable[int] | None = None) -> Iterator[None]:
+    """Puts the global generators of numpy, Python and torch back to where they were; of GPUs all by default."""
+    import numpy as np
+    import torch
+
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if gpus is None else gpus):
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+
+
+def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
+    """How each of torch's settings that decide numbers is read, and how it is set."""
+    import torch
+
+    backends: Any = torch.backends
+    attributes = (
+        *((backends.cudnn, name) for name in ("benchmark", "deterministic", "allow_tf32")),
+        (backends.cuda.matmul, "allow_tf32"),
+        (backends.mkldnn.matmul, "fp32_precision"),
+    )
+    return [
+        (torch.get_default_dtype, torch.set_default_dtype),
+        (torch.get_default_device, torch.set_default_device),
+        (torch.is_grad_enabled, torch.set_grad_enabled),
+        (torch.get_num_threads, torch.set_num_threads),
+        (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+        (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+        *((partial(getattr, *place), partial(setattr, *place)) for place in attributes),
+    ]
 
 
 def seed_torch(seed: int) -> None:
@@ -160,6 +198,15 @@ def seed_torch(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
+def seed_all(seed: int) -> None:
+    """Seeds the global generators of torch, numpy and Python."""
+    import numpy as np
+
+    seed_torch(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
 @contextlib.contextmanager
 def fresh_global_state(*place: str | int) -> Iterator[None]:
     """Computes as if nothing had run before in this process, whatever a plugin left changed.
@@ -167,7 +214,6 @@ def fresh_global_state(*place: str | int) -> Iterator[None]:
     torch's defaults are those of its start, and the global generators, which nobody should draw from, are
     seeded by `place` alone.
     """
-    import numpy as np
     import torch
 
     with settings_kept():
@@ -177,48 +223,5 @@ def fresh_global_state(*place: str | int) -> Iterator[None]:
         torch.set_float32_matmul_precision("highest")
         text = "\x1f".join(map(str, place))
         seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
-        seed_torch(seed)
-        np.random.seed(seed)
-        random.seed(seed)
+        seed_all(seed)
         yield
-
-
-class _Settings:
-    """torch's process-wide settings that decide numbers, and the states of the global generators."""
-
-    def __init__(self) -> None:
-        import numpy as np
-        import torch
-
-        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-        self.torch: Any = torch
-        self.numpy: Any = np
-        self.mkldnn: Any = torch.backends.mkldnn
-        self.dtype = torch.get_default_dtype()
-        self.device = torch.get_default_device()
-        self.is_grad = torch.is_grad_enabled()
-        self.threads = torch.get_num_threads()
-        self.determinism = torch.get_deterministic_debug_mode()
-        self.cudnn = (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32)
-        self.tf32 = matmul.allow_tf32
-        self.precision = self.mkldnn.matmul.fp32_precision
-        self.is_anomaly = torch.is_anomaly_enabled()
-        self.generators = (torch.get_rng_state(), np.random.get_state(), random.getstate())
-
-    def restore(self) -> None:
-        torch = self.torch
-        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-        torch.set_default_dtype(self.dtype)
-        if torch.get_default_device() != self.device:
-            torch.set_default_device(self.device)
-        torch.set_grad_enabled(self.is_grad)
-        if torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
-        torch.set_deterministic_debug_mode(self.determinism)
-        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.cudnn
-        matmul.allow_tf32 = self.tf32
-        self.mkldnn.matmul.fp32_precision = self.precision
-        torch.autograd.set_detect_anomaly(self.is_anomaly)
-        torch.set_rng_state(self.generators[0])
-        self.numpy.random.set_state(self.generators[1])
-        random.setstate(self.generators[2])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -13,8 +12,8 @@ from torch import Tensor
 from benchmark.compute.memory import BatchLimit
 from benchmark.compute.sandbox import fresh_global_state
 from benchmark.engine.randomness import Draws
+from benchmark.engine.victims.acceptance import refuse
 from benchmark.engine.victims.victim import GradientMode, Victim
-from benchmark.errors import ContractBroken
 
 MOVED = 0.25
 """The share of images whose logits may move by more than `ROUNDED` where only float32 can be asked: steps by
@@ -118,12 +117,3 @@ class ProbedVictim:
     def differs(self, one: Tensor, other: Tensor) -> bool:
         """Whether more answers differ than may."""
         return float(self.moved(one, other).double().mean()) > self.allowed
-
-
-def refuse(what: str, found: str, mend: str) -> NoReturn:
-    """Refuses a victim, in one line.
-
-    Raises:
-        ContractBroken: Always.
-    """
-    raise ContractBroken(f"{what} {found}; {mend}")

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.compute.sandbox import one_line, seed_torch
+from benchmark.compute.sandbox import generators_kept, one_line, seed_all
 from benchmark.contract.probe import (
     Subject,
     generator_states,
-    generators_kept,
     gradient_of,
     rebuilt,
     spread,
@@ -190,12 +187,10 @@ def uses_no_global_generator(subject: Subject) -> Finding:
 
 def of_global_generators(make: Callable[[], Tensor]) -> Finding:
     """Whether what makes images leaves the global generators alone, and makes the same at every seed."""
+    outs = []
     with generators_kept():
-        outs = []
         for seed in (1, 2):
-            seed_torch(seed)
-            np.random.seed(seed)
-            random.seed(seed)
+            seed_all(seed)
             before = generator_states()
             outs.append(make())
             if generator_states() != before:

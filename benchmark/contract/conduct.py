@@ -9,9 +9,9 @@ from torch import Tensor
 
 from benchmark.compute.object_state import belongings, differing
 from benchmark.compute.sandbox import sandboxed
-from benchmark.contract.ask import MOVED, Examinee, ProbedVictim, refuse
+from benchmark.contract.ask import MOVED, Examinee, ProbedVictim
 from benchmark.contract.batch_layouts import crowd_of
-from benchmark.engine.victims.acceptance import EXACT, ROUNDED, Conduct
+from benchmark.engine.victims.acceptance import EXACT, ROUNDED, Conduct, refuse
 from benchmark.errors import BenchError, ContractBroken
 from benchmark.records.run import DefenseMeasurement
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,6 +50,9 @@ SAME = 1e-6
 CONSTANT = 0.999
 """The share of different images with the same logits above which the output is constant: all of them."""
 
+Found = tuple[float, float, str]
+"""What was measured of a purifier or of the victim, its threshold, and what an entry says of it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
@@ -83,7 +86,7 @@ def examine(sample: Sample) -> tuple[DefenseMeasurement, ...]:
 
     Where there are several purifiers, the worst of them is told.
     """
-    kinds: dict[str, Callable[[Sample], DefenseMeasurement]] = {
+    kinds: dict[str, Callable[[Sample], Iterable[Found]]] = {
         "gradient": _gradient,
         "slope": _slope,
         "memory": _memory,
@@ -96,42 +99,43 @@ def examine(sample: Sample) -> tuple[DefenseMeasurement, ...]:
 
 
 def _measured(
-    name: str, kind: Callable[[Sample], DefenseMeasurement], sample: Sample
+    name: str, kind: Callable[[Sample], Iterable[Found]], sample: Sample
 ) -> DefenseMeasurement:
     try:
         with sandboxed(f"measuring {name!r}"):
-            return kind(sample)
+            found = list(kind(sample))
     except BenchError as error:
         return DefenseMeasurement(id=name, value=None, threshold=None, detail=str(error))
+    value, threshold, detail = max(
+        found, key=lambda each: each[0] - each[1], default=(0.0, 0.0, "there is no purifier")
+    )
+    return DefenseMeasurement(id=name, value=value, threshold=threshold, detail=detail)
 
 
-def _gradient(sample: Sample) -> DefenseMeasurement:
+def _gradient(sample: Sample) -> Iterator[Found]:
     """The share of points that contradict what is declared, against central differences in float64.
 
     Declared exact: any point at which autograd is not the derivative; almost everywhere: more than one in ten
     (`MOST`); none: nine in ten at which it is, since then the attacks go without a gradient that there is. A
     gradient of 0 everywhere contradicts at every point.
     """
-    found = []
     for subject in sample.subjects():
         declared = subject.defense.gradient
         slope = subject.finest.autograd()
         share = 0.0 if slope.is_flat else slope.agrees
-        value = share if declared is Derivative.NONE else 1.0 - share
         threshold = {Derivative.EXACT: 0.0, Derivative.NONE: MOST}.get(declared, ALLOWED)
         if declared is Derivative.EXACT and slope.is_coarse:
             threshold = ALLOWED
-        detail = (
+        coarsely = ", told coarsely: it computes in less than float64" if slope.is_coarse else ""
+        yield (
+            share if declared is Derivative.NONE else 1.0 - share,
+            threshold,
             f"{subject.defense.name} declares {declared}; autograd is the derivative at {share:.1%} of "
-            f"the points{', told coarsely: it computes in less than float64' if slope.is_coarse else ''}"
+            f"the points{coarsely}",
         )
-        found.append(
-            DefenseMeasurement(id="gradient", value=value, threshold=threshold, detail=detail)
-        )
-    return _worst("gradient", found)
 
 
-def _slope(sample: Sample) -> DefenseMeasurement:
+def _slope(sample: Sample) -> Iterator[Found]:
     """The share of points at which the logits of the whole victim, as wrapped, have another derivative.
 
     Kinks of the classifier are nobody's declaration: one point in ten may differ. Where a purifier declares no
@@ -139,8 +143,8 @@ def _slope(sample: Sample) -> DefenseMeasurement:
     """
     declared = [defense.gradient for defense, _ in sample.stages]
     if Derivative.NONE in declared:
-        said = "a purifier declares no gradient: none is followed"
-        return DefenseMeasurement(id="slope", value=0.0, threshold=ALLOWED, detail=said)
+        yield 0.0, ALLOWED, "a purifier declares no gradient: none is followed"
+        return
     victim, x, where = _finest(sample)
     nobodys = NOBODYS + torch.arange(len(x), device=x.device)
     draws = Draws.of(sample.seed, nobodys, "slope")
@@ -152,10 +156,10 @@ def _slope(sample: Sample) -> DefenseMeasurement:
     rounding = max((subject.finest.rounding for subject in sample.subjects()), default=0.0)
     slope = autograd_of(logits, x, draws, rounding=rounding, kinks=KINKS)
     share = 0.0 if slope.is_flat else slope.agrees
-    detail = (
+    said = (
         f"autograd is the derivative of the victim's logits at {share:.1%} of the points, {where}"
     )
-    return DefenseMeasurement(id="slope", value=1.0 - share, threshold=ALLOWED, detail=detail)
+    yield 1.0 - share, ALLOWED, said
 
 
 def _finest(sample: Sample) -> tuple[Victim, Tensor, str]:
@@ -173,18 +177,16 @@ def _finest(sample: Sample) -> tuple[Victim, Tensor, str]:
         return sample.victim, x.to(sample.images.dtype), f"in float32 ({error})"
 
 
-def _memory(sample: Sample) -> DefenseMeasurement:
+def _memory(sample: Sample) -> Iterator[Found]:
     """How much less of random noise a purifier leaves on evaluation images than on fresh ones, relatively."""
     if sample.fresh is None:
-        upside_down = [sample.images.flip(-2)]
-        return _kept("memory", sample, upside_down, KEPT_MIRRORED, "the same upside down")
-    return _kept("memory", sample, [sample.fresh], KEPT, "training images")
+        return _kept(sample, [sample.images.flip(-2)], KEPT_MIRRORED, "the same upside down")
+    return _kept(sample, [sample.fresh], KEPT, "training images")
 
 
-def _shifted(sample: Sample) -> DefenseMeasurement:
+def _shifted(sample: Sample) -> Iterator[Found]:
     """The same, against the evaluation images shifted by a pixel: also where all of a dataset is restored."""
-    said = "the same shifted by a pixel"
-    return _kept("shifted", sample, shifts(sample.images), SHIFTED, said)
+    return _kept(sample, shifts(sample.images), SHIFTED, "the same shifted by a pixel")
 
 
 def shifts(images: Tensor) -> list[Tensor]:
@@ -193,42 +195,35 @@ def shifts(images: Tensor) -> list[Tensor]:
     return [images.roll(side, (-2, -1)) for side in sides]
 
 
-def _kept(
-    name: str, sample: Sample, others: Sequence[Tensor], threshold: float, kind: str
-) -> DefenseMeasurement:
+def _kept(sample: Sample, others: Sequence[Tensor], threshold: float, kind: str) -> Iterator[Found]:
     """How much less noise is left on evaluation images than on those of the others that are cleaned best."""
-    found = []
     for subject in sample.subjects():
         own = _left(subject, sample.images, "own")
         other = min(_left(subject, each, "fresh") for each in others)
-        value = 0.0 if other <= RESTORED else 1.0 - own / other
-        detail = (
+        yield (
+            0.0 if other <= RESTORED else 1.0 - own / other,
+            threshold,
             f"{subject.defense.name} leaves {own:.1%} of random noise on evaluation images, {other:.1%} on "
-            f"{kind} (relative difference)"
+            f"{kind} (relative difference)",
         )
-        found.append(DefenseMeasurement(id=name, value=value, threshold=threshold, detail=detail))
-    return _worst(name, found)
 
 
-def _nearest(sample: Sample) -> DefenseMeasurement:
+def _nearest(sample: Sample) -> Iterator[Found]:
     """How straight a purifier moves evaluation images that were shifted by a pixel to some evaluation image.
 
     The cosine between what it changes and the way to that image, the greatest of all. It sees one that mixes an
     image it knows into its output, and one that knows every image of a dataset.
     """
-    found = []
     for subject in sample.subjects():
         shown = torch.cat(shifts(sample.images)).to(subject.images)
         at = Subject(subject.defense, subject.setting, shown, sample.seed)
         straight = _straightness(shown, at.purify() - shown, sample.known())
-        detail = (
+        yield (
+            straight,
+            STRAIGHT,
             f"{subject.defense.name} moves shifted images to evaluation images with a cosine of "
-            f"{straight:.3f} at the most"
+            f"{straight:.3f} at the most",
         )
-        found.append(
-            DefenseMeasurement(id="nearest", value=straight, threshold=STRAIGHT, detail=detail)
-        )
-    return _worst("nearest", found)
 
 
 def _straightness(x: Tensor, change: Tensor, known: Iterable[Tensor]) -> float:
@@ -262,28 +257,22 @@ def _left(subject: Subject, images: Tensor, place: str) -> float:
     return float((out - x).abs().mean() / (x_adv - x).abs().mean().clamp_min(1e-12))
 
 
-def _batch(sample: Sample) -> DefenseMeasurement:
+def _batch(sample: Sample) -> Iterator[Found]:
     """The greatest difference of an image's outputs over ways of batching it, in float64.
 
     Where that is not to be had, the share of images that move by more than `ROUNDED`, of which some may: steps
     by the sign of a gradient make much of rounding.
     """
-    found = []
     for subject in sample.subjects():
-        finest = subject.finest
-        apart = spread(finest)
-        value, threshold = float(apart.max()), TOLERANCE
-        detail = f"{subject.defense.name}: a pixel of the same image differs by {value:.3g}"
-        if not finest.is_fine:
-            value, threshold = float((apart > ROUNDED).double().mean()), MOVED
-            detail = f"{subject.defense.name}: in float32, {value:.1%} of the images differ"
-        found.append(
-            DefenseMeasurement(id="batch", value=value, threshold=threshold, detail=detail)
-        )
-    return _worst("batch", found)
+        apart, name = spread(subject.finest), subject.defense.name
+        most, share = float(apart.max()), float((apart > ROUNDED).double().mean())
+        if subject.finest.is_fine:
+            yield most, TOLERANCE, f"{name}: a pixel of the same image differs by {most:.3g}"
+        else:
+            yield share, MOVED, f"{name}: in float32, {share:.1%} of the images differ"
 
 
-def _constant(sample: Sample) -> DefenseMeasurement:
+def _constant(sample: Sample) -> Iterator[Found]:
     """The share of different images that have the logits of the first, at one draw for all."""
     x = sample.images
     shown = torch.cat((x, torch.zeros_like(x[:1]), torch.ones_like(x[:1]), 1 - x[:1]))
@@ -293,12 +282,5 @@ def _constant(sample: Sample) -> DefenseMeasurement:
         logits = sample.victim.logits(shown, draws=draws, mode=GradientMode.EXACT)
     apart = (logits - logits[:1]).abs().amax(1)
     share = float((apart <= SAME * logits.abs().max()).double().mean())
-    detail = f"{share:.1%} of {len(shown)} different images have the same logits"
-    return DefenseMeasurement(id="constant", value=share, threshold=CONSTANT, detail=detail)
-
-
-def _worst(name: str, found: Sequence[DefenseMeasurement]) -> DefenseMeasurement:
-    """The one farthest above its threshold; without any purifier nothing can be wrong."""
-    if not found:
-        return DefenseMeasurement(id=name, value=0.0, threshold=0.0, detail="there is no purifier")
-    return max(found, key=lambda each: (each.value or 0.0) - (each.threshold or 0.0))
+    said = f"{share:.1%} of {len(shown)} different images have the same logits"
+    yield share, CONSTANT, said

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -267,15 +266,3 @@ def generator_states() -> list[bytes]:
         repr(np.random.get_state(legacy=False)).encode(),
         repr(random.getstate()).encode(),
     ]
-
-
-@contextmanager
-def generators_kept() -> Iterator[None]:
-    """Puts the global generators back to where they were."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)
-            random.setstate(python_state)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from benchmark.datasets.unpacking import unpack
 from benchmark.errors import BenchError
-from benchmark.files.downloads import fetch_url, is_offline
+from benchmark.files.downloads import alone, fetch, is_offline
 from benchmark.files.limits import DATASET
 from benchmark.files.temporary import part_folder
 
@@ -89,7 +87,7 @@ def unpacked_folder(archive: Archive, name: str, folder: Path) -> Path:
         return place
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / f".{name}.lock"):
+        with alone(folder / f".{name}.lock"):
             if not place.is_dir():  # else another process brought it meanwhile
                 with part_folder(place) as aside:
                     unpacked([archive], folder, aside)
@@ -102,25 +100,12 @@ def unpacked_folder(archive: Archive, name: str, folder: Path) -> Path:
     return place
 
 
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(NotImplementedError):  # a file system without locks
-            stack.enter_context(FileLock(lock))
-        yield
-
-
 def _fetch(archive: Archive, file: Path) -> None:
     first: BenchError | None = None
     for url in archive.urls:
         try:
-            return fetch_url(
-                url,
-                file,
-                what=file.name,
-                accept=lambda part: _refuse_other(part, archive.md5),
-                limits=DATASET,
-            )
+            accept = partial(_refuse_other, md5=archive.md5)
+            return fetch(url, file, what=file.name, accept=accept, limits=DATASET)
         except BenchError as error:
             first = first or error
             if is_offline():

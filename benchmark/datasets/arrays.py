@@ -5,13 +5,16 @@ Each function raises a `BenchError` whose line begins with `what`, the array's o
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from abc import abstractmethod
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmark.engine.dataset import Dataset, Split
 from benchmark.errors import BenchError
 
 Array = NDArray[Any]
@@ -26,6 +29,35 @@ LAYOUTS = {"NHWC": (0, 3, 1, 2), "NCHW": (0, 1, 2, 3), "HWCN": (3, 2, 0, 1)}
 """Orders of four axes, each with the places of n, c, h and w in it."""
 FLAT_LAYOUTS = {"NHW": (0, 1, 2), "HWN": (2, 0, 1)}
 """The same of three, of grey images."""
+
+
+class ArrayDataset(Dataset):
+    """Images and labels that are in memory whole."""
+
+    @abstractmethod
+    def arrays(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Images `(n, c, h, w)`, bytes or floats in [0, 1], and labels `(n,)` int64.
+
+        Raises:
+            BenchError: There are none, they cannot be had, or they are damaged.
+        """
+
+    def labels(self, split: Split) -> Tensor:
+        """All labels of a split, `(n,)` int64."""
+        return self.arrays(split)[1].clone()
+
+    def images(self, split: Split, indices: Tensor) -> Tensor:
+        """Images `(b, c, h, w)` in [0, 1]: floats as they are, bytes over 255 in float32."""
+        images = self.arrays(split)[0][indices]
+        return images.float().div(255) if images.dtype == torch.uint8 else images
+
+    def with_classes(self, classes: int) -> Self:
+        """The same of so many classes, where it leaves them open."""
+        if not self.has_open_classes:
+            return super().with_classes(classes)
+        twin = copy.copy(self)
+        twin.classes, twin.has_open_classes = classes, False
+        return twin
 
 
 def to_labels(array: Array, what: str) -> tuple[Tensor, int | None]:

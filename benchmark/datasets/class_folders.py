@@ -7,16 +7,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from PIL import Image
-from torch import Tensor
 
-from benchmark.datasets.folder import FolderDataset, Listing, image_names, list_by_class, read_image
+from benchmark.datasets.folder import FolderDataset, Listing, image_names, list_by_class
 from benchmark.datasets.paths import class_folder
 from benchmark.datasets.preparation import Preparation
 from benchmark.engine.dataset import Split
 from benchmark.errors import BenchError
-from benchmark.files.locations import file_sha256
+from benchmark.files.known_hashes import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -50,32 +48,24 @@ class ClassFolders(FolderDataset):
     def __init__(self, *, folder: Path, place: str) -> None:
         super().__init__(folder=folder)
         self.root, self.preparation = class_folder(place)
-        Preparation.parse(self.preparation)
+        prepared = Preparation.parse(self.preparation).shape
         self.name = f"folder-{self.root.resolve().name}"
         self.names = _class_names(self.root)
         self.classes = len(self.names)
-        self.is_grey, size = self._looked_at()
-        prepared = Preparation.parse(self.preparation).shape
+        is_grey, size = self._looked_at()
         h, w = prepared[1:] if prepared else size
-        self.shape = (1 if self.is_grey else 3, h, w)
-        self.threat = "linf:0.1" if self.is_grey else "linf:8/255"
+        self.shape = (1 if is_grey else 3, h, w)
+        self.threat = "linf:0.1" if is_grey else "linf:8/255"
 
     def list_images(self, split: Split) -> Listing:
         """The images in the classes' folders; of the training split, none where there is no such folder."""
         place = _test_place(self.root) if split == "test" else self.root / TRAIN_FOLDER
         return list_by_class(place, {name: label for label, name in enumerate(self.names)})
 
-    def images(self, split: Split, indices: Tensor) -> Tensor:
-        """Images `(b, c, h, w)`, float32 in [0, 1]; only these files are opened."""
-        listing, preparation = self.listing(split), Preparation.parse(self.preparation)
-        x = torch.empty(len(indices), *self.shape)
-        for row, index in enumerate(indices.tolist()):
-            path = listing.root / listing.paths[index]
-            image = preparation(read_image(path, mode="L" if self.is_grey else "RGB"))
-            if image.shape != self.shape:
-                raise self._several_sizes([self.shape[1:], (image.shape[1], image.shape[2])])
-            x[row] = image
-        return x
+    def other_size(self, path: Path, size: tuple[int, int]) -> BenchError:
+        """The error for an image of another size than the first."""
+        del path
+        return self._several_sizes([self.shape[1:], size])
 
     def content_sha256(self) -> str:
         """The sha256 of all test images' files with their labels, hex; nothing is decoded."""

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.engine.dataset import Dataset, Split
+from benchmark.datasets.arrays import ArrayDataset
+from benchmark.engine.dataset import Split
 from benchmark.errors import BenchError
 
 TEST_PER_CLASS = 50
@@ -19,7 +20,7 @@ _FILE = Path(__file__).with_name("digits.npz")
 _SHA256 = "b2dab7b501728c22e9119ad76740b2e17c77a231e42d1e592380d90886f1a05e"
 
 
-class Digits(Dataset):
+class Digits(ArrayDataset):
     """1,797 digits of 8x8 pixels with 17 grey levels (Alpaydin and Kaynak, UCI 1998; CC BY 4.0).
 
     They are those of scikit-learn's `load_digits` and in its order; importing scikit-learn takes longer than a
@@ -36,13 +37,9 @@ class Digits(Dataset):
     surrogates = ("digits-conv", "digits-mlp")
     strangers = ("digits-vgg",)
 
-    def labels(self, split: Split) -> Tensor:
-        """All labels of a split, `(n,)` int64."""
-        return _loaded()[split][1].clone()
-
-    def images(self, split: Split, indices: Tensor) -> Tensor:
-        """Images `(b, 1, 8, 8)`, float32 in [0, 1]."""
-        return _loaded()[split][0][indices]
+    def arrays(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Images `(n, 1, 8, 8)`, float32 in [0, 1], and labels `(n,)` int64."""
+        return _loaded()[split]
 
 
 @lru_cache(maxsize=1)

@@ -69,19 +69,23 @@ class FolderDataset(Dataset):
         return self.listing(split).labels.clone()
 
     def images(self, split: Split, indices: Tensor) -> Tensor:
-        """Images `(b, 3, h, w)`, float32 in [0, 1]; only these files are opened."""
+        """Images `(b, c, h, w)`, float32 in [0, 1]; only these files are opened."""
         listing, preparation = self.listing(split), Preparation.parse(self.preparation)
         x = torch.empty(len(indices), *self.shape)
         for row, index in enumerate(indices.tolist()):
             path = listing.root / listing.paths[index]
-            image = preparation(read_image(path))
+            image = preparation(read_image(path, mode="L" if self.shape[0] == 1 else "RGB"))
             if image.shape != self.shape:
-                raise BenchError(
-                    f"expected an image of {self.shape[2]} x {self.shape[1]} pixels at {str(path)!r}; got "
-                    f"{image.shape[2]} x {image.shape[1]}; put {self.name}'s own file there"
-                )
+                raise self.other_size(path, (image.shape[1], image.shape[2]))
             x[row] = image
         return x
+
+    def other_size(self, path: Path, size: tuple[int, int]) -> BenchError:
+        """The error for an image whose size `(h, w)` is not the dataset's."""
+        return BenchError(
+            f"expected an image of {self.shape[2]} x {self.shape[1]} pixels at {str(path)!r}; got "
+            f"{size[1]} x {size[0]}; put {self.name}'s own file there"
+        )
 
     def prepared_for(self, preparation: str) -> Self:
         """The same photographs under another preparation; those that are taken as they are have no other."""

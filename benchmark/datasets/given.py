@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
-from typing import Self
 
 from torch import Tensor
 
-from benchmark.datasets.arrays import ROUNDING
-from benchmark.engine.dataset import Dataset, Split
+from benchmark.datasets.arrays import ROUNDING, ArrayDataset
+from benchmark.engine.dataset import Split
 from benchmark.errors import BenchError
 
 
-class Given(Dataset):
+class Given(ArrayDataset):
     """Images and labels handed over from Python; they are the test split, and there is no other.
 
     Args:
@@ -44,23 +42,8 @@ class Given(Dataset):
         self._images = images.detach().cpu().clamp(0.0, 1.0)
         self._labels = labels.detach().cpu().long()
 
-    def with_classes(self, classes: int) -> Self:
-        """The same of so many classes."""
-        twin = copy.copy(self)
-        twin.classes, twin.has_open_classes = classes, False
-        return twin
-
-    def labels(self, split: Split) -> Tensor:
-        """All labels, `(n,)` int64."""
-        self._refuse_training(split)
-        return self._labels
-
-    def images(self, split: Split, indices: Tensor) -> Tensor:
-        """Images `(b, c, h, w)` for indices `(b,)`."""
-        self._refuse_training(split)
-        return self._images[indices]
-
-    @staticmethod
-    def _refuse_training(split: Split) -> None:
+    def arrays(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Images and labels as they were given."""
         if split == "train":
             raise BenchError("images handed over from Python have no training split")
+        return self._images, self._labels

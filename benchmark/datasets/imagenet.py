@@ -66,13 +66,13 @@ class ImageNet(FolderDataset):
         truth = read_ground_truth(base)
         found = []
         for name in flat:
-            stem = name.rpartition("/")[2].partition(".")[0]
-            if truth.get(stem) not in labels:
+            wnid = truth.get(_stem(name))
+            if wnid not in labels:
                 raise BenchError(
                     f"the ground truth in {str(base)!r} gives {name!r} of {str(place)!r} no class; put the "
                     f"ground truth of ILSVRC 2012 there, or sort the images into folders named by WordNet id"
                 )
-            found.append((labels[truth[stem]], name))
+            found.append((labels[wnid], name))
         return sorted_listing(place, found)
 
     def listed(self, split: Split = "test") -> Tensor:
@@ -86,7 +86,8 @@ class ImageNet(FolderDataset):
         listing = self.listing(split)
         places = {_stem(path): index for index, path in enumerate(listing.paths)}
         labels, chosen = wnid_labels(), []
-        for line in _helper("imagenet_test_image_ids.txt").split():
+        lines = _helper("imagenet_test_image_ids.txt").split()
+        for line in lines:
             index = places.get(_stem(line))
             if index is None:
                 break
@@ -97,17 +98,13 @@ class ImageNet(FolderDataset):
                     f"{wnid}; the folder or ground truth there says another: mend it"
                 )
             chosen.append(index)
-        else:
-            line = ""
         if not chosen:
-            raise BenchError(f"RobustBench's first image {line} is not in {str(listing.root)!r}")
-        if line:
-            log.warning(
-                "imagenet: RobustBench's list is cut after %d images: %s is not in %s",
-                len(chosen),
-                line,
-                listing.root,
+            raise BenchError(
+                f"RobustBench's first image {lines[0]} is not in {str(listing.root)!r}"
             )
+        if len(chosen) < len(lines):
+            cut = "imagenet: RobustBench's list is cut after %d images: %s is not in %s"
+            log.warning(cut, len(chosen), lines[len(chosen)], listing.root)
         return torch.tensor(chosen)
 
     def _refuse_strangers(self, place: Path, labels: dict[str, int]) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.datasets.arrays import Array, refuse_labels, to_images, to_labels
+from benchmark.datasets.arrays import Array, ArrayDataset, refuse_labels, to_images, to_labels
 from benchmark.datasets.paths import npz_file
-from benchmark.engine.dataset import Dataset, Split
+from benchmark.engine.dataset import Split
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 from benchmark.files.expansion import refuse_bomb
@@ -29,7 +27,7 @@ _OPTIONS = ("classes", "class_names", "layout", "white", "threat")
 FORM = "images and labels, x_test and y_test, or test_images and test_labels"
 
 
-class NpzDataset(Dataset):
+class NpzDataset(ArrayDataset):
     """Labelled images from a file that `numpy.savez` wrote; nothing in it is ever unpickled.
 
     Arrays of the file, by the names that people give them (`images`, `x`, `data`; `labels`, `y`, `targets`),
@@ -80,22 +78,8 @@ class NpzDataset(Dataset):
         default = "linf:8/255" if c == 3 else "linf:0.1"
         self.threat = str(Threat.parse(str(options.get("threat", default))))
 
-    def labels(self, split: Split) -> Tensor:
-        """All labels of a split, `(n,)` int64."""
-        return self._of(split)[1].clone()
-
-    def images(self, split: Split, indices: Tensor) -> Tensor:
-        """Images `(b, c, h, w)`, float32 in [0, 1]; bytes over 255."""
-        images = self._of(split)[0][indices]
-        return images.float().div(255) if images.dtype == torch.uint8 else images
-
-    def with_classes(self, classes: int) -> Self:
-        """The same of so many classes."""
-        twin = copy.copy(self)
-        twin.classes, twin.has_open_classes = classes, False
-        return twin
-
-    def _of(self, split: Split) -> tuple[Tensor, Tensor]:
+    def arrays(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Images `(n, c, h, w)`, bytes or float32 in [0, 1], and labels `(n,)` int64."""
         if split not in self._splits:
             raise self._wrong("has no training images; add train_images and train_labels")
         return self._splits[split]

@@ -17,10 +17,10 @@ ROBUSTBENCH = {
     "Res224": "resize:224x224",
 }
 """RobustBench's names (its table `PREPROCESSINGS`), each as steps."""
-_RESIZE = re.compile(
-    r"resize:(?P<h>\d{1,4})(?:x(?P<w>\d{1,4}))?(?::(?P<how>nearest|bilinear|bicubic|lanczos))?"
+_STEP = re.compile(
+    r"crop:(?P<crop>\d{1,4})"
+    r"|resize:(?P<h>\d{1,4})(?:x(?P<w>\d{1,4}))?(?::(?P<how>nearest|bilinear|bicubic|lanczos))?"
 )
-_CROP = re.compile(r"crop:(?P<h>\d{1,4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +37,7 @@ class Step:
     is_crop: bool
     height: int
     width: int
-    how: str = "bilinear"
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """The image after this step."""
-        from torchvision import (
-            transforms,
-        )  # a third of a small run's time where no image is prepared
-
-        if self.is_crop:
-            cropped: Image.Image = transforms.CenterCrop(self.height)(image)
-            return cropped
-        size = [self.height, self.width] if self.width else self.height
-        how = transforms.InterpolationMode(self.how)
-        resized: Image.Image = transforms.Resize(size, interpolation=how)(image)
-        return resized
+    how: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +73,27 @@ class Preparation:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """A photograph as a tensor `(3, h, w)`, float32 in [0, 1]: bytes over 255."""
-        from torchvision import transforms
+        # a third of a small run's time where no image is prepared
+        from torchvision.transforms import InterpolationMode, functional
 
         for step in self.steps:
-            image = step(image)
-        tensor: Tensor = transforms.ToTensor()(image)
+            if step.is_crop:
+                image = functional.center_crop(image, [step.height])
+            else:
+                size = [side for side in (step.height, step.width) if side]
+                image = functional.resize(image, size, InterpolationMode(step.how))
+        tensor: Tensor = functional.to_tensor(image)
         return tensor
 
 
 def _step(word: str, text: str) -> Step:
-    if found := _CROP.fullmatch(word):
-        return Step(True, _side(found["h"], text), _side(found["h"], text))
-    if found := _RESIZE.fullmatch(word):
-        width = _side(found["w"], text) if found["w"] else 0
-        return Step(False, _side(found["h"], text), width, found["how"] or "bilinear")
-    raise BenchError(
-        f"preparation {text!r} is not understood at {word!r}; expected {', '.join(ROBUSTBENCH)}, or steps "
-        f"such as resize:256:bicubic,crop:224"
-    )
-
-
-def _side(digits: str, text: str) -> int:
-    if not int(digits):
+    found = _STEP.fullmatch(word)
+    if found is None:
+        raise BenchError(
+            f"preparation {text!r} is not understood at {word!r}; expected {', '.join(ROBUSTBENCH)}, or steps "
+            f"such as resize:256:bicubic,crop:224"
+        )
+    height, width = found["crop"] or found["h"], found["crop"] or found["w"]
+    if not all(map(int, filter(None, (height, width)))):
         raise BenchError(f"preparation {text!r}: a side has at least 1 pixel")
-    return int(digits)
+    return Step(bool(found["crop"]), int(height), int(width or 0), found["how"] or "bilinear")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from torchvision import datasets as sources
 
 from benchmark.datasets.archives import archives_of, unpacked
-from benchmark.engine.dataset import Dataset, Split
+from benchmark.datasets.arrays import ArrayDataset
+from benchmark.engine.dataset import Split
 from benchmark.errors import BenchError
 from benchmark.files.temporary import part_folder
 
@@ -26,17 +27,19 @@ _CIFAR_SIZES: dict[Split, int] = {"train": 50_000, "test": 10_000}
 _MNIST_SIZES: dict[Split, int] = {"train": 60_000, "test": 10_000}
 
 
-class VisionDataset(Dataset):
+def _of_both(names: Sequence[str]) -> dict[Split, Sequence[str]]:
+    return {"train": names, "test": names}
+
+
+class VisionDataset(ArrayDataset):
     """A dataset that torchvision reads; pixels stay bytes in memory until they are asked for."""
 
     source: Callable[..., Any]
     """torchvision's class, called with `root`, `train` and `download`; it names its archives."""
     subfolder: str
     """Where in the data folder torchvision puts its files."""
-    files: tuple[str, ...]
-    """Their names; torchvision wants all of them, whatever the split, unless `split_files` says more."""
-    split_files: Mapping[Split, tuple[str, ...]] = {}
-    """The names that each split wants, where splits are files of their own."""
+    files: Mapping[Split, Sequence[str]]
+    """The names of those that each split wants: all, where splits are no files of their own."""
     sizes: Mapping[Split, int]
     """How many images each split has."""
 
@@ -44,27 +47,17 @@ class VisionDataset(Dataset):
         super().__init__(folder=folder)
         self._read: dict[Split, tuple[Tensor, Tensor]] = {}
 
-    def labels(self, split: Split) -> Tensor:
-        """All labels of a split, `(n,)` int64."""
-        return self._split(split)[1].clone()
-
-    def images(self, split: Split, indices: Tensor) -> Tensor:
-        """Images `(b, c, h, w)`, float32 in [0, 1]: bytes over 255."""
-        return self._split(split)[0][indices].float().div(255)
-
-    def _split(self, split: Split) -> tuple[Tensor, Tensor]:
+    def arrays(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Images `(n, c, h, w)`, bytes, and labels `(n,)` int64, downloaded where they are missing."""
         if split not in self._read:
             self._fetch(split)
             self._read[split] = self._loaded(split)
         return self._read[split]
 
-    def _wanted(self, split: Split) -> tuple[str, ...]:
-        return self.split_files.get(split, self.files)
-
     def _fetch(self, split: Split) -> None:
         """Downloads what is missing into a folder aside, and moves it to its place when all is whole."""
         place = self.folder / self.subfolder
-        missing = [name for name in self._wanted(split) if not (place / name).is_file()]
+        missing = [name for name in self.files[split] if not (place / name).is_file()]
         if not missing:
             return
         try:
@@ -90,7 +83,7 @@ class VisionDataset(Dataset):
         place = self.folder / self.subfolder
         damaged = (
             f"the files of {self.name} in {str(place)!r} are damaged; delete "
-            f"{', '.join(self._wanted(split))} there, and get them again"
+            f"{', '.join(self.files[split])} there, and get them again"
         )
         try:
             read = self.source(root=str(self.folder), train=split == "train", download=False)
@@ -120,7 +113,7 @@ class MNIST(VisionDataset):
     source = sources.MNIST
     sizes = _MNIST_SIZES
     subfolder = "MNIST/raw"
-    files = _IDX
+    files = _of_both(_IDX)
 
 
 class FashionMNIST(VisionDataset):
@@ -136,7 +129,7 @@ class FashionMNIST(VisionDataset):
     source = sources.FashionMNIST
     sizes = _MNIST_SIZES
     subfolder = "FashionMNIST/raw"
-    files = _IDX
+    files = _of_both(_IDX)
 
 
 class CIFAR10(VisionDataset):
@@ -153,7 +146,7 @@ class CIFAR10(VisionDataset):
     source = sources.CIFAR10
     sizes = _CIFAR_SIZES
     subfolder = "cifar-10-batches-py"
-    files = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+    files = _of_both([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"])
 
 
 class CIFAR100(VisionDataset):
@@ -167,7 +160,7 @@ class CIFAR100(VisionDataset):
     source = sources.CIFAR100
     sizes = _CIFAR_SIZES
     subfolder = "cifar-100-python"
-    files = ("train", "test", "meta")
+    files = _of_both(["train", "test", "meta"])
 
 
 class _SVHNSource(sources.SVHN):  # type: ignore[misc]
@@ -194,8 +187,7 @@ class SVHN(VisionDataset):
     source = _SVHNSource
     sizes: Mapping[Split, int] = {"train": 73_257, "test": 26_032}
     subfolder = "."
-    files = ()
-    split_files: Mapping[Split, tuple[str, ...]] = {
-        "train": ("train_32x32.mat",),
-        "test": ("test_32x32.mat",),
+    files: Mapping[Split, Sequence[str]] = {
+        "train": ["train_32x32.mat"],
+        "test": ["test_32x32.mat"],
     }

@@ -17,7 +17,7 @@ from benchmark.engine.victims.victim import GradientMode
 from benchmark.estimate.report import Expense, RowExpense
 from benchmark.estimate.timing import Setup, Stopwatch
 from benchmark.evaluation.execute.environment import environment
-from benchmark.evaluation.execute.run import crew_of, say_notices
+from benchmark.evaluation.execute.planned import crew_of, say_notices
 from benchmark.evaluation.execute.shard import attack_of
 from benchmark.evaluation.execute.store import Store
 from benchmark.evaluation.prepare.bench import Bench

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from hashlib import file_digest
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +16,8 @@ from filelock import FileLock
 
 from benchmark.errors import BenchError
 from benchmark.files.http import HttpTransfer, is_web_page, public
-from benchmark.files.limits import WEIGHTS, Limits, Sink, TransferFailed, Watch, watched
+from benchmark.files.known_hashes import file_sha256
+from benchmark.files.limits import WEIGHTS, Limits, Sink, TransferFailed, watch, watched
 from benchmark.files.temporary import clear, hold, part_of
 
 PAUSES = (0.5, 2.0, 6.0)
@@ -27,10 +27,11 @@ _ON = frozenset({"1", "true", "yes", "on"})
 
 Report = Callable[[str, int, int | None], None]
 """What is told of a download: its name, bytes so far, and bytes in all (None where nobody says)."""
-Accept = Callable[[Path], None]
-"""Refuses, with a BenchError, a file that is whole but not what was wanted."""
+Accept = Callable[[Path], object]
+"""Refuses, with a BenchError, a file that is whole but not what was wanted; what it returns is nobody's."""
 
-_listener: ContextVar[Report | None] = ContextVar("listener", default=None)
+listener: ContextVar[Report | None] = ContextVar("listener", default=None)
+"""Whom `reported_to` names; None where nobody listens."""
 _untouched: ContextVar[bool] = ContextVar("untouched", default=False)
 
 
@@ -69,20 +70,15 @@ def offline() -> Iterator[None]:
 @contextlib.contextmanager
 def reported_to(report: Report) -> Iterator[None]:
     """Within it, downloads of this thread tell `report` how far they have come."""
-    token = _listener.set(report)
+    token = listener.set(report)
     try:
         yield
     finally:
-        _listener.reset(token)
+        listener.reset(token)
 
 
-def listener() -> Report | None:
-    """Whom `reported_to` names; None where nobody listens."""
-    return _listener.get()
-
-
-def fetch_url(
-    url: str,
+def fetch(
+    source: str | Origin,
     target: Path,
     *,
     what: str,
@@ -92,8 +88,10 @@ def fetch_url(
 ) -> None:
     """Downloads one file, which is then whole under its final name; nothing is left where that fails.
 
+    Of several processes that want one file at the same time, one downloads it, and the others wait for it.
+
     Args:
-        url: `https://...` or `http://...`.
+        source: `https://...`, `http://...`, or where else it comes from.
         target: The file; its folder is made. What is there already is replaced.
         what: What it is, for messages and progress: `the images of 'svhn'`.
         sha256: What the file must have, hex; empty where nobody knows.
@@ -103,42 +101,24 @@ def fetch_url(
     Raises:
         BenchError: Offline mode is on, the file cannot be had, or it is not what was wanted.
     """
-    origin = Origin(f"from {public(url)}", HttpTransfer(url))
-    deliver(origin, target, what=what, sha256=sha256, accept=accept, limits=limits)
-
-
-def deliver(
-    origin: Origin,
-    target: Path,
-    *,
-    what: str,
-    sha256: str = "",
-    accept: Accept | None = None,
-    limits: Limits = WEIGHTS,
-) -> None:
-    """What `fetch_url` promises, for any origin.
-
-    Of several processes that want one file at the same time, one downloads it, and the others wait for it.
-
-    Raises:
-        BenchError: As `fetch_url`.
-    """
+    if isinstance(source, str):
+        source = Origin(f"from {public(source)}", HttpTransfer(source))
     if is_offline():
         raise BenchError(
             f"{what} is not here, and offline mode (--offline, BENCH_OFFLINE, HF_HUB_OFFLINE) allows no "
-            f"download; get {target.name} {origin.hint} and put it into {str(target.parent)!r}"
+            f"download; get {target.name} {source.hint} and put it into {str(target.parent)!r}"
         )
     limits = limits.in_force()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         clear(target.parent)
         before = _stamp(target)
-        with _alone(target):
+        with alone(target.parent / f".{target.name}.lock", is_kept=False):
             if _stamp(target) == before:  # else another process brought it meanwhile
-                _bring(target, sha256, accept, partial(_attempt, origin, what, limits))
+                _bring(target, sha256, accept, partial(_attempt, source, what, limits))
     except TransferFailed as error:
         raise BenchError(
-            f"{what} could not be downloaded ({error}); get {target.name} by hand {origin.hint} and "
+            f"{what} could not be downloaded ({error}); get {target.name} by hand {source.hint} and "
             f"put it into {str(target.parent)!r}"
         ) from error
     except OSError as error:
@@ -149,13 +129,13 @@ def deliver(
 
 
 @contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Waits until no other process downloads the file; where locks fail, both do, which does no harm."""
-    lock = target.parent / f".{target.name}.lock"
+def alone(lock: Path, *, is_kept: bool = True) -> Iterator[None]:
+    """Waits until no other process holds a lock; where locks fail, nobody waits, which does no harm."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(NotImplementedError):  # a file system without locks
             stack.enter_context(FileLock(lock))
-            stack.callback(_discard, lock)
+            if not is_kept:
+                stack.callback(_discard, lock)
         yield
 
 
@@ -184,17 +164,12 @@ def _bring(
 
 def _attempt(origin: Origin, what: str, limits: Limits, file: BinaryIO) -> None:
     """Transfers, and again after a pause where what went wrong may pass."""
-    told, since = listener(), time.monotonic()
-
-    def report(done: int, total: int | None) -> None:
-        if told is not None:
-            told(what, done, total)
-
+    told, since = listener.get(), time.monotonic()
     for pause in (*PAUSES, None):
-        sink = Sink(file, report, limits)
+        sink = Sink(file, partial(told, what) if told else None, limits)
         try:
             with contextlib.closing(sink):
-                return watched(partial(origin.transfer, sink), Watch(sink, limits, since))
+                return watched(partial(origin.transfer, sink), watch(sink, limits, since))
         except TransferFailed as error:
             if pause is None or not error.is_brief or error.pause > _LONGEST_PAUSE:
                 raise
@@ -205,14 +180,12 @@ def _refuse(part: Path, target: Path, sha256: str, accept: Accept | None) -> Non
     with part.open("rb") as file:
         if is_web_page(file.read(512)):
             raise TransferFailed("a web page came instead of the file")
-        file.seek(0)
-        found = file_digest(file, "sha256").hexdigest() if sha256 else ""
+    found = file_sha256(part) if sha256 else ""
     if found != sha256.lower():
         raise TransferFailed(f"its sha256 is {found}, and should be {sha256.lower()}")
-    if accept is None:
-        return
     try:
-        accept(part)
+        if accept:
+            accept(part)
     except BenchError as error:
         raise TransferFailed(str(error).replace(part.name, target.name)) from error
 

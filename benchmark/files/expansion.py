@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from benchmark.errors import BenchError
@@ -74,9 +73,6 @@ def refuse_bomb(path: Path, limits: Limits) -> None:
         BenchError: It holds too much.
     """
     with contextlib.suppress(*DAMAGED), zipfile.ZipFile(path) as archive:
-        _count(Expansion(path, limits), (member.file_size for member in archive.infolist()))
-
-
-def _count(expansion: Expansion, sizes: Iterable[int]) -> None:
-    for size in sizes:
-        expansion.member(size)
+        expansion = Expansion(path, limits)
+        for member in archive.infolist():
+            expansion.member(member.file_size)

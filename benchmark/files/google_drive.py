@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gdown
 import requests
 from gdown.exceptions import FileURLRetrievalError
 
-from benchmark.files.downloads import Accept, Origin, deliver
+from benchmark.files.downloads import Origin
 from benchmark.files.limits import Sink, TransferFailed
 
 
-def fetch_drive(
-    drive_id: str, target: Path, *, what: str, sha256: str = "", accept: Accept | None = None
-) -> None:
-    """Downloads a file that Google Drive shares; promises and errors are those of `fetch_url`.
-
-    Args:
-        drive_id: The file's id.
-        target: Where it belongs.
-        what: What it is, for messages and progress.
-        sha256: What it must have, hex; empty where nobody knows.
-        accept: Looks at the whole file before it gets its name.
-
-    Raises:
-        BenchError: Offline mode is on, the file cannot be had, or it is not what was wanted.
-    """
+def drive_origin(drive_id: str) -> Origin:
+    """A file that Google Drive shares under an id, as `fetch` takes it."""
     hint = f"from https://drive.google.com/uc?id={drive_id} (Google Drive id {drive_id})"
-    origin = Origin(hint, partial(_transfer, drive_id))
-    deliver(origin, target, what=what, sha256=sha256, accept=accept)
+    return Origin(hint, partial(_transfer, drive_id))
 
 
 def _transfer(drive_id: str, sink: Sink) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import re
@@ -28,6 +27,7 @@ from tqdm.auto import tqdm
 from benchmark.errors import BenchError
 from benchmark.files.downloads import Report, is_offline, listener
 from benchmark.files.hub_names import FORM, HubFile
+from benchmark.files.known_hashes import file_sha256
 from benchmark.files.limits import WEIGHTS, Limits, TransferFailed, watched
 
 _HTTP_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
@@ -48,7 +48,7 @@ def fetch_hub(wanted: HubFile) -> tuple[Path, HubFile]:
     try:
         with _quiet():
             limits, since = WEIGHTS.in_force(), time.monotonic()
-            work = partial(_found, wanted, limits, listener())
+            work = partial(_found, wanted, limits, listener.get())
             file, path = watched(work, partial(limits.refuse_time, since))
     except TransferFailed as error:
         raise BenchError(
@@ -145,8 +145,7 @@ def _refuse_damaged(path: Path) -> None:
     blob = path.resolve()
     if not re.fullmatch(r"[0-9a-f]{64}", blob.name):
         return
-    with blob.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(blob)
     if found != blob.name:
         raise BenchError(
             f"{str(blob)!r} is damaged: its sha256 is {found}; delete it, and it will be downloaded again"

@@ -1,15 +1,22 @@
-"""Records of sha256 beside files whose publisher gives none: a file that changes is not silently the same.
+"""The sha256 of files, recorded beside those whose publisher gives none: what changes is not silently the same.
 
 `NAME.sha256` holds one line as `sha256sum` writes it, and `sha256sum -c` reads it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
 from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def record_path(file: Path) -> Path:

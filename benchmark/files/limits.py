@@ -97,11 +97,11 @@ class Sink:
 
     Args:
         file: May hold some bytes already.
-        report: Told how many there are.
+        report: Told how many there are; None where nobody listens.
         limits: Of its size.
     """
 
-    def __init__(self, file: BinaryIO, report: Report, limits: Limits) -> None:
+    def __init__(self, file: BinaryIO, report: Report | None, limits: Limits) -> None:
         self.done = file.seek(0, 2)
         """How many bytes there are."""
         self._file = file
@@ -126,8 +126,8 @@ class Sink:
             self._refuse_closed()
             self._file.seek(start)
             self._file.truncate()
-            self.done, self._total = start, total
-            self._report(start, total)
+            self._total = total
+            self._count(start)
 
     def write(self, chunk: bytes) -> int:
         """Adds bytes.
@@ -139,8 +139,7 @@ class Sink:
             self._refuse_closed()
             self._limits.refuse_size(self.done + len(chunk))
             self._file.write(chunk)
-            self.done += len(chunk)
-            self._report(self.done, self._total)
+            self._count(self.done + len(chunk))
         return len(chunk)
 
     def close(self) -> None:
@@ -148,32 +147,30 @@ class Sink:
         with self._lock:
             self._is_open = False
 
+    def _count(self, done: int) -> None:
+        self.done = done
+        if self._report:
+            self._report(done, self._total)
+
     def _refuse_closed(self) -> None:
         if not self._is_open:
             raise TransferFailed("given up")
 
 
-class Watch:
-    """Looks after a transfer that began at `since`: it may neither take too long nor fall silent."""
+def watch(sink: Sink, limits: Limits, since: float) -> Callable[[], None]:
+    """What looks once after a transfer that began at `since`: it may neither take too long nor fall silent."""
+    seen = (-1, time.monotonic())
 
-    def __init__(self, sink: Sink, limits: Limits, since: float) -> None:
-        self._sink = sink
-        self._limits = limits
-        self._since = since
-        self._seen = (-1, time.monotonic())
-
-    def __call__(self) -> None:
-        """Looks once.
-
-        Raises:
-            TransferFailed: It is to be given up.
-        """
-        self._limits.refuse_time(self._since)
+    def look() -> None:
+        nonlocal seen
+        limits.refuse_time(since)
         now = time.monotonic()
-        if self._sink.done != self._seen[0]:
-            self._seen = (self._sink.done, now)
-        elif now - self._seen[1] > SILENCE_SECONDS:
+        if sink.done != seen[0]:
+            seen = (sink.done, now)
+        elif now - seen[1] > SILENCE_SECONDS:
             raise TransferFailed("the other side fell silent", is_brief=True)
+
+    return look
 
 
 def watched(work: Callable[[], T], look: Callable[[], None]) -> T:

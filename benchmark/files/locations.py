@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from benchmark.errors import BenchError
-from benchmark.files.downloads import Accept, fetch_url
+from benchmark.files.downloads import Accept, fetch
 from benchmark.files.http import public
 from benchmark.files.hub_names import HubFile
-from benchmark.files.known_hashes import hold_to_record, record, recorded_sha256
+from benchmark.files.known_hashes import file_sha256, hold_to_record, record, recorded_sha256
 from benchmark.files.paths import FORM, existing, is_remote
 from benchmark.files.user_folders import weights_folder
 
@@ -71,17 +71,6 @@ def cache_place(key: str, name: str) -> Path:
     return weights_folder() / "downloads" / key[:16] / name
 
 
-def url_key(url: str) -> str:
-    """What stands for a URL in the cache."""
-    return hashlib.sha256(public(url).encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @functools.lru_cache
 def hub_file(text: str) -> tuple[Path, str]:
     """A file of the Hub, and its name with the commit.
@@ -101,7 +90,7 @@ def _url(text: str, what: str, accept: Accept | None) -> Path:
         place = unpinned if file_sha256(unpinned) == sha256 else place
     if not place.is_file():
         known = sha256 or recorded_sha256(place)
-        fetch_url(url, place, what=what, sha256=known, accept=accept)
+        fetch(url, place, what=what, sha256=known, accept=accept)
     found = file_sha256(place)
     if sha256 and found != sha256:
         raise BenchError(
@@ -132,4 +121,5 @@ def _parsed(text: str) -> tuple[str, str]:
 
 def _place(url: str, sha256: str) -> Path:
     name = re.sub(r"[^\w.\[\]+=-]", "-", unquote(urlsplit(url).path.rpartition("/")[2]))
-    return cache_place(sha256 or url_key(url), name.lstrip(".")[-128:] or "weights")
+    key = sha256 or hashlib.sha256(public(url).encode()).hexdigest()
+    return cache_place(key, name.lstrip(".")[-128:] or "weights")

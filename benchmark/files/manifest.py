@@ -11,8 +11,9 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from benchmark.errors import BenchError
-from benchmark.files.downloads import Accept, fetch_url
-from benchmark.files.locations import cache_place, file_sha256, local_file, refuse_other_form
+from benchmark.files.downloads import Accept, fetch
+from benchmark.files.known_hashes import file_sha256
+from benchmark.files.locations import cache_place, local_file, refuse_other_form
 from benchmark.files.parsing import read_model
 from benchmark.files.schema import Strict
 
@@ -103,16 +104,15 @@ def weights_beside(plugin: type) -> Path | None:
     return Path(source).parent / "weights" if source else None
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path | None) -> Manifest:
     """The manifest of a folder; an empty one where there is none.
 
     Raises:
         BenchError: It is no YAML, or not of the form of a manifest.
     """
-    path = folder / NAME
-    if not path.is_file():
+    if folder is None or not (folder / NAME).is_file():
         return Manifest(schema_version=SCHEMA, weights=[])
-    return _manifest(path.read_bytes(), str(path))
+    return _manifest((folder / NAME).read_bytes(), str(folder / NAME))
 
 
 @lru_cache(maxsize=64)
@@ -132,44 +132,29 @@ def plugin_weights(
 ) -> Path | None:
     """The file that the manifest beside a plugin lists for these names; None where it lists none.
 
+    It is beside the manifest, else in the cache, else downloaded into it.
+
     Args:
         plugin: The defense's or classifier's class.
         kind: Which of them it is.
         label: The defense's label, or the classifier's name.
         dataset: The dataset's name.
         classifier: Of a defense, the classifier's name.
-        accept: Looks at a downloaded file before it enters the cache.
+        accept: Looks at a downloaded file, whose sha256 is right, before it enters the cache.
+
+    Returns:
+        The file, whose sha256 is that of its entry; None where it neither ships nor can be downloaded.
 
     Raises:
         BenchError: The manifest is damaged, or the file cannot be had or is another one.
     """
     folder = weights_beside(plugin)
-    if folder is None:
-        return None
     entry = read_manifest(folder).find(kind, label=label, dataset=dataset, classifier=classifier)
-    return listed_weights(entry, folder, accept=accept) if entry else None
-
-
-def listed_weights(
-    entry: WeightsEntry, folder: Path, *, accept: Accept | None = None
-) -> Path | None:
-    """The file of an entry: beside its manifest, else in the cache, else downloaded into it.
-
-    Args:
-        entry: What is wanted.
-        folder: Where its manifest lies.
-        accept: Looks at a downloaded file, whose sha256 is right, before it enters the cache.
-
-    Returns:
-        The file, whose sha256 is that of the entry; None where it neither ships nor can be downloaded.
-
-    Raises:
-        BenchError: It cannot be had, or has another sha256.
-    """
+    if folder is None or entry is None:
+        return None
     shipped = folder / entry.file
     if shipped.is_file():
-        _refuse_other(shipped, entry, f"install again, or mend {folder / NAME}")
-        return shipped
+        return _refused_other(shipped, entry, f"install again, or mend {folder / NAME}")
     failures = []
     for url in entry.urls:
         try:
@@ -177,8 +162,7 @@ def listed_weights(
         except BenchError as error:
             failures.append(error)
             continue
-        _refuse_other(path, entry, "delete it, and it will be downloaded again")
-        return path
+        return _refused_other(path, entry, "delete it, and it will be downloaded again")
     if failures:
         raise failures[0]
     return None
@@ -191,14 +175,16 @@ def _downloaded(url: str, entry: WeightsEntry, accept: Accept | None) -> Path:
         return cached
     if url.startswith("hf:"):
         return local_file(url, what=what)
-    fetch_url(url, cached, what=what, sha256=entry.sha256, accept=accept)
+    fetch(url, cached, what=what, sha256=entry.sha256, accept=accept)
     return cached
 
 
-def _refuse_other(path: Path, entry: WeightsEntry, mend: str) -> None:
+def _refused_other(path: Path, entry: WeightsEntry, mend: str) -> Path:
+    """The file, whose sha256 is that of its entry."""
     found = file_sha256(path)
     if found != entry.sha256:
         raise BenchError(
             f"{str(path)!r} is not the file that its manifest lists: its sha256 is {found}, and should be "
             f"{entry.sha256}; {mend}"
         )
+    return path

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
-from benchmark.files.locations import file_sha256
+from benchmark.files.known_hashes import file_sha256
 from benchmark.files.manifest import NAME, SCHEMA, Manifest, WeightsEntry, read_manifest
 
 HEAD = "# Made by `bench manifest`; docs/weights.md says what the fields mean.\n"

@@ -15,8 +15,9 @@ from benchmark.files.atomic import write_whole
 from benchmark.files.expansion import refuse_bomb
 from benchmark.files.formats import other_format
 from benchmark.files.http import is_web_page
+from benchmark.files.known_hashes import file_sha256
 from benchmark.files.limits import WEIGHTS
-from benchmark.files.locations import file_sha256, local_file
+from benchmark.files.locations import local_file
 from benchmark.files.manifest import plugin_weights, read_manifest, weights_beside
 from benchmark.files.parsing import DAMAGED
 from benchmark.files.user_folders import weights_folder
@@ -63,23 +64,12 @@ def find_weights(
     Raises:
         BenchError: What the user named, or a manifest lists, does not exist, cannot be had or has changed.
     """
-    what = f"the weights {label} for {classifier}"
+    names = {"label": label, "classifier": classifier, "dataset": dataset}
     if explicit is not None:
-        return local_file(explicit, what=what, accept=_refuse_unreadable)
-    name = file_name(label=label, classifier=classifier, dataset=dataset)
-    listed = plugin_weights(
-        defense_class,
-        "defense",
-        label=label,
-        dataset=dataset,
-        classifier=classifier,
-        accept=_refuse_unreadable,
-    )
-    if listed is not None:
-        return listed
-    beside = weights_beside(defense_class)
-    places = [beside / name] if beside else []
-    return next((place for place in [*places, weights_folder() / name] if place.is_file()), None)
+        what = f"the weights {label} for {classifier}"
+        return local_file(explicit, what=what, accept=load_safetensors)
+    listed = plugin_weights(defense_class, "defense", **names, accept=load_safetensors)
+    return listed or _first_unlisted(defense_class, names)
 
 
 def shipped_sha256(defense_class: type, *, label: str, classifier: str, dataset: str) -> str:
@@ -88,30 +78,30 @@ def shipped_sha256(defense_class: type, *, label: str, classifier: str, dataset:
     Fetches nothing.
     """
     beside = weights_beside(defense_class)
-    if beside is None:
-        return ""
     names = {"label": label, "classifier": classifier, "dataset": dataset}
     listed = read_manifest(beside).find("defense", **names)
-    if listed is not None:
-        return listed.sha256
-    path = beside / file_name(**names)
-    return sha256_of(path) if path.is_file() else ""
+    path = beside / file_name(**names) if beside else None
+    if listed is None and path is not None and path.is_file():
+        return file_sha256(path)
+    return listed.sha256 if listed else ""
 
 
 def finds_unnamed(
     path: Path, defense_class: type, *, label: str, classifier: str, dataset: str
 ) -> bool:
     """Whether `find_weights` comes to this file where nobody names one; fetches nothing."""
-    name = file_name(label=label, classifier=classifier, dataset=dataset)
-    places = [weights_folder() / name]
-    beside = weights_beside(defense_class)
-    if beside is not None:
-        manifest = read_manifest(beside)
-        if manifest.find("defense", label=label, classifier=classifier, dataset=dataset):
-            return False  # what it lists comes first
-        places.insert(0, beside / name)
-    first = next((place for place in places if place.is_file()), None)
+    names = {"label": label, "classifier": classifier, "dataset": dataset}
+    if read_manifest(weights_beside(defense_class)).find("defense", **names):
+        return False  # what it lists comes first
+    first = _first_unlisted(defense_class, names)
     return first is not None and first.samefile(path)
+
+
+def _first_unlisted(defense_class: type, names: dict[str, str]) -> Path | None:
+    """The weights that no manifest lists: beside the plugin, else the user's own."""
+    folders = (weights_beside(defense_class), weights_folder())
+    places = [folder / file_name(**names) for folder in folders if folder]
+    return next((place for place in places if place.is_file()), None)
 
 
 def load_safetensors(
@@ -205,15 +195,6 @@ def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
                 f"{name} does not fit into float16; store the weights as they are (without --half)"
             )
     return small
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, hex."""
-    return file_sha256(path)
-
-
-def _refuse_unreadable(path: Path) -> None:
-    load_safetensors(path)
 
 
 def _placed(tensor: Tensor, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:

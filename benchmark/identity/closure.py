@@ -6,11 +6,13 @@ import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
+from benchmark.compute.module_sources import file_of, folders_of
 from benchmark.compute.own_packages import OWN
 from benchmark.identity.distributions import Installed
-from benchmark.identity.module_places import Owner, file_of, folders_of, owner_of, packages_of
+from benchmark.identity.module_places import Owner, owner_of, packages_of
 from benchmark.identity.source import STAR, Import, Stamp, source_of, stamp_of
 
 HARNESS = "benchmark"
@@ -93,7 +95,7 @@ class _Walk:
         left = [(root, "") for root in roots]
         while left:
             module, importer = left.pop()
-            for name in _with_parents(module):
+            for name in accumulate(module.split("."), "{}.{}".format):  # its packages first
                 if (name, is_harness(importer)) not in self._seen:
                     self._seen.add((name, is_harness(importer)))
                     left += [(each, name) for each in self._imports(name, importer)]
@@ -125,12 +127,6 @@ class _Walk:
 
 def _is_standard(module: str) -> bool:
     return module.partition(".")[0] in sys.stdlib_module_names and module != "__main__"
-
-
-def _with_parents(module: str) -> Iterator[str]:
-    parts = module.split(".")
-    for i in range(1, len(parts) + 1):
-        yield ".".join(parts[:i])
 
 
 def _meant(each: Import, importer: str, *, is_package: bool) -> Iterator[str]:

@@ -25,6 +25,7 @@ _UNSAID = frozenset(
         "__orig_bases__",
         "__parameters__",
         "__qualname__",
+        "__slotnames__",
         "__static_attributes__",
         "__weakref__",
     }
@@ -128,10 +129,3 @@ def _functions(file: Path, changed: int) -> dict[int, list[ast.AST]]:
             lines = [each.lineno for each in getattr(node, "decorator_list", ())]
             found.setdefault(min([node.lineno, *lines]), []).append(node)
     return found
-
-
-def plain_code(code: types.CodeType) -> Iterator[str | bytes]:
-    """What a function without a text is made of, but for its constants."""
-    yield code.co_name
-    yield code.co_code
-    yield from (*code.co_names, "", *code.co_varnames, "", *code.co_freevars)

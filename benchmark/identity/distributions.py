@@ -34,14 +34,10 @@ def installed(folder: Path, top: str) -> tuple[Installed, ...]:
         folder: An entry of `sys.path`.
         top: The name of the module.
     """
-    return tuple(sorted(map(_described, notes_of(folder, top))))
-
-
-def notes_of(folder: Path, top: str) -> tuple[Path, ...]:
-    """The `NAME-VERSION.dist-info` beside a top-level module that claim it."""
     if not folder.is_dir():
         return ()
-    return _claims(folder, folder.stat().st_mtime_ns).get(top, ())
+    notes = _claims(folder, folder.stat().st_mtime_ns).get(top, ())
+    return tuple(sorted(map(_described, notes)))
 
 
 @lru_cache(maxsize=256)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -48,22 +49,16 @@ def _sha256(file: Path, changed: int, size: int, node: int) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def named_in(value: object, depth: int = 8) -> Iterator[Path]:
-    """The files and folders that an argument names, in lists and mappings too, so many of them deep."""
-    if isinstance(value, str | os.PathLike):
-        try:
-            path = Path(os.fspath(value)).expanduser()
-            if str(value) and path.exists():
-                yield path
-        except (OSError, RuntimeError, TypeError, ValueError):
-            return  # no path at all
-    elif isinstance(value, Mapping):
-        yield from named_among(value.values(), depth - 1)
-    elif isinstance(value, list | tuple | set | frozenset):
-        yield from named_among(value, depth - 1)
-
-
 def named_among(values: Iterable[object], depth: int = 8) -> Iterator[Path]:
-    """Those that any of some arguments names."""
+    """The files and folders that arguments name, in lists and mappings too, so many of them deep."""
     for value in values if depth else ():
-        yield from named_in(value, depth)
+        match value:
+            case str() | os.PathLike():
+                with suppress(OSError, RuntimeError, TypeError, ValueError):  # no path at all
+                    path = Path(os.fspath(value)).expanduser()
+                    if str(value) and path.exists():
+                        yield path
+            case Mapping():
+                yield from named_among(value.values(), depth - 1)
+            case list() | tuple() | set() | frozenset():
+                yield from named_among(value, depth - 1)

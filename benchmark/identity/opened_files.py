@@ -86,16 +86,6 @@ def watched(whose: str, *, held: Collection[Path] = ()) -> Iterator[Opened]:
         found.settle(held)
 
 
-@contextmanager
-def unwatched() -> Iterator[None]:
-    """What is read in here is the harness's own affair, whoever watches around it."""
-    around, _watching.all = _watching.all, []
-    try:
-        yield
-    finally:
-        _watching.all = around
-
-
 def _counts(file: Path) -> bool:
     """Whether a file's content is the user's, and is in no key yet."""
     return (

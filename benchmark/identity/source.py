@@ -123,10 +123,5 @@ class _Imports(ast.NodeVisitor):
 
 def _last(node: ast.AST) -> str:
     """The last part of a dotted name; empty for anything else."""
-    return (
-        node.id
-        if isinstance(node, ast.Name)
-        else node.attr
-        if isinstance(node, ast.Attribute)
-        else ""
-    )
+    found: str = getattr(node, "id", getattr(node, "attr", ""))
+    return found

@@ -36,32 +36,25 @@ def _words(tree: ast.AST) -> Iterator[str]:
     while left:
         item = left.pop()
         if isinstance(item, ast.Constant):
-            yield f"{type(item.value).__name__} {_value(item.value)}"
+            yield f"{type(item.value).__name__} {constant_text(item.value)}"
         elif isinstance(item, ast.AST):
             yield type(item).__name__
-            left.append(_End())
+            left.append(_Word("]"))
             for name in reversed(item._fields):
                 value = getattr(item, name, None)
                 if name not in _IGNORED and value not in (None, []):
                     left += [_kept(item, name, value), _Word(name)]
         elif isinstance(item, list):
             yield "["
-            left += [_End(), *reversed(item)]
+            left += [_Word("]"), *reversed(item)]
         else:
-            yield str(item) if isinstance(item, _Word | _End) else _value(item)
+            yield str(item) if isinstance(item, _Word) else constant_text(item)
 
 
 class _Word(str):
-    """The name of a field."""
+    """The name of a field, or the end of a node or a list."""
 
     __slots__ = ()
-
-
-class _End:
-    """Where a node or a list ends."""
-
-    def __str__(self) -> str:
-        return "]"
 
 
 def _kept(node: ast.AST, name: str, value: object) -> object:
@@ -95,6 +88,6 @@ def _joined(parts: list[ast.AST]) -> list[ast.AST]:
     return found
 
 
-def _value(value: object) -> str:
+def constant_text(value: object) -> str:
     """A constant in ASCII: `repr` of a text hangs on the Unicode tables of the version of Python."""
     return hex(value) if type(value) is int else ascii(value)

@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmark.compute.module_sources import file_of
+from benchmark.compute.object_state import cell_content
 from benchmark.errors import BenchError
-from benchmark.identity.code import globals_in, namespace_of, node_sha256, plain_code
+from benchmark.identity.code import globals_in, namespace_of, node_sha256
 from benchmark.identity.file_hashes import content_sha256
-from benchmark.identity.module_places import file_of
-from benchmark.identity.object_parts import is_filled, is_users, plain_bytes, slots_of, tensor_bytes
+from benchmark.identity.module_places import is_users
+from benchmark.identity.syntax import constant_text
 
 _MODULE_PARTS = ("_parameters", "_buffers", "_modules")
 _HEAP = 1 << 9
@@ -66,7 +68,7 @@ class Walk:
             raise self._refusal(value, at) from error
 
     def _digest(self, value: object, at: str) -> bytes:
-        plain = plain_bytes(value)
+        plain = _plain_bytes(value)
         if plain is not None:
             return hashlib.sha256(plain).digest()
         key = id(value)
@@ -111,7 +113,11 @@ class Walk:
             case functools.partial():
                 yield from map(self._digest, (value.func, value.args, value.keywords), [at] * 3)
             case types.CodeType():
-                yield from self._code(value, at)
+                yield value.co_code
+                names = (value.co_names, value.co_varnames, value.co_freevars)
+                yield from (
+                    self._digest(each, at) for each in (value.co_name, *names, value.co_consts)
+                )
             case weakref.ref():
                 yield self._digest(value(), at)
             case logging.Logger():
@@ -148,10 +154,10 @@ class Walk:
             case set() | frozenset():
                 yield from sorted(self._digest(item, at) for item in value)
             case _ if not all(base.__flags__ & _HEAP for base in kind.__mro__[:-1]) or not (
-                hasattr(value, "__dict__") or slots_of(value)
+                hasattr(value, "__dict__") or _slots_of(value)
             ):
                 yield from self._reduced(value, at)
-        for name, item in sorted({**slots_of(value), **getattr(value, "__dict__", {})}.items()):
+        for name, item in sorted({**_slots_of(value), **getattr(value, "__dict__", {})}.items()):
             yield name
             yield self._digest(item, _at(at, name))
 
@@ -206,7 +212,7 @@ class Walk:
         home = str(function.__globals__.get("__name__", ""))
         yield f"function {home}:{function.__qualname__}"
         self.modules.add(home)
-        cells = [cell.cell_contents for cell in function.__closure__ or () if is_filled(cell)]
+        cells = [cell_content(cell) for cell in function.__closure__ or ()]
         if not is_users(home):
             with self._leniently():  # a decorator's, out of a library
                 yield self._digest(cells, at)
@@ -222,10 +228,6 @@ class Walk:
         for name, item in globals_in(function, is_users):
             yield name
             yield self._digest(item, name)
-
-    def _code(self, code: types.CodeType, at: str) -> Iterator[str | bytes]:
-        yield from plain_code(code)
-        yield from (self._digest(each, at) for each in code.co_consts)
 
     def _network(self, network: nn.Module, at: str) -> Iterator[str | bytes]:
         yield self._digest(type(network), at)
@@ -252,7 +254,8 @@ class Walk:
         try:
             if tensor.layout is not torch.strided:
                 tensor = tensor.to_dense()
-            yield tensor_bytes(tensor)
+            plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+            yield plain.reshape(-1).view(torch.uint8).numpy().tobytes()
         except (NotImplementedError, RuntimeError, TypeError) as error:
             yield from self._unknown(tensor, at, error)
 
@@ -263,6 +266,21 @@ class Walk:
             yield
         finally:
             self._is_strict = before
+
+
+def _plain_bytes(value: object) -> bytes | None:
+    """A number, a text or the like as bytes; None for all else."""
+    if value is None or value is ... or type(value) in (bool, int, float, complex, str, bytes):
+        return f"{type(value).__name__} {constant_text(value)}".encode()
+    if isinstance(value, np.generic) and not value.dtype.hasobject:
+        return f"scalar {value.dtype.str} ".encode() + value.tobytes()
+    return None
+
+
+def _slots_of(value: object) -> dict[str, object]:
+    """What an object keeps in slots, by name."""
+    state = object.__getstate__(value)
+    return state[1] if isinstance(state, tuple) else {}
 
 
 def _at(at: str, name: object) -> str:

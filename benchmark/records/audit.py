@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from benchmark.files.schema import Strict, Words
 from benchmark.records.identity import Count, Share
 from benchmark.records.rates import Outcomes
-
-if TYPE_CHECKING:
-    from benchmark.records.entry import Entry
 
 UNLIKELY = 0.01
 """Below this p-value all images attacked anew together speak against an entry."""
@@ -109,30 +104,3 @@ class Audit(Strict):
     def is_confirmed(self) -> bool:
         """Whether nothing speaks against the entry."""
         return self.replayed.is_confirmed and (self.again is None or self.again.is_confirmed)
-
-
-_CONTENT: Final[dict[str, Any]] = {
-    "schema_version": True,
-    "protocol": {"name", "version", "sha256"},
-    "defense": {
-        "label": True,
-        "stochastic": True,
-        "stages": {"__all__": {"plugin", "arguments", "source_sha256", "weights_sha256"}},
-    },
-    "classifier": {"name", "sha256"},
-    "dataset": {"name", "split", "n", "indices_sha256", "pixels_sha256", "order", "only_classes"},
-    "threat": {"norm", "eps", "input_shape"},
-    "criterion": True,
-    "seed": True,
-    "precision": True,
-    "attacks": {"__all__": {"id", "job_key", "column", "counts", "gradient", "eot", "scores"}},
-    "per_image": {"indices", "labels"},
-    "kept_images": True,
-    "command": True,
-}
-
-
-def content_sha256(entry: Entry) -> str:
-    """Of all that an audit confirms, hex: who was attacked, how, and what became of each image."""
-    content = entry.model_dump(mode="json", include=_CONTENT)
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

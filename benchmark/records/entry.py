@@ -2,156 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from benchmark.engine.threat import Knowledge
-from benchmark.files.schema import Arguments, Strict, Words
+from benchmark.files.schema import Strict, Words
 from benchmark.records.audit import Audit, KeptImages
 from benchmark.records.challenge import (
     Challenge,
-    Choices,
     challenge_id,
     refuse_broken_chain,
     refuse_other_choices,
 )
 from benchmark.records.diagnosis import CurvePoint, DiagnosisRecord, Examined
+from benchmark.records.entry_parts import AttackRecord, Columns, Family, Flag, PerImage, Undefended
 from benchmark.records.environments import MadeWith, shared
 from benchmark.records.examples import Examples
 from benchmark.records.identity import (
     Asked,
     ClassifierIdentity,
-    Count,
     DatasetIdentity,
     DefenseIdentity,
     ProtocolIdentity,
-    Share,
     ThreatIdentity,
 )
 from benchmark.records.missing_rows import Gap as Gap
-from benchmark.records.missing_rows import StandIn as StandIn
-from benchmark.records.missing_rows import refuse_misplaced
-from benchmark.records.protocol import Column
-from benchmark.records.rates import Cost as Cost
-from benchmark.records.rates import Outcomes, refuse_other_mean
+from benchmark.records.missing_rows import StandIn
+from benchmark.records.protocol import FAMILIES, Column
+from benchmark.records.rates import Cost, refuse_other_mean
 from benchmark.records.rates import Rate as Rate
 from benchmark.records.rates import Rates as Rates
-from benchmark.records.references import refuse_dangling
-from benchmark.records.scores import Scores
 
 SCHEMA_VERSION: Final = 2
 """Raised whenever a field is taken away or changes its meaning. A new field with a default raises nothing:
 entries from before it are still read, as having none. Of schema 1, too, entries are read: they lack the scores
 from which all else is made anew, so that nothing can be recomputed, and have no rank."""
-
-
-class Family(Strict):
-    """A column: one image chosen for each original over the clean one and this family's rows."""
-
-    rows: tuple[str, ...]
-    """Ids of the attacks that were planned for it."""
-    is_complete: bool
-    rates: Rates | None
-    """None where a row of it is a gap: what is missing is never counted as withstood."""
-
-    @model_validator(mode="after")
-    def _gaps_have_no_value(self) -> Family:
-        if self.rates is not None and not self.is_complete:
-            raise ValueError("an incomplete column has no rates")
-        return self
-
-
-class Columns(Strict):
-    """The families; None where the protocol has none of that kind for such a victim and task."""
-
-    oblivious: Family | None
-    autoattack: Family | None
-    adaptive: Family | None
-    auxiliary: Family | None
-    transfer: Family | None
-    black_box: Family | None = None
-
-
-class Undefended(Strict):
-    """The bare classifier, on the very images that were made on it; None where no row measured it."""
-
-    clean: Rate | None
-    oblivious: Rate | None
-
-
-class AttackRecord(Strict):
-    """One row of the protocol: an attack on the victim, or a source made on a bare classifier."""
-
-    id: str
-    column: Column | None
-    """None for a source."""
-    knowledge: Knowledge
-    attack: str
-    plugin: str
-    arguments: Arguments
-    source_sha256: str
-    gradient: str
-    eot: Annotated[int, Field(ge=1)]
-    counts: bool
-    """Whether it enters the worst case."""
-    classifier: str
-    """The one attacked, bare for a source."""
-    job_key: str
-    status: Literal["ok", "gap"]
-    error: str
-    rates: Rates | None
-    """Of the worse of the clean image and this row's, for each image; of a source, on its own victim."""
-    outcomes: tuple[Outcomes, ...]
-    """Those that `rates.single` is the mean of, one string an image; empty where it is a gap."""
-    cost: Cost
-    trace: tuple[Share, ...]
-    """Share of images still classified rightly, step by step."""
-    warnings: tuple[str, ...]
-    zero_gradients: Share
-    """Share of gradients that were zero everywhere."""
-    margins: tuple[float, ...] = ()
-    """Mean margin (true logit minus best other) on `select` draws of the images that `outcomes` are of, rounded
-    (`benchmark.records.rates.kept_margin`). Empty for a source, a gap, and in entries from before."""
-    scores: Scores | None = None
-    """Of this row's own images, of which `rates`, `outcomes` and `margins` follow. Of a gap those that it did
-    finish; None where there are none, and in entries of schema 1."""
-
-    @model_validator(mode="after")
-    def _agrees_with_itself(self) -> AttackRecord:
-        if (self.status == "gap") != bool(self.error):
-            raise ValueError("a gap has an error, and nothing else has")
-        if self.status == "gap" and (self.rates or self.outcomes):
-            raise ValueError("a gap has no rates and no outcomes")
-        single = self.rates.single if self.rates else None
-        refuse_other_mean(f"attack {self.id!r}", single, self.outcomes)
-        if self.margins and len(self.margins) != len(self.outcomes):
-            raise ValueError(f"margins: expected {len(self.outcomes)}, one an image")
-        return self
-
-
-class Flag(Strict):
-    """A verdict on a known sign of an evaluation that fails to attack (`benchmark.publishing.flags`)."""
-
-    id: str
-    value: float | None
-    threshold: float | None
-    verdict: Literal["ok", "raised", "not-run"]
-    detail: str
-
-
-class PerImage(Strict):
-    """What happened to each image, under the single-draw rule; empty rows where the clean row is a gap."""
-
-    indices: tuple[Count, ...]
-    labels: tuple[Count, ...]
-    clean: tuple[Outcomes, ...]
-    worst: tuple[Outcomes, ...]
-    chosen: tuple[str, ...]
-    """Id of the attack whose image was scored for the worst case; `challenge:k` for the k-th challenge's."""
-    choices: Choices | None = None
-    """Of a stochastic victim; None in entries from before they were kept. Of a deterministic one `worst` says
-    all that there is to say, under every rule."""
 
 
 class Entry(Strict):
@@ -236,40 +122,119 @@ class Entry(Strict):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Entry:
-        if (self.status == "gaps") != bool(self.gaps):
-            raise ValueError("status is 'gaps' exactly where gaps are named")
-        refuse_misplaced(self.gaps, self.not_applicable)
-        gaps = [row.id for row in (*self.attacks, *self.sources) if row.status == "gap"]
-        unnamed = set(gaps) - {gap.row for gap in self.gaps}
-        if unnamed:
-            raise ValueError(f"the gap {min(unnamed)!r} is not named among the gaps")
-        n, images = self.dataset.n, self.per_image
-        if len(images.indices) != n or len(images.labels) != n:
-            raise ValueError(f"expected {n} indices and labels, one an image")
-        scored = n if self.clean else 0
-        for name in ("clean", "worst", "chosen"):
-            if len(getattr(images, name)) != scored:
-                raise ValueError(f"per_image.{name}: expected {scored}, one an image")
-        if (self.clean is None) != (self.worst is None):
-            raise ValueError("a clean accuracy and a worst case come together or not at all")
-        known = {row.id for row in self.attacks}
-        measured = [gap.row for gap in self.not_applicable if gap.row in known]
-        if measured:
-            raise ValueError(f"row {measured[0]!r} is not applicable and has been measured")
-        known |= {challenge_id(k) for k in range(1, len(self.challenges) + 1)}
-        if set(images.chosen) - known:
-            raise ValueError("per_image.chosen names an attack that is not there")
-        refuse_other_mean("clean", self.clean.single if self.clean else None, images.clean)
-        refuse_other_mean("worst", self.worst.single if self.worst else None, images.worst)
-        refuse_other_choices(images.choices, self.worst, images.worst)
-        refuse_broken_chain(self.challenges, self.worst)
-        budgets = [point.eps for point in self.eps_curve]
-        if budgets != sorted(set(budgets)):
-            raise ValueError("eps_curve: expected ascending budgets, each once")
-        if self.environments and self.environment != shared(self.environments):
-            raise ValueError("environment: expected what all environments have in common")
-        refuse_dangling(self)
+        for problem in _problems(self):
+            raise ValueError(problem)
         return self
+
+
+def _problems(entry: Entry) -> Iterator[str]:
+    """What one field says of another and is not so; the first of these is told."""
+    yield from _gaps(entry)
+    yield from _images(entry)
+    refuse_broken_chain(entry.challenges, entry.worst)
+    budgets = [point.eps for point in entry.eps_curve]
+    if budgets != sorted(set(budgets)):
+        yield "eps_curve: expected ascending budgets, each once"
+    if entry.environments and entry.environment != shared(entry.environments):
+        yield "environment: expected what all environments have in common"
+    yield from _twice(entry)
+    yield from _rows(entry)
+    yield from _columns(entry)
+    yield from _diagnosis(entry)
+
+
+def _gaps(entry: Entry) -> Iterator[str]:
+    if (entry.status == "gaps") != bool(entry.gaps):
+        yield "status is 'gaps' exactly where gaps are named"
+    for gap in entry.gaps:
+        if gap.why.is_not_applicable:
+            yield f"row {gap.row!r} is not applicable ({gap.why}), and so no gap"
+    for gap in entry.not_applicable:
+        if not gap.why.is_not_applicable:
+            yield f"row {gap.row!r} is a gap ({gap.why}), and so not 'not applicable'"
+    gaps = {row.id for row in (*entry.attacks, *entry.sources) if row.status == "gap"}
+    unnamed = gaps - {gap.row for gap in entry.gaps}
+    if unnamed:
+        yield f"the gap {min(unnamed)!r} is not named among the gaps"
+
+
+def _images(entry: Entry) -> Iterator[str]:
+    """Each image has what the others have, and rates are those of the images."""
+    n, images = entry.dataset.n, entry.per_image
+    if len(images.indices) != n or len(images.labels) != n:
+        yield f"expected {n} indices and labels, one an image"
+    scored = n if entry.clean else 0
+    for name in ("clean", "worst", "chosen"):
+        if len(getattr(images, name)) != scored:
+            yield f"per_image.{name}: expected {scored}, one an image"
+    if (entry.clean is None) != (entry.worst is None):
+        yield "a clean accuracy and a worst case come together or not at all"
+    known = {row.id for row in entry.attacks}
+    measured = [gap.row for gap in entry.not_applicable if gap.row in known]
+    if measured:
+        yield f"row {measured[0]!r} is not applicable and has been measured"
+    known |= {challenge_id(k) for k in range(1, len(entry.challenges) + 1)}
+    if set(images.chosen) - known:
+        yield "per_image.chosen names an attack that is not there"
+    refuse_other_mean("clean", entry.clean.single if entry.clean else None, images.clean)
+    refuse_other_mean("worst", entry.worst.single if entry.worst else None, images.worst)
+    refuse_other_choices(images.choices, entry.worst, images.worst)
+
+
+def _twice(entry: Entry) -> Iterator[str]:
+    """What must be named once, and is named twice."""
+    named = {
+        "attacks and sources": [row.id for row in (*entry.attacks, *entry.sources)],
+        "diagnosis": [row.id for row in entry.diagnosis],
+        "examination": [each.id for each in entry.examination],
+        "flags": [flag.id for flag in entry.flags],
+    }
+    for where, names in named.items():
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                yield f"{where}: {name!r} stands there twice"
+
+
+def _rows(entry: Entry) -> Iterator[str]:
+    n = entry.dataset.n
+    for row in entry.attacks:
+        if row.column is None:
+            yield f"attack {row.id!r} has no column; only sources have none"
+    for row in entry.sources:
+        if row.column is not None:
+            yield f"source {row.id!r} has a column; only attacks have one"
+    for row in (*entry.attacks, *entry.sources):
+        if len(row.outcomes) not in (0, n):
+            yield f"row {row.id!r}: expected outcomes of {n} images, got {len(row.outcomes)}"
+        if row.scores and not row.scores.is_of(n, is_whole=row.status == "ok"):
+            yield f"row {row.id!r}: expected scores of {n} images, got others"
+
+
+def _columns(entry: Entry) -> Iterator[str]:
+    """Each column names its own rows; the outcomes that its rates stand for are there."""
+    rows = {row.id: row for row in entry.attacks}
+    for column in FAMILIES:
+        family = entry.family(column)
+        if family is None:
+            continue
+        for name in family.rows:
+            if name not in rows or rows[name].column is not column:
+                yield f"column {column}: {name!r} is no row of it"
+        is_measured = bool(family.rows) and all(rows[name].outcomes for name in family.rows)
+        if family.rates and not is_measured:
+            yield f"column {column}: it has rates, and a row of it has none"
+
+
+def _diagnosis(entry: Entry) -> Iterator[str]:
+    """What was varied is an attack of the entry, on images that it has; a curve has its budgets."""
+    names = {row.id for row in entry.attacks}
+    for row in entry.diagnosis:
+        if row.of not in names:
+            yield f"diagnosis {row.id!r} varies {row.of!r}, which is no attack of the entry"
+        if row.images > entry.dataset.n:
+            yield f"diagnosis {row.id!r} is on {row.images} images, of {entry.dataset.n}"
+    if entry.eps_curve and not any(row.kind == "eps" for row in entry.diagnosis):
+        yield "eps_curve: no row of the diagnosis has another budget"
 
 
 def without_timing(entry: Entry) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -94,17 +93,3 @@ class StandIn(Strict):
     """Those that replaced the row's own of the same names."""
     below: Annotated[int, Field(ge=3)]
     """The task has fewer classes than this."""
-
-
-def refuse_misplaced(gaps: Sequence[Gap], not_applicable: Sequence[Gap]) -> None:
-    """Refuses a gap that stands among what is not applicable, and the other way round.
-
-    Raises:
-        ValueError: One does.
-    """
-    for gap in gaps:
-        if gap.why.is_not_applicable:
-            raise ValueError(f"row {gap.row!r} is not applicable ({gap.why}), and so no gap")
-    for gap in not_applicable:
-        if not gap.why.is_not_applicable:
-            raise ValueError(f"row {gap.row!r} is a gap ({gap.why}), and so not 'not applicable'")

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from safetensors import safe_open
 
 from benchmark.errors import BenchError
-from benchmark.files.locations import file_sha256
+from benchmark.files.known_hashes import file_sha256
 from benchmark.files.parsing import DAMAGED
 from benchmark.files.schema import Arguments, Strict
 

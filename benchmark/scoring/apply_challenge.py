@@ -9,7 +9,8 @@ from benchmark.records.challenge import Challenge
 from benchmark.records.entry import Entry
 from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.scores import Scores
-from benchmark.scoring.challenge_chain import Standing, settled
+from benchmark.scoring.challenge_chain import Standing, after, choices_of, settled
+from benchmark.scoring.choice import Chosen, rates_of
 from benchmark.scoring.derived import derived, validated
 from benchmark.scoring.flags import flags_of
 
@@ -41,7 +42,7 @@ def challenged(
         worst_after=entry.worst,
         scores=Scores.of({rule: [each.get(rule) for each in found] for rule in Rule}),
     )
-    made = _standing(entry).after(handed, len(entry.challenges) + 1)
+    made = after(_standing(entry), handed, len(entry.challenges) + 1)
     if made is None:
         return None
     standing, challenge = made
@@ -54,12 +55,12 @@ def challenged(
 def _legacy(entry: Entry, standing: Standing) -> Entry:
     """An entry of schema 1 with what a challenge left; nothing else of it can be made anew."""
     per_image = {
-        "worst": standing.bits(Rule.SINGLE),
-        "chosen": standing.rows[Rule.SINGLE],
-        "choices": standing.choices() if entry.per_image.choices else None,
+        "worst": standing[Rule.SINGLE].bits,
+        "chosen": standing[Rule.SINGLE].rows,
+        "choices": choices_of(standing) if entry.per_image.choices else None,
     }
     made = entry.per_image.model_copy(update=per_image)
-    lowered = entry.model_copy(update={"worst": standing.rates, "per_image": made})
+    lowered = entry.model_copy(update={"worst": rates_of(standing), "per_image": made})
     anew = {flag.id: flag for flag in flags_of(lowered)}
     flags = tuple(anew.get(flag.id, flag) for flag in lowered.flags)
     return lowered.model_copy(update={"flags": flags})
@@ -96,7 +97,8 @@ def _standing(entry: Entry) -> Standing:
     if entry.defense.stochastic and choices is None:
         raise ValueError("expected an entry with a worst case and its choices")
     if choices is None:
-        outcomes = dict.fromkeys(Rule, settled(images.worst))
-        return Standing(outcomes, dict.fromkeys(Rule, images.chosen))
-    rows = {rule: choices.under(rule).rows or images.chosen for rule in Rule}
-    return Standing({rule: choices.under(rule).found for rule in Rule}, rows)
+        return dict.fromkeys(Rule, settled(images.chosen, images.worst))
+    found = {rule: choices.under(rule) for rule in Rule}
+    return {
+        rule: Chosen(own.rows or images.chosen, tuple(own.found)) for rule, own in found.items()
+    }

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmark.engine.threat import Knowledge
-from benchmark.records.entry import AttackRecord, Entry
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.protocol import BARE, AttackRow, Protocol, SourceRow
 from benchmark.records.protocol_files import protocol_names

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 
+from benchmark.errors import BenchError
 from benchmark.records.diagnosis import Examined
-from benchmark.records.entry import SCHEMA_VERSION, Columns, Cost, Entry, PerImage, Undefended
+from benchmark.records.entry import SCHEMA_VERSION, Entry, Gap
+from benchmark.records.entry_parts import PerImage
 from benchmark.records.environments import made_with, shared
 from benchmark.records.identity import (
-    Asked,
     ClassifierIdentity,
     DatasetIdentity,
     DefenseIdentity,
@@ -20,17 +20,13 @@ from benchmark.records.identity import (
     Stage,
     ThreatIdentity,
 )
-from benchmark.records.job import MIXED, Job, PluginId
+from benchmark.records.job import MIXED, Job
 from benchmark.records.protocol import Column
 from benchmark.records.protocol_files import protocol_names
-from benchmark.records.provenance import Provenance
 from benchmark.records.run import Run
-from benchmark.records.task import Task
-from benchmark.scoring.derived import derived, validated
-from benchmark.scoring.rows import ScoredRows, diagnosis_of, record_of, skipped_rows
-
-NOTHING = Cost(forwards_per_image=0.0, backwards_per_image=0.0, seconds_per_image=0.0)
-NO_COLUMNS = Columns(oblivious=None, autoattack=None, adaptive=None, auxiliary=None, transfer=None)
+from benchmark.scoring.aggregate import RowResult, cut, gather
+from benchmark.scoring.derived import base_of, derived, sha256_of, validated
+from benchmark.scoring.rows import diagnosis_of, record_of, refuse_other_pixels
 
 
 def assemble(evaluated: Run) -> Entry:
@@ -46,63 +42,74 @@ def assemble(evaluated: Run) -> Entry:
         BenchError: Nothing was planned, or rows met different images.
         ValueError: The results do not fit the plan (a bug of ours).
     """
-    made = ScoredRows.of(evaluated)
-    entry = _measured(evaluated, made)
-    return validated(derived(entry, evaluated.protocol))
+    rows = list(_gathered(evaluated))
+    refuse_other_pixels(row for row in rows if row.row.diagnosis is None)
+    return validated(derived(_measured(evaluated, rows), evaluated.protocol))
 
 
-def _measured(evaluated: Run, made: ScoredRows) -> Entry:
-    """The entry with all that was measured; what `derived` makes of it is left open."""
+def _gathered(evaluated: Run) -> Iterator[RowResult]:
+    """All rows; those of the diagnosis, which are nobody's gap, on the first images alone."""
+    if all(row.column is None for row in evaluated.rows):
+        why = "; ".join(map(str, evaluated.skipped.values()))
+        raise BenchError(
+            f"expected at least one attack on {evaluated.label!r}; protocol "
+            f"{evaluated.protocol.name!r} could plan none ({why})"
+        )
+    for row in evaluated.rows:
+        n, shards = row.images(len(evaluated.indices)), evaluated.results.get(row.job.key, ())
+        yield gather(row, cut(shards, n) if row.diagnosis else shards, n)
+
+
+def _measured(evaluated: Run, rows: Sequence[RowResult]) -> Entry:
+    """The entry with all that was measured; what `derived` makes of it is left out."""
+    attacks = [row for row in rows if row.row.column is not None]
+    attacks.sort(key=lambda row: row.row.column is not Column.CLEAN)
+    sources = [row for row in rows if row.row.column is None and row.row.diagnosis is None]
+    task, job = evaluated.task, attacks[0].row.job  # what the jobs on the victim have in common
     environments = made_with(chain.from_iterable(evaluated.results.values()))
+    precisions = [row.row.job.task.precision for row in rows]
     return Entry.model_construct(
         schema_version=SCHEMA_VERSION,
-        status="complete",
-        gaps=tuple(skipped_rows(evaluated)),
-        not_applicable=(),
-        preliminary=False,
+        gaps=tuple(_skipped(evaluated)),
         protocol=_protocol(evaluated),
-        defense=_defense(evaluated, made.job),
-        classifier=_classifier(made.job),
-        dataset=_dataset(evaluated, made),
-        threat=_threat(evaluated.task),
-        criterion=_asked(made.job),
-        seed=evaluated.task.seed,
-        precision=_precision(evaluated),
-        key_version=made.job.key_version,
-        clean=None,
-        columns=NO_COLUMNS,
-        worst=None,
-        undefended=Undefended(clean=None, oblivious=None),
-        flags=(),
-        cost=NOTHING,
-        attacks=tuple(map(record_of, made.attacks)),
-        sources=tuple(map(record_of, made.sources)),
-        per_image=PerImage(
-            indices=evaluated.indices, labels=evaluated.labels, clean=(), worst=(), chosen=()
+        defense=_defense(evaluated, job),
+        classifier=ClassifierIdentity(
+            name=job.classifier.name,
+            sha256=job.classifier.sha256,
+            source_sha256=job.classifier.code,
         ),
+        dataset=_dataset(evaluated, attacks),
+        threat=ThreatIdentity.model_construct(
+            norm=task.threat.norm.value, eps=task.threat.eps, input_shape=task.shape
+        ),
+        seed=task.seed,
+        precision=MIXED if MIXED in precisions else precisions[0],  # the others are float32's own
+        key_version=job.key_version,
+        attacks=tuple(map(record_of, attacks)),
+        sources=tuple(map(record_of, sources)),
+        per_image=PerImage.model_construct(indices=evaluated.indices, labels=evaluated.labels),
         command=evaluated.command,
-        identity=evaluated.task.identity,
+        identity=task.identity,
         environment=shared(environments),
         environments=environments,
-        diagnosis=tuple(map(diagnosis_of, made.diagnosis)),
+        diagnosis=tuple(diagnosis_of(row) for row in rows if row.row.diagnosis),
         examination=tuple(Examined(**asdict(found)) for found in evaluated.examination),
     )
 
 
-def _precision(evaluated: Run) -> str:
-    """`mixed` where any job is: the others of such a run are float32's own."""
-    found = {row.job.task.precision for row in evaluated.rows}
-    return MIXED if MIXED in found else evaluated.rows[0].job.task.precision
+def _skipped(evaluated: Run) -> Iterator[Gap]:
+    """The rows that could not be planned; `derived.missing_rows` adds those that failed or that no job did."""
+    columns = {row.id: row.column for row in evaluated.protocol.attacks}
+    for name, missing in evaluated.skipped.items():
+        reason = missing.reason or "it could not be planned"
+        yield Gap(row=name, column=columns.get(base_of(name)), why=missing.why, reason=reason)
 
 
 def _protocol(evaluated: Run) -> ProtocolIdentity:
     protocol = evaluated.protocol
-    return ProtocolIdentity(
+    return ProtocolIdentity.model_construct(
         name=protocol.name,
-        version=protocol.version,
         sha256=protocol.sha256(),
-        samples=protocol.samples,
-        content_sha256=protocol.content_sha256(),
         content=None if protocol.name in protocol_names() else protocol.content(),
     )
 
@@ -111,61 +118,35 @@ def _defense(evaluated: Run, job: Job) -> DefenseIdentity:
     training = evaluated.training or (None,) * len(job.defenses)
     return DefenseIdentity(
         label=evaluated.label,
-        stages=tuple(map(_stage, job.defenses, training)),
+        stages=tuple(
+            Stage(
+                plugin=plugin.path,
+                label=plugin.label,
+                arguments=json.loads(plugin.arguments),
+                source_sha256=plugin.source,
+                weights_sha256=plugin.weights,
+                content_sha256=plugin.content,
+                training=trained,
+            )
+            for plugin, trained in zip(job.defenses, training, strict=True)
+        ),
         gradient=str(evaluated.gradient),
         stochastic=evaluated.is_stochastic,
         add_on=evaluated.is_add_on,
     )
 
 
-def _stage(plugin: PluginId, training: Provenance | None) -> Stage:
-    return Stage(
-        plugin=plugin.path,
-        label=plugin.label,
-        arguments=json.loads(plugin.arguments),
-        source_sha256=plugin.source,
-        weights_sha256=plugin.weights,
-        content_sha256=plugin.content,
-        training=training,
-    )
-
-
-def _classifier(job: Job) -> ClassifierIdentity:
-    found = job.classifier
-    return ClassifierIdentity(name=found.name, sha256=found.sha256, source_sha256=found.code)
-
-
-def _asked(job: Job) -> Asked:
-    asked = job.criterion
-    return Asked(draws=asked.draws, vote=asked.vote, any_of=asked.any_of)
-
-
-def _dataset(evaluated: Run, made: ScoredRows) -> DatasetIdentity:
+def _dataset(evaluated: Run, attacks: Sequence[RowResult]) -> DatasetIdentity:
     task = evaluated.task
-    clean = [row for row in made.attacks if row.row.column is Column.CLEAN]
+    clean = [row for row in attacks if row.row.column is Column.CLEAN]
     is_whole = not any(row.gap for row in clean)
     pixels = [each.pixels_sha256 for row in clean[:1] if is_whole for each in row.finished]
-    return DatasetIdentity(
+    return DatasetIdentity.model_construct(
         name=task.dataset,
         split=task.split,
-        n=len(evaluated.indices),
-        indices_sha256=_sha256(str(index) for index in evaluated.indices),
-        pixels_sha256=_sha256(pixels) if pixels else "",
-        order="robustbench" if task.order == "robustbench" else "nested",
+        pixels_sha256=sha256_of(pixels) if pixels else "",
+        order=task.order,
         preparation=task.preparation,
         classes=task.classes,
         only_classes=task.only_classes,
-    )
-
-
-def _sha256(words: Iterable[str]) -> str:
-    return hashlib.sha256(",".join(words).encode()).hexdigest()
-
-
-def _threat(task: Task) -> ThreatIdentity:
-    return ThreatIdentity(
-        norm=task.threat.norm.value,
-        eps=task.threat.eps,
-        text=str(task.threat),
-        input_shape=task.shape,
     )

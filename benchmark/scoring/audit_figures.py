@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Iterator, Sequence
 from math import comb, sqrt
 from statistics import NormalDist, fmean
+from typing import Any, Final
 
-from benchmark.records.audit import AttackedAgain, Audit, content_sha256
+from benchmark.records.audit import AttackedAgain, Audit
 from benchmark.records.entry import Entry
 from benchmark.scoring.series import kept_series
 from benchmark.scoring.statistics import sign_flip
@@ -142,3 +145,30 @@ def _again(entry: Entry, again: AttackedAgain) -> Iterator[str]:
         yield "audit.again: its figures are not those of its outcomes and of the entry's"
     if again.seed == entry.seed:
         yield "audit.again: its seed is the entry's own"
+
+
+_CONTENT: Final[dict[str, Any]] = {
+    "schema_version": True,
+    "protocol": {"name", "version", "sha256"},
+    "defense": {
+        "label": True,
+        "stochastic": True,
+        "stages": {"__all__": {"plugin", "arguments", "source_sha256", "weights_sha256"}},
+    },
+    "classifier": {"name", "sha256"},
+    "dataset": {"name", "split", "n", "indices_sha256", "pixels_sha256", "order", "only_classes"},
+    "threat": {"norm", "eps", "input_shape"},
+    "criterion": True,
+    "seed": True,
+    "precision": True,
+    "attacks": {"__all__": {"id", "job_key", "column", "counts", "gradient", "eot", "scores"}},
+    "per_image": {"indices", "labels"},
+    "kept_images": True,
+    "command": True,
+}
+
+
+def content_sha256(entry: Entry) -> str:
+    """Of all that an audit confirms, hex: who was attacked, how, and what became of each image."""
+    content = entry.model_dump(mode="json", include=_CONTENT)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchmark.engine.criterion import Outcome, Rule, worst
 from benchmark.records.rates import RULES, Rate, Rates, mean_rate
@@ -15,8 +15,7 @@ Candidates = Sequence[tuple[str, Scores | None]]
 that is a gap enters with the images that it did finish: what broke an image broke it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """For each image the one that is scored, and the row it came from; under one rule."""
 
     rows: tuple[str, ...]
@@ -55,22 +54,15 @@ def choose_all(candidates: Candidates, n: int) -> dict[Rule, Chosen]:
     return {rule: choose(candidates, rule, n) for rule in Rule}
 
 
-def rates_of(outcomes: Mapping[Rule, Sequence[Outcome]]) -> Rates:
+def rates_of(chosen: Mapping[Rule, Chosen]) -> Rates:
     """Under each rule, the accuracy on `score` draws."""
-    single = rate_of([outcome.bits for outcome in outcomes[Rule.SINGLE]])
-    return Rates(
-        **{
-            RULES[rule].field: single
-            if found == outcomes[Rule.SINGLE]
-            else rate_of([outcome.bits for outcome in found])
-            for rule, found in outcomes.items()
-        }
-    )
+    once = {bits: rate_of(bits) for bits in {found.bits for found in chosen.values()}}
+    return Rates(**{RULES[rule].field: once[found.bits] for rule, found in chosen.items()})
 
 
 def rates(candidates: Candidates, n: int) -> Rates:
     """Under each rule, the accuracy on the images chosen out of these rows."""
-    return rates_of({rule: chosen.outcomes for rule, chosen in choose_all(candidates, n).items()})
+    return rates_of(choose_all(candidates, n))
 
 
 def rate_of(bits: Sequence[str]) -> Rate:

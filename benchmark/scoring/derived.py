@@ -6,18 +6,18 @@ Entries are made by it, and `bench validate` makes each anew by it: what differs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from benchmark.engine.criterion import Rule
 from benchmark.engine.threat import NamedSet, Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.records.entry import Entry, Gap, StandIn
+from benchmark.records.entry import Entry, Gap
 from benchmark.records.identity import Asked
-from benchmark.records.missing_rows import Why
+from benchmark.records.missing_rows import StandIn, Why
 from benchmark.records.protocol import Protocol
-from benchmark.scoring.challenge_chain import Standing, with_challenges_of
-from benchmark.scoring.choice import choose, choose_all, rates
+from benchmark.scoring.challenge_chain import choices_of, settled, with_challenges_of
+from benchmark.scoring.choice import choose, choose_all, rates, rates_of
 from benchmark.scoring.derived_rows import Rows
 from benchmark.scoring.flags import flags_of
 
@@ -39,12 +39,14 @@ def derived(entry: Entry, protocol: Protocol | None) -> Entry:
     gaps = tuple(gap for gap in missing if not gap.why.is_not_applicable)
     excused = tuple(gap for gap in missing if gap.why.is_not_applicable)
     entry = entry.model_copy(update={"gaps": gaps, "not_applicable": excused})
-    rows = Rows(entry, protocol)
+    rows, indices = Rows(entry, protocol), entry.per_image.indices
     made = entry.model_copy(
         update={
             "status": "gaps" if gaps else "complete",
             **(_of_protocol(entry, protocol) if protocol else {}),
-            "dataset": entry.dataset.model_copy(update=_of_images(entry)),
+            "dataset": entry.dataset.model_copy(
+                update={"n": len(indices), "indices_sha256": sha256_of(indices)}
+            ),
             "threat": entry.threat.model_copy(update={"text": _threat_text(entry)}),
             "columns": rows.columns(),
             "undefended": rows.undefended(),
@@ -115,12 +117,9 @@ def _of_protocol(entry: Entry, protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def _of_images(entry: Entry) -> dict[str, Any]:
-    indices = ",".join(map(str, entry.per_image.indices))
-    return {
-        "n": len(entry.per_image.indices),
-        "indices_sha256": hashlib.sha256(indices.encode()).hexdigest(),
-    }
+def sha256_of(items: Iterable[object]) -> str:
+    """Of items as text with commas between, hex."""
+    return hashlib.sha256(",".join(map(str, items)).encode()).hexdigest()
 
 
 def _threat_text(entry: Entry) -> str:
@@ -139,19 +138,22 @@ def _worst_case(entry: Entry, rows: Rows) -> dict[str, Any]:
         nothing = {"clean": (), "worst": (), "chosen": (), "choices": None}
         per_image = images.model_copy(update=nothing)
         return {"clean": None, "worst": None, "challenges": (), "per_image": per_image}
-    start = Standing.of(choose_all(rows.counting(), n), keeps_margins=entry.defense.stochastic)
+    start = choose_all(rows.counting(), n)
+    if not entry.defense.stochastic:
+        # where two images are both wrong, or both right, the entry's own stays
+        start = {rule: settled(found.rows, found.bits) for rule, found in start.items()}
     standing, challenges = with_challenges_of(entry.challenges, start)
     per_image = images.model_copy(
         update={
             "clean": choose(rows.clean, Rule.SINGLE, n).bits,
-            "worst": standing.bits(Rule.SINGLE),
-            "chosen": standing.rows[Rule.SINGLE],
-            "choices": standing.choices() if entry.defense.stochastic else None,
+            "worst": standing[Rule.SINGLE].bits,
+            "chosen": standing[Rule.SINGLE].rows,
+            "choices": choices_of(standing) if entry.defense.stochastic else None,
         }
     )
     return {
         "clean": rates(rows.clean, n),
-        "worst": standing.rates,
+        "worst": rates_of(standing),
         "challenges": challenges,
         "per_image": per_image,
     }

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from benchmark.engine.criterion import Rule
 from benchmark.records.diagnosis import CurvePoint, DiagnosisRecord
-from benchmark.records.entry import AttackRecord, Columns, Entry, Family, Rate, Undefended
+from benchmark.records.entry import Entry, Rate
+from benchmark.records.entry_parts import AttackRecord, Columns, Family, Undefended
 from benchmark.records.protocol import FAMILIES, Column, Protocol
 from benchmark.records.rates import Cost, kept_margin, mean_rate
 from benchmark.records.scores import Scores

@@ -1,26 +1,43 @@
-"""What flags are made of: a verdict, a difference in points, and how fine a difference images can tell."""
+"""Parts of flags: a measured figure, a difference in points, and how fine a difference images can tell."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from benchmark.records.entry import Entry, Flag
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import Flag
 
 WEAKER_POINTS = 2.0
 """How far an attacker who knows less may be ahead. Both meet the same images, so what is left is the noise of
 single draws and, on 50 images, one image (2 points)."""
 
 
-def raised_above(name: str, value: float, threshold: float, detail: str) -> Flag:
-    """A verdict: raised where the value exceeds its threshold (by more than rounding)."""
-    verdict: Literal["raised", "ok"] = "raised" if value > threshold + 1e-9 else "ok"
+class Measured(NamedTuple):
+    """A figure beside its threshold."""
+
+    value: float
+    threshold: float
+    detail: str
+    is_raised: bool
+
+
+Finding = Measured | str
+"""What a rule says of an entry: a figure, or why there is none."""
+
+
+def raised_above(value: float, threshold: float, detail: str) -> Measured:
+    """A figure that raises its flag where it exceeds its threshold (by more than rounding)."""
+    return Measured(value, threshold, detail, value > threshold + 1e-9)
+
+
+def flag_of(name: str, found: Finding) -> Flag:
+    """The flag of a finding."""
+    if isinstance(found, str):
+        return Flag(id=name, value=None, threshold=None, verdict="not-run", detail=found)
+    value, threshold, detail, is_raised = found
+    verdict: Literal["raised", "ok"] = "raised" if is_raised else "ok"
     return Flag(id=name, value=value, threshold=threshold, verdict=verdict, detail=detail)
-
-
-def not_run(name: str, why: str) -> Flag:
-    """A flag that could not be measured, and why."""
-    return Flag(id=name, value=None, threshold=None, verdict="not-run", detail=why)
 
 
 def points(higher: float, lower: float) -> float:

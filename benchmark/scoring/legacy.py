@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmark.records.entry import AttackRecord, Entry, Rate
+from benchmark.records.entry import Entry, Rate
+from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.protocol import FAMILIES, Column
 from benchmark.records.rates import OTHER_MACHINE
+from benchmark.scoring.derived import sha256_of
 from benchmark.scoring.flags import flags_of
 from benchmark.scoring.statistics import interval
 
 
 def _indices(entry: Entry) -> Iterator[str]:
-    indices = ",".join(map(str, entry.per_image.indices))
-    if hashlib.sha256(indices.encode()).hexdigest() != entry.dataset.indices_sha256:
+    if sha256_of(entry.per_image.indices) != entry.dataset.indices_sha256:
         yield "dataset.indices_sha256 is not that of per_image.indices"
 
 

@@ -10,10 +10,9 @@ from importlib.resources import files
 from statistics import NormalDist
 from typing import Final
 
-from benchmark.records.entry import Entry, Flag, Rate, is_undefended
-from benchmark.scoring.flag_parts import not_run, percent, points, raised_above
+from benchmark.records.entry import Entry, is_undefended
+from benchmark.scoring.flag_parts import Finding, percent, points, raised_above
 
-NAME: Final = "unlike-published"
 LEAST_IMAGES: Final = 200
 """On fewer images the interval is too wide to tell one classifier from another."""
 LEVEL: Final = 0.999
@@ -32,7 +31,7 @@ def published() -> dict[tuple[str, str], float]:
     return {(row["dataset"], row["model"]): float(row["clean"]) / 100 for row in rows}
 
 
-def unlike_published(entry: Entry) -> Flag:
+def unlike_published(entry: Entry) -> Finding:
     """Whether the bare classifier's clean accuracy is not the one that RobustBench publishes of its name.
 
     It is not where Wilson's 99.9 % interval of the measured share does not hold the published one. That is so
@@ -40,23 +39,18 @@ def unlike_published(entry: Entry) -> Flag:
     """
     known = published().get((entry.dataset.name, entry.classifier.name))
     if known is None:
-        return not_run(NAME, "no clean accuracy is published of this classifier")
+        return "no clean accuracy is published of this classifier"
     if entry.dataset.only_classes:
-        return not_run(NAME, "only images of some classes were taken")
+        return "only images of some classes were taken"
     if entry.dataset.n < LEAST_IMAGES:
-        return not_run(NAME, f"{entry.dataset.n} images are too few: {LEAST_IMAGES} could tell")
-    bare = _bare(entry)
+        return f"{entry.dataset.n} images are too few: {LEAST_IMAGES} could tell"
+    bare = entry.undefended.clean
+    if bare is None and is_undefended(entry) and entry.clean is not None:
+        bare = entry.clean.single
     if bare is None:
-        return not_run(NAME, "the bare classifier's clean accuracy is not known")
+        return "the bare classifier's clean accuracy is not known"
     z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
     most = 100 * z * math.sqrt(known * (1 - known) / entry.dataset.n) + ROUNDED
     detail = f"bare {percent(bare.value)}, RobustBench {percent(known)} (points apart)"
     apart = abs(points(bare.value, known))
-    return raised_above(NAME, apart, round(most, 9), detail)
-
-
-def _bare(entry: Entry) -> Rate | None:
-    """The undefended classifier's clean accuracy on the entry's images."""
-    if entry.undefended.clean is None and is_undefended(entry) and entry.clean is not None:
-        return entry.clean.single
-    return entry.undefended.clean
+    return raised_above(apart, round(most, 9), detail)

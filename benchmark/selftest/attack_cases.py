@@ -35,15 +35,9 @@ class AttackCase:
     norms: tuple[Norm, ...] = tuple(Norm)
     above: Mapping[Norm, float] = field(default_factory=dict)
 
-    def ample(self) -> Attack:
-        """The attack with steps enough."""
-        return self._made({})
-
-    def tightest(self, norm: Norm) -> Attack:
-        """The attack with not one step to spare."""
-        return self._made(self.tight[norm])
-
-    def _made(self, changes: Mapping[str, Any]) -> Attack:
+    def made(self, tight: Norm | None = None) -> Attack:
+        """The attack with steps enough; with a norm, that with not one step to spare in it."""
+        changes = {} if tight is None else self.tight[tight]
         return ATTACKS.get(self.attack)(**{**self.arguments, **changes})
 
 

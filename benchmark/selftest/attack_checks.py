@@ -90,7 +90,7 @@ def finds_the_exact_margin(trial: AttackCase) -> Iterator[str]:
     for norm in trial.norms:
         for mode in (GradientMode.EXACT,) if is_blind else GradientMode:
             target, above = target_of(task, defense, mode=mode), trial.above.get(norm, ABOVE)
-            for failure in linear_failures(trial.ample(), task, target, norm, above=above):
+            for failure in linear_failures(trial.made(), task, target, norm, above=above):
                 yield f"{mode}: {failure}"
 
 
@@ -98,7 +98,7 @@ def stays_among_images(trial: AttackCase) -> Iterator[str]:
     """The same where some pixels are black or white already, and can be pushed no further."""
     task = linear_task(PINNED)
     target = target_of(task)
-    for failure in linear_failures(trial.ample(), task, target, Norm.LINF):
+    for failure in linear_failures(trial.made(), task, target, Norm.LINF):
         yield f"pixels at a bound: {failure}"
 
 
@@ -107,15 +107,14 @@ def wastes_no_step(trial: AttackCase) -> Iterator[str]:
     task = linear_task()
     for norm in trial.tight:
         target = target_of(task)
-        for failure in linear_failures(trial.tightest(norm), task, target, norm):
+        for failure in linear_failures(trial.made(norm), task, target, norm):
             yield f"not one step to spare: {failure}"
 
 
 def spends_what_it_says(trial: AttackCase) -> Iterator[str]:
     """Where no image is ever fooled, it asks for exactly what `passes` says."""
     task = linear_task()
-    attacks = [trial.tightest(norm) for norm in trial.tight]
-    for attack in (*attacks, trial.ample()):
+    for attack in map(trial.made, (*trial.tight, None)):
         target = target_of(task)
         threat = task.threat(trial.norms[0], 0.9)
         attack(target, task.x, task.y, threat=threat, draws=draws_of("expense"))
@@ -131,14 +130,14 @@ def spends_what_it_says(trial: AttackCase) -> Iterator[str]:
 
 def draws_anew_over_rows(trial: AttackCase) -> Iterator[str]:
     """Behind a random mask each look comes as far as fresh draws in all its EOT rows lead."""
-    way, expected = way_behind_mask(trial.tightest(Norm.LINF), eot=ROWS), 1 - 2.0**-ROWS
+    way, expected = way_behind_mask(trial.made(Norm.LINF), eot=ROWS), 1 - 2.0**-ROWS
     if not abs(way - expected) <= NEAR:
         yield f"{ROWS} draws at each step led {way:.3f} of the way; {expected:.3f} is right"
 
 
 def draws_anew_over_steps(trial: AttackCase) -> Iterator[str]:
     """Behind it many looks at one draw each come as far as fresh draws at every step lead."""
-    way = way_behind_mask(trial.ample(), eot=1)
+    way = way_behind_mask(trial.made(), eot=1)
     if not way >= FAR:
         yield f"one draw at each step led {way:.3f} of the way; {FAR} at least is right"
 
@@ -163,9 +162,9 @@ def keeps_the_best(trial: AttackCase) -> Iterator[str]:
     x = task.x - task.x.mean((1, 2, 3), keepdim=True) + 0.5
     y = torch.zeros_like(task.y)
     for is_random in (False, True):
-        victim = Band(task.classifier, width=threat.eps / 3, is_random=is_random)
+        victim = Band(Purified([], task.classifier), width=threat.eps / 3, is_random=is_random)
         target = Target(victim, classes=4)
-        x_adv = trial.ample()(target, x, y, threat=threat, draws=draws_of("band"))
+        x_adv = trial.made()(target, x, y, threat=threat, draws=draws_of("band"))
         fooled = int(fooled_by_any(victim, x_adv, y, target).sum())
         if fooled != POINTS:
             kind = "random" if is_random else "fixed"

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from benchmark.compute.determinism import choose_device, fix_numerics
 from benchmark.compute.object_state import belongings, differing
-from benchmark.compute.sandbox import sandboxed, settings_kept
+from benchmark.compute.sandbox import generators_kept, sandboxed, settings_kept
 from benchmark.contract.checks import CheckOutcome, Finding, of_global_generators, outcome_of
-from benchmark.contract.probe import generator_states, generators_kept
+from benchmark.contract.probe import generator_states
 from benchmark.engine.arguments import refuse_arguments
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.threat import EXAMPLES, Threat
@@ -48,13 +48,13 @@ def returns_images_in_its_budget(subject: AttackSubject) -> Finding:
 
 def works_on_a_random_victim(subject: AttackSubject) -> Finding:
     """It attacks behind Gaussian noise with EOT, or refuses that in one line."""
-    try:
-        counts = [subject.whole(threat, is_random=True)[0].shape[1] for threat in subject.threats]
-    except ContractBroken:
-        raise
-    except BenchError as error:
-        return Finding("\n" not in str(error), f"refused: {error}")
-    return Finding(True, f"{', '.join(map(str, counts))} candidates an image")
+    counts: list[str] = []
+    for threat in subject.threats:
+        said = _refusal(partial(subject.whole, threat, is_random=True))
+        if said:
+            return Finding("\n" not in said, f"refused: {said}")
+        counts.append(str(subject.whole(threat, is_random=True)[0].shape[1]))
+    return Finding(True, f"{', '.join(counts)} candidates an image")
 
 
 def leaves_its_input(subject: AttackSubject) -> Finding:
@@ -157,16 +157,11 @@ def refuses_in_one_line(subject: AttackSubject) -> Finding:
         said = _refusal(partial(subject.made, Threat.parse(text), target))
         if not said or "\n" in said or target.forwards:
             return Finding(False, f"under {text}: {said or 'it is not refused'}")
-    two_classes, target, threat = (
-        small_network(IMAGES, 2, SIDE)[0],
-        subject.target(subject.x),
-        subject.threats[0],
-    )
+    two_classes, target = small_network(IMAGES, 2, SIDE)[0], subject.target(subject.x)
     target.victim, target.classes = Purified([], two_classes.to(subject.x.device)), 2
-    y = subject.y % 2
-    said = _refusal(
-        partial(subject.attack, target, subject.x, y, threat=threat, draws=subject.draws)
-    )
+    given = (target, subject.x, subject.y % 2)
+    attempt = partial(subject.attack, *given, threat=subject.threats[0], draws=subject.draws)
+    said = _refusal(attempt)
     two = f"refused: {said}" if said else "attacked"
     return Finding("\n" not in said, f"{len(others)} other threats; a task of 2 classes is {two}")
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.compute.sandbox import settings_kept
-from benchmark.contract.probe import NOBODYS, generators_kept
+from benchmark.compute.sandbox import generators_kept, settings_kept
+from benchmark.contract.probe import NOBODYS
 from benchmark.engine.attacking.attack import EVERY_SET, Attack
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws

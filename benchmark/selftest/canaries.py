@@ -9,11 +9,11 @@ from torch import Tensor
 
 from benchmark.engine.dataset import images_of, indices_of
 from benchmark.engine.randomness import Draws
-from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import GradientMode, StraightThrough, Victim
 from benchmark.evaluation.prepare.loading import data_folder, load_dataset
+from benchmark.selftest.toy_victims import Around
 
 
 class ZeroGradient(Defense):
@@ -87,31 +87,16 @@ class Saturating(Defense):
         return Rescaled(purified, self.scale)
 
 
-class Rescaled(Victim):
+class Rescaled(Around):
     """A victim whose logits are multiplied: every prediction, and every sign of a gradient, is what it was."""
 
     def __init__(self, inner: Victim, scale: float) -> None:
-        super().__init__()
-        self.inner = inner
+        super().__init__(inner)
         self.scale = scale
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether the victim inside is."""
-        return self.inner.stochastic
-
-    @property
-    def classifiers(self) -> list[Classifier]:
-        """Those of the victim inside."""
-        return self.inner.classifiers
 
     def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """The inner logits `(b, k)` times `scale`."""
         return self.scale * self.inner.logits(x, draws=draws, mode=mode)
-
-    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
-        """That of the victim inside, `(b,)`."""
-        return self.inner.auxiliary_loss(x, draws=draws, mode=mode)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

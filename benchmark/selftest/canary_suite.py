@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,19 +78,18 @@ def canaries() -> tuple[Canary, ...]:
     )
 
 
-def _white(
-    name: str, column: Column, gradients: list[str], attack: str, **arguments: object
+def white_box_row(
+    name: str,
+    attack: str,
+    gradients: list[str],
+    column: Column = Column.ADAPTIVE,
+    eot: int = 1,
+    **arguments: object,
 ) -> AttackRow:
+    """A row of a protocol: a white-box attack in some gradient modes."""
+    said = {"id": name, "column": column, "knowledge": Knowledge.WHITE_BOX, "attack": attack}
     return AttackRow.model_validate(
-        {
-            "id": name,
-            "column": column,
-            "knowledge": Knowledge.WHITE_BOX,
-            "attack": attack,
-            "arguments": arguments,
-            "gradients": gradients,
-            "eot": 8,
-        }
+        {**said, "arguments": arguments, "gradients": gradients, "eot": eot}
     )
 
 
@@ -100,8 +100,10 @@ def _images(name: str, column: Column, knowledge: Knowledge, *sources: str) -> A
     )
 
 
-_MADE = {"steps": 20, "step_size": 0.25, "loss": "margin"}
+_MADE: dict[str, Any] = {"steps": 20, "step_size": 0.25, "loss": "margin"}
 _SOURCE = {**_MADE, "keep": "max_margin"}
+_TERMS: dict[str, Any] = {"steps": 10, "step_size": 0.25, "lambdas": [0.0, 1.0]}
+_white = partial(white_box_row, eot=8)
 PROTOCOL = Protocol(
     name="canaries",
     version=1,
@@ -117,18 +119,10 @@ PROTOCOL = Protocol(
     attacks=[
         _images("clean", Column.CLEAN, Knowledge.OBLIVIOUS),
         _images("oblivious", Column.OBLIVIOUS, Knowledge.OBLIVIOUS, "made-bare"),
-        _white("fgsm", Column.ADAPTIVE, ["best"], "fgsm"),
-        _white("pgd", Column.ADAPTIVE, ["exact", "bpda"], "pgd", **_MADE),
-        _white("apgd-ce", Column.ADAPTIVE, ["best"], "apgd", steps=20),
-        _white(
-            "auxiliary-a2",
-            Column.AUXILIARY,
-            ["best"],
-            "auxiliary",
-            steps=10,
-            step_size=0.25,
-            lambdas=[0.0, 1.0],
-        ),
+        _white("fgsm", "fgsm", ["best"]),
+        _white("pgd", "pgd", ["exact", "bpda"], **_MADE),
+        _white("apgd-ce", "apgd", ["best"], steps=20),
+        _white("auxiliary-a2", "auxiliary", ["best"], Column.AUXILIARY, **_TERMS),
         _images("transfer", Column.TRANSFER, Knowledge.TRANSFER, "made-surrogates"),
     ],
     diagnosis=Diagnosis(of="pgd", doubled=["steps"], curve=[0.5, 2.0], points=10, examined=16),
@@ -191,16 +185,8 @@ class CanaryRun:
         """Whether an evaluation shows of a canary all that is expected."""
         protocol = WITH_AUTOATTACK if canary.to_autoattack else PROTOCOL
         entry = run(self.request(canary, protocol))
-        said, wrong = seen(canary, entry)
-        failed: set[str] = set()
-        if canary.checks:
-            outcomes = check_request(self.request(canary, PROTOCOL))
-            failed = {outcome.name for outcome in outcomes if not outcome.passed}
-        for check in canary.checks:
-            if check in failed:
-                said.append(f"check {check} fails")
-            else:
-                wrong.append(f"check {check} passes; it must fail")
+        outcomes = check_request(self.request(canary, PROTOCOL)) if canary.checks else []
+        said, wrong = seen(canary, entry, {each.name for each in outcomes if not each.passed})
         return Finding(not wrong, "; ".join(wrong or said))
 
     def request(self, canary: Canary, protocol: Protocol) -> Request:
@@ -216,26 +202,27 @@ class CanaryRun:
         )
 
 
-def seen(canary: Canary, entry: Entry) -> tuple[list[str], list[str]]:
-    """What an entry shows of a canary's expectations, and what it does not show, one sentence each."""
-    said, wrong = [], []
-    if entry.status != "complete":
-        wrong.append(f"gaps: {', '.join(gap.row for gap in entry.gaps)}")
+def seen(canary: Canary, entry: Entry, failed: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """What an entry and failed checks show of a canary's expectations, and what not, one sentence each."""
+    gaps = [f"gaps: {', '.join(gap.row for gap in entry.gaps)}"] * (entry.status != "complete")
+    told = []
     if canary.falls is not None:
         for name in (Column.ADAPTIVE, *[Column.AUTOATTACK] * canary.to_autoattack):
             reached = column_of(entry, name, canary.falls)
             detail = f"{name} {reached:.1%} ({canary.falls})"
-            if reached <= UNDEFENDED + ROUNDING:
-                said.append(detail)
-            else:
-                wrong.append(f"{detail}; {UNDEFENDED:.0%}, as undefended, is right")
+            right = f"{detail}; {UNDEFENDED:.0%}, as undefended, is right"
+            told.append((reached <= UNDEFENDED + ROUNDING, detail, right))
     raised = {flag.id for flag in entry.flags if flag.verdict == "raised"}
     for flag in canary.flags:
-        if flag in raised:
-            said.append(f"flag {flag} is raised")
-        else:
-            wrong.append(f"flag {flag} is not raised; it must be")
-    return said, wrong
+        told.append(
+            (flag in raised, f"flag {flag} is raised", f"flag {flag} is not raised; it must be")
+        )
+    for check in canary.checks:
+        told.append(
+            (check in failed, f"check {check} fails", f"check {check} passes; it must fail")
+        )
+    said = [yes for is_seen, yes, _ in told if is_seen]
+    return said, [*gaps, *(no for is_seen, _, no in told if not is_seen)]
 
 
 def column_of(entry: Entry, column: Column, rule: Rule) -> float:

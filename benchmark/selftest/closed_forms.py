@@ -26,6 +26,14 @@ _BACKGROUND = -20.0
 """Logit of the classes that never matter."""
 
 
+def linear_layer(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    """The layer of a weight `(k, n)` and a bias `(k,)`, by default 0, in the dtype of the weight."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    bias = torch.zeros(len(weight)) if bias is None else bias
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer
+
+
 @dataclass(frozen=True, slots=True)
 class LinearTask:
     """A linear classifier, and points of which the exact margin is known.
@@ -74,10 +82,6 @@ class LinearTask:
         bias = torch.full((classes,), _BACKGROUND, dtype=torch.float64)
         weight[0], weight[1] = slope.flatten() / 2, -slope.flatten() / 2
         bias[0], bias[1] = offset / 2, -offset / 2
-        linear = nn.Linear(slope.numel(), classes, dtype=dtype)
-        with torch.no_grad():
-            linear.weight.copy_(weight)
-            linear.bias.copy_(bias)
         points = Draws.of(seed, torch.arange(n), "linear task", "points")
         x = 0.45 + 0.1 * points.uniform(shape, dtype=torch.float64)
         y = torch.arange(n) % 2
@@ -92,7 +96,7 @@ class LinearTask:
             Norm.LINF: LOGIT_GAP / float(free.abs().sum()),
             Norm.L2: LOGIT_GAP / float(free.norm()),
         }
-        network = nn.Sequential(nn.Flatten(), linear)
+        network = nn.Sequential(nn.Flatten(), linear_layer(weight.to(dtype), bias.to(dtype)))
         classifier = Classifier(network, name="linear", classes=classes, sha256="")
         return cls(classifier, x.to(dtype), y, slope, offset, margins)
 

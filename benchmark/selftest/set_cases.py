@@ -13,7 +13,7 @@ from torch.nn import functional
 from benchmark.engine.attacking.perturbations import DEGREES, SHIFT
 from benchmark.engine.threat import NamedSet, Threat
 from benchmark.engine.victims.classifier import Classifier
-from benchmark.selftest.closed_forms import LOGIT_GAP, LinearTask
+from benchmark.selftest.closed_forms import LOGIT_GAP, LinearTask, linear_layer
 
 POINTS = 8
 SIDE = 8
@@ -88,12 +88,12 @@ def _on_a_ramp(norm: NamedSet, exact: float, weight: Tensor, lost: float) -> Ite
         weight: Of each pixel in the true logit's lead, `(8, 8)`.
         lost: The most that the weighted sum can lose with that budget.
     """
-    linear = nn.Linear(SIDE * SIDE, 2, dtype=torch.float64)
     weight = weight * (LOGIT_GAP / lost)
     x = _ramp()
-    with torch.no_grad():
-        linear.weight.copy_(torch.stack((weight.flatten(), 0 * weight.flatten())))
-        linear.bias.copy_(torch.tensor([LOGIT_GAP - float((weight * x[0, 0]).sum()), 0.0]))
+    linear = linear_layer(
+        torch.stack((weight.flatten(), 0 * weight.flatten())),
+        torch.tensor([LOGIT_GAP - float((weight * x[0, 0]).sum()), 0.0], dtype=torch.float64),
+    )
     classifier = Classifier(nn.Sequential(nn.Flatten(), linear), name="ramp", classes=2, sha256="")
     y = torch.zeros(len(x), dtype=torch.int64)
     for factor, falls in _FACTORS:

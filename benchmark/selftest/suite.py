@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,40 +18,32 @@ from benchmark.selftest.known_cases import CASES, shown
 from benchmark.selftest.verdict_checks import Proof, verdicts
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
-    """Whom the self-test tells of its progress.
-
-    Args:
-        on_begin: Told the title of what begins.
-        on_outcome: Told each outcome as soon as it is known.
-    """
-
-    on_begin: Callable[[str], None] = lambda title: None  # noqa: ARG005
-    on_outcome: Callable[[CheckOutcome], None] = lambda outcome: None  # noqa: ARG005
-
-
-def selftest(device: str = "auto", witness: Witness | None = None) -> list[CheckOutcome]:
+def selftest(
+    device: str = "auto",
+    *,
+    on_begin: Callable[[str], object] = lambda _: None,
+    on_outcome: Callable[[CheckOutcome], object] = lambda _: None,
+) -> list[CheckOutcome]:
     """Runs everything; an installation in which one outcome has not passed is not to be trusted.
 
     Args:
         device: Where the canaries run; the closed forms are held in float64 on the CPU.
-        witness: Told of progress.
+        on_begin: Told the title of what begins.
+        on_outcome: Told each outcome as soon as it is known.
 
     Raises:
         BenchError: The device is not there.
     """
     choose_device(device)
-    witness = witness or Witness()
     outcomes = []
     threads = torch.get_num_threads()
     fix_numerics(threads=1)  # networks this small lose time to every other thread
     try:
         with temporary_folder() as folder:
             for title, prove in proofs(device, folder):
-                witness.on_begin(title)
+                on_begin(title)
                 outcomes.append(outcome_of(title, prove))
-                witness.on_outcome(outcomes[-1])
+                on_outcome(outcomes[-1])
     finally:
         torch.set_num_threads(threads)
     return outcomes

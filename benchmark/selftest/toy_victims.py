@@ -11,6 +11,7 @@ from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.engine.victims.victim import GradientMode, StraightThrough, Victim
+from benchmark.selftest.closed_forms import linear_layer
 
 SEEN = 0.5
 """The share of pixels that one draw of `Masked` lets through."""
@@ -33,32 +34,49 @@ class Masked(Defense):
         return torch.where(is_seen, x, 0.5)
 
 
-class Band(Victim):
+class Around(Victim):
+    """A victim around another: all but its logits, unless an instrument changes that too, is the other's."""
+
+    def __init__(self, inner: Victim) -> None:
+        super().__init__(mode=inner.mode)
+        self.inner = inner
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the victim inside is."""
+        return self.inner.stochastic
+
+    @property
+    def classifiers(self) -> list[Classifier]:
+        """Those of the victim inside."""
+        return self.inner.classifiers
+
+    def bare_logits(self, x: Tensor) -> Tensor:
+        """Those of the victim inside, `(b, k)`."""
+        return self.inner.bare_logits(x)
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        """That of the victim inside, `(b,)`."""
+        return self.inner.auxiliary_loss(x, draws=draws, mode=mode)
+
+
+class Band(Around):
     """Misclassifies only while the mean pixel is near grey; its gradient points on and on to brighter.
 
     Class 0 is the right one; a search that starts amid the wrong answers is led out of them for good.
 
     Args:
-        classifier: What it says that it has inside.
+        inner: What it pretends to be.
         width: How far from 1/2 the mean pixel may be.
         is_random: Whether it calls itself stochastic, which it is not.
     """
 
-    def __init__(self, classifier: Classifier, *, width: float, is_random: bool = False) -> None:
-        super().__init__()
-        self.inner = classifier
+    stochastic = False
+
+    def __init__(self, inner: Victim, *, width: float, is_random: bool = False) -> None:
+        super().__init__(inner)
         self.width = width
-        self.is_random = is_random
-
-    @property
-    def stochastic(self) -> bool:
-        """What it was told to say."""
-        return self.is_random
-
-    @property
-    def classifiers(self) -> list[Classifier]:
-        """The one that it was given."""
-        return [self.inner]
+        self.stochastic = is_random
 
     def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """Logits of four classes `(b, 4)`, the last two far below."""
@@ -69,11 +87,6 @@ class Band(Victim):
         slope = torch.stack([-level, level, 0 * level, 0 * level], dim=1)
         out: Tensor = StraightThrough.apply(slope, value)
         return out
-
-    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
-        """None, `(b,)`."""
-        del draws, mode
-        return x.new_zeros(len(x))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -97,9 +110,7 @@ class Coin(Defense):
         """The images, or what is 1 minus them; a change of any pixel throws another coin."""
         coins = draws.at("coin").uniform((64,), dtype=torch.float64)
         level = x.detach().double().flatten(1).sum(1)
-        which = (
-            (level * 12.9898).sin() * 43758.5453
-        ).long() % 64  # a number that hangs on every pixel
+        which = ((level * 12.9898).sin() * 43758.5453).long() % 64  # it hangs on every pixel
         heads = coins.gather(1, which[:, None]) < self.right
         return torch.where(heads.view(-1, 1, 1, 1), x, 1 - x).detach()
 
@@ -124,31 +135,22 @@ class Crashing(Defense):
         raise RuntimeError("this purifier breaks down on purpose")
 
 
-class Roles(Victim):
+class Roles(Around):
     """Says of each candidate what the role of its draws says, and remembers which draws it was asked at.
 
     Of an image whose first pixel is black it is wrong at every `select` draw and right at every `score` draw;
     of any other image the other way round. Class 0 is the right one.
 
     Args:
-        classifier: What it says that it has inside.
+        inner: What it pretends to be.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.inner = classifier
+    stochastic = True
+
+    def __init__(self, inner: Victim) -> None:
+        super().__init__(inner)
         self.asked: dict[str, list[float]] = {}
         """The first random number of each row, by the role of its draws."""
-
-    @property
-    def stochastic(self) -> bool:
-        """It calls itself so."""
-        return True
-
-    @property
-    def classifiers(self) -> list[Classifier]:
-        """The one that it was given."""
-        return [self.inner]
 
     def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """Logits of two classes `(b, 2)`."""
@@ -160,13 +162,8 @@ class Roles(Victim):
         sign = 2.0 * is_right - 1.0
         return torch.stack([sign, -sign], dim=1)
 
-    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
-        """None, `(b,)`."""
-        del draws, mode
-        return x.new_zeros(len(x))
 
-
-class Counting(Victim):
+class Counting(Around):
     """A victim that counts what it is asked, whoever asks it.
 
     Args:
@@ -174,22 +171,11 @@ class Counting(Victim):
     """
 
     def __init__(self, inner: Victim) -> None:
-        super().__init__(mode=inner.mode)
-        self.inner = inner
+        super().__init__(inner)
         self.forwards = 0
         """Rows of all passes, those through the bare classifiers too."""
         self.looks = 0
         """Rows of all looks at the auxiliary loss."""
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether the victim inside is."""
-        return self.inner.stochastic
-
-    @property
-    def classifiers(self) -> list[Classifier]:
-        """Those of the victim inside."""
-        return self.inner.classifiers
 
     def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """Those of the victim inside, `(b, k)`."""
@@ -210,14 +196,10 @@ class Counting(Victim):
 def small_network(n: int, classes: int = 6, side: int = 4) -> tuple[Classifier, Tensor, Tensor]:
     """A small random float64 network on the CPU, n images `(n, 3, side, side)`, and its labels `(n,)`."""
     one = Draws.of(5, torch.zeros(1, dtype=torch.int64), "network")
-    hidden = nn.Linear(3 * side**2, 24, dtype=torch.float64)
-    last = nn.Linear(24, classes, dtype=torch.float64)
-    with torch.no_grad():
-        for name, parameter in (("w1", hidden.weight), ("w2", last.weight)):
-            shape = tuple(parameter.shape)
-            parameter.copy_(one.at(name).normal(shape, dtype=torch.float64)[0] / shape[1] ** 0.5)
-        hidden.bias.zero_()
-        last.bias.zero_()
+    hidden, last = (
+        linear_layer(one.at(name).normal(shape, dtype=torch.float64)[0] / shape[1] ** 0.5)
+        for name, shape in (("w1", (24, 3 * side**2)), ("w2", (classes, 24)))
+    )
     network = nn.Sequential(nn.Flatten(), hidden, nn.Tanh(), last)
     x = Draws.of(11, torch.arange(n), "points").uniform((3, side, side), dtype=torch.float64)
     classifier = Classifier(network, name="tanh", classes=classes, sha256="")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,10 +21,10 @@ from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.purified import Purified
 from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.prepare.request import Request, make_defenses
-from benchmark.plugins import ATTACKS
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.selftest.attack_cases import TRIALS
+from benchmark.selftest.canary_suite import white_box_row
 from benchmark.selftest.closed_forms import LinearTask
 from benchmark.selftest.toy_victims import Coin, Crashing, Roles
 
@@ -35,6 +36,7 @@ CANDIDATES = 24
 """Candidates, or rows, of one accuracy: the least of 24 means over 20 draws lies 0.17 below it."""
 COINS = 32
 ASKED = 20
+_ONE_STEP: dict[str, Any] = {"steps": 1, "random_start": False, "keep": "last"}
 ERRORS = 4
 """Standard errors that a scored accuracy may lie off its closed form."""
 TOLERANCE = 0.01
@@ -50,9 +52,7 @@ def gaussian_form(title: str, norm: Norm) -> Finding:
     draws = Draws.of(0, torch.arange(len(task.x)), "selftest")
     threat = task.threat(norm, 0.9)
     target = Target(victim, classes=task.classifier.classes, eot=8)
-    candidates = ATTACKS.get(trial.attack)(**trial.arguments)(
-        target, task.x, task.y, threat=threat, draws=draws.at("attack")
-    )
+    candidates = trial.made()(target, task.x, task.y, threat=threat, draws=draws.at("attack"))
     criterion = Criterion(draws=SCORED, vote=1, any_of=1)
     outcomes, _ = judge(victim, candidates, task.y, draws=draws, criterion=criterion)
     scores = [outcome.accuracy for outcome in outcomes[Rule.SINGLE]]
@@ -63,7 +63,7 @@ def gaussian_form(title: str, norm: Norm) -> Finding:
 def tells_its_draws_apart() -> Finding:
     """It chooses on `select` draws, scores on `score` draws, and on as many of each as it is told to."""
     task = _task(COINS)
-    victim = Roles(task.classifier)
+    victim = Roles(Purified([], task.classifier))
     black = task.x.clone()
     black[:, 0, 0, 0] = 0.0
     candidates = torch.stack([task.x, black, task.x], dim=1)
@@ -109,12 +109,13 @@ def is_not_misled_by_many() -> Finding:
 def whole_run_is_not_misled(runs: Path) -> Finding:
     """The same over the rows of a whole run, clean images among them: the published worst case."""
     rows = [
-        _row(f"row-{i}", "pgd", steps=1, step_size=0.01 * (i + 1), random_start=False, keep="last")
+        white_box_row(f"row-{i}", "pgd", ["bpda"], step_size=0.01 * (i + 1), **_ONE_STEP)
         for i in range(CANDIDATES)
     ]
     entry = _entry(Coin(right=RIGHT), rows, runs)
     if entry.worst is None or entry.clean is None or entry.status != "complete":
-        return Finding(False, f"expected a whole entry; its gaps are {_gaps(entry)}")
+        gaps = ", ".join(gap.row for gap in entry.gaps) or "none"
+        return Finding(False, f"expected a whole entry; its gaps are {gaps}")
     n = ASKED * COINS
     clean = _close(entry.clean.single.value, RIGHT, n=n)
     worst = _close(entry.worst.single.value, RIGHT, n=n)
@@ -125,16 +126,8 @@ def whole_run_is_not_misled(runs: Path) -> Finding:
 
 def crash_is_a_gap(runs: Path) -> Finding:
     """Where a purifier breaks down under every gradient, each such row is a gap and none was withstood."""
-    rows = [
-        AttackRow(
-            id=name,
-            column=Column.ADAPTIVE,
-            knowledge=Knowledge.WHITE_BOX,
-            attack=name,
-            gradients=["exact", "bpda"],
-        )
-        for name in ("fgsm", "pgd", "apgd", "auxiliary")
-    ]
+    attacks = ("fgsm", "pgd", "apgd", "auxiliary")
+    rows = [white_box_row(name, name, ["exact", "bpda"]) for name in attacks]
     entry = _entry(Crashing(), rows, runs)
     expected = {f"{row.id}:{mode}" for row in rows for mode in row.gradients}
     named = {gap.row for gap in entry.gaps}
@@ -184,17 +177,6 @@ def _entry(defense: Defense, rows: list[AttackRow], runs: Path) -> Entry:
     )
 
 
-def _row(name: str, attack: str, **arguments: object) -> AttackRow:
-    return AttackRow(
-        id=name,
-        column=Column.ADAPTIVE,
-        knowledge=Knowledge.WHITE_BOX,
-        attack=attack,
-        arguments=arguments,
-        gradients=["bpda"],
-    )
-
-
 @lru_cache(maxsize=2)
 def _task(n: int) -> LinearTask:
     return LinearTask.make(n=n)
@@ -207,10 +189,6 @@ def _close(measured: float, expected: float, *, n: int) -> Finding:
         abs(measured - expected) <= error + TOLERANCE,
         f"scored {measured:.4f}, closed form {expected:.4f}, binomial error {error:.4f}",
     )
-
-
-def _gaps(entry: Entry) -> str:
-    return ", ".join(gap.row for gap in entry.gaps) or "none"
 
 
 Proof = Callable[[], Finding]

@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmark.engine.arguments import arguments_of
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256
 from benchmark.identity.closure import closure_of
 from benchmark.recipe import Length, Recipe
 from benchmark.records.job import MIXED
@@ -138,7 +138,7 @@ def record_of(
         "weights": out.name,
         "is_half": options.is_half,
         "weights_bytes": out.stat().st_size,
-        "weights_sha256": sha256_of(out),
+        "weights_sha256": file_sha256(out),
     }
 
 

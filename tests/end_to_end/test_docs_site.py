@@ -71,7 +71,9 @@ def reference(tmp_path_factory):
 
 def commands(group, name="bench"):
     """Every command below a group that `--help` lists, with all words of its name."""
-    for word, command in group.commands.items():
+    context = click.Context(group)
+    for word in group.list_commands(context):
+        command = group.get_command(context, word)
         if command.hidden:
             continue
         yield f"{name} {word}", command

@@ -17,8 +17,8 @@ from benchmark.cli import main
 from benchmark.cli.progress import RunProgress
 from benchmark.files import downloads
 from benchmark.files import locations as remote
-from benchmark.files.downloads import fetch_url
-from benchmark.files.locations import file_sha256
+from benchmark.files.downloads import fetch
+from benchmark.files.known_hashes import file_sha256
 from tests.helpers.fake_hub import COMMIT, publish
 from tests.helpers.servers import body, in_turn, serving, status
 
@@ -167,7 +167,7 @@ def test_a_download_shows_its_progress_on_a_terminal_and_nowhere_else(
         monkeypatch.setenv("COLUMNS", "120")
     server.answers["/net.pt"] = body(bytes(5 << 20))
     with RunProgress("run") as progress:
-        fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+        fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
         progress.download("other", 1 << 20, 4 << 20)
     printed = capfd.readouterr()
     assert printed.out == ""

@@ -11,7 +11,7 @@ from benchmark.errors import BenchError
 from benchmark.selftest.attack_cases import TRIALS
 from benchmark.selftest.canary_suite import canaries
 from benchmark.selftest.known_cases import CASES
-from benchmark.selftest.suite import Witness, proofs, selftest
+from benchmark.selftest.suite import proofs, selftest
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +72,7 @@ def test_what_fails_is_status_1_for_a_program_too(capfd):
 @pytest.mark.usefixtures("one_of_three_fails")
 def test_each_outcome_is_told_as_soon_as_it_is_known():
     told = []
-    outcomes = selftest("cpu", Witness(on_begin=told.append, on_outcome=told.append))
+    outcomes = selftest("cpu", on_begin=told.append, on_outcome=told.append)
     assert told[::2] == ["good", "bad", "canary of steel"]
     assert told[1::2] == outcomes
 

@@ -150,7 +150,7 @@ def _planned(request: Request, *_: Any) -> None:
     raise click.exceptions.Exit(0)
 
 
-def _ended(*_: Any) -> None:
+def _ended(*_: Any, **__: Any) -> None:
     raise click.exceptions.Exit(0)
 
 

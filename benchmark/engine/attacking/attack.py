@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -187,6 +188,31 @@ class Attack(ABC):
                 f"name a threat of these, or an attack of {threat.norm}"
             )
 
+    @final
+    def _require(self, holds: bool, needs: str, *names: str) -> None:
+        """Refuses arguments by what the attack needs of them, and quotes those named, or all of them.
+
+        Raises:
+            BenchError: It does not hold.
+        """
+        if not holds:
+            some = ", ".join(f"{name}={getattr(self, name)}" for name in names)
+            raise BenchError(f"attack {self.name!r} needs {needs}; got {some or self.arguments()}")
+
+    @final
+    def _require_choice(self, **known: Sequence[str]) -> None:
+        """Refuses arguments, by name, that are none of the values known.
+
+        Raises:
+            BenchError: One of them.
+        """
+        for what, values in known.items():
+            value = getattr(self, what)
+            if value not in values:
+                raise BenchError(
+                    f"attack {self.name!r}: {what} is one of {', '.join(values)}; got {value!r}"
+                )
+
 
 def refuse_outside(name: str, x: Tensor, x_adv: Tensor, threat: Threat) -> None:
     """Refuses images `(b, c, h, w)` that left the budget around `x`, or [0, 1], by more than rounding.
@@ -222,11 +248,7 @@ def _rendered(name: str, change: Perturbation, x: Tensor, threat: Threat) -> Ten
     """
     kind = CHANGES.get(threat.norm)
     if kind is None or type(change) is not kind:  # a class derived from it could tell any size
-        wanted = (
-            "images"
-            if kind is None
-            else f"a benchmark.engine.attacking.perturbations.{kind.__name__}"
-        )
+        wanted = f"a {kind.__module__}.{kind.__name__}" if kind else "images"
         raise ContractBroken(
             f"attack {name!r} returned a {type(change).__name__} under threat {threat}; perturb() must return "
             f"{wanted} there"
@@ -265,7 +287,7 @@ def _refuse_unverified(
     Raises:
         ContractBroken: One of them is neither.
     """
-    known = x.unsqueeze(1)
+    known, kind = x.unsqueeze(1), CHANGES[threat.norm]
     if sources is not None:
         known = torch.cat((known, sources.to(x)), dim=1)
     for i in range(x_adv.shape[1]):
@@ -273,6 +295,5 @@ def _refuse_unverified(
         if not bool(is_known.all()):
             raise ContractBroken(
                 f"attack {name!r} returned images under threat {threat}, and two images do not say how large "
-                f"such a change is; perturb() must return a "
-                f"benchmark.engine.attacking.perturbations.{CHANGES[threat.norm].__name__}"
+                f"such a change is; perturb() must return a {kind.__module__}.{kind.__name__}"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.compute.memory import BatchLimit
 from benchmark.engine.attacking.attack import Passes
+from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
 from benchmark.engine.victims.victim import GradientMode, Victim
@@ -50,15 +50,15 @@ class InPieces:
         return out
 
 
+@dataclass(slots=True, eq=False)
 class _Call:
     """One batch on its way through, and its graph while it is kept."""
 
-    def __init__(self, owner: InPieces, x: Tensor, row_logits: RowLogits) -> None:
-        self.owner = owner
-        self.x = x
-        self.row_logits = row_logits
-        self.graph: tuple[Tensor, Tensor] | None = None
-        """The batch as a leaf, and its logits."""
+    owner: InPieces
+    x: Tensor
+    row_logits: RowLogits
+    graph: tuple[Tensor, Tensor] | None = None
+    """The batch as a leaf, and its logits."""
 
     def forward(self, *, keeps_graph: bool) -> Tensor:
         """Logits `(b, k)` without a graph of the caller's."""
@@ -139,6 +139,46 @@ class AutoAttackCall:
     rows: int
     seed: int
 
+    @classmethod
+    def of(
+        cls, target: Target, x: Tensor, y: Tensor, *, threat: Threat, draws: Draws
+    ) -> AutoAttackCall:
+        """That of some of a target's images; the draws, of all of them at a place of its own, seed it."""
+        return cls(
+            victim=target.victim,
+            mode=target.mode,
+            classes=target.classes,
+            x=x,
+            y=y,
+            threat=threat,
+            batch_size=min(target.batch_size, len(x)),
+            rows=target.room.rows,
+            seed=int(draws.words(1).sum()) % 2**31,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoAttackReport:
+    """What came of it: images, which of them are misclassified `(b,)`, passes in images, upstream's warnings.
+
+    `rows` is how many there was memory for.
+    """
+
+    x_adv: Tensor
+    fooled: Tensor
+    rows: int
+    forwards: int
+    backwards: int
+    warnings: tuple[str, ...] = ()
+
+    def count_in(self, target: Target) -> None:
+        """Has a target count what was asked, and know how many rows fit."""
+        if self.rows < target.room.rows:
+            target.room.halve(2 * self.rows)
+        target.forwards += self.forwards
+        target.backwards += self.backwards
+        target.warnings.extend(self.warnings)
+
 
 class CountedVictim(nn.Module):
     """A victim as pyautoattack calls it: fresh draws for each call, and every pass counted.
@@ -171,22 +211,18 @@ class CountedVictim(nn.Module):
     def _count(self, rows: int) -> None:
         self.backwards += rows
 
-    @property
-    def rows(self) -> int:
-        """How many rows in one pass there was memory for."""
-        return self.pieces.room.rows
-
-
-class WarningListener(logging.Handler):
-    """Keeps the text of every warning."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keeps one."""
-        self.messages.append(record.getMessage())
+    def report(
+        self, x_adv: Tensor, fooled: Tensor, warnings: tuple[str, ...] = ()
+    ) -> AutoAttackReport:
+        """What came of the call, with what was counted here."""
+        return AutoAttackReport(
+            x_adv=x_adv.to(self.order.x.dtype),
+            fooled=fooled,
+            rows=self.pieces.room.rows,
+            forwards=self.forwards,
+            backwards=self.backwards,
+            warnings=warnings,
+        )
 
 
 def passes_of_fab(*, steps: int, targets: int) -> Passes:

@@ -10,30 +10,15 @@ from torch import Tensor
 
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
-from benchmark.engine.victims.classifier import Classifier
-from benchmark.engine.victims.victim import GradientMode, Victim
+from benchmark.engine.victims.victim import Around, GradientMode, Victim
 
 
-class InBfloat16(Victim):
+class InBfloat16(Around):
     """A float32 victim under autocast: matrix products and convolutions in bfloat16, its logits in float32.
 
     Args:
         inner: The victim, whose weights stay as they are.
     """
-
-    def __init__(self, inner: Victim) -> None:
-        super().__init__(mode=inner.mode)
-        self.inner = inner
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether the victim inside is."""
-        return self.inner.stochastic
-
-    @property
-    def classifiers(self) -> list[Classifier]:
-        """Those of the victim inside."""
-        return self.inner.classifiers
 
     def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """Logits `(b, k)`, of the dtype of `x`."""

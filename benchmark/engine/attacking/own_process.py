@@ -43,9 +43,12 @@ _READ_EARLY = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Arithmetic:
-    """torch's settings of a process that decide rounding, speed or place; a new one does not inherit them."""
+class _Surroundings:
+    """What a fork takes over from its caller: also torch's settings that decide rounding, speed or place."""
 
+    environment: dict[str, str]
+    paths: list[str]
+    folder: str
     threads: int
     determinism: int
     is_benchmarking: bool
@@ -54,46 +57,31 @@ class _Arithmetic:
     """torch's current one; None while CUDA is not in use."""
 
     @classmethod
-    def here(cls) -> _Arithmetic:
+    def here(cls) -> _Surroundings:
+        folder = str(Path.cwd())
+        is_cuda_in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         return cls(
+            dict(os.environ),
+            [path or folder for path in sys.path],
+            folder,
             torch.get_num_threads(),
             torch.get_deterministic_debug_mode(),
             torch.backends.cudnn.benchmark,
             (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32),
-            torch.cuda.current_device() if _is_cuda_in_use() else None,
+            torch.cuda.current_device() if is_cuda_in_use else None,
         )
-
-    def apply(self) -> None:
-        torch.set_num_threads(self.threads)
-        torch.set_deterministic_debug_mode(self.determinism)
-        torch.backends.cudnn.benchmark = self.is_benchmarking
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.tf32
-        if self.gpu is not None:
-            torch.cuda.set_device(self.gpu)
-
-
-def _is_cuda_in_use() -> bool:
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-
-
-@dataclass(frozen=True, slots=True)
-class _Surroundings:
-    """What else a fork takes over from its caller."""
-
-    environment: dict[str, str]
-    paths: list[str]
-    folder: str
-
-    @classmethod
-    def here(cls) -> _Surroundings:
-        folder = str(Path.cwd())
-        return cls(dict(os.environ), [path or folder for path in sys.path], folder)
 
     def apply(self) -> None:
         os.environ.clear()
         os.environ.update(self.environment)
         sys.path[:] = self.paths
         os.chdir(self.folder)
+        torch.set_num_threads(self.threads)
+        torch.set_deterministic_debug_mode(self.determinism)
+        torch.backends.cudnn.benchmark = self.is_benchmarking
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.tf32
+        if self.gpu is not None:
+            torch.cuda.set_device(self.gpu)
 
     def read_early(self) -> dict[str, str]:
         """The variables that a process which runs already no longer reads."""
@@ -118,13 +106,7 @@ class _Template:
         self.socket, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "benchmark.engine.attacking.own_process",
-                    str(theirs.fileno()),
-                ],
+                [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
                 env=surroundings.environment | {"PYTHONPATH": os.pathsep.join(surroundings.paths)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -186,22 +168,19 @@ def call_alone(function: Callable[[A], R], argument: A) -> R:
     """
     free_memory()
     surroundings = _Surroundings.here()
+    process = f"the process of {function.__module__}.{function.__qualname__}"
     with temporary_folder() as folder, _Template.in_use:
-        call = (surroundings, _Arithmetic.here(), cloudpickle.dumps((function, argument)))
+        call = (surroundings, cloudpickle.dumps((function, argument)))
         put(folder / _CALL, pickle.dumps(call))
         with (folder / _COMPLAINT).open("wb") as complaint:
             template = _Template.of(surroundings, complaint.fileno())
             status = template.answer(folder, complaint.fileno())
         if status:
             last_words = (folder / _COMPLAINT).read_text(errors="replace")[-_TAIL:]
-            raise RuntimeError(
-                f"the process of {function.__module__}.{function.__qualname__} ended with status "
-                f"{status}:\n{last_words}"
-            )
+            raise RuntimeError(f"{process} ended with status {status}:\n{last_words}")
         if not (folder / _ANSWER).is_file():
             raise RuntimeError(
-                f"the process of {function.__module__}.{function.__qualname__} ended without an answer: "
-                f"something in it called sys.exit(0) or os._exit(0)"
+                f"{process} ended without an answer: something in it called sys.exit(0) or os._exit(0)"
             )
         is_good, answer = pickle.loads((folder / _ANSWER).read_bytes())
     if not is_good:
@@ -224,9 +203,8 @@ def _end_with_caller(watched: int, folder: Path) -> None:
 
 def _answer(folder: Path) -> None:
     """The fork's part: reads the call, makes it, writes the answer."""
-    surroundings, arithmetic, packed = pickle.loads((folder / _CALL).read_bytes())
+    surroundings, packed = pickle.loads((folder / _CALL).read_bytes())
     surroundings.apply()
-    arithmetic.apply()
     function, argument = pickle.loads(packed)
     try:
         answer = (True, function(argument))

@@ -155,9 +155,3 @@ def to_boundary(
         fooled = oracle.is_fooled(at(middle), which, draws.at("bisection", number))
         high, low = torch.where(fooled, middle, high), torch.where(fooled, low, middle)
     return torch.where((high == 1).view(-1, 1, 1, 1), x_adv, at(high))
-
-
-def on_the_rim(x: Tensor, x_adv: Tensor, threat: Threat) -> Tensor:
-    """The images `(b, c, h, w)` as far from the clean ones as the budget allows, in the same direction."""
-    size = threat.size(x, x_adv).clamp_min(1e-12).view(-1, 1, 1, 1)
-    return threat.project(x, x + (x_adv - x) * (threat.eps / size))

@@ -128,6 +128,13 @@ class Search:
         self.which = at[stays]
         return stays
 
+    def consider(self, x_adv: Tensor, ascent: Ascent) -> Tensor:
+        """Offers iterates by the loss of a look at them; where success comes first, by `success_value`."""
+        value = ascent.loss
+        if self.puts_success_first:
+            value = success_value(ascent.logits, self.y, value)
+        return self.offer(x_adv, ascent.logits, value)
+
 
 def success_value(logits: Tensor, y: Tensor, loss: Tensor) -> Tensor:
     """What a search that puts success first compares: the margin where misclassified, else the loss, `(a,)`."""

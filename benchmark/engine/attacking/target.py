@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class Ascent:
     """Mean logits over EOT rows, `(b, k)`."""
 
 
+@dataclass(eq=False, repr=False)
 class Target:
     """A victim as an attack sees it: logits and gradients at given draws, with every pass counted.
 
@@ -46,33 +47,27 @@ class Target:
         seeds: Images of the attacker's own, `(n, c, h, w)`; None where the attack asks for none.
     """
 
-    def __init__(
-        self,
-        victim: Victim,
-        *,
-        classes: int,
-        mode: GradientMode = GradientMode.EXACT,
-        eot: int = 1,
-        batch_size: int = 256,
-        sources: Tensor | None = None,
-        leaves_early: bool = False,
-        seeds: Tensor | None = None,
-    ) -> None:
-        self.victim = victim
-        self.classes = classes
-        self.mode = mode
-        self.eot = eot
-        self.batch_size = batch_size
-        self.room = BatchLimit(batch_size)
-        self.sources = sources
-        self.seeds = seeds
-        self.leaves_early = leaves_early and not victim.stochastic
-        self.forwards = 0
-        self.backwards = 0
+    victim: Victim
+    _: KW_ONLY
+    classes: int
+    mode: GradientMode = GradientMode.EXACT
+    eot: int = 1
+    batch_size: int = 256
+    sources: Tensor | None = None
+    leaves_early: bool = False
+    seeds: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.room = BatchLimit(self.batch_size)
+        self.leaves_early = self.leaves_early and not self.victim.stochastic
+        self.forwards = self.backwards = self.gradients = self.zero_gradients = 0
         self.trace: list[float] = []
         self.warnings: list[str] = []
-        self.zero_gradients = 0
-        self.gradients = 0
+
+    @property
+    def is_random(self) -> bool:
+        """Whether what the victim answers is a mean over draws, or may be another one at the next."""
+        return self.victim.stochastic or self.eot > 1
 
     def logits(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Logits `(b, k)` of the victim, differentiable where gradients are enabled; one draw a row."""
@@ -96,6 +91,17 @@ class Target:
                 return self.logits(x[part], draws=draws.take(part))
 
         return torch.cat([found for _, found in self.room.passes(len(x), one_pass, x.device)])
+
+    def mean_logits(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """Logits `(b, k)` without gradients, the mean over EOT rows."""
+        rows = draws.repeat(self.eot)
+        logits = self.predict(x.repeat_interleave(self.eot, 0), draws=rows)
+        return logits.view(len(x), self.eot, self.classes).mean(1)
+
+    def rivals(self, x: Tensor, y: Tensor, n: int, *, draws: Draws) -> Tensor:
+        """The classes of the n highest mean logits of images but the true one, `(b, n)`."""
+        logits = self.mean_logits(x, draws=draws.at("rivals"))
+        return logits.scatter(1, y[:, None], float("-inf")).topk(n, dim=1).indices
 
     def ascend(self, x: Tensor, objective: Objective, *, draws: Draws) -> Ascent:
         """The mean of an objective over `eot` draws, with its gradient: all draws in one batch, cut to size.
@@ -134,6 +140,19 @@ class Target:
     def mark(self, correct: float) -> None:
         """Adds a step to the convergence trace: the share of the attacked images still classified rightly."""
         self.trace.append(correct)
+
+    def within(self, victim: Victim, *, leaves_early: bool = False) -> Target:
+        """A target for an attack inside this one: one draw a gradient, and counts of its own."""
+        inner = replace(
+            self, victim=victim, eot=1, sources=None, seeds=None, leaves_early=leaves_early
+        )
+        inner.room = self.room
+        return inner
+
+    def count(self, inner: Target) -> None:
+        """Adds what another one counted."""
+        for name in ("forwards", "backwards", "gradients", "zero_gradients"):
+            setattr(self, name, getattr(self, name) + getattr(inner, name))
 
     @contextmanager
     def _counted_if_whole(self) -> Iterator[None]:

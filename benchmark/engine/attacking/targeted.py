@@ -57,9 +57,9 @@ def goal_of(
     if target_class is None:
         if labels == "true":
             return Goal(y, is_goal=False)
-        return Goal(_clean_logits(target, x, draws).argmax(1), is_goal=False)
+        return Goal(target.mean_logits(x, draws=draws.at("goal")).argmax(1), is_goal=False)
     if target_class == LEAST_LIKELY:
-        logits = _clean_logits(target, x, draws)
+        logits = target.mean_logits(x, draws=draws.at("goal"))
         goals = logits.scatter(1, y[:, None], float("inf")).argmin(1)
     elif target_class == RANDOM:
         goals = (y + 1 + draws.at("goal").integers(target.classes - 1)) % target.classes
@@ -104,10 +104,3 @@ def refuse_aim(attack: str, target_class: object, *, labels: object = "true", cl
             f"attack {attack!r} drives away from labels or towards a target_class, not both; got labels "
             f"{labels!r} and target_class {target_class!r}"
         )
-
-
-def _clean_logits(target: Target, x: Tensor, draws: Draws) -> Tensor:
-    """Logits of the clean images, the mean over EOT draws, `(b, k)`."""
-    rows = draws.at("goal").repeat(target.eot)
-    logits = target.predict(x.repeat_interleave(target.eot, 0), draws=rows)
-    return logits.view(len(x), target.eot, target.classes).mean(1)

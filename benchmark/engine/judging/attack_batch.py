@@ -6,6 +6,8 @@ import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,21 +94,20 @@ class AttackBatch:
         output = self._output()
         settle(self.x.device)  # a GPU may still be at work when the last call returns
         seconds = time.perf_counter() - began
-        outcomes, chosen = judge(
-            self.victim,
-            output.candidates,
-            self.y,
-            draws=self.draws,
-            criterion=self.criterion,
-            room=self.verdict_room,
-        )
+        outcomes, chosen = judge(self.victim, output.candidates, self.y, **self._asked)
         return Judged(output=output, outcomes=outcomes, chosen=chosen, seconds=seconds)
 
     def _output(self) -> AttackOutput:
         b = len(self.x)
         if not self.is_mixed:
             return self._attempt(self.victim, torch.arange(b), "")
-        return search_then_confirm(self._attempt, self.victim, b, survivors=self._survivors)
+        left = partial(survivors, self.victim, y=self.y, **self._asked)
+        return search_then_confirm(self._attempt, self.victim, b, survivors=left)
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """How a verdict asks."""
+        return {"draws": self.draws, "criterion": self.criterion, "room": self.verdict_room}
 
     def _attempt(self, victim: Victim, which: Tensor, place: str) -> AttackOutput:
         """One run of the attack on the images at positions `(k,)`, at draws of a place."""
@@ -135,13 +136,3 @@ class AttackBatch:
         if self.mode is GradientMode.RECOVERED:
             target.warnings += [f"recovered: broken at {where}" for where in broken_in(victim)]
         return AttackOutput.of(candidates, target)
-
-    def _survivors(self, candidates: Tensor) -> Tensor:
-        return survivors(
-            self.victim,
-            candidates,
-            self.y,
-            draws=self.draws,
-            criterion=self.criterion,
-            room=self.verdict_room,
-        )

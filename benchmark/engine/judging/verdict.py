@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -46,9 +47,9 @@ def judge(
     Raises:
         ContractBroken: A logit is not finite.
     """
-    ask = _Question(victim, y, asked(victim, criterion), room or BatchLimit(ROWS))
+    ask = partial(answers, victim, y=y, criterion=criterion, room=room or BatchLimit(ROWS))
     labels = [int(label) for label in y]
-    select = ask.answers(candidates, draws.at("select"))
+    select = ask(candidates, draws=draws.at("select"))
     choices = {rule: _choose(rule, select, labels, criterion) for rule in Rule}
     picks = torch.tensor([[pick for pick, _ in choices[rule]] for rule in Rule], device=y.device)
     rows = torch.arange(len(y), device=y.device)
@@ -57,12 +58,12 @@ def judge(
     scored: dict[tuple[int, ...], list[list[int]]] = {}
     for i, rule in enumerate(Rule):
         same = tuple(picks[i].tolist())
-        if same not in scored and victim.stochastic:
-            again = ask.answers(chosen[i].unsqueeze(1), draws.at("score"))
-            scored[same] = again.predictions[:, 0].tolist()
-        elif same not in scored:
+        if same not in scored:
             # asked once: what chose is what counts, whatever the layout of a second pass
-            scored[same] = select.predictions[rows, picks[i]].tolist()
+            found = select.predictions[rows, picks[i]]
+            if victim.stochastic:
+                found = ask(chosen[i].unsqueeze(1), draws=draws.at("score")).predictions[:, 0]
+            scored[same] = found.tolist()
         outcomes[rule] = tuple(
             Outcome(before.rate, before.margin, criterion.outcomes(rule, predictions, label))
             for (_, before), predictions, label in zip(
@@ -89,11 +90,11 @@ def survivors(
     Raises:
         ContractBroken: A logit is not finite.
     """
-    ask = _Question(victim, y, asked(victim, criterion), room or BatchLimit(ROWS))
-    predictions = ask.answers(candidates, draws.at("select")).predictions.tolist()
+    select = draws.at("select")
+    found = answers(victim, candidates, y, draws=select, criterion=criterion, room=room)
     left = [
         i
-        for i, (rows, label) in enumerate(zip(predictions, y.tolist(), strict=True))
+        for i, (rows, label) in enumerate(zip(found.predictions.tolist(), y.tolist(), strict=True))
         if all(label in row for row in rows)
     ]
     return torch.tensor(left, dtype=torch.int64, device=y.device)
@@ -114,35 +115,45 @@ class Answers:
     rivals: Tensor
 
 
-def asked(victim: Victim, criterion: Criterion) -> int:
-    """How often a victim is asked about an image, on `select` and on `score` draws each."""
-    return criterion.draws if victim.stochastic else 1
-
-
-def ask_once(
+def answers(
     victim: Victim,
-    images: Tensor,
+    candidates: Tensor,
     y: Tensor,
     *,
     draws: Draws,
     criterion: Criterion,
     room: BatchLimit | None = None,
 ) -> Answers:
-    """A victim's answers about one image `(b, c, h, w)` of each original, as `judge` asks for them.
-
-    Args:
-        victim: Who classifies.
-        images: In [0, 1].
-        y: True labels `(b,)`.
-        draws: Of the b originals, at `select` or at `score`.
-        criterion: How many draws.
-        room: Rows in one pass at the most; None for `ROWS`.
+    """What a victim says of candidates; the arguments are those of `judge`, `draws` at `select` or at `score`.
 
     Raises:
         ContractBroken: A logit is not finite.
     """
-    ask = _Question(victim, y, asked(victim, criterion), room or BatchLimit(ROWS))
-    return ask.answers(images.unsqueeze(1), draws)
+    asked = criterion.draws if victim.stochastic else 1
+    b, m = candidates.shape[:2]
+    x = candidates.flatten(0, 1)  # (b * m, c, h, w)
+    originals = torch.arange(b, device=y.device).repeat_interleave(m * asked)
+    repeated = draws.repeat(asked)  # (b * asked): all candidates of an image meet the same draws
+    which = torch.arange(b * asked, device=y.device).view(b, 1, asked)
+    which = which.expand(b, m, asked).flatten()
+
+    def one_pass(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.no_grad():
+            logits = victim.logits(
+                x[part // asked], draws=repeated.take(which[part]), mode=GradientMode.EXACT
+            )
+        if not bool(logits.isfinite().all()):
+            raise ContractBroken(
+                "the victim returned a logit that is not finite; a purifier or a classifier divides by "
+                "zero or overflows"
+            )
+        return logits.argmax(1), *_margin(logits, y[originals[part]])
+
+    passes = (room or BatchLimit(ROWS)).passes(b * m * asked, one_pass, y.device)
+    predictions, margins, rivals = (
+        torch.cat(each).view(b, m, asked) for each in zip(*(f for _, f in passes), strict=True)
+    )
+    return Answers(predictions, margins.double(), rivals)
 
 
 def _choose(
@@ -159,46 +170,6 @@ def _choose(
         pick = worst(options)
         found.append((pick, options[pick]))
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """Who is asked about images of labels `(b,)`, how often, and with how much room."""
-
-    victim: Victim
-    y: Tensor
-    asked: int
-    room: BatchLimit
-
-    def answers(self, candidates: Tensor, draws: Draws) -> Answers:
-        """What the victim says of candidates `(b, m, c, h, w)`."""
-        y, asked = self.y, self.asked
-        b, m = candidates.shape[:2]
-        x = candidates.flatten(0, 1)  # (b * m, c, h, w)
-        originals = torch.arange(b, device=y.device).repeat_interleave(m * asked)
-        repeated = draws.repeat(
-            asked
-        )  # (b * asked): every candidate of an image meets the same draws
-        which = torch.arange(b * asked, device=y.device).view(b, 1, asked)
-        which = which.expand(b, m, asked).flatten()
-
-        def one_pass(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            with torch.no_grad():
-                logits = self.victim.logits(
-                    x[part // asked], draws=repeated.take(which[part]), mode=GradientMode.EXACT
-                )
-            if not bool(logits.isfinite().all()):
-                raise ContractBroken(
-                    "the victim returned a logit that is not finite; a purifier or a classifier "
-                    "divides by zero or overflows"
-                )
-            return logits.argmax(1), *_margin(logits, y[originals[part]])
-
-        found = [found for _, found in self.room.passes(b * m * asked, one_pass, y.device)]
-        predictions, margins, rivals = (
-            torch.cat(each).view(b, m, asked) for each in zip(*found, strict=True)
-        )
-        return Answers(predictions, margins.double(), rivals)
 
 
 def _margin(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.compute.object_state import belongings, differing
-from benchmark.compute.sandbox import misfit, sandboxed, seed_torch
+from benchmark.compute.sandbox import misfit, sandboxed, seed_all
 from benchmark.engine.dataset import Dataset
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.logits import logits_in
@@ -146,102 +144,100 @@ class _Examined:
         self.classifier = classifier
         self.what = what
         self.pair = pair
-        self.range = 0.0
 
     def examine(self) -> Conduct:
         """Asks everything, the cheapest first."""
-        first = self._asked(self.pair)
-        if not bool(first.isfinite().all()):
-            self._refuse(
+        self.first = self._asked(self.pair)
+        if not bool(self.first.isfinite().all()):
+            refuse(
+                self.what,
                 "returned logits that are not finite",
                 "let them be finite numbers (-1e4 instead of -inf), and look for divisions by 0",
             )
-        self.range = float(first.max() - first.min())
-        random = self._repeats(first)
-        crowd = self._looks_at_one(first, is_random=bool(random))
-        self._has_gradient(first, is_random=bool(random))
+        random = self._repeats()
+        crowd = self._looks_at_one(is_random=bool(random))
+        self._has_gradient(is_random=bool(random))
         return Conduct(random, crowd)
 
-    def _repeats(self, first: Tensor) -> str:
+    def _repeats(self) -> str:
         """How it is random by the global generators; empty where it repeats itself."""
         before = belongings(self.classifier.network, is_kept=_is_weight)
         again = self._asked(self.pair, seed=2)
         moved = differing(before, belongings(self.classifier.network, is_kept=_is_weight))
         if moved:
-            self._refuse(
+            refuse(
+                self.what,
                 f"changes while it is used: it writes to its {moved[0]}",
                 "freeze it; nothing may be adapted or counted while it is evaluated",
             )
-        if self._apart(first, again) <= EXACT:
+        if self._apart(again, self.first) <= EXACT:
             return ""
         if self._apart(again, self._asked(self.pair, seed=2)) <= EXACT:
-            return self._said(
-                "is random: the same images get other logits when the generators are seeded anew",
-                "switch off what draws (dropout in eval mode), or make it a defense, which draws from `draws`",
+            return (
+                f"{self.what} is random: the same images get other logits when the generators are seeded anew; "
+                f"switch off what draws (dropout in eval mode), or make it a defense, which draws from `draws`"
             )
-        self._refuse(
+        refuse(
+            self.what,
             "does not repeat itself: the same images get other logits when it is asked again",
             "let it keep no state between calls, and draw no random numbers",
         )
 
-    def _looks_at_one(self, first: Tensor, *, is_random: bool) -> str:
+    def _looks_at_one(self, *, is_random: bool) -> str:
         """How it looks at its batch; empty where it does not. Of a random one, only beside another image."""
         one, other = self.pair[:1], torch.zeros_like(self.pair[:1])
         other[..., other.shape[-1] // 2 :] = 1  # half black, half white
-        apart = [self._apart(self._asked(torch.cat((one, other)))[:1], first[:1]) <= EXACT]
+        batches = [(torch.cat((one, other)), EXACT)]
         if not is_random:  # its numbers go by the size of the batch
             many = one.repeat(wide_rows(self.pair), 1, 1, 1)
             many[1:] = 1 - many[1:]
-            apart += [
-                self._apart(self._asked(rows)[:1], first[:1]) <= ROUNDED for rows in (one, many)
-            ]
+            batches += [(one, ROUNDED), (many, ROUNDED)]
+        apart = [self._apart(self._asked(x)[:1], self.first[:1]) <= most for x, most in batches]
         if all(apart):  # written so that NaN fails too
             return ""
-        return self._said(
-            "does not look at each image alone: an image's logits change with what else is in the batch",
-            "let batch norm use its running statistics, and take no mean, maximum or scale over the batch",
+        return (
+            f"{self.what} does not look at each image alone: an image's logits change with what else is in "
+            "the batch; let batch norm use its running statistics, and take no mean, maximum or scale over the "
+            "batch"
         )
 
-    def _has_gradient(self, first: Tensor, *, is_random: bool) -> None:
+    def _has_gradient(self, *, is_random: bool) -> None:
         x = self.pair.clone().requires_grad_()
-        self._seed(1)
-        with torch.enable_grad():
-            logits = self.classifier(x)
-        gradient = None
+        logits, gradient = self._asked(x, is_graph=True), None
         if logits.requires_grad:
             (gradient,) = torch.autograd.grad(logits.sum(), x, allow_unused=True)
         if gradient is None:
-            self._refuse(
+            refuse(
+                self.what,
                 "returned logits from which no gradient leads to the images, so that no attack could follow it",
                 "leave out no_grad, inference_mode, detach and argmax",
             )
-        if not is_random and not self._apart(logits.detach(), first) <= ROUNDED:
-            self._refuse(
+        if not is_random and not self._apart(logits.detach(), self.first) <= ROUNDED:
+            refuse(
+                self.what,
                 "gives other logits where gradients are wanted than where they are not",
                 "let it not ask for the gradient mode, nor change its input in place",
             )
 
-    def _asked(self, x: Tensor, seed: int = 1) -> Tensor:
-        self._seed(seed)
-        with torch.no_grad():
+    def _asked(self, x: Tensor, seed: int = 1, *, is_graph: bool = False) -> Tensor:
+        seed_all(seed)
+        with torch.set_grad_enabled(is_graph):
             logits: Tensor = self.classifier(x)
         return logits
 
-    @staticmethod
-    def _seed(seed: int) -> None:
-        seed_torch(seed)
-        np.random.seed(seed)
-        random.seed(seed)
-
     def _apart(self, one: Tensor, other: Tensor) -> float:
         """The greatest difference, relative to the range of all logits."""
-        return float((one - other).abs().max()) / max(self.range, 1e-12)
+        span = float(self.first.max() - self.first.min())
+        return float((one - other).abs().max()) / max(span, 1e-12)
 
-    def _refuse(self, found: str, mend: str) -> NoReturn:
-        raise ContractBroken(self._said(found, mend))
 
-    def _said(self, found: str, mend: str) -> str:
-        return f"{self.what} {found}; {mend}"
+def refuse(what: str, found: str, mend: str) -> NoReturn:
+    """Refuses a classifier or a victim, in one line.
+
+    Raises:
+        ContractBroken: Always.
+    """
+    raise ContractBroken(f"{what} {found}; {mend}")
 
 
 def _is_weight(value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -72,13 +73,12 @@ class Purified(Victim):
 
     def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """The sum over the stages, each at its own input, `(b,)`."""
-        total = x.new_zeros(len(x))
-        for i, defense in enumerate(self.defenses):
-            at = draws.at("stage", i)
-            total = total + defense.auxiliary_loss(x, draws=at)
-            if i + 1 < len(self.defenses):
-                x = self._stage(defense, x, at, mode)
-        return total
+        seen = chain((x,), self.stages(x, draws=draws, mode=mode))
+        losses = (
+            defense.auxiliary_loss(x_in, draws=draws.at("stage", i))
+            for i, (defense, x_in) in enumerate(zip(self.defenses, seen, strict=False))
+        )
+        return sum(losses, x.new_zeros(len(x)))
 
     def _stage(self, defense: Defense, x: Tensor, draws: Draws, mode: GradientMode) -> Tensor:
         if mode is GradientMode.BPDA or not (torch.is_grad_enabled() and x.requires_grad):

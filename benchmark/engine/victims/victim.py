@@ -88,17 +88,17 @@ class StraightThrough(torch.autograd.Function):
         return gradients[0], None
 
 
-class AsStochastic(Victim):
-    """A victim that was measured to be random and does not say so: asked as often as a random one."""
+class Around(Victim):
+    """A victim around another, which is as that one is but for what a subclass changes."""
 
-    def __init__(self, inner: Victim) -> None:
-        super().__init__(mode=inner.mode)
+    def __init__(self, inner: Victim, *, mode: GradientMode | None = None) -> None:
+        super().__init__(mode=mode or inner.mode)
         self.inner = inner
 
     @property
     def stochastic(self) -> bool:
-        """It is."""
-        return True
+        """Whether the victim inside is."""
+        return self.inner.stochastic
 
     @property
     def classifiers(self) -> list[Classifier]:
@@ -116,6 +116,12 @@ class AsStochastic(Victim):
     def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """That of the victim inside, `(b,)`."""
         return self.inner.auxiliary_loss(x, draws=draws, mode=mode)
+
+
+class AsStochastic(Around):
+    """A victim that was measured to be random and does not say so: asked as often as a random one."""
+
+    stochastic = True
 
 
 class MeanLogits(Victim):
@@ -159,26 +165,15 @@ class MeanLogits(Victim):
         return torch.stack(losses).sum(0)
 
 
-class Vote(Victim):
+class Vote(Around):
     """A victim asked k times: the logarithm of the share of votes of each class.
 
     The backward pass is that of the mean of the k softmaxes, since a vote has no gradient.
     """
 
     def __init__(self, inner: Victim, k: int, *, mode: GradientMode = GradientMode.EXACT) -> None:
-        super().__init__(mode=mode)
-        self.inner = inner
+        super().__init__(inner, mode=mode)
         self.k = k
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether the victim inside is."""
-        return self.inner.stochastic
-
-    @property
-    def classifiers(self) -> list[Classifier]:
-        """Those of the victim inside."""
-        return self.inner.classifiers
 
     def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """Logarithms of vote shares, smoothed by 1e-3, `(b, k)`."""

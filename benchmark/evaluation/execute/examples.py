@@ -5,31 +5,25 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from benchmark.compute.sandbox import fresh_global_state, sandboxed
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
-from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.prepare.bench import Bench
+from benchmark.evaluation.execute.planned import Planned
 from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import PerImage
 from benchmark.records.example_sheets import LARGEST, MODES, packed
 from benchmark.records.examples import BARE, MOST, WHOLE, Example, Examples
-from benchmark.records.job import Job
 from benchmark.records.protocol import Column
-from benchmark.records.result import Result, Status
-from benchmark.records.run import PlannedAttack
-
-if TYPE_CHECKING:
-    from benchmark.records.entry import Entry, PerImage
 
 log = logging.getLogger(__name__)
 
@@ -40,31 +34,7 @@ TRIED = 8
 LARGEST_SCALE = 16
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """A finished run.
-
-    Args:
-        bench: What it consisted of.
-        rows: Its plan.
-        results: For each job's key its shards.
-        store: Where their images are.
-    """
-
-    bench: Bench
-    rows: Sequence[PlannedAttack]
-    results: Mapping[str, Sequence[Result]]
-    store: Store
-
-    def images(self, job: Job, at: int) -> tuple[int, Tensor]:
-        """First position and images `(b, r, c, h, w)` of the finished shard that holds a position."""
-        for shard in self.results[job.key]:
-            if shard.status is Status.OK and shard.start <= at < shard.stop:
-                return shard.start, self.store.images(job, shard.start, shard.stop)
-        raise ValueError(f"no finished shard of {job.row!r} holds image {at}")
-
-
-def with_examples(entry: Entry, finished: Finished) -> tuple[Entry, bytes | None]:
+def with_examples(entry: Entry, planned: Planned) -> tuple[Entry, bytes | None]:
     """An entry with its examples, and their sheet; as it is, and None, where they cannot be made.
 
     Why they cannot is logged: pictures decide nothing, so that a run does not fail for want of them.
@@ -73,7 +43,7 @@ def with_examples(entry: Entry, finished: Finished) -> tuple[Entry, bytes | None
         return entry, None
     try:
         with sandboxed(f"defense {entry.defense.label!r}: its example images"):
-            made = _Gallery(entry, finished).examples()
+            made = _pictured(_Gallery(entry, planned).picked())
     except BenchError as error:
         log.warning("no example images: %s", error)
         return entry, None
@@ -92,14 +62,8 @@ def _most(entry: Entry) -> int:
     return max(1, min(MOST, ROOM // row))
 
 
-@dataclass(frozen=True, slots=True)
-class _Picked:
-    """One image, clean, adversarial and, where there is such a thing, purified: `(c, h, w)`."""
-
-    example: Example
-    clean: Tensor
-    adversarial: Tensor
-    purified: Tensor | None
+_Picked = tuple[Example, Tensor]
+"""An example with its images, `(2 or 3, c, h, w)`: clean, adversarial and, where there is one, purified."""
 
 
 def fallen(images: PerImage) -> list[int]:
@@ -143,49 +107,55 @@ def sheet_of(tiles: Tensor, gap: int) -> bytes:
         tiles: `(rows, columns, c, h, w)` uint8, of 1 or 3 channels.
         gap: Pixels in between.
     """
-    rows, columns, c, h, w = tiles.shape
-    sheet = torch.zeros(rows * (h + gap), columns * (w + gap), c + 1, dtype=torch.uint8)
-    for i in range(rows):
-        for j in range(columns):
-            top, left = i * (h + gap), j * (w + gap)
-            sheet[top : top + h, left : left + w, :c] = tiles[i, j].permute(1, 2, 0)
-            sheet[top : top + h, left : left + w, c] = 255
-    sheet = sheet[: rows * (h + gap) - gap, : columns * (w + gap) - gap]
-    height, width = sheet.shape[:2]
-    return packed(Image.frombytes(MODES[c], (width, height), sheet.contiguous().numpy().tobytes()))
+    channels = tiles.shape[2]
+    opaque = torch.cat([tiles, torch.full_like(tiles[:, :, :1], 255)], dim=2)
+    apart = functional.pad(opaque, (0, gap, 0, gap))  # (rows, columns, c + 1, h + gap, w + gap)
+    sheet = apart.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    height, width = sheet.shape[0] - gap, sheet.shape[1] - gap
+    pixels = sheet[:height, :width].contiguous().numpy().tobytes()
+    return packed(Image.frombytes(MODES[channels], (width, height), pixels))
+
+
+def _pictured(picked: Sequence[_Picked]) -> tuple[Examples, bytes] | None:
+    """The examples with their sheet; None where no image can be shown."""
+    if not picked:
+        return None
+    most = max(float((shown[1] - shown[0]).abs().max()) for _, shown in picked)
+    scale = max(1, min(LARGEST_SCALE, math.floor(0.5 / max(most, 1e-9) + 0.01)))
+    tiles = torch.stack([_tiles(shown, scale) for _, shown in picked])
+    columns, (h, w) = tiles.shape[1], tiles.shape[-2:]
+    gap = max(1, min(h, w) // 16)
+    sheet = sheet_of(tiles, gap)
+    if len(sheet) > LARGEST:
+        return None
+    examples = Examples(
+        sha256=hashlib.sha256(sheet).hexdigest(),
+        tile=(h, w),
+        gap=gap,
+        scale=scale,
+        columns=BARE if columns == len(BARE) else WHOLE,
+        rows=tuple(example for example, _ in picked),
+    )
+    return examples, sheet
+
+
+def _tiles(shown: Tensor, scale: int) -> Tensor:
+    """The pictures of a row, `(3 or 5, c, h, w)` uint8, of its images."""
+    clean, adversarial, *purified = shown
+    found = [clean, adversarial, about_grey(adversarial - clean, scale)]
+    for each in purified:
+        found += [each, about_grey(each - clean, scale)]
+    return torch.stack([eight_bits(each) for each in found])
 
 
 @dataclass(frozen=True, slots=True)
 class _Gallery:
     entry: Entry
-    finished: Finished
+    planned: Planned
 
-    def examples(self) -> tuple[Examples, bytes] | None:
-        """The examples with their sheet; None where no image can be shown."""
-        picked = self._picked()
-        if not picked:
-            return None
-        most = max(float((p.adversarial - p.clean).abs().max()) for p in picked)
-        scale = max(1, min(LARGEST_SCALE, math.floor(0.5 / max(most, 1e-9) + 0.01)))
-        tiles = torch.stack([torch.stack(_tiles(each, scale)) for each in picked])
-        h, w = tiles.shape[-2:]
-        gap = max(1, min(h, w) // 16)
-        sheet = sheet_of(tiles, gap)
-        if len(sheet) > LARGEST:
-            return None
-        examples = Examples(
-            sha256=hashlib.sha256(sheet).hexdigest(),
-            tile=(h, w),
-            gap=gap,
-            scale=scale,
-            columns=BARE if picked[0].purified is None else WHOLE,
-            rows=tuple(each.example for each in picked),
-        )
-        return examples, sheet
-
-    def _picked(self) -> list[_Picked]:
+    def picked(self) -> list[_Picked]:
         """The first images that fell, and the first that held; more of the one where the other lacks."""
-        unattacked = {row.id for row in self.finished.rows if row.column is Column.CLEAN}
+        unattacked = {row.id for row in self.planned.rows if row.column is Column.CLEAN}
         most, images = _most(self.entry), self.entry.per_image
         stood = held(images, unattacked)
         fell = self._take(fallen(images), most - 1 if stood and most > 1 else most)
@@ -201,18 +171,22 @@ class _Gallery:
 
     def _pick(self, at: int) -> _Picked | None:
         """The image at a position of the order; None where a class is not the verdict's, by rounding."""
-        bench, images = self.finished.bench, self.entry.per_image
-        row = next(row for row in self.finished.rows if row.id == images.chosen[at])
+        bench, images = self.planned.bench, self.entry.per_image
+        job = next(row.job for row in self.planned.rows if row.id == images.chosen[at])
         clean, y, indices = bench.images(at, at + 1)
-        start, chosen = self.finished.images(row.job, at)  # under single draws the first
+        start, chosen = self.planned.images(job, at)  # under single draws the first
         x = torch.cat([clean, chosen[at - start, :1].to(clean)])  # (2, c, h, w)
-        asked = row.job.criterion.draws if bench.victim.stochastic else 1
-        draws = Draws.of(row.job.task.seed, indices, bench.dataset.name, bench.split)
-        draws = (
-            draws.at("score").repeat(asked).take(torch.zeros(2, dtype=torch.int64, device=x.device))
-        )
-        with fresh_global_state(row.job.key, at), torch.no_grad():
-            purified, logits = _seen(bench, x, draws, is_bare=_is_bare(self.entry))
+        asked = job.criterion.draws if bench.victim.stochastic else 1
+        draws = Draws.of(job.task.seed, indices, bench.dataset.name, bench.split)
+        both = torch.zeros(2, dtype=torch.int64, device=x.device)
+        draws = draws.at("score").repeat(asked).take(both)
+        victim = bench.victim
+        with fresh_global_state(job.key, at), torch.no_grad():
+            if isinstance(victim, Purified) and self.entry.defense.label != "none":
+                purified = victim.purify(x, draws=draws, mode=GradientMode.EXACT)
+                shown, logits = torch.cat([x, purified[1:]]), victim.classifier(purified)
+            else:  # the undefended classifier, or no one purified image
+                shown, logits = x, victim.logits(x, draws=draws, mode=GradientMode.EXACT)
         classes = logits.argmax(1).tolist()
         said = [classes[0] == int(y), classes[1] == int(y)]
         if said != [images.clean[at][0] == "1", images.worst[at][0] == "1"]:
@@ -220,31 +194,8 @@ class _Gallery:
         example = Example(
             index=images.indices[at],
             label=int(y),
-            attack=row.id,
+            attack=images.chosen[at],
             predicted_clean=classes[0],
             predicted_adversarial=classes[1],
         )
-        return _Picked(example, x[0], x[1], None if purified is None else purified[1])
-
-
-def _is_bare(entry: Entry) -> bool:
-    """Whether nothing purifies: the undefended classifier."""
-    return entry.defense.label == "none"
-
-
-def _seen(bench: Bench, x: Tensor, draws: Draws, *, is_bare: bool) -> tuple[Tensor | None, Tensor]:
-    """Purified images, where the victim has one for each image, and its logits `(b, k)`."""
-    victim = bench.victim
-    if isinstance(victim, Purified) and not is_bare:
-        purified = victim.purify(x, draws=draws, mode=GradientMode.EXACT)
-        return purified, victim.classifier(purified)
-    return None, victim.logits(x, draws=draws, mode=GradientMode.EXACT)
-
-
-def _tiles(picked: _Picked, scale: int) -> list[Tensor]:
-    """The pictures of a row, `(c, h, w)` uint8 each."""
-    change = about_grey(picked.adversarial - picked.clean, scale)
-    found = [picked.clean, picked.adversarial, change]
-    if picked.purified is not None:
-        found += [picked.purified, about_grey(picked.purified - picked.clean, scale)]
-    return [eight_bits(each) for each in found]
+        return example, shown

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmark.engine.criterion import Rule
 from benchmark.errors import BenchError
-from benchmark.evaluation.execute.examples import Finished
+from benchmark.evaluation.execute.planned import Planned
 from benchmark.files.npz_arrays import plain_array
 from benchmark.files.parsing import DAMAGED
 from benchmark.records.audit import LARGEST, Kept, KeptImages
@@ -44,28 +44,25 @@ def wanted_images(asked: str | None, protocol: str) -> Kept | None:
         asked: `worst`, `all` or `none`; None where the run leaves it to its protocol.
         protocol: Its name.
     """
-    by_default: Kept | None = "worst" if protocol in DEFAULTS else None
-    return (
-        {"worst": "worst", "all": "all", "none": None}.get(asked, by_default)
-        if asked
-        else by_default
-    )
+    if asked == "none":
+        return None
+    return "all" if asked == "all" else "worst" if asked or protocol in DEFAULTS else None
 
 
-def with_kept(entry: Entry, finished: Finished, which: Kept | None) -> tuple[Entry, bytes | None]:
+def with_kept(entry: Entry, planned: Planned, which: Kept | None) -> tuple[Entry, bytes | None]:
     """An entry with a record of its kept images, and their file; as it is, and None, where none are kept.
 
     Images that would take more than a gigabyte are not kept, which is logged: no number needs them.
 
     Args:
         entry: Of the run.
-        finished: The run, whose store still holds its shards.
+        planned: The run, whose store still holds its shards.
         which: Which images; None for none.
     """
     if which is None or entry.clean is None:
         return entry, None
     try:
-        made = _Collection(finished, _pixel_bytes(entry)).of(kept_series(entry, which))
+        made = _collected(planned, kept_series(entry, which))
     except BenchError as error:
         log.warning("no images were kept: %s", error)
         return entry, None
@@ -98,65 +95,44 @@ class Collected:
     rows: tuple[str, ...]
 
 
-class _Collection:
-    """Images taken out of the shards of a run, each once.
+def _collected(planned: Planned, series: list[RuleSeries]) -> Collected:
+    """The images of series, taken out of the shards of their run, each once."""
+    jobs = {row.id: row.job for row in planned.rows}
+    rows = list(dict.fromkeys(name for each in series for name in each.rows if name))
+    shards: dict[str, tuple[int, Tensor]] = {}
+    images: list[Tensor] = []
+    places = []
+    for at in range(len(series[0].rows)):
+        known = {_bytes(planned.bench.images(at, at + 1)[0][0]): CLEAN}
+        for each in series:
+            if not (name := each.rows[at]):
+                continue
+            start, found = shards.get(name, (0, torch.empty(0)))
+            if not start <= at < start + len(found):
+                start, found = shards[name] = planned.images(jobs[name], at)
+            rule = _RULES.index(each.rule)
+            image = found[at - start, min(rule, found.shape[1] - 1)]  # (b, r, c, h, w)
+            number = known.setdefault(_bytes(image), len(images))
+            if number == len(images):
+                images.append(image.clone())
+                _refuse_too_large(len(images) * image.nbytes)
+            places.append((rows.index(name), rule, at, number))
+    shape = planned.bench.dataset.shape
+    stacked = torch.stack(images) if images else torch.empty((0, *shape))
+    return Collected(stacked, np.array(places, dtype=np.int32).reshape(-1, 4), tuple(rows))
 
-    Args:
-        finished: The run.
-        size: Bytes of one image.
-    """
 
-    def __init__(self, finished: Finished, size: int) -> None:
-        self.finished = finished
-        self.size = size
-        self.jobs = {row.id: row.job for row in finished.rows}
-        self.images: list[Tensor] = []
-        self.shards: dict[str, tuple[int, Tensor]] = {}
-
-    def of(self, series: list[RuleSeries]) -> Collected:
-        """The images of series."""
-        names = dict.fromkeys(name for each in series for name in each.rows if name)
-        rows, places = list(names), []
-        for at in range(len(series[0].rows)):
-            known = {_bytes(self.finished.bench.images(at, at + 1)[0][0]): CLEAN}
-            for each in series:
-                if name := each.rows[at]:
-                    number = self._number(self._image(name, each.rule, at), known)
-                    places.append((rows.index(name), _RULES.index(each.rule), at, number))
-        shape = self.finished.bench.dataset.shape
-        images = torch.stack(self.images) if self.images else torch.empty((0, *shape))
-        return Collected(images, np.array(places, dtype=np.int32).reshape(-1, 4), tuple(rows))
-
-    def _number(self, image: Tensor, known: dict[bytes, int]) -> int:
-        """The number of an image among those kept; it is kept where it is new to its original."""
-        content = _bytes(image)
-        if content not in known:
-            known[content] = len(self.images)
-            self.images.append(image.detach().cpu().clone())
-            if len(self.images) * self.size > LARGEST:
-                raise BenchError(
-                    f"they take more than {LARGEST >> 30} GB; --keep-images worst, fewer --samples or "
-                    f"--keep-images none"
-                )
-        return known[content]
-
-    def _image(self, name: str, rule: Rule, at: int) -> Tensor:
-        """The image that an attack's shard chose for an original under a rule, `(c, h, w)`."""
-        job = self.jobs[name]
-        start, images = self.shards.get(name, (0, torch.empty(0)))
-        if not start <= at < start + len(images):
-            start, images = self.shards[name] = self.finished.images(job, at)
-        return images[at - start, min(_RULES.index(rule), images.shape[1] - 1)]  # (b, r, c, h, w)
+def _refuse_too_large(size: int) -> None:
+    if size > LARGEST:
+        raise BenchError(
+            f"they take more than {LARGEST >> 30} GB; --keep-images worst, fewer --samples or "
+            f"--keep-images none"
+        )
 
 
 def _bytes(image: Tensor) -> bytes:
-    content: bytes = image.detach().cpu().contiguous().numpy().tobytes()
+    content: bytes = image.cpu().contiguous().numpy().tobytes()
     return content
-
-
-def _pixel_bytes(entry: Entry) -> int:
-    width = 8 if entry.precision == "float64" else 4
-    return width * math.prod(entry.threat.input_shape)
 
 
 def unpacked(content: bytes, entry: Entry, kept: KeptImages) -> Collected:

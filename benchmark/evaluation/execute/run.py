@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
-from benchmark.compute.determinism import default_workers, devices_like, fix_numerics
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.command import command_of
-from benchmark.evaluation.execute.examples import Finished, with_examples
+from benchmark.evaluation.execute.examples import with_examples
 from benchmark.evaluation.execute.kept_images import wanted_images, with_kept
 from benchmark.evaluation.execute.measure import examine_once
+from benchmark.evaluation.execute.planned import Planned, crew_of, plan_of
 from benchmark.evaluation.execute.scheduler import run_shards
-from benchmark.evaluation.execute.shard_queue import Shard, shards_of
-from benchmark.evaluation.execute.store import Store
-from benchmark.evaluation.execute.workers import Workers
-from benchmark.evaluation.prepare.make_bench import bench_of, bench_on
-from benchmark.evaluation.prepare.plan import make_plan
-from benchmark.evaluation.prepare.prepare import Prepared, portable, prepare
-from benchmark.evaluation.prepare.probing import probe
+from benchmark.evaluation.execute.shard_queue import Shard
 from benchmark.evaluation.prepare.request import Request
 from benchmark.evaluation.prepare.slices import Slice
 from benchmark.records.entry import Entry
-from benchmark.records.missing_rows import Missing
 from benchmark.records.result import Result
-from benchmark.records.run import PlannedAttack, Run
+from benchmark.records.run import Run
 from benchmark.scoring.assembly import assemble
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +42,7 @@ def run(request: Request, listener: Listener | None = None) -> Entry:
     Raises:
         BenchError: The request cannot be met as it stands, or a finished shard cannot be written.
     """
-    return _evaluated(_plan(_whole(request)), listener)[0]
+    return _evaluated(request, listener)[0]
 
 
 def run_shown(
@@ -66,29 +55,20 @@ def run_shown(
     Raises:
         BenchError: As `run`.
     """
-    planned = _plan(_whole(request))
-    entry, results = _evaluated(planned, listener)
-    bench = bench_of(planned.ready)
-    finished = Finished(bench=bench, rows=planned.rows, results=results, store=planned.store)
+    entry, planned = _evaluated(request, listener)
     which = wanted_images(request.keep_images, planned.ready.protocol.name)
-    entry, images = with_kept(entry, finished, which)
-    return *with_examples(entry, finished), images
+    entry, images = with_kept(entry, planned, which)
+    return *with_examples(entry, planned), images
 
 
-def _whole(request: Request) -> Request:
-    """The request, which must be no slice's."""
+def _evaluated(request: Request, listener: Listener | None) -> tuple[Entry, Planned]:
+    """Runs what is not done of a request, which must be no slice's; the entry, and what it is made of."""
     if request.slice is not None:
         raise BenchError(
             f"slice {request.slice} makes shards and no entry: use run_slice, or run without a slice"
         )
-    return request
-
-
-def _evaluated(
-    planned: _Planned, listener: Listener | None
-) -> tuple[Entry, Mapping[str, tuple[Result, ...]]]:
-    """Runs what is not done; the entry, and the results that it is made of."""
-    results, ready = _run_all(planned, planned.shards, listener or Listener()), planned.ready
+    planned = plan_of(request)
+    results, ready = _run_all(planned, planned.shards, listener), planned.ready
     evaluated = Run(
         task=ready.task,
         label=ready.label,
@@ -104,7 +84,7 @@ def _evaluated(
         command=command_of(ready),
         examination=examine_once(ready, planned.rows, results),
     )
-    return assemble(evaluated), results
+    return assemble(evaluated), planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +118,13 @@ def run_slice(request: Request, listener: Listener | None = None) -> Sliced:
     """
     if request.slice is None:
         raise BenchError("run_slice needs a slice, such as Slice(2, 8)")
-    planned = _plan(request)
+    planned = plan_of(request)
     starts: dict[int, int] = {}
     for shard in planned.shards:  # a diagnosis may stop before its shard's end
         starts[shard.start] = max(shard.stop, starts.get(shard.start, 0))
     own = request.slice.own(starts)
     mine = [shard for shard in planned.shards if shard.start in own]
-    _run_all(planned, mine, listener or Listener())
+    _run_all(planned, mine, listener)
     left = [
         shard.start
         for shard in planned.shards
@@ -161,50 +141,9 @@ def run_slice(request: Request, listener: Listener | None = None) -> Sliced:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """A request made ready, with all that is to be done for it."""
-
-    ready: Prepared
-    rows: tuple[PlannedAttack, ...]
-    skipped: Mapping[str, Missing]
-    shards: Sequence[Shard]
-    store: Store
-
-
-def _plan(request: Request) -> _Planned:
-    fix_numerics()
-    ready = probe(prepare(request))
-    say_notices(ready)
-    rows, skipped = make_plan(ready)
-    shards = shards_of(rows, len(ready.order), ready.protocol.shard_size)
-    return _Planned(ready, tuple(rows), skipped, shards, Store(request.runs))
-
-
 def _run_all(
-    planned: _Planned, shards: Sequence[Shard], listener: Listener
+    planned: Planned, shards: Sequence[Shard], listener: Listener | None
 ) -> dict[str, tuple[Result, ...]]:
-    listener.on_plan(shards)
-    return run_shards(
-        bench_of(planned.ready),
-        shards,
-        planned.store,
-        crew=crew_of(planned.ready),
-        on_done=listener.on_done,
-    )
-
-
-def say_notices(ready: Prepared) -> None:
-    """Tells the user what purifiers were trained for, where that is something else."""
-    for line in ready.notices:
-        log.warning("%s", line)
-
-
-def crew_of(ready: Prepared) -> Workers:
-    """Who computes: as many workers as asked for, else one a core on the CPU, one a GPU."""
-    devices = devices_like(ready.device, torch.cuda.device_count())
-    return Workers(
-        workers=ready.request.workers or default_workers(devices),
-        devices=devices,
-        bench_on=partial(bench_on, portable(ready.request), conduct=ready.conduct),
-    )
+    told, crew = listener or Listener(), crew_of(planned.ready)
+    told.on_plan(shards)
+    return run_shards(planned.bench, shards, planned.store, crew=crew, on_done=told.on_done)

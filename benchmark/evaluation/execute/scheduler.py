@@ -144,14 +144,13 @@ class _Scheduler:
     def _begin(self, queue: ShardQueue, executor: Executor, room: int) -> int:
         """Submits shards while there is room, no more, so that what is under way is known; how many."""
         begun = 0
-        while begun < room and (shard := queue.first()):
-            stopped = self._stopped(shard)
-            if stopped:
+        while begun < room and (shard := queue.begin()):
+            if stopped := self._stopped(shard):
                 self.add(shard, stopped)
-                queue.finish(queue.begin())
-                continue
-            executor.submit(queue.begin())
-            begun += 1
+                queue.finish(shard)
+            else:
+                executor.submit(shard)
+                begun += 1
         return begun
 
     def by_job(self, shards: Iterable[Shard]) -> dict[str, tuple[Result, ...]]:

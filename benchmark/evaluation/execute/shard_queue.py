@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
 from benchmark.records.job import Job
 from benchmark.records.run import PlannedAttack
@@ -78,36 +79,23 @@ class ShardQueue:
 
     def __init__(self, shards: Iterable[Shard]) -> None:
         self._waiting = {shard.place: shard for shard in shards}
-        self._missing: dict[Place, int] = {}
-        self._followers: dict[Place, list[Shard]] = {}
-        self._ready: deque[Shard] = deque()
+        self._order = TopologicalSorter[Place]()
         for place, shard in self._waiting.items():
-            missing = [source for source in shard.sources if source in self._waiting]
-            self._missing[place] = len(missing)
-            for source in missing:
-                self._followers.setdefault(source, []).append(shard)
-            if not missing:
-                self._ready.append(shard)
+            self._order.add(place, *(each for each in shard.sources if each in self._waiting))
+        self._order.prepare()
+        self._ready = deque(self._order.get_ready())
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def first(self) -> Shard | None:
-        """The next shard that may begin; None where all that are left wait for sources."""
-        return self._ready[0] if self._ready else None
-
-    def begin(self) -> Shard:
-        """Takes that shard out."""
-        shard = self._ready.popleft()
-        del self._waiting[shard.place]
-        return shard
+    def begin(self) -> Shard | None:
+        """Takes out the next shard that may begin; None where all that are left wait for sources."""
+        return self._waiting.pop(self._ready.popleft()) if self._ready else None
 
     def finish(self, shard: Shard) -> None:
         """Releases what waited for a shard that was begun."""
-        for follower in self._followers.pop(shard.place, ()):
-            self._missing[follower.place] -= 1
-            if not self._missing[follower.place]:
-                self._ready.append(follower)
+        self._order.done(shard.place)
+        self._ready.extend(self._order.get_ready())
 
     def left(self) -> list[Shard]:
         """All that are not begun, in order."""

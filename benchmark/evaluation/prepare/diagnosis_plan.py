@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.engine.threat import Knowledge, Norm, Threat
-from benchmark.evaluation.prepare.plugin_ids import plugin_of
+from benchmark.evaluation.prepare.plugin_ids import attack_id
 from benchmark.plugins import ATTACKS
 from benchmark.records.job import Job, canonical
 from benchmark.records.protocol import Diagnosis
@@ -102,13 +102,11 @@ class _Variation:
     def _by(self, name: str, **arguments: object) -> Job:
         """The base's job with another attack, one draw a gradient."""
         attack = ATTACKS.get(name)(**arguments)
-        parts = [ATTACKS.get(part) for part in attack.parts]
-        plugin = plugin_of(attack, label=attack.name, parts=parts)
         task = self.base.job.task
         searched = task.precision if attack.mixes else task.precision.replace("mixed", "float32")
         return replace(
             self.base.job,
-            attack=plugin,
+            attack=attack_id(attack),
             eot=1,
             task=replace(task, precision=searched),
             fixed_batch=self.base.job.fixed_batch if self.base.job.is_uncut else 0,

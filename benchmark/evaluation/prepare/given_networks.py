@@ -7,10 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from benchmark.classifiers.catalog import (
-    CLASSIFIERS,
-    home_of,
-)
+from benchmark.classifiers.catalog import CLASSIFIERS, home_of
 from benchmark.classifiers.code import code_sha256
 from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.dataset import Dataset
@@ -18,7 +15,6 @@ from benchmark.engine.victims.acceptance import refuse_misfit
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.expression import leaves_of, parse_model
-from benchmark.files.user_folders import data_folder as data_folder
 from benchmark.identity.content_names import known_by
 from benchmark.identity.identity import Identity, Known, identity_of
 

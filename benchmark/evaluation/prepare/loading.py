@@ -32,17 +32,15 @@ from benchmark.engine.threat import Threat
 from benchmark.engine.victims.acceptance import refuse_misfit
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
-from benchmark.expression import Model, Models, leaves_of, parse_model
+from benchmark.expression import Model, Models, names_in, parse_model
+from benchmark.files.known_hashes import file_sha256
 from benchmark.files.user_folders import data_folder as data_folder
-from benchmark.files.weights import sha256_of
 from benchmark.identity.closure import is_harness
 from benchmark.identity.content_names import known_by, without_content
 from benchmark.identity.identity import Known, identity_of
 from benchmark.identity.opened_files import watched
-from benchmark.plugins import DATASETS
+from benchmark.plugins import DATASETS, DEFAULT_DATASET
 from benchmark.registry import path_of
-
-DEFAULT_DATASET = "digits"
 
 
 def load_dataset(text: str, *, folder: Path) -> Dataset:
@@ -168,7 +166,7 @@ def _source_name(source: ClassifierSource, folder: Path) -> str:
     if CLASSIFIERS.paths().get(source.name) == path_of(type(source)):
         return source.name
     with sandboxed(f"classifier {source.name!r}: finding its weights"):
-        return known_by(source.name, sha256_of(Path(source.weights(folder))))
+        return known_by(source.name, file_sha256(Path(source.weights(folder))))
 
 
 def make_source(name: str) -> ClassifierSource:
@@ -201,7 +199,7 @@ def load_task(
         BenchError: A name that nothing has, a threat that is not understood, or an ensemble whose members want
             their images prepared differently.
     """
-    names = leaves_of(parse_model(model)) if isinstance(model, str) and model else []
+    names = names_in(model)
     if dataset is None:
         dataset = next((home for name in names if (home := home_of(name))), DEFAULT_DATASET)
     dataset = (
@@ -239,7 +237,7 @@ def with_known_classes(
     """
     if not dataset.has_open_classes or not model:
         return dataset
-    first = leaves_of(parse_model(model))[0] if isinstance(model, str) else model
+    first = names_in(model)[0] if isinstance(model, str) else model
     if not isinstance(first, str | nn.Module):
         return dataset
     found = load(first)

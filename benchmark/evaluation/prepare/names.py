@@ -17,14 +17,12 @@ from benchmark.engine.arguments import refuse_names
 from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.request import Request, arguments_by_stage
-from benchmark.expression import leaves_of, parse_model, stages_of
+from benchmark.expression import leaves_of, names_in, stages_of
 from benchmark.files.paths import existing, is_remote
 from benchmark.files.user_folders import data_folder
-from benchmark.plugins import ATTACKS, DATASETS, DEFENSES, RECIPES
+from benchmark.plugins import ATTACKS, DATASETS, DEFAULT_DATASET, DEFENSES, RECIPES
 from benchmark.records.protocol import BARE, SURROGATES, Protocol, made_on
 from benchmark.registry import Registry, unknown
-
-DEFAULT_DATASET = "digits"
 
 
 def refuse_unknown(request: Request) -> None:
@@ -47,11 +45,10 @@ def refuse_unknown(request: Request) -> None:
         existing(str(request.weights))
     if isinstance(request.threat, str):
         Threat.parse(request.threat)
-    model = request.classifier
-    typed = leaves_of(parse_model(model)) if isinstance(model, str) and model else []
     trained = [leaf for stage in stages for model in stage.trained for leaf in leaves_of(model)]
     # with an @ it may be what an entry calls somebody's file
-    refuse_models([*typed, *(leaf for leaf in trained if "@" not in leaf)], request.dataset)
+    trained = [leaf for leaf in trained if "@" not in leaf]
+    refuse_models([*names_in(request.classifier), *trained], request.dataset)
 
 
 def is_attack(name: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from benchmark.classifiers.catalog import home_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.evaluation.prepare.request import Request
-from benchmark.expression import leaves_of, model_of, parse_model
+from benchmark.expression import model_of, names_in
 from benchmark.records.protocol import Paper, Protocol
 
 DEFAULT = ("none", "atop")
@@ -49,8 +49,8 @@ def tasks_of(protocol: Protocol, wanted: Sequence[Request], models: Sequence[str
 
 def _of_paper(paper: Paper, wanted: Request, models: Sequence[str]) -> list[Request]:
     named = model_of(wanted.expression)
-    meant = map(parse_model, models) if named is None else [named]
-    leaves = [leaf for model in meant for leaf in leaves_of(model)]
+    typed = models if named is None else [str(named)]
+    leaves = [leaf for model in typed for leaf in names_in(model)]
     is_its_dataset = wanted.dataset in (None, paper.dataset)
     if not is_its_dataset or not all(_is_for(leaf, paper.dataset) for leaf in leaves):
         return [replace(wanted, model=model) for model in models or (None,)]

@@ -16,7 +16,7 @@ from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.diagnosis_plan import diagnosis_rows
-from benchmark.evaluation.prepare.plugin_ids import harness_sha256, plugin_of, watched_for
+from benchmark.evaluation.prepare.plugin_ids import attack_id, harness_sha256, watched_for
 from benchmark.plugins import ATTACKS
 from benchmark.records.job import MIXED, ClassifierId, Job, PluginId
 from benchmark.records.missing_rows import Missing, Why
@@ -219,12 +219,7 @@ class _Planner:
             classifier=ClassifierId(
                 frozen.name, frozen.sha256, frozen.code, frozen.source, frozen.harness
             ),
-            attack=plugin_of(
-                attack,
-                label=attack.name,
-                weights=self._seeds(attack),
-                parts=[ATTACKS.get(name) for name in attack.parts],
-            ),
+            attack=attack_id(attack, weights=self._seeds(attack)),
             gradient=gradient,
             eot=eot if s.is_stochastic and not is_source else 1,
             is_source=is_source,

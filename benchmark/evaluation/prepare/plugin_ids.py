@@ -8,11 +8,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from benchmark.engine.attacking.attack import Attack
 from benchmark.identity.closure import closure_of
 from benchmark.identity.identity import Identity, Known, identity_of, sha256_of_words
 from benchmark.identity.opened_files import Opened, watched
 from benchmark.identity.values import Walk
+from benchmark.plugins import ATTACKS
 from benchmark.records.job import PluginId, canonical
+from benchmark.registry import path_of
 
 _ROOTS = (
     "benchmark.evaluation.execute.shard",
@@ -27,11 +30,6 @@ _ROOTS = (
 def harness_sha256() -> str:
     """sha256 of the harness's own source from which any shard can reach a number, hex."""
     return closure_of(_ROOTS).sha256()
-
-
-def path_of(kind: type) -> str:
-    """`module:Class` of a plugin."""
-    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def plugin_of(
@@ -59,7 +57,7 @@ def plugin_of(
         files = opened.hashes()
     if identity is None:
         known = Known(modules=[part.__module__ for part in parts], arguments=arguments.values())
-        identity = identity_of(instance, what=f"{path_of(kind)}", known=known)
+        identity = identity_of(instance, what=path_of(kind), known=known)
     return PluginId(
         path_of(kind),
         label,
@@ -69,6 +67,12 @@ def plugin_of(
         harness=identity.harness,
         content=sha256_of_words(identity.content, *files),
     )
+
+
+def attack_id(attack: Attack, *, weights: str = "") -> PluginId:
+    """An attack as a key sees it, with those that it runs itself; `weights` is the sha256 of its own images."""
+    parts = [ATTACKS.get(name) for name in attack.parts]
+    return plugin_of(attack, label=attack.name, weights=weights, parts=parts)
 
 
 def watched_for(

@@ -95,27 +95,27 @@ def prepare(request: Request) -> Prepared:
     device = choose_device(request.device)
     wanted = request.protocol
     protocol = wanted if isinstance(wanted, Protocol) else load_protocol(wanted)
-    resolved = resolve(request)  # before a classifier is downloaded
-    base = request.classifier or resolved.dataset.model
-    load = _loader(request, resolved.dataset, device)
-    dataset = with_known_classes(resolved.dataset, base, load)
-    load = load if dataset is resolved.dataset else _loader(request, dataset, device)
+    named, threat, typed = resolve(request)  # before a classifier is downloaded
+    base = request.classifier or named.model
+    load = _loader(request, named, device)
+    dataset = with_known_classes(named, base, load)
+    load = load if dataset is named else _loader(request, dataset, device)
     protocol = protocol.for_classes(dataset.classes)
     order = order_of(dataset, request, protocol)
     setting = Setting(
         dataset=dataset.name,
         shape=dataset.shape,
         classes=dataset.classes,
-        threat=resolved.threat,
+        threat=threat,
         device=device,
         dtype=dtype_of(request),
     )
     build = partial(_build, request, base)
-    found, stages = build(setting, load, resolved.stages)
+    found, stages = build(setting, load, typed)
 
     def made(dtype: torch.dtype) -> Victim:
         new = make_defenses(portable(request))
-        anew = [replace(f, defense=d) for f, d in zip(resolved.stages, new, strict=True)]
+        anew = [replace(f, defense=d) for f, d in zip(typed, new, strict=True)]
 
         def copied(model: str | torch.nn.Module) -> Classifier:
             return copy.deepcopy(load(model)).to(dtype)
@@ -126,7 +126,7 @@ def prepare(request: Request) -> Prepared:
     return Prepared(
         request=request,
         protocol=protocol,
-        task=task_of(request, dataset, resolved.threat),
+        task=task_of(request, dataset, threat),
         dataset=dataset,
         classifier=found.classifier,
         surrogates=strangers.surrogates(),

@@ -36,6 +36,8 @@ def probe(ready: Prepared) -> Prepared:
     x = images_of(ready.dataset, "test", indices).to(ready.device, dtype_of(ready.request))
     nobody = NOBODYS + torch.arange(len(x), device=x.device)
     draws = Draws.of(ready.request.seed, nobody, "probe")
+    bpda = (GradientMode.BPDA,)  # the exact mode only where a gradient is declared
+    modes = bpda if ready.gradient is Derivative.NONE else (GradientMode.EXACT, *bpda)
     found = {each.name: conduct_of(each, x, ready.dataset) for each in bare_classifiers(ready)}
     what = f"defense {ready.label!r} with classifier {ready.classifier.name!r}"
     with ready.watched() as opened, shown(what, x, ready.dataset):
@@ -45,7 +47,7 @@ def probe(ready: Prepared) -> Prepared:
                 what=what,
                 x=x,
                 draws=draws,
-                modes=_modes(ready),
+                modes=modes,
                 batch=bench_of(ready).batch_size,
                 classes=ready.dataset.classes,
                 made=ready.made,
@@ -54,9 +56,3 @@ def probe(ready: Prepared) -> Prepared:
     files = opened.hashes()  # what the victim read when it was shown its first images
     ready = replace(ready, victim_sha256=sha256_of_words(ready.victim_sha256, *files))
     return ready.behaving(found | {"": own}, measured)
-
-
-def _modes(ready: Prepared) -> tuple[GradientMode, ...]:
-    """The gradient modes in which a run may ask: the exact one only where one is declared."""
-    has_gradient = ready.gradient is not Derivative.NONE
-    return (*((GradientMode.EXACT,) if has_gradient else ()), GradientMode.BPDA)

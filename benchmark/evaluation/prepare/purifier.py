@@ -14,7 +14,8 @@ from benchmark.engine.victims.setting import Setting
 from benchmark.evaluation.prepare.plugin_ids import described, plugin_of, watched_for
 from benchmark.evaluation.prepare.resolve import FoundStage
 from benchmark.expression import StageSpec
-from benchmark.files.weights import sha256_of, shipped_sha256
+from benchmark.files.known_hashes import file_sha256
+from benchmark.files.weights import shipped_sha256
 from benchmark.identity.content_names import known_by
 from benchmark.identity.identity import Known, identity_of
 from benchmark.plugins import DATASETS, DEFENSES, RECIPES
@@ -83,7 +84,7 @@ def prepare_stage(
     watching = watched_for(type(defense), defense.arguments(), weights=setting.weights)
     with watching, sandboxed(f"{what}: preparing it"):
         defense.prepare(setting)
-    sha256 = sha256_of(setting.weights) if setting.weights else ""
+    sha256 = file_sha256(setting.weights) if setting.weights else ""
     plugin = plugin_of(defense, label="", weights=sha256, identity=identity)
     content = _unnamed_content(defense, setting, found.trained, plugin)
     label = _label(defense, setting, found.trained, provenance, content)
@@ -94,15 +95,6 @@ def prepare_stage(
         plugin=replace(plugin, label=label),
         provenance=provenance,
     )
-
-
-def _names(defense: Defense, setting: Setting, trained: tuple[str, ...]) -> dict[str, str]:
-    """What weights of a defense are looked up by."""
-    return {
-        "label": defense.label(setting.shape),
-        "classifier": "&".join(trained or (setting.defended().name,)),
-        "dataset": setting.dataset,
-    }
 
 
 def _unnamed_content(
@@ -117,7 +109,12 @@ def _unnamed_content(
     if DEFENSES.paths().get(defense.name) != plugin.path:
         found.append(plugin.source)
     if plugin.weights:
-        shipped = shipped_sha256(type(defense), **_names(defense, setting, trained))
+        shipped = shipped_sha256(
+            type(defense),
+            label=defense.label(setting.shape),
+            classifier="&".join(trained or (setting.defended().name,)),
+            dataset=setting.dataset,
+        )
         found += [plugin.weights] if plugin.weights != shipped else []
     return found
 

@@ -110,7 +110,9 @@ class Request:
         object.__setattr__(self, "only_classes", tuple(sorted(set(self.only_classes))))
         if not 0 <= self.seed < 2**63:
             raise BenchError(f"a seed is a whole number from 0; got {self.seed}")
-        object.__setattr__(self, "expression", _read(self.defense))
+        given = self.defense
+        read = parse_defense(given) if isinstance(given, str) else Chain((StageSpec(given.name),))
+        object.__setattr__(self, "expression", read)
         if self.model is not None and model_of(self.expression) is not None:
             raise BenchError(
                 f"defense {self.defense!r} names its classifiers itself; leave out --model {self.model!r}"
@@ -121,10 +123,6 @@ class Request:
         """The classifier that is named, by the expression or beside it; None for the dataset's own."""
         model = model_of(self.expression)
         return self.model if model is None else str(model)
-
-
-def _read(defense: str | Defense) -> Expression:
-    return parse_defense(defense) if isinstance(defense, str) else Chain((StageSpec(defense.name),))
 
 
 def make_defenses(request: Request) -> list[Defense]:
@@ -218,7 +216,8 @@ def _shared_out(
         known = [{text for stage in part for text in (stage.name, str(stage))} for part in parts]
         meant = [own for own, names in zip(given, known, strict=True) if name and name in names]
         if not meant:
-            likely = _likely(name, [stage for part in parts for stage in part])
+            typed = [str(stage) for part in parts for stage in part]
+            likely = next(iter(near(name, typed)), typed[-1])
             raise BenchError(
                 f"defense argument {key!r}: {wanted[0]}, such as {likely}.{argument}; {wanted[1]}"
             )
@@ -229,11 +228,6 @@ def _shared_out(
 
 def _unnamed(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {key.rpartition(".")[2]: value for key, value in arguments.items()}
-
-
-def _likely(name: str, stages: Sequence[StageSpec]) -> str:
-    """The stage whose name is nearest, else the last one."""
-    return next(iter(near(name, map(str, stages))), str(stages[-1]))
 
 
 def _make(kind: type[Defense], arguments: Mapping[str, Any]) -> Defense:

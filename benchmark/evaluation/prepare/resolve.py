@@ -79,16 +79,7 @@ class FoundStage:
     weights: Path | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """What the names of a request stand for, but for classifiers."""
-
-    dataset: Dataset
-    threat: Threat
-    stages: tuple[FoundStage, ...]
-
-
-def resolve(request: Request) -> Resolved:
+def resolve(request: Request) -> tuple[Dataset, Threat, list[FoundStage]]:
     """Looks up what a request names, and finds the weights that it needs; no classifier is loaded.
 
     Raises:
@@ -128,7 +119,7 @@ def resolve(request: Request) -> Resolved:
         stages.append(FoundStage(typed=stage, defense=defense, trained=trained, weights=weights))
     if missing:
         raise weights_missing(missing)
-    return Resolved(dataset=dataset, threat=threat, stages=tuple(stages))
+    return dataset, threat, stages
 
 
 def _refuse_weights(defenses: Sequence[Defense]) -> None:

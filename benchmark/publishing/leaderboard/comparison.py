@@ -17,7 +17,8 @@ from benchmark.publishing.leaderboard.comparability import (
     title,
 )
 from benchmark.publishing.leaderboard.paired import ONE_SIDED, chance, difference
-from benchmark.records.entry import AttackRecord, Entry, Gap
+from benchmark.records.entry import Entry, Gap
+from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.protocol import Column
 from benchmark.records.rates import MARGIN_DECIMALS
 

@@ -40,10 +40,7 @@ def _refuted(entry: Entry) -> Iterator[str]:
             for each in entry.examination
             if each.id in kinds and each.value is not None and each.threshold is not None
         ]
-        if any(
-            raised_above(flag, e.value or 0.0, e.threshold or 0.0, "").verdict == "raised"
-            for e in measured
-        ):
+        if any(raised_above(e.value or 0.0, e.threshold or 0.0, "").is_raised for e in measured):
             yield flag
         elif {each.id for each in measured} < set(kinds):
             yield f"{flag} could not be checked"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from benchmark.errors import BenchError
-from benchmark.publishing.leaderboard.charts import Point, spread, tradeoff
 from benchmark.publishing.leaderboard.escaping import shortened
-from benchmark.publishing.leaderboard.plots import SIZE, TITLE, colours, draw
+from benchmark.publishing.leaderboard.plots import SIZE, TITLE, colours, draw, name_beside, spread
 from benchmark.publishing.leaderboard.ranking import boards
-from benchmark.records.entry import Entry, is_undefended
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from benchmark.records.entry import Entry, Rate, is_undefended
 
 LINE = 4.6
 """Between two names, in % of robust accuracy, where the figure has its usual height."""
@@ -27,6 +25,15 @@ MARKS = {
     "v": "attacks are missing: at most this",
 }
 """Shapes of points, in the order of their legend."""
+
+
+class Point(NamedTuple):
+    """An entry of the plot, with what is said beside it, its colour, and where its name leads."""
+
+    entry: Entry
+    name: str
+    colour: Any
+    link: str = ""
 
 
 def plot_tradeoff(entries: Sequence[Entry], path: Path) -> None:
@@ -62,44 +69,46 @@ def plot_tradeoff(entries: Sequence[Entry], path: Path) -> None:
 def _tradeoff(figure: Figure, entries: Sequence[Entry]) -> None:
     """Entries in rank order, so that names stand from the most robust down."""
     axes = figure.add_subplot()
-    rows = zip(map(tradeoff, entries, _names(entries)), entries, colours(len(entries)), strict=True)
-    drawn = [(point, _mark(entry), colour) for point, entry, colour in rows if point]
-    drawn.sort(key=lambda row: -row[0].y)
-    gap = LINE * min(1.0, ROOM / len(drawn))
-    places = spread([100 - point.y for point, *_ in drawn], 0, 100, gap)
-    left = max(0.0, 10 * ((min(point.left for point, *_ in drawn) - 2) // 10))
-    for (point, mark, colour), place in zip(drawn, places, strict=True):
-        _dot(axes, point, mark, colour)
-        _name(axes, point, (102 - place) / 104, colour)
+    points = list(map(Point, entries, _names(entries), colours(len(entries))))
+    scatter(axes, points, LINE * min(1.0, ROOM / len(points)))
+    axes.set_title(shortened(_board(entries[0], n=_n(entries)), TITLE), loc="left", fontsize=10)
+    _legend(figure, axes, entries)
+
+
+def scatter(axes: Axes, points: Sequence[Point], gap: float) -> None:
+    """Draws those that have both accuracies, each with its name at the right, and where the two are equal.
+
+    Args:
+        axes: Empty.
+        points: At least one has both.
+        gap: Between two names, in % of robust accuracy.
+    """
+    drawn = [
+        (point, point.entry.clean.single, point.entry.worst.single)
+        for point in points
+        if point.entry.clean and point.entry.worst
+    ]
+    drawn.sort(key=lambda row: -row[2].value)
+    places = spread([100 - 100 * robust.value for *_, robust in drawn], 0, 100, gap)
+    left = max(0.0, 10 * ((min(100 * clean.low for _, clean, _ in drawn) - 2) // 10))
+    for (point, clean, robust), place in zip(drawn, places, strict=True):
+        _dot(axes, clean, robust, _mark(point.entry), point.colour)
+        at = 100 * clean.value, 100 * robust.value
+        name_beside(axes, at, point.name, place, point.colour, point.link)
     axes.plot([left, 100], [left, 100], color="0.45", linestyle="--", linewidth=0.8)
     axes.set_xlim(left, 100.5)
     axes.set_ylim(-2, 102)
     axes.set_xlabel("clean accuracy (%)")
     axes.set_ylabel("robust accuracy: worst case (%)")
-    axes.set_title(shortened(_board(entries[0], n=_n(entries)), TITLE), loc="left", fontsize=10)
-    _legend(figure, axes, entries)
 
 
-def _name(axes: Axes, point: Point, height: float, colour: object) -> None:
-    """A name at the right, at a height of the axes, and a thin line that leads to it."""
-    line = {"arrowstyle": "-", "color": "0.8", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
-    place: Any = {
-        "xytext": (1.035, height),
-        "textcoords": "axes fraction",
-        "annotation_clip": False,
-    }
-    at = point.x, point.y
-    axes.annotate("", at, arrowprops=line, **place)
-    axes.annotate(f" {point.name}", at, va="center", color=colour, fontsize=8, **place)
-
-
-def _dot(axes: Axes, at: Point, mark: str, colour: object) -> None:
+def _dot(axes: Axes, x: Rate, y: Rate, mark: str, colour: object) -> None:
     """A dot with the intervals of both accuracies."""
     axes.errorbar(
-        at.x,
-        at.y,
-        xerr=[[at.x - at.left], [at.right - at.x]],
-        yerr=[[at.y - at.low], [at.high - at.y]],
+        100 * x.value,
+        100 * y.value,
+        xerr=_reach(x),
+        yerr=_reach(y),
         color=colour,
         marker=mark,
         markersize=5.5,
@@ -109,6 +118,11 @@ def _dot(axes: Axes, at: Point, mark: str, colour: object) -> None:
         clip_on=False,
         zorder=3,
     )
+
+
+def _reach(rate: Rate) -> list[list[float]]:
+    """How far an interval reaches down and up, in %."""
+    return [[100 * rate.value - 100 * rate.low], [100 * rate.high - 100 * rate.value]]
 
 
 def _legend(figure: Figure, axes: Axes, entries: Sequence[Entry]) -> None:

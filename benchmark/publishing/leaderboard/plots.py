@@ -1,21 +1,22 @@
-"""Plots of entries, the same to the byte each time; matplotlib is loaded only when one is drawn."""
+"""Plots of entries, the same to the byte each time; what imports this loads matplotlib."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
-from benchmark.publishing.leaderboard.charts import convergence
 from benchmark.publishing.leaderboard.escaping import plain, shortened
-from benchmark.records.entry import AttackRecord, Entry
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import AttackRecord
 
 SIZE = (8.0, 4.5)
 """Of a figure, in inches."""
@@ -27,7 +28,7 @@ _NO_DATE: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
 }
 """What would differ from day to day, or from version to version, in a file of each kind."""
-_STYLE: Any = {  # mypy knows rc keys one by one
+STYLE: Any = {  # mypy knows rc keys one by one
     "svg.hashsalt": "purifybench",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",  # ships with matplotlib
@@ -35,11 +36,16 @@ _STYLE: Any = {  # mypy knows rc keys one by one
     "text.parse_math": False,  # a name is a name, whatever is in it
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
 }
 _SMALL: Any = {"textcoords": "offset points", "color": "0.35", "fontsize": 8}
 _DASHES = {"exact": "-", "bpda": (0, (4, 1.5)), "recovered": (0, (1, 1.5))}
 TITLE = 70
 """Characters of a title."""
+NAME_LENGTH = 28
+"""Characters of a name in a plot."""
+APART = 0.1
+"""Share of images by which an attack's own count may lie below the verdict on its images."""
 
 
 def plot_convergence(entry: Entry, path: Path) -> None:
@@ -69,18 +75,8 @@ def _convergence(figure: Figure, entry: Entry, rows: Sequence[AttackRecord]) -> 
     axes = figure.add_subplot()
     ranked = sorted(rows, key=lambda row: (-min(row.trace), row.id))  # as the lines end, from above
     for row, colour in zip(ranked, colours(len(ranked)), strict=True):
-        series = convergence(row)
-        steps, lowest = zip(*series.points, strict=True)
-        axes.plot(
-            steps,
-            lowest,
-            color=colour,
-            linestyle=_DASHES.get(row.gradient, "-"),
-            linewidth=0.7 if series.is_thin else 1.6,
-            label=f" {series.name}",
-        )
-        verdict = 100 * row.rates.single.value if row.rates else lowest[-1]
-        axes.plot(len(lowest), verdict, "o", color=colour, markersize=3.5, clip_on=False)
+        steps, _, verdict = trace_line(axes, row, colour)
+        axes.plot(steps, verdict, "o", color=colour, markersize=3.5, clip_on=False)
     _levels(axes, entry)
     axes.set_xscale("log")
     axes.set_xlim(1, max(len(row.trace) for row in rows) * 1.05)
@@ -89,6 +85,21 @@ def _convergence(figure: Figure, entry: Entry, rows: Sequence[AttackRecord]) -> 
     axes.set_xlabel("step of the attack (restarts one after the other)")
     axes.set_ylabel("images still classified rightly, lowest so far (%)")
     _name(figure, axes, entry)
+
+
+def trace_line(axes: Axes, row: AttackRecord, colour: Any) -> tuple[int, float, float]:
+    """Draws how far an attack had come after each step; where the line ends, and the verdict, both in %."""
+    lowest = list(accumulate(row.trace, min))
+    verdict = row.rates.single.value if row.rates else lowest[-1]
+    axes.plot(
+        range(1, len(lowest) + 1),
+        [100 * share for share in lowest],
+        color=colour,
+        linestyle=_DASHES.get(row.gradient, "-"),
+        linewidth=0.7 if verdict - lowest[-1] > APART else 1.6,
+        label=f" {shortened(row.id, NAME_LENGTH)}",
+    )
+    return len(lowest), 100 * lowest[-1], 100 * verdict
 
 
 def plot_eps_curve(entry: Entry, path: Path) -> None:
@@ -110,6 +121,12 @@ def plot_eps_curve(entry: Entry, path: Path) -> None:
 
 def _eps_curve(figure: Figure, entry: Entry) -> None:
     axes = figure.add_subplot()
+    budget_line(axes, entry)
+    _name(figure, axes, entry)
+
+
+def budget_line(axes: Axes, entry: Entry) -> None:
+    """Draws the curve of an entry that has one, with its axes."""
     budgets = [point.eps for point in entry.eps_curve]
     axes.plot(budgets, [100 * point.rate for point in entry.eps_curve], "o-", markersize=4)
     axes.axvline(entry.threat.eps, color="0.45", linestyle=":", linewidth=1)
@@ -119,7 +136,6 @@ def _eps_curve(figure: Figure, entry: Entry) -> None:
     axes.set_ylim(-2, 102)
     axes.set_xlabel(f"budget ({entry.threat.norm}, pixel units of [0, 1])")
     axes.set_ylabel("accuracy under the diagnosed attack (%)")
-    _name(figure, axes, entry)
 
 
 def _levels(axes: Axes, entry: Entry) -> None:
@@ -134,10 +150,7 @@ def _levels(axes: Axes, entry: Entry) -> None:
 
 def colours(n: int) -> list[Any]:
     """So many colours, no two alike below 21."""
-    from matplotlib import colormaps
-
-    names = "tab10" if n <= 10 else "tab20"
-    colours = colormaps[names]
+    colours = mpl.colormaps["tab10" if n <= 10 else "tab20"]
     return [colours(i % colours.N) for i in range(n)]
 
 
@@ -174,12 +187,59 @@ def draw(path: Path, fill: Callable[[Figure], None], size: tuple[float, float] =
         raise BenchError(
             f"plot {plain(str(path))!r}: expected a name that ends in .svg, .pdf or .png"
         )
-    import matplotlib as mpl  # here so that entries are read without it
-    from matplotlib.figure import Figure
+    write_whole(path, drawn(kind, fill, size))
 
+
+def drawn(
+    kind: str, fill: Callable[[Figure], None], size: tuple[float, float], style: Any = STYLE
+) -> bytes:
+    """A figure as a file of a kind, `svg`, `pdf` or `png`, in matplotlib's own settings."""
     content = io.BytesIO()
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
+    with mpl.rc_context(style):
+        figure = Figure(figsize=size)
         fill(figure)
         figure.savefig(content, format=kind, dpi=RESOLUTION, metadata=_NO_DATE[kind])
-    write_whole(path, content.getvalue())
+    return content.getvalue()
+
+
+def name_beside(
+    axes: Axes, at: tuple[float, float], name: str, place: float, colour: Any, link: str = ""
+) -> None:
+    """Writes a name at the right, so far in % below the top, and draws a thin line from it to its point.
+
+    Args:
+        axes: From -2 to 102 % in height.
+        at: The point.
+        name: Cut off where it is long.
+        place: As `spread` gives it.
+        colour: Of the name.
+        link: Where it leads, in an SVG; empty for nowhere.
+    """
+    line = {"arrowstyle": "-", "color": "0.8", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
+    where: Any = {
+        "xytext": (1.035, (102 - place) / 104),
+        "textcoords": "axes fraction",
+        "annotation_clip": False,
+    }
+    axes.annotate("", at, arrowprops=line, **where)
+    said = f" {shortened(name, NAME_LENGTH)}"
+    axes.annotate(said, at, va="center", color=colour, fontsize=8, url=link or None, **where)
+
+
+def spread(wanted: Sequence[float], top: float, bottom: float, gap: float) -> list[float]:
+    """Places as near to the wanted ones as names allow that must not touch.
+
+    Args:
+        wanted: From top to bottom.
+        top: The first place there is.
+        bottom: The last; there is room for all.
+        gap: The least distance between two.
+    """
+    places: list[float] = []
+    for y in wanted:
+        places.append(max(y, top, *(place + gap for place in places[-1:])))
+    limit = bottom
+    for i in reversed(range(len(places))):
+        places[i] = round(min(places[i], limit), 1)
+        limit = places[i] - gap
+    return places

@@ -14,7 +14,6 @@ from benchmark.publishing.leaderboard.board_text import (
     rules_cells,
     undefended_lines,
 )
-from benchmark.publishing.leaderboard.charts import Chart
 from benchmark.publishing.leaderboard.columns import (
     CLEAN,
     GAIN,
@@ -35,7 +34,7 @@ from benchmark.publishing.leaderboard.footnotes import (
 )
 from benchmark.publishing.leaderboard.ranking import Board, BoardGroup, Line
 from benchmark.publishing.site.cell import Cell
-from benchmark.publishing.site.panels import tradeoff
+from benchmark.publishing.site.panels import Chart, tradeoff
 from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf
 from benchmark.records.entry import Entry

@@ -57,7 +57,7 @@ def entry_view(
         "flags": sorted(entry.flags, key=lambda flag: order[flag.verdict]),
         "explanations": EXPLANATIONS,
         "gallery": gallery(placed, is_there=sheet is not None),
-        "panels": panels(entry),
+        "panels": list(panels(entry)),
         "stages": [(stage.label, _stage(stage)) for stage in entry.defense.stages],
         "facts": _facts(entry),
         "command_is_plain": is_plain_command(entry.command),

@@ -1,46 +1,137 @@
-"""Panels: which charts an entry's page and a board show, made from entries."""
+"""Panels: which charts an entry's page and a board show, drawn from entries; the same bytes each time."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from typing import NamedTuple
+from xml.etree import ElementTree
 
-from benchmark.publishing.leaderboard import charts
-from benchmark.publishing.leaderboard.charts import (
-    NAME_LENGTH,
-    Axis,
-    Chart,
-    Series,
-    convergence,
-    lines,
-    scatter,
-)
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from benchmark.publishing.leaderboard.board_text import place_of
 from benchmark.publishing.leaderboard.escaping import shortened
+from benchmark.publishing.leaderboard.plot_tradeoff import Point, scatter
+from benchmark.publishing.leaderboard.plots import (
+    NAME_LENGTH,
+    STYLE,
+    budget_line,
+    drawn,
+    name_beside,
+    spread,
+    trace_line,
+)
 from benchmark.publishing.leaderboard.ranking import Board, Line
 from benchmark.publishing.site.urls import Shelf
-from benchmark.records.entry import AttackRecord, Entry, is_undefended
+from benchmark.records.entry import Entry, is_undefended
+from benchmark.records.entry_parts import AttackRecord
 
-ACCURACY = Axis("robust accuracy (%)", 0, 100)
+WIDTH, LEAST_HEIGHT = 760, 330
+"""Of a drawing, in pixels; 72 are an inch."""
+TOP, BOTTOM = 16, 48
+"""Room for the axes."""
+LINE = 19
+"""Between two names."""
+LOOKS = [f"#00000{i}" for i in range(1, 9)]
+"""Stand for the colours that the style sheet names `--drawn-000001` and so on, in light and in dark."""
+_STYLE = STYLE | {
+    "svg.fonttype": "none",
+    "font.size": 11,
+    "axes.prop_cycle": f"cycler('color', {LOOKS})",
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "0.8",
+    "ytick.major.size": 0,
+    "axes.facecolor": "none",
+    "figure.frameon": False,
+    "figure.constrained_layout.use": False,
+    "figure.subplot.left": 58 / WIDTH,
+    "figure.subplot.right": 1 - 222 / WIDTH,
+}
+_COLOUR, _NUMBER = re.compile(r"#([0-9a-f]{6})"), re.compile(r"-?\d+\.\d+")
+_LEFT_OUT = re.compile(r"clip-path|target|font.*|stroke-(dashoffset|linecap|linejoin|miterlimit)")
+"""Attributes of which a page has none, or whose usual value does."""
 CONVERGENCE = (
     "How far each attack had come after each step: the share of images that it had not yet turned at any step "
     "so far, by its own count; steps of restarts follow one another. A thin line lies far below the verdict on "
     "the attack’s images: it counts by something else than the whole defense, such as the bare classifier or "
-    "its own draws."
+    "its own draws. A dashed line is of an attack with a stand-in for the gradient (BPDA)."
 )
 BUDGET = (
     "Accuracy under one attack, varied over its budget, on the first images; nothing in it is ranked. What is "
-    "attacked in earnest falls to 0 as the budget grows."
+    "attacked in earnest falls to 0 as the budget grows. The dotted line is the entry’s own budget."
+)
+TRADEOFF = (
+    "Clean against robust accuracy with their 95 % intervals; dashed: no attack did harm; hollow: undefended; "
+    "triangle: attacks are missing, at most this"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A section of an entry's page: its heading, how to read it, what it draws."""
+class Chart(NamedTuple):
+    """A drawing: its key on its page, what it shows, the same for those who do not see it, its size, itself."""
 
-    heading: str
+    key: str
+    title: str
     about: str
-    charts: tuple[Chart, ...]
+    width: int
+    height: int
+    drawing: Markup
+
+
+def chart(key: str, title: str, about: Sequence[str], fill: Callable[[Axes, float], None]) -> Chart:
+    """Draws a chart.
+
+    Args:
+        key: Unlike that of any other chart on its page.
+        title: What it shows.
+        about: What it shows of each name that stands at its right.
+        fill: Draws on empty axes, names so far apart, in % of their height.
+    """
+    height = max(LEAST_HEIGHT, TOP + BOTTOM + LINE * len(about))
+    style = {
+        **_STYLE,
+        "svg.hashsalt": key,
+        "figure.subplot.top": 1 - TOP / height,
+        "figure.subplot.bottom": BOTTOM / height,
+    }
+    gap = 100 * LINE / (height - TOP - BOTTOM)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a page brings its own fonts
+        svg = drawn(
+            "svg",
+            lambda figure: fill(figure.add_subplot(), gap),
+            (WIDTH / 72, height / 72),
+            style,
+        )
+    return Chart(key, title, "; ".join(about), WIDTH, height, _markup(svg))
+
+
+def _markup(svg: bytes) -> Markup:
+    """What a page holds of a drawing: no style of its own, and no groups but those of the axes."""
+    figure = next(part for part in ElementTree.fromstring(svg) if part.tag.endswith("}g"))
+    for element in figure.iter():
+        said = {name.rpartition("}")[2]: text for name, text in element.attrib.items()}
+        styles = re.findall(r"([a-z-]+): ([^;]+)", said.pop("style", ""))
+        said |= {name: _COLOUR.sub(r"var(--drawn-\1)", text) for name, text in styles}
+        if said.get("transform", "").startswith("rotate(-0 "):
+            del said["transform"]
+        for name in {"d", "x", "y", "transform"} & said.keys():
+            rounded = _NUMBER.sub(lambda found: f"{float(found[0]):.1f}", said[name])
+            said[name] = " ".join(rounded.split())
+        element.tag = element.tag.rpartition("}")[2]
+        if element.tag == "g":
+            is_axis = said.get("id", "").startswith("matplotlib.axis")
+            element.tag, said = ("g", {"aria-hidden": "true"}) if is_axis else ("left-out", {})
+        element.attrib = {
+            name: text for name, text in said.items() if not _LEFT_OUT.fullmatch(name)
+        }
+        element.text, element.tail = element.text if element.tag == "text" else None, None
+    whole = ElementTree.tostring(figure, "unicode", short_empty_elements=False)
+    return Markup(re.sub("</?left-out>", "", whole))
 
 
 def tradeoff(shelf: Shelf, board: Board, number: int) -> Chart | None:
@@ -52,19 +143,18 @@ def tradeoff(shelf: Shelf, board: Board, number: int) -> Chart | None:
         number: Of the board on its page.
     """
     has_several = len(board.groups) > 1
-    drawn = (
-        charts.tradeoff(
-            line.entry, _name(line, has_several=has_several), shelf.placed(line.entry).page
-        )
-        for line in board.lines
-    )
-    points = [point for point in drawn if point]
+    points, about = [], []
+    for line, colour in zip(board.lines, cycle(LOOKS), strict=False):
+        entry, name = line.entry, _name(line, has_several=has_several)
+        if entry.clean and entry.worst:
+            points.append(Point(entry, name, colour, shelf.placed(entry).page))
+            x, y = entry.clean.single.value, entry.worst.single.value
+            about.append(f"{shortened(name, NAME_LENGTH)}: {100 * x:.1f}, {100 * y:.1f}")
     if not points:
         return None
-    least = min(90.0, *(p.x for p in points))
-    x_axis = Axis("clean accuracy (%)", max(0.0, 10 * math.floor(least / 10)), 100)
-    title = "Clean against robust accuracy with its 95 % interval; dashed: no attack did harm"
-    return scatter(f"tradeoff-{number}", title, points, x_axis, ACCURACY)
+    return chart(
+        f"tradeoff-{number}", TRADEOFF, about, lambda axes, gap: scatter(axes, points, gap)
+    )
 
 
 def _name(line: Line, *, has_several: bool) -> str:
@@ -72,44 +162,62 @@ def _name(line: Line, *, has_several: bool) -> str:
     entry = line.entry
     if is_undefended(entry):
         return f"{entry.classifier.name}, undefended"
-    place = "–" if line.place is None else str(line.place)
     of = f", {entry.classifier.name}" if has_several else ""
-    return f"{place} {entry.defense.label}{of}"
+    return f"{place_of(line)} {entry.defense.label}{of}"
 
 
-def panels(entry: Entry) -> list[Panel]:
-    """What an entry's page draws, in the order in which it stands there; others are added here."""
-    found = [
-        Panel("Convergence", CONVERGENCE, tuple(_convergence(entry))),
-        Panel("Budget", BUDGET, tuple(_eps_curve(entry))),
-    ]
-    return [panel for panel in found if panel.charts]
+def panels(entry: Entry) -> Iterator[tuple[str, str, list[Chart]]]:
+    """What an entry's page draws, in the order in which it stands there: heading, how to read it, charts."""
+    if traced := list(_convergence(entry)):
+        yield "Convergence", CONVERGENCE, traced
+    if len(entry.eps_curve) > 1:
+        of = shortened(next((row.of for row in entry.diagnosis), "attack"), NAME_LENGTH)
+        first, last = (round(100 * entry.eps_curve[i].rate, 3) for i in (0, -1))
+        said = [f"{of}: from {first:g} to {last:g}"]
+        yield (
+            "Budget",
+            BUDGET,
+            [
+                chart(
+                    "eps-curve",
+                    "Accuracy by budget",
+                    said,
+                    lambda axes, _: budget_line(axes, entry),
+                )
+            ],
+        )
 
 
 def _convergence(entry: Entry) -> Iterator[Chart]:
     """One chart for each column whose attacks kept more than one step; sources have their own."""
     for column in dict.fromkeys(row.column for row in entry.attacks if row.column):
         rows = [row for row in entry.attacks if row.column is column]
-        title = f"Convergence: {column.said} attacks"
-        yield from _traces(f"convergence-{column}", title, rows)
-    yield from _traces(
-        "convergence-sources", "Convergence: images made for transfer", entry.sources
-    )
+        yield from _traces(f"convergence-{column}", f"Convergence: {column.said} attacks", rows)
+    title = "Convergence: images made for transfer"
+    yield from _traces("convergence-sources", title, entry.sources)
 
 
 def _traces(key: str, title: str, rows: Sequence[AttackRecord]) -> Iterator[Chart]:
-    series = [convergence(row) for row in rows if len(row.trace) > 1]
-    if series:
-        longest = max(len(s.points) for s in series)
-        x_axis = Axis("step", 1, longest)
-        yield lines(key, title, series, x_axis, Axis("still classified rightly (%)", 0, 100))
+    traced = [row for row in rows if len(row.trace) > 1]
+    if not traced:
+        return
+    about = [
+        f"{shortened(row.id, NAME_LENGTH)}: from {100 * row.trace[0]:.4g} to {100 * min(row.trace):.4g}"
+        for row in traced
+    ]
 
+    def fill(axes: Axes, gap: float) -> None:
+        coloured = zip(traced, cycle(LOOKS), strict=False)
+        ends = [(trace_line(axes, row, colour), row.id, colour) for row, colour in coloured]
+        ends.sort(key=lambda end: -end[0][1])
+        places = spread([100 - y for (_, y, _), *_ in ends], 0, 100, gap)
+        for ((x, y, _), name, colour), place in zip(ends, places, strict=True):
+            name_beside(axes, (x, y), name, place, colour)
+        for line in axes.lines:
+            line.get_path().should_simplify = True
+        axes.set_xlim(1, max(len(row.trace) for row in traced))
+        axes.set_ylim(-2, 102)
+        axes.set_xlabel("step")
+        axes.set_ylabel("still classified rightly (%)")
 
-def _eps_curve(entry: Entry) -> Iterator[Chart]:
-    points = [(point.eps, round(100 * point.rate, 3)) for point in entry.eps_curve]
-    if len(points) > 1:
-        x_axis = Axis(
-            f"budget ({entry.threat.norm}, pixels in [0, 1])", points[0][0], points[-1][0]
-        )
-        of = shortened(next((row.of for row in entry.diagnosis), "attack"), NAME_LENGTH)
-        yield lines("eps-curve", "Accuracy by budget", [Series(of, points)], x_axis, ACCURACY)
+    yield chart(key, title, about, fill)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import attacks.fast_autoattack
-from attacks.fast_autoattack import FastAutoAttack, _Fab, _finish
+from attacks.fast_autoattack import FastAutoAttack, _Fab
+from benchmark.engine.attacking.external import AutoAttackCall
 from benchmark.engine.threat import Norm
 from benchmark.errors import BenchError
 from benchmark.selftest.closed_forms import LinearTask
@@ -83,7 +84,8 @@ def test_the_other_process_fools_above_the_margin_by_fab_and_says_whom():
     with torch.random.fork_rng():
         target = linear_target(TASK, Same(), batch_size=3)
         threat = TASK.threat(Norm.LINF, 1.1)
-        order = attacks.fast_autoattack._Order(
+        attack = FastAutoAttack(steps=20, targets=3, queries=2)
+        order = AutoAttackCall(
             victim=target.victim,
             mode=target.mode,
             classes=4,
@@ -93,13 +95,12 @@ def test_the_other_process_fools_above_the_margin_by_fab_and_says_whom():
             batch_size=3,
             rows=3,
             seed=1,
-            attack=FastAutoAttack(steps=20, targets=3, queries=2),
         )
-        found = _finish(order)
+        found = attack._finish(order)
         assert found.fooled.all()
         assert (TASK.room(found.x_adv) < 0).all()
         below = replace(order, threat=TASK.threat(Norm.LINF, 0.9))
-        left = _finish(below)
+        left = attack._finish(below)
         assert not left.fooled.any()
         assert torch.allclose(left.x_adv, TASK.x)
         assert left.forwards > found.forwards  # Square had all of them to ask about

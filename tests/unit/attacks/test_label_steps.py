@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -283,3 +284,12 @@ def test_what_labels_cost_is_said_for_fixed_and_random_victims():
     assert HopSkipJump(queries=99).passes(stochastic=False, **shape).candidates == 1
     with pytest.raises(BenchError, match="207 queries"):  # 3 draws x (1 + 60 + 8)
         HopSkipJump(queries=206, draws=3)(target(Noise()), X, Y, threat=LINF, draws=image_draws(3))
+
+
+def test_an_image_exactly_as_far_away_as_the_budget_is_inside():
+    x = torch.zeros(2, 1, 4, 4)
+    best = x + torch.tensor([0.25, 0.25 + 1e-6]).view(2, 1, 1, 1)
+    walk = SimpleNamespace(
+        fooled=torch.tensor([True, True]), threat=Threat(Norm.LINF, 0.25), x=x, best=best
+    )
+    assert BoundaryWalk.inside.fget(walk).tolist() == [True, False]

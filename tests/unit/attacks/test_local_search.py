@@ -105,7 +105,7 @@ def test_it_begins_anew_where_all_is_spent_and_nothing_rose_for_twenty_rounds(ga
     changed[:, 0, 0, 0] = 1 - changed[:, 0, 0, 0]
     zeros = TASK.x.new_zeros(8)
     walk = _Walk(changed, torch.zeros(8, 36, dtype=torch.bool), zeros, zeros + 19)
-    after = LocalSearch()._begun_anew(search, walk, zeros + gap, (1, 20))
+    after = LocalSearch()._begun_anew(search, walk, zeros + gap, 1, 20)
     assert torch.equal(after.x_adv, TASK.x if begins_anew else changed)
     assert bool(after.near.any()) == begins_anew
     assert after.since.tolist() == [0.0] * 8
@@ -116,6 +116,6 @@ def test_where_pixels_are_left_it_goes_on_however_long_nothing_rose():
     search = clean_search()
     zeros = TASK.x.new_zeros(8)
     walk = _Walk(TASK.x, torch.zeros(8, 36, dtype=torch.bool), zeros, zeros + 40)
-    after = LocalSearch()._begun_anew(search, walk, zeros, (1, 20))
+    after = LocalSearch()._begun_anew(search, walk, zeros, 1, 20)
     assert after.since.tolist() == [41.0] * 8
     assert not after.near.any()

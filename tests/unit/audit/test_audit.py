@@ -21,12 +21,19 @@ from benchmark.evaluation.execute.run import run_shown
 from benchmark.evaluation.prepare.prepare import Prepared, prepare
 from benchmark.evaluation.prepare.request import Request
 from benchmark.publishing.leaderboard.updated_entries import write_audited
-from benchmark.records.audit import Audit, Replayed, content_sha256
+from benchmark.records.audit import Audit, Replayed
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import adoptable, kept_path, read_entry, read_kept, write_shown
 from benchmark.records.protocol_files import parse_protocol
 from benchmark.records.rates import MARGIN_DECIMALS
-from benchmark.scoring.audit_figures import claimed, compared, most_forged, positions_of, tolerance
+from benchmark.scoring.audit_figures import (
+    claimed,
+    compared,
+    content_sha256,
+    most_forged,
+    positions_of,
+    tolerance,
+)
 from benchmark.scoring.derived import derived
 from benchmark.scoring.validation import problems_of
 from tests.helpers.tiny_task import network, request

@@ -8,9 +8,10 @@ import re
 import pytest
 
 from benchmark.audit.replan import all_problems_of
-from benchmark.records.entry import Entry, Undefended
+from benchmark.records.entry import Entry
+from benchmark.records.entry_parts import Columns, Undefended
 from benchmark.records.entry_protocol import protocol_of
-from benchmark.scoring.assembly import NO_COLUMNS, NOTHING
+from benchmark.records.rates import Cost
 from benchmark.scoring.derived import derived
 from benchmark.scoring.validation import problems_of
 from tests.edits import is_noticed, plans, sampled, table
@@ -38,10 +39,10 @@ def test_whatever_is_derived_can_be_blanked_and_comes_out_the_same(name):
             "preliminary": not entry.preliminary,
             "clean": None,
             "worst": None,
-            "columns": NO_COLUMNS,
+            "columns": Columns(**dict.fromkeys(Columns.model_fields)),
             "undefended": Undefended(clean=None, oblivious=None),
             "flags": (),
-            "cost": NOTHING,
+            "cost": Cost(forwards_per_image=0, backwards_per_image=0, seconds_per_image=0),
             "attacks": tuple(row.model_copy(update=nothing) for row in entry.attacks),
             "sources": tuple(row.model_copy(update=nothing) for row in entry.sources),
             "diagnosis": tuple(

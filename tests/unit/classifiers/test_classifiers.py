@@ -21,7 +21,7 @@ from benchmark.engine.threat import Threat
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256
 from benchmark.recipe import shifted
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
@@ -83,7 +83,7 @@ def test_shipped_weights_are_small_and_have_their_record(name):
     record = json.loads(weights.with_suffix(".json").read_text())
     source = CLASSIFIERS.get(name)()
     assert weights.stat().st_size < 2_000_000
-    assert record["weights_sha256"] == sha256_of(weights)
+    assert record["weights_sha256"] == file_sha256(weights)
     assert (
         record["arguments"]["steps"] == record["steps"] == source.recipe(is_adversarial=False).steps
     )
@@ -149,7 +149,7 @@ def test_a_classifier_learns_by_its_recipe_and_twice_the_same(digits, tmp_path):
     outs = [tmp_path / f"{i}.safetensors" for i in range(2)]
     for out in outs:
         train(recipe(), setting(), digits, out=out, options=TrainingOptions(seed=1))
-    assert sha256_of(outs[0]) == sha256_of(outs[1])
+    assert file_sha256(outs[0]) == file_sha256(outs[1])
     found = load_classifier(f"file:{outs[0]}@digits-mlp", dataset=digits, folder=tmp_path)
     assert accuracy(found, digits, 500) > 0.8
 

@@ -13,7 +13,7 @@ from torch import nn
 from benchmark.classifiers import small
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256
 from benchmark.identity.content_names import without_content
 
 WEIGHTS = Path(small.__file__).parent / "weights"
@@ -76,7 +76,7 @@ def test_a_file_is_loaded_into_a_named_or_brought_architecture(
     found = load_classifier(f"file:{path}@my_net:Linear", dataset=digits, folder=tmp_path)
     x = digits.images("test", torch.arange(4))
     assert torch.equal(found(x), net(x))
-    assert found.sha256 == sha256_of(path)
+    assert found.sha256 == file_sha256(path)
     assert without_content(found.name) == "net@my_net.Linear" != found.name
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from benchmark.classifiers.catalog import CLASSIFIERS
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256
 from benchmark.identity.content_names import without_content
 
 
@@ -131,7 +131,7 @@ def test_a_checkpoint_gives_the_logits_of_the_network_that_was_saved(digits, net
     torch.testing.assert_close(
         found(x), net(x), **({"rtol": 1e-2, "atol": 1e-2} if form == "half" else {})
     )
-    assert found.sha256 == sha256_of(path)
+    assert found.sha256 == file_sha256(path)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_key_chooses_a_state_and_is_part_of_what_it_is(digits, net, tmp_path, 
     assert torch.equal(found(x), net(x))
     rival = load_classifier(f"file:{path}#model@my_net:Plain", dataset=digits, folder=tmp_path)
     assert without_content(found.name) == f"net.{key}@my_net.Plain" != found.name
-    assert len({found.sha256, rival.sha256, sha256_of(path)}) == 3
+    assert len({found.sha256, rival.sha256, file_sha256(path)}) == 3
     with pytest.raises(BenchError, match="nothing under 'emma'; they hold 'model'"):
         load_classifier(f"file:{path}#emma@my_net:Plain", dataset=digits, folder=tmp_path)
 
@@ -349,7 +349,7 @@ def test_constants_of_a_wrapper_are_its_own_and_part_of_what_it_is(
 
     monkeypatch.setattr(Normalised, "__init__", brighter)
     again = load_classifier(text, dataset=digits, folder=tmp_path)
-    assert len({found.sha256, again.sha256, sha256_of(path)}) == 3
+    assert len({found.sha256, again.sha256, file_sha256(path)}) == 3
     torch.save(Normalised().state_dict(), path)
     whole = load_classifier(text, dataset=digits, folder=tmp_path)
-    assert whole.sha256 == sha256_of(path)
+    assert whole.sha256 == file_sha256(path)

@@ -16,8 +16,7 @@ from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.evaluation.prepare.request import Request
 from benchmark.files import downloads
-from benchmark.files.known_hashes import recorded_sha256
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256, recorded_sha256
 
 GOWAL = "Gowal2021Improving_28_10_ddpm_100m"
 R18 = "Gowal2021Improving_R18_ddpm_100m"
@@ -109,7 +108,7 @@ def test_gowal2021_is_loaded_from_a_checkpoint_where_robustbench_keeps_it(cifar1
     with torch.no_grad():
         assert torch.equal(found(x), network(x))
     assert found.name == GOWAL
-    assert found.sha256 == sha256_of(file)
+    assert found.sha256 == file_sha256(file)
     assert found.classes == 10
 
 
@@ -207,7 +206,7 @@ def test_a_download_happens_once(drive, tmp_path):
     assert calls == list(resolve(R18, "cifar10").drive_ids)
     kept = sorted(path.name for path in file.parent.iterdir())
     assert kept == [f"{R18}.pt", f"{R18}.pt.sha256"]
-    assert recorded_sha256(file) == found.sha256 == sha256_of(file)
+    assert recorded_sha256(file) == found.sha256 == file_sha256(file)
 
 
 def test_a_checkpoint_that_is_not_the_one_first_used_is_refused_here_and_from_the_drive(

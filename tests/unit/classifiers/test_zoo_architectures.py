@@ -17,7 +17,7 @@ from benchmark.engine.dataset import Dataset
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.loading import load_classifier
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256
 from tests.helpers.zoo_checkpoints import (
     ARCHITECTURES,
     images_of,
@@ -73,7 +73,7 @@ def test_a_placed_checkpoint_is_loaded_by_name(architecture, tmp_path, monkeypat
     assert found.name == model.name
     files = model.files(tmp_path)
     if len(files) == 1:
-        assert found.sha256 == sha256_of(files[0])
+        assert found.sha256 == file_sha256(files[0])
     for file in files:
         file.unlink()  # some are large, and pytest keeps folders
 

@@ -149,7 +149,7 @@ def test_archives_are_downloaded_once_from_the_mirror_that_has_them(published, t
     assert dataset.labels("test").bincount().tolist() == [1_000] * 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["MNIST"]
     kept = {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()}
-    assert kept == set(dataset.files)
+    assert kept == set(dataset.files["test"])
     asked = len(published.asked)
     load_dataset("mnist", folder=tmp_path).labels("train")
     assert len(published.asked) == asked == 8

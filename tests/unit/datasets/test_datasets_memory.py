@@ -32,9 +32,9 @@ def test_a_shard_opens_its_own_files_and_no_other(tmp_path, monkeypatch):
     dataset = many(tmp_path, 64)
     opened = []
 
-    def noted(path):
+    def noted(path, mode):
         opened.append(path.name)
-        return read_image(path)
+        return read_image(path, mode=mode)
 
     monkeypatch.setattr(folders, "read_image", noted)
     order = dataset.order("test")

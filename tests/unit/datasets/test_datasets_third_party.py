@@ -202,9 +202,7 @@ def test_one_that_keeps_it_is_evaluated(tmp_path):
 
 
 def test_a_missing_model_is_named_before_anything_is_downloaded(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "benchmark.datasets.archives.fetch_url", None
-    )  # would crash if it were called
+    monkeypatch.setattr("benchmark.datasets.archives.fetch", None)  # would crash if it were called
     with pytest.raises(BenchError, match="'cifar100' has no default classifier; name one with"):
         run(Request(defense="none", dataset="cifar100", data=tmp_path))
 

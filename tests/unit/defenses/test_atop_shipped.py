@@ -1,6 +1,6 @@
 """The weights that ship with AToP are those of its first results."""
 
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256
 from defenses.atop.recipe import AToPRecipe
 from tests.helpers.shipped_weights import record, setting, shipped
 
@@ -8,7 +8,7 @@ ATOP = "a599b3c45fadc9819240d413e910296c5d34527d0f62e71742d1a82bad6b500a"
 
 
 def test_atops_weights_are_those_of_its_first_results():
-    assert sha256_of(shipped("atop")) == ATOP
+    assert file_sha256(shipped("atop")) == ATOP
 
 
 def test_the_plan_of_atops_digits_is_the_one_its_weights_were_made_by():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256
 from tests.helpers.shipped_weights import (
     accuracy,
     images,
@@ -30,7 +30,7 @@ STATIC_SETS = {"hgd": 7, "add": 2, "add-s": 2}
 @pytest.mark.parametrize("name", ROWS)
 def test_the_record_tells_how_the_shipped_weights_were_made(name):
     said = record(name)
-    assert said["weights_sha256"] == sha256_of(shipped(name))
+    assert said["weights_sha256"] == file_sha256(shipped(name))
     assert said["setting"]["classifier_sha256"] == plain_setting().defended().sha256
     assert said["seed"] == 0
     assert said["threads"] == 1

@@ -12,9 +12,9 @@ from benchmark.engine.attacking.queries import (
     find_starts,
     halvings,
     majority_labels,
-    on_the_rim,
     to_boundary,
 )
+from benchmark.engine.attacking.rim import on_the_rim
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-import benchmark.evaluation.execute.run
+import benchmark.evaluation.execute.planned
 import benchmark.evaluation.execute.workers
 import benchmark.evaluation.prepare.prepare
 from benchmark.compute.determinism import (
@@ -187,7 +187,7 @@ def test_two_workers_on_devices_of_their_own_change_nothing(tmp_path, monkeypatc
     asked = {"defense": Keeps(), "model": Caching()}
     alone = run(request(tmp_path / "one", **asked))
     monkeypatch.setattr(
-        benchmark.evaluation.execute.run, "devices_like", lambda device, count: (CPU, CPU)
+        benchmark.evaluation.execute.planned, "devices_like", lambda device, count: (CPU, CPU)
     )
     two = run(request(tmp_path / "two", workers=2, **asked))
     assert without_timing(two) == without_timing(alone)
@@ -235,7 +235,7 @@ class Deadly(Noise):
 
 def test_a_worker_that_dies_is_a_named_gap_and_the_others_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        benchmark.evaluation.execute.run, "devices_like", lambda device, count: (CPU, CPU)
+        benchmark.evaluation.execute.planned, "devices_like", lambda device, count: (CPU, CPU)
     )
     asked = {"protocol": parse_protocol(SHORT, where="short"), "samples": 8}
     entry = run(request(tmp_path, defense=Deadly(), workers=2, **asked))

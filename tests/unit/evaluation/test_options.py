@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import click
 import pytest
 
+import benchmark.cli.options
 import benchmark.evaluation.prepare.prepare
-import benchmark.evaluation.prepare.request
 from benchmark.cli.options import (
     defense_options,
     device_option,
@@ -56,7 +56,7 @@ def planned(words):
 
 @pytest.fixture
 def made_up(monkeypatch):
-    monkeypatch.setattr(benchmark.evaluation.prepare.request, "Request", Temperate)
+    monkeypatch.setattr(benchmark.cli.options, "Request", Temperate)
     monkeypatch.setattr(benchmark.evaluation.prepare.prepare, "Task", TemperateTask)
 
 

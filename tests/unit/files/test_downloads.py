@@ -14,7 +14,7 @@ import pytest
 from benchmark.errors import BenchError
 from benchmark.files import downloads
 from benchmark.files import http as transfer
-from benchmark.files.downloads import fetch_url, is_offline, reported_to
+from benchmark.files.downloads import fetch, is_offline, reported_to
 from tests.helpers.child_processes import hear_interrupts, within
 from tests.helpers.servers import body, closed_port, in_turn, serving, stalled, status
 
@@ -34,7 +34,7 @@ def server(monkeypatch):
 def refused(url, target, **options):
     """The one line of a download that fails and leaves nothing behind."""
     with pytest.raises(BenchError) as caught:
-        fetch_url(url, target, what="the weights of 'net'", **options)
+        fetch(url, target, what="the weights of 'net'", **options)
     line = str(caught.value)
     assert "\n" not in line
     assert target.name in line
@@ -49,7 +49,7 @@ def test_a_file_arrives_whole_and_tells_how_far_it_is(server, tmp_path):
     seen = []
     with reported_to(lambda *told: seen.append(told)):
         target = tmp_path / "models" / "net.pt"
-        fetch_url(f"{server.url}/net.pt", target, what="net", sha256=SHA256.upper())
+        fetch(f"{server.url}/net.pt", target, what="net", sha256=SHA256.upper())
     assert target.read_bytes() == CONTENT
     assert seen[0] == ("net", 0, len(CONTENT))
     assert seen[-1] == ("net", len(CONTENT), len(CONTENT))
@@ -80,7 +80,7 @@ def test_what_is_not_the_file_is_one_line_and_leaves_nothing(
 
 def test_a_server_that_recovers_is_asked_again(server, tmp_path):
     server.answers["/net.pt"] = in_turn(status(503), status(503), body(CONTENT))
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
+    fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
     assert server.count("/net.pt") == 3
 
 
@@ -111,7 +111,7 @@ def test_offline_nothing_is_asked(server, tmp_path, monkeypatch):
 def test_a_redirect_is_followed(server, tmp_path):
     server.answers["/net.pt"] = status(302, Location="/elsewhere?token=1")
     server.answers["/elsewhere"] = body(CONTENT)
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
+    fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
     assert server.count("/elsewhere") == 1
 
 
@@ -130,14 +130,14 @@ def test_what_accept_refuses_gets_no_name(server, tmp_path):
 def test_a_file_that_was_there_stays_where_a_new_one_cannot_be_had(server, tmp_path):
     (tmp_path / "net.pt").write_bytes(b"old")
     with pytest.raises(BenchError, match="404"):
-        fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+        fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
     assert (tmp_path / "net.pt").read_bytes() == b"old"
 
 
 def test_a_name_and_a_password_in_a_url_are_not_printed(server, tmp_path):
     url = f"{server.url}/net.pt".replace("://", "://me:secret@")
     with pytest.raises(BenchError, match="404") as caught:
-        fetch_url(url, tmp_path / "net.pt", what="net")
+        fetch(url, tmp_path / "net.pt", what="net")
     assert "secret" not in str(caught.value)
 
 
@@ -149,7 +149,7 @@ def test_what_is_no_url_is_one_line(server, tmp_path, url):
 def test_a_folder_that_cannot_be_made_is_one_line(server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchError, match="could not be written") as caught:
-        fetch_url(f"{server.url}/net.pt", tmp_path / "file" / "net.pt", what="net")
+        fetch(f"{server.url}/net.pt", tmp_path / "file" / "net.pt", what="net")
     assert "\n" not in str(caught.value)
 
 
@@ -161,15 +161,15 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(server, tmp_path, monkeypatc
 
     monkeypatch.setattr("benchmark.files.downloads.os.fsync", full)
     with pytest.raises(BenchError, match="No space left on device"):
-        fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+        fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
     assert list(tmp_path.iterdir()) == []
 
 
 FETCH = """
 import sys
 from pathlib import Path
-from benchmark.files.downloads import fetch_url
-fetch_url(sys.argv[1], Path(sys.argv[2]), what="net")
+from benchmark.files.downloads import fetch
+fetch(sys.argv[1], Path(sys.argv[2]), what="net")
 """
 
 
@@ -197,7 +197,7 @@ def test_a_download_that_is_interrupted_leaves_nothing_at_all(server, tmp_path):
 
 def test_a_file_that_comes_packed_is_whole_all_the_same(server, tmp_path):
     server.answers["/net.pt"] = body(gzip.compress(CONTENT), Content_Encoding="gzip")
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
+    fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
 
 
 def test_a_download_that_is_killed_leaves_nothing_under_the_final_name(server, tmp_path):
@@ -213,7 +213,7 @@ def test_a_download_that_is_killed_leaves_nothing_under_the_final_name(server, t
         child.wait()
         over.set()
     assert {path.suffix for path in tmp_path.iterdir()} == {".part", ".lock"}
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
+    fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", sha256=SHA256)
     assert list(tmp_path.iterdir()) == [tmp_path / "net.pt"]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.errors import BenchError
 from benchmark.files import downloads
-from benchmark.files.downloads import fetch_url
+from benchmark.files.downloads import fetch
 from benchmark.files.limits import Limits
 from tests.helpers.servers import body, in_turn, part, serving, status
 
@@ -26,7 +26,7 @@ def server(monkeypatch):
 def refused(url, target, **options):
     """The one line of a download that fails and leaves nothing behind."""
     with pytest.raises(BenchError) as caught:
-        fetch_url(url, target, what="net", **options)
+        fetch(url, target, what="net", **options)
     line = str(caught.value)
     assert "\n" not in line
     assert list(target.parent.iterdir()) == []
@@ -42,7 +42,7 @@ def test_a_transfer_that_broke_off_goes_on_where_it_was(server, tmp_path):
     server.answers["/net.pt"] = in_turn(
         body(CONTENT[:600_000], of=len(CONTENT), ETag='"v1"'), status(503), rest
     )
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+    fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
     assert (tmp_path / "net.pt").read_bytes() == CONTENT
     ranges = [asked for _, asked in server.asked]
     assert ranges == ["", "bytes=589824-", "bytes=589824-"]  # whole chunks of 64 KiB are kept
@@ -72,7 +72,7 @@ BROKEN_OFF = body(OTHER[:600_000], of=len(CONTENT), ETag='"v1"')
 )
 def test_a_part_of_another_file_is_never_joined_to_what_is_there(server, tmp_path, answer):
     server.answers["/net.pt"] = in_turn(BROKEN_OFF, answer, body(CONTENT, ETag='"v2"'))
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+    fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
     assert (tmp_path / "net.pt").read_bytes() == CONTENT
     assert [asked for _, asked in server.asked] == ["", f"bytes={KEPT}-", ""]
 
@@ -98,7 +98,7 @@ def test_without_a_sure_name_of_the_file_a_transfer_begins_anew(server, tmp_path
     server.answers["/net.pt"] = in_turn(
         body(OTHER[:600_000], of=len(CONTENT), **names), body(CONTENT, **names)
     )
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+    fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
     assert (tmp_path / "net.pt").read_bytes() == CONTENT
     assert [asked for _, asked in server.asked] == ["", ""]
 
@@ -110,7 +110,7 @@ def test_a_date_of_change_long_past_names_a_file_as_well(server, tmp_path, date)
         part(CONTENT, KEPT, Last_Modified=date, Date=TUESDAY),
         body(CONTENT),
     )
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+    fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
     assert (tmp_path / "net.pt").read_bytes() == CONTENT
     assert len(server.asked) == (2 if date == MONDAY else 3)
 
@@ -168,15 +168,15 @@ def test_limits_are_the_users_to_set(server, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_MAX_GB", "0.0001")
     assert "0.0001 GB" in refused(f"{server.url}/net.pt", tmp_path / "net.pt")
     monkeypatch.setenv("BENCH_MAX_GB", "1")
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", limits=LIMITS)
+    fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net", limits=LIMITS)
     monkeypatch.setenv("BENCH_MAX_HOURS", "-1")
     with pytest.raises(BenchError, match="BENCH_MAX_HOURS is '-1'; give a number above 0"):
-        fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+        fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
 
 
 def test_a_file_that_changed_meanwhile_is_begun_anew(server, tmp_path):
     server.answers["/net.pt"] = in_turn(
         body(b"x" * 600_000, of=len(CONTENT), ETag='"v1"'), body(CONTENT, ETag='"v2"')
     )
-    fetch_url(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
+    fetch(f"{server.url}/net.pt", tmp_path / "net.pt", what="net")
     assert server.count("/net.pt") == 2

@@ -7,8 +7,8 @@ import requests
 
 from benchmark.errors import BenchError
 from benchmark.files import downloads, limits
-from benchmark.files.downloads import reported_to
-from benchmark.files.google_drive import fetch_drive
+from benchmark.files.downloads import fetch, reported_to
+from benchmark.files.google_drive import drive_origin
 from tests.helpers.servers import body, in_turn, serving, stalled, status
 
 CONTENT = bytes(range(256)) * 4000
@@ -47,7 +47,7 @@ def test_a_file_that_is_shared_arrives_and_tells_how_far_it_is(server, tmp_path,
     server.answers["/uc"] = shared(CONTENT)
     seen = []
     with reported_to(lambda *told: seen.append(told)):
-        fetch_drive("an-id", tmp_path / "net.pt", what="net")
+        fetch(drive_origin("an-id"), tmp_path / "net.pt", what="net")
     assert (tmp_path / "net.pt").read_bytes() == CONTENT
     assert list(tmp_path.iterdir()) == [tmp_path / "net.pt"]
     assert seen[-1] == ("net", len(CONTENT), None)
@@ -56,7 +56,7 @@ def test_a_file_that_is_shared_arrives_and_tells_how_far_it_is(server, tmp_path,
 
 def test_a_large_file_that_wants_a_confirmation_is_confirmed(server, tmp_path):
     server.answers |= {"/uc": body(CONFIRM, kind="text/html"), "/big": shared(CONTENT)}
-    fetch_drive("an-id", tmp_path / "net.pt", what="net")
+    fetch(drive_origin("an-id"), tmp_path / "net.pt", what="net")
     assert (tmp_path / "net.pt").read_bytes() == CONTENT
 
 
@@ -77,7 +77,12 @@ def test_what_is_not_the_file_is_one_line_that_says_how_to_get_it(
 ):
     server.answers["/uc"] = answer
     with pytest.raises(BenchError, match="could not be downloaded") as caught:
-        fetch_drive("an-id", tmp_path / "net.pt", what="the checkpoint of 'Net'", sha256="0" * 64)
+        fetch(
+            drive_origin("an-id"),
+            tmp_path / "net.pt",
+            what="the checkpoint of 'Net'",
+            sha256="0" * 64,
+        )
     line = str(caught.value)
     assert reason in line
     assert "\n" not in line
@@ -88,7 +93,7 @@ def test_what_is_not_the_file_is_one_line_that_says_how_to_get_it(
 
 def test_a_connection_that_fails_is_tried_again_from_the_beginning(server, tmp_path):
     server.answers["/uc"] = in_turn(shared(CONTENT[:700_000], of=len(CONTENT)), shared(CONTENT))
-    fetch_drive("an-id", tmp_path / "net.pt", what="net")
+    fetch(drive_origin("an-id"), tmp_path / "net.pt", what="net")
     assert (tmp_path / "net.pt").read_bytes() == CONTENT
 
 
@@ -98,7 +103,7 @@ def test_a_drive_that_falls_silent_is_left(server, tmp_path, monkeypatch):
     over = threading.Event()
     server.answers["/uc"] = stalled(b"", of=10, until=over)
     with pytest.raises(BenchError, match="fell silent"):
-        fetch_drive("an-id", tmp_path / "net.pt", what="net")
+        fetch(drive_origin("an-id"), tmp_path / "net.pt", what="net")
     over.set()
     assert list(tmp_path.iterdir()) == []
 
@@ -109,11 +114,11 @@ def test_a_drive_that_cannot_be_reached_is_named(server, tmp_path, monkeypatch):
 
     monkeypatch.setattr(requests.Session, "get", refused)
     with pytest.raises(BenchError, match="Google Drive cannot be reached"):
-        fetch_drive("an-id", tmp_path / "net.pt", what="net")
+        fetch(drive_origin("an-id"), tmp_path / "net.pt", what="net")
 
 
 def test_offline_the_drive_is_not_asked(server, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_OFFLINE", "1")
     with pytest.raises(BenchError, match=r"offline mode .*uc.id=an-id"):
-        fetch_drive("an-id", tmp_path / "net.pt", what="net")
+        fetch(drive_origin("an-id"), tmp_path / "net.pt", what="net")
     assert server.asked == []

@@ -15,7 +15,8 @@ from safetensors.torch import save
 from benchmark.errors import BenchError
 from benchmark.files import downloads
 from benchmark.files import locations as remote
-from benchmark.files.locations import cache_place, file_sha256
+from benchmark.files.known_hashes import file_sha256
+from benchmark.files.locations import cache_place
 from benchmark.files.manifest import NAME, plugin_weights, read_manifest
 from benchmark.files.user_folders import weights_folder
 from benchmark.files.weights import default_weights_path, file_name, find_weights, save_safetensors

@@ -8,7 +8,7 @@ import pytest
 import benchmark
 import defenses
 from benchmark.classifiers.catalog import CLASSIFIERS
-from benchmark.files.locations import file_sha256
+from benchmark.files.known_hashes import file_sha256
 from benchmark.files.manifest import NAME, read_manifest
 from benchmark.files.manifest_writer import update_manifest
 from benchmark.files.weights import file_name, find_weights

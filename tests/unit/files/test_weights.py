@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from benchmark.classifiers.state import load_state
 from benchmark.errors import BenchError
+from benchmark.files.known_hashes import file_sha256
 from benchmark.files.manifest import NAME
 from benchmark.files.weights import (
     default_weights_path,
@@ -20,7 +21,6 @@ from benchmark.files.weights import (
     finds_unnamed,
     load_safetensors,
     save_safetensors,
-    sha256_of,
 )
 
 NAMES = {"label": "atop[digits]", "classifier": "digits-cnn", "dataset": "digits"}
@@ -133,7 +133,7 @@ def test_what_is_no_whole_safetensors_file_is_one_clear_line(tmp_path, kind):
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     path = put(tmp_path / "w.safetensors")
-    before = sha256_of(path)
+    before = file_sha256(path)
 
     def interrupted(_handle: int) -> None:
         raise KeyboardInterrupt
@@ -141,7 +141,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmark.files.atomic.os.fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         put(path, 2.0)
-    assert sha256_of(path) == before
+    assert file_sha256(path) == before
     assert os.listdir(tmp_path) == ["w.safetensors"]  # noqa: PTH208
 
 

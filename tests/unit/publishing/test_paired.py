@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import pytest
 
-from benchmark.publishing.leaderboard.paired import _bootstrap, chance, difference, tango
+from benchmark.publishing.leaderboard.paired import ONE_SIDED, _bootstrap, chance, difference, tango
 
 Z = NormalDist().inv_cdf(0.975)
 
@@ -28,6 +28,14 @@ def best_share(Δ, gained, lost, n):
         a, b = low + (high - low) / 3, high - (high - low) / 3
         low, high = (a, high) if log_likelihood(a) < log_likelihood(b) else (low, b)
     return (low + high) / 2
+
+
+def test_each_end_of_a_one_sided_interval_is_a_bound_at_95_percent():
+    z = NormalDist().inv_cdf(0.95)
+    low, high = tango(0, 0, 64, ONE_SIDED)
+    assert (
+        high == -low == pytest.approx(z * z / (64 + z * z))
+    )  # solved by hand: n = 64, no discordant pair
 
 
 @pytest.mark.parametrize(("gained", "lost", "n"), [(9, 2, 32), (1, 7, 50), (5, 5, 20), (3, 1, 12)])

@@ -233,6 +233,12 @@ def test_rows_stand_by_their_worst_case_then_by_clean_accuracy_then_by_name():
     assert [line.entry.defense.label for line in group.lines] == ["low", "high"]
 
 
+def test_a_row_without_clean_accuracy_stands_below_one_that_has_it():
+    without = toy("a", pgd="0000", seed=1).model_copy(update={"clean": None})
+    (group,) = groups([without, toy("b", pgd="0000", clean="1100", seed=1)])
+    assert [line.entry.defense.label for line in group.lines] == ["b", "a"]
+
+
 def test_the_order_of_files_decides_nothing_between_equal_rows():
     """Alike in all that a board shows but the key of their jobs, which settles it."""
     first, second = (

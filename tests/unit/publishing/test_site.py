@@ -187,14 +187,16 @@ def test_an_attack_with_steps_has_a_curve_and_one_without_has_none(site):
 
 def test_a_curve_shows_the_lowest_so_far_and_is_thin_where_the_attack_counts_by_something_else():
     trace = (1.0, 0.5, 0.75, 0.5)
-    for bits, is_thin in (("1100", False), ("1111", True)):
+    for bits, width in (("1100", "1.6"), ("1111", "0.7")):
         run = Run(rows=deterministic(clean="1111", pgd=bits), traces={"pgd": trace})
-        (panel,) = panels(run.entry())
-        (chart,) = panel.charts
-        (mark,) = chart.marks
-        heights = [float(point.partition(",")[2]) for point in mark.points.split()]
-        assert heights == [chart.top, mark.y, mark.y]
-        assert mark.is_thin is is_thin
+        ((_, _, (chart,)),) = panels(run.entry())
+        (line,) = re.findall(
+            r'<path d="([^"]*)"[^>]*-000001\)" stroke-width="(.*?)"', chart.drawing
+        )
+        places = [float(y) for y in line[0].split()[2::3]]
+        assert places[0] < places[1]
+        assert set(places[1:]) == {places[1]}
+        assert line[1] == width
 
 
 def test_two_entries_whose_files_would_share_a_name_get_two_pages():

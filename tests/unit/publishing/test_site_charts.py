@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
-from benchmark.publishing.leaderboard.charts import (
-    Axis,
-    Point,
-    Series,
-    bends,
-    lines,
-    scatter,
-    spread,
-)
+from benchmark.publishing.leaderboard.plots import spread
 from benchmark.publishing.site.cell import Cell
+from benchmark.publishing.site.panels import LOOKS, panels, tradeoff
+from benchmark.publishing.site.urls import shelves
+from tests.helpers.run_builder import Run, deterministic
+from tests.helpers.sample_entries import toy
+
+LINE = re.compile(r'<path d="([^"]*)" fill="none"[^>]* stroke="var\(--drawn-(00000[1-8])\)"')
 
 
 @pytest.mark.parametrize(
@@ -46,43 +46,69 @@ def test_names_beside_a_chart_never_touch_and_stay_in_order(wanted):
 
 
 def test_a_name_with_room_stands_where_it_belongs():
-    assert spread([10, 100, 101], 0, 300) == [10, 100, 119]
+    assert spread([10, 100, 101], 0, 300, 19) == [10, 100, 119]
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 100, [0, 20, 40, 60, 80, 100]),
-        (90, 100, [90, 92, 94, 96, 98, 100]),
-        (1, 6, [1, 2, 3, 4, 5, 6]),
-        (1, 287, [100, 200]),
-        (0, 0.5, [0, 0.1, 0.2, 0.3, 0.4, 0.5]),
-    ],
-)
-def test_ticks_are_round_numbers(low, high, expected):
-    assert Axis("x", low, high).ticks() == expected
+def height(percent):
+    """Where a number stands in a drawing of the least height, from -2 to 102 %."""
+    return round(282 - (percent + 2) / 104 * (282 - 16), 1)
+
+
+def drawn_lines(chart):
+    """The places of each coloured line, and its colour."""
+    numbers = [(re.findall(r"-?[\d.]+", path), look) for path, look in LINE.findall(chart.drawing)]
+    return [([*zip(map(float, n[::2]), map(float, n[1::2]), strict=True)], c) for n, c in numbers]
+
+
+def converged(**traces):
+    rows = deterministic(clean="1111", **dict.fromkeys(traces, "1100"))
+    ((_, _, (chart,)),) = panels(Run(rows=rows, traces=traces).entry())
+    return chart
 
 
 def test_a_line_keeps_its_bends_and_nothing_else():
-    flat = [(1, 5.0), (2, 5.0), (3, 5.0), (4, 2.0), (5, 2.0)]
-    assert bends(flat) == [(1, 5.0), (3, 5.0), (4, 2.0), (5, 2.0)]
-    assert bends([(1, 5.0)]) == [(1, 5.0)]
+    chart = converged(pgd=(1.0, *[0.75] * 50, *[0.5] * 50))
+    ((places, _),) = drawn_lines(chart)
+    assert len(places) <= 6
+    assert (places[0], places[-1]) == ((58, height(100)), (538, height(50)))
+    assert {y for _, y in places} == {height(100), height(75), height(50)}
+
+
+def test_each_line_has_its_own_colour_and_its_name_in_it():
+    chart = converged(**{f"pgd-{i}": (1.0, 0.5) for i in range(len(LOOKS))})
+    looks = [look for _, look in drawn_lines(chart)]
+    assert [f"#{look}" for look in looks] == LOOKS
+    for i, look in enumerate(looks):
+        assert re.search(
+            rf'<text [^>]*fill="var\(--drawn-{look}\)"> ?pgd-{i}</text>', chart.drawing
+        )
+
+
+def board_chart(*entries):
+    (shelf,) = shelves(entries)
+    return tradeoff(shelf, shelf.boards[0], 1)
 
 
 def test_a_dot_stands_at_its_numbers_and_its_interval_around_it():
-    point = Point(name="a", link="a.html", x=50, y=25, low=0, high=100)
-    chart = scatter("k", "t", [point], Axis("x", 0, 100), Axis("y", 0, 100))
-    (mark,) = chart.marks
-    assert mark.x == (chart.left + chart.right) / 2
-    assert mark.y == pytest.approx(chart.bottom - (chart.bottom - chart.top) / 4, abs=0.1)
-    assert (mark.low, mark.high) == (chart.bottom, chart.top)
-    assert (
-        chart.diagonal == f"{chart.left:.1f},{chart.bottom:.1f} {chart.right:.1f},{chart.top:.1f}"
-    )
+    entry = toy("half", pgd="1100")
+    chart = board_chart(entry)
+    robust = entry.worst.single
+    across, up = (places for places, _ in drawn_lines(chart) if len(places) == 2)
+    assert [y for _, y in across] == [height(50)] * 2
+    assert [y for _, y in up] == [height(100 * robust.low), height(100 * robust.high)]
+    assert re.search(rf'<use href="#\w+" x="{up[0][0]:.1f}" y="{height(50):g}"', chart.drawing)
+    assert chart.about == "1 half: 100.0, 50.0"
 
 
-def test_a_line_runs_from_the_first_value_to_the_last_in_its_own_colour():
-    made = [Series(f"s{i}", [(0, 0.0), (10, 100.0)]) for i in range(9)]
-    chart = lines("k", "t", made, Axis("x", 0, 10), Axis("y", 0, 100))
-    assert chart.marks[0].points == f"{chart.left:g},{chart.bottom:g} {chart.right:g},{chart.top:g}"
-    assert len({(mark.look, mark.is_dashed) for mark in chart.marks}) == 9
+def test_a_name_of_a_board_leads_to_its_entry_and_is_text():
+    chart = board_chart(toy('<b style="x">\u4e2d\u6587 #abcdef'), toy("none"))
+    assert '<a href="none--net.html"><text' in chart.drawing
+    assert Markup.escape("\u4e2d\u6587 #abcdef") in chart.drawing
+    assert '&lt;b style="x"&gt;' in chart.drawing
+
+
+def test_a_drawing_brings_no_style_of_its_own_and_is_the_same_each_time():
+    entries = [toy("a"), toy("b", pgd="0000")]
+    chart = board_chart(*entries)
+    assert not re.search(r"style=|<style|url\(|<!--|#[0-9a-f]{6}\b", chart.drawing)
+    assert board_chart(*entries[::-1]) == chart

@@ -10,7 +10,7 @@ from benchmark.engine.criterion import Rule
 from benchmark.publishing.leaderboard.columns import BOARD_COLUMNS
 from benchmark.publishing.leaderboard.tables import COLUMNS
 from benchmark.records.challenge import Choices
-from benchmark.records.entry import Columns
+from benchmark.records.entry_parts import Columns
 from benchmark.records.protocol import FAMILIES, Column
 from benchmark.records.rates import RULES, Rates
 from benchmark.records.scores import Scores

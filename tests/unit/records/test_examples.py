@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from benchmark.evaluation.execute.examples import fallen, held
-from benchmark.records.entry import Entry, PerImage, without_timing
+from benchmark.records.entry import Entry, without_timing
 from benchmark.records.entry_files import entry_text
+from benchmark.records.entry_parts import PerImage
 from benchmark.records.examples import MOST
 from benchmark.scoring.validation import problems_of
 from tests.helpers.entry_with_examples import FALLEN, pictured

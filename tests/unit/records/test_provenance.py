@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.errors import BenchError
-from benchmark.files.weights import save_safetensors, sha256_of
+from benchmark.files.known_hashes import file_sha256
+from benchmark.files.weights import save_safetensors
 from benchmark.records.provenance import (
     KEY,
     Behind,
@@ -65,7 +66,7 @@ def old_record(path, **changes):
             "classifier": "net",
             "classifier_sha256": "aa",
         },
-        "weights_sha256": sha256_of(path),
+        "weights_sha256": file_sha256(path),
     }
     path.with_suffix(".json").write_text(json.dumps(record | changes))
 

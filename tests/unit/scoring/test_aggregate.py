@@ -10,7 +10,7 @@ from benchmark.records.rates import Rate, kept_margin, mean_rate, refuse_other_m
 from benchmark.records.result import Result, ShardCost, Status
 from benchmark.scoring.aggregate import cut, gather
 from benchmark.scoring.choice import choose, rate_of
-from benchmark.scoring.flag_parts import points, raised_above, resolution
+from benchmark.scoring.flag_parts import flag_of, points, raised_above, resolution
 from benchmark.scoring.statistics import bootstrap, wilson
 from tests.helpers.sample_entries import toy
 from tests.helpers.tiny_task import one_row
@@ -167,9 +167,8 @@ def test_a_rate_lies_in_its_interval_and_is_the_mean_of_its_outcomes():
 
 
 def test_a_verdict_is_raised_above_its_threshold_and_not_at_it():
-    assert raised_above("x", 2.0, 2.0, "").verdict == "ok"
-    assert raised_above("x", 2.0 + 5e-10, 2.0, "").verdict == "ok"
-    assert raised_above("x", 2.0 + 3e-9, 2.0, "").verdict == "raised"
+    found = [raised_above(value, 2.0, "") for value in (2.0, 2.0 + 5e-10, 2.0 + 3e-9)]
+    assert [flag_of("x", each).verdict for each in found] == ["ok", "ok", "raised"]
     assert points(0.75, 0.5) == 25.0
     assert points(0.1 + 0.2, 0.3) == 0.0  # not a rounding error
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.records.entry import Flag
 from benchmark.records.run import DefenseMeasurement
 from benchmark.scoring import diagnosis_flags, flags
 from benchmark.scoring import flag_parts as signs
 from benchmark.scoring.diagnosis_flags import EXAMINED
+from benchmark.scoring.flag_parts import Measured
 from tests.helpers.run_builder import Run, Varied, deterministic
 
 N = 50  # one image is the two points that every comparison allows
@@ -103,23 +103,16 @@ def test_without_its_diagnosis_a_flag_is_not_run_and_says_why(name):
     assert flag.detail
 
 
-def at_least(name, value, threshold, detail):
-    return Flag(
-        id=name,
-        value=value,
-        threshold=threshold,
-        verdict="raised" if value >= threshold - 1e-9 else "ok",
-        detail=detail,
-    )
+def at_least(value, threshold, detail):
+    return Measured(value, threshold, detail, value >= threshold - 1e-9)
 
 
-def turned(name, value, threshold, detail):
-    verdict = "raised" if value < threshold else "ok"
-    return Flag(id=name, value=value, threshold=threshold, verdict=verdict, detail=detail)
+def turned(value, threshold, detail):
+    return Measured(value, threshold, detail, value < threshold)
 
 
-def never(name, value, threshold, detail):
-    return Flag(id=name, value=value, threshold=threshold, verdict="ok", detail=detail)
+def never(value, threshold, detail):
+    return Measured(value, threshold, detail, is_raised=False)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.scoring.flags import flags_of
-from benchmark.scoring.published_clean import NAME, published
+from benchmark.scoring.published_clean import published
 from tests.helpers.run_builder import Run, deterministic
 
 ROWS = Path(__file__).resolve().parents[3] / "leaderboards" / "robustbench.csv"
@@ -21,7 +21,7 @@ def flag(right, n=400, *, bare=None, update=None, **fields):
     entry = Run(rows=deterministic(clean=bits), sources=sources, **fields).entry()
     if update:
         entry = entry.model_copy(update={"dataset": entry.dataset.model_copy(update=update)})
-    (found,) = [flag for flag in flags_of(entry) if flag.id == NAME]
+    (found,) = [flag for flag in flags_of(entry) if flag.id == "unlike-published"]
     return found
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from benchmark.engine.attacking.attack import Attack
 from benchmark.engine.randomness import Draws
 from benchmark.errors import BenchError
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256
 from benchmark.plugins import ATTACKS
 from benchmark.training.attacks import training_attack
 from benchmark.training.checkpoint import Curves
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(bars, tmp_
     for out, seed in zip(outs, (3, 3, 4), strict=True):
         torch.manual_seed(hash(out.name) % 1000)  # the global generator must not matter
         train(Small(), SETTING, bars, out=out, options=TrainingOptions(seed=seed))
-    first, again, other = (sha256_of(out) for out in outs)
+    first, again, other = (file_sha256(out) for out in outs)
     assert first == again
     assert first != other
 
@@ -105,7 +105,7 @@ def test_the_record_says_how_the_weights_came_to_be(bars, tmp_path):
     assert (record["command"], record["seed"], record["steps"]) == (command, 7, 5)
     assert record["arguments"] == {"steps": 5, "batch_size": 16, "rate": 1e-2, "pause": 0.0}
     assert record["setting"]["threat"] == "linf:0.1"
-    assert record["weights_sha256"] == sha256_of(out)
+    assert record["weights_sha256"] == file_sha256(out)
     assert record["peak_memory_bytes"] > 1_000_000
 
 

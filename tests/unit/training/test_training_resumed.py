@@ -13,7 +13,7 @@ import torch
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.files.weights import sha256_of
+from benchmark.files.known_hashes import file_sha256
 from benchmark.training.checkpoint import (
     Curves,
     Progress,
@@ -57,7 +57,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(bars, tmp_path):
         continued, SETTING, bars, out=out, options=eager(), progress=lambda d, n, _: seen.append(d)
     )
     assert seen == list(range(26, 41))
-    assert sha256_of(out) == sha256_of(whole)
+    assert file_sha256(out) == file_sha256(whole)
     records = [json.loads(o.with_suffix(".json").read_text()) for o in (whole, out)]
     assert records[0]["losses"] == records[1]["losses"]
     assert not checkpoint_path(out).exists()
@@ -93,7 +93,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(bars, tmp_path):
     seen = []
     train(Small(**recipe), SETTING, bars, out=cut, progress=lambda d, n, _: seen.append(d))
     assert 36 < seen[0] < 60
-    assert sha256_of(cut) == sha256_of(whole)
+    assert file_sha256(cut) == file_sha256(whole)
     assert not checkpoint_path(cut).exists()
 
 
@@ -151,7 +151,7 @@ def test_restart_begins_anew_and_ends_with_the_weights_of_a_run_that_never_stopp
         progress=lambda done, *_: seen.append(done),
     )
     assert seen == list(range(1, 41))
-    assert sha256_of(out) == sha256_of(whole)
+    assert file_sha256(out) == file_sha256(whole)
     assert not checkpoint.exists()
 
 
