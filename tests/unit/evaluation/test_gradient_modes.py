@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from benchmark.engine.threat import Knowledge
-from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative, weakest_gradient
 from benchmark.evaluation.execute.run import run
-from benchmark.evaluation.prepare.plan import make_plan, weakest_gradient
+from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.protocol_files import parse_protocol
