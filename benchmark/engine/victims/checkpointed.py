@@ -46,7 +46,7 @@ def iterated(step: Step, x: Tensor, steps: int, *, kept: int = KEPT) -> Tensor:
         raise ValueError(f"expected steps >= 0 and kept >= 1; got {steps} and {kept}")
     found = repeated(
         partial(_run, step, start=0, stop=steps),
-        lambda twin: _Iterated.apply(twin, partial(_recovered_step, step), steps, kept),  # type: ignore[no-any-return]
+        lambda twin: _Iterated.apply(twin, partial(_recovered_step, step), steps, kept),
         x,
     )
     if found is not None:

@@ -21,7 +21,7 @@ class Purified(Victim):
     """Purifiers in a row (one, or a chain such as `atop+aid`), then a classifier.
 
     With `bpda` each stage is straight-through by itself, so that a stage's surrogate is taken at what the
-    stage before it put out. Draws are named by stage.
+    stage before it put out. Draws are named by stage, and tell a purifier nothing about who asks.
 
     Args:
         defenses: The purifiers, prepared, in the order in which an image passes them.
@@ -68,14 +68,14 @@ class Purified(Victim):
     def stages(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Iterator[Tensor]:
         """What each stage puts out, one after the other, the last as `purify` gives it."""
         for i, defense in enumerate(self.defenses):
-            x = self._stage(defense, x, draws.at("stage", i), mode)
+            x = self._stage(defense, x, draws.at("stage", i).opaque(), mode)
             yield x
 
     def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """The sum over the stages, each at its own input, `(b,)`."""
         seen = chain((x,), self.stages(x, draws=draws, mode=mode))
         losses = (
-            defense.auxiliary_loss(x_in, draws=draws.at("stage", i))
+            defense.auxiliary_loss(x_in, draws=draws.at("stage", i).opaque())
             for i, (defense, x_in) in enumerate(zip(self.defenses, seen, strict=False))
         )
         return sum(losses, x.new_zeros(len(x)))

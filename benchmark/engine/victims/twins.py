@@ -16,7 +16,7 @@ LIKENESS = 0.5
 
 def geometry(tensor: Tensor) -> Geometry:
     """How a tensor lies."""
-    return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+    return tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())
 
 
 def values_of(real: Tensor, dtype: torch.dtype) -> Tensor:
@@ -66,5 +66,6 @@ def alike(images: Tensor, tensor: Tensor) -> Tensor | None:
             b = tensor.double() - tensor.double().mean()
             scale = float((a * b).sum() / (a * a).sum().clamp_min(1e-12))
             if float((a * b).sum()) > LIKENESS * float(a.norm() * b.norm()) > 0:
-                return scale * source
+                found: Tensor = scale * source
+                return found
     return None
