@@ -13,12 +13,14 @@ from benchmark.compute.sandbox import sandboxed
 from benchmark.contract.ask import MOVED
 from benchmark.contract.checks import MOST, TOLERANCE
 from benchmark.contract.probe import NOBODYS, Subject, autograd_of, spread
+from benchmark.contract.slopes import misled
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.acceptance import ROUNDED
-from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Defense, Derivative, weakest_gradient
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import GradientMode, Victim, Vote
 from benchmark.errors import BenchError
+from benchmark.records.protocol_rows import BEST
 from benchmark.records.run import DefenseMeasurement
 
 KEPT = 0.5
@@ -90,6 +92,7 @@ def examine(sample: Sample) -> tuple[DefenseMeasurement, ...]:
     kinds: dict[str, Callable[[Sample], Iterable[Found]]] = {
         "gradient": _gradient,
         "slope": _slope,
+        "surrogate": _surrogate,
         "memory": _memory,
         "shifted": _shifted,
         "nearest": _nearest,
@@ -158,6 +161,18 @@ def _slope(sample: Sample) -> Iterator[Found]:
         f"autograd is the derivative of the victim's logits at {share:.1%} of the points, {where}"
     )
     yield 1.0 - share, ALLOWED, said
+
+
+def _surrogate(sample: Sample) -> Iterator[Found]:
+    """How much better a recovered gradient tells the victim's answers than those that attacks follow."""
+    if not sample.stages:
+        return
+    declared, x = weakest_gradient(defense for defense, _ in sample.stages), sample.images
+    draws = Draws.of(sample.seed, NOBODYS + torch.arange(len(x), device=x.device), "surrogate")
+    threat = sample.stages[0][1].threat
+    yield misled(
+        sample.victim, x, draws=draws, modes=map(GradientMode, BEST[declared]), threat=threat
+    )
 
 
 def _finest(sample: Sample) -> tuple[Victim, Tensor, str]:

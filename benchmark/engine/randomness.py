@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from benchmark.errors import ContractBroken
+
 _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -85,6 +87,10 @@ class Draws:
         """The same draws with their indices on a device, where the numbers are then made."""
         return replace(self, images=self.images.to(device), rows=self.rows.to(device))
 
+    def opaque(self) -> Draws:
+        """The same numbers for somebody who is not to know whose they are, nor what they are for."""
+        return _Opaque(self)
+
     def words(self, count: int) -> Tensor:
         """`(b, count)` random 32-bit words as int64."""
         blocks = torch.arange(math.ceil(count / 4), device=self.images.device)
@@ -123,10 +129,70 @@ class Draws:
 
     def generators(self) -> list[torch.Generator]:
         """One seeded CPU generator a row, for libraries that take a list of them."""
-        seeds = (self.words(2) << torch.tensor([0, 31], device=self.images.device)).sum(1)
+        words = self.words(2)
+        seeds = (words << torch.tensor([0, 31], device=words.device)).sum(1)
         return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
 
     def _key(self) -> tuple[int, int]:
         place = "\x1f".join(f"{type(name).__name__}:{name}" for name in (self.seed, *self.path))
         digest = hashlib.blake2b(place.encode(), digest_size=8).digest()
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+class _Opaque(Draws):
+    """Draws as a purifier has them: numbers, and nothing that says which image asks, how often, or for what."""
+
+    def __init__(self, known: Draws) -> None:
+        object.__setattr__(self, "_known", known)
+
+    def __getattribute__(self, name: str) -> object:
+        """Everything but what would tell who asks.
+
+        Raises:
+            ContractBroken: It would.
+        """
+        if name in _SECRETS:
+            raise ContractBroken(
+                f"draws.{name} would tell who asks; a purifier draws by at(), uniform(), normal(), integers(), "
+                f"permutations() or generators()"
+            )
+        return super().__getattribute__(name)
+
+    def __repr__(self) -> str:
+        return f"<draws of {len(self)} rows>"
+
+    def __len__(self) -> int:
+        return len(known_of(self))
+
+    def opaque(self) -> Draws:
+        """Itself."""
+        return self
+
+    def at(self, *names: str | int) -> Draws:
+        """As `Draws.at`."""
+        return _Opaque(known_of(self).at(*names))
+
+    def take(self, which: Tensor) -> Draws:
+        """As `Draws.take`."""
+        return _Opaque(known_of(self).take(which))
+
+    def repeat(self, n: int) -> Draws:
+        """As `Draws.repeat`."""
+        return _Opaque(known_of(self).repeat(n))
+
+    def to(self, device: torch.device | str) -> Draws:
+        """As `Draws.to`."""
+        return _Opaque(known_of(self).to(device))
+
+    def words(self, count: int) -> Tensor:
+        """As `Draws.words`."""
+        return known_of(self).words(count)
+
+
+_SECRETS = frozenset({"seed", "images", "rows", "path"})
+
+
+def known_of(draws: Draws) -> Draws:
+    """The draws behind opaque ones; others as they are."""
+    found: Draws = vars(draws).get("_known", draws)
+    return found

@@ -77,7 +77,7 @@ class Job:
         defenses: The purifiers in the order in which an image passes them; none for a bare classifier.
         classifier: The frozen classifier.
         attack: The attack.
-        gradient: `exact` or `bpda`.
+        gradient: `exact`, `bpda` or `recovered`.
         eot: Draws a gradient is averaged over.
         is_source: Whether its images are made for other jobs: full length, every image, all kept.
         criterion: How often the victim is asked.

@@ -129,7 +129,7 @@ class AttackRow(_Model):
     knowledge: Knowledge
     attack: str
     arguments: dict[str, Any] = {}
-    gradients: list[Literal["exact", "bpda", "best"]] = []
+    gradients: list[Literal["exact", "bpda", "recovered", "best"]] = []
     """One job for each; `exact` is left out where the defense has no gradient, `best` is exact where there is
     one, bpda where there is none, and both where a stage's is one almost everywhere. Empty: the attack uses
     none."""

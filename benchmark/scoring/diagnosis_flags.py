@@ -33,6 +33,7 @@ EXAMINED = {
     "memorises-images": ("memory", "shifted", "nearest"),
     "batch-dependent": ("batch", "layout"),
     "undeclared-randomness": ("randomness",),
+    "surrogate-misleads": ("surrogate",),
 }
 """Flags that measurements of purifiers and victim decide, with the ids of these; an entry from before one of
 them has the others alone."""

@@ -21,6 +21,7 @@ from benchmark.engine.criterion import Criterion, Outcome, Rule
 from benchmark.engine.judging.verdict import judge, survivors
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat
+from benchmark.engine.victims.purified import broken_in
 from benchmark.engine.victims.victim import GradientMode, Victim
 
 
@@ -132,4 +133,6 @@ class AttackBatch:
             threat=self.threat,
             draws=self.draws.at("attack", *names).take(which),
         )
+        if self.mode is GradientMode.RECOVERED:
+            target.warnings += [f"recovered: broken at {where}" for where in broken_in(victim)]
         return AttackOutput.of(candidates, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar, final
 
@@ -140,3 +141,11 @@ class Defense(ABC):
                     f"return images in [0, 1] (clamp at the end)"
                 )
         return x_hat
+
+
+def weakest_gradient(defenses: Iterable[Defense]) -> Derivative:
+    """What a chain offers to back-propagation: the least that one of its stages does."""
+    order = [Derivative.EXACT, Derivative.ALMOST_EVERYWHERE, Derivative.NONE]
+    return max(
+        (defense.gradient for defense in defenses), key=order.index, default=Derivative.EXACT
+    )

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense
+from benchmark.engine.victims.recovered import recovered
 from benchmark.engine.victims.victim import GradientMode, StraightThrough, Victim
 
 
@@ -19,7 +20,7 @@ class Purified(Victim):
     """Purifiers in a row (one, or a chain such as `atop+aid`), then a classifier.
 
     With `bpda` each stage is straight-through by itself, so that a stage's surrogate is taken at what the
-    stage before it put out. Draws are named by stage.
+    stage before it put out. Draws are named by stage, and tell a purifier nothing about who asks.
 
     Args:
         defenses: The purifiers, prepared, in the order in which an image passes them.
@@ -40,6 +41,8 @@ class Purified(Victim):
         self.defenses = tuple(defenses)
         self.classifier = classifier
         self.is_checkpointed = is_checkpointed
+        self.broken: tuple[str, ...] = ()
+        """Where recovered gradients were the identity so far."""
 
     @property
     def stochastic(self) -> bool:
@@ -64,25 +67,26 @@ class Purified(Victim):
     def stages(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Iterator[Tensor]:
         """What each stage puts out, one after the other, the last as `purify` gives it."""
         for i, defense in enumerate(self.defenses):
-            x = self._stage(defense, x, draws.at("stage", i), mode)
+            x = self._stage(defense, x, draws.at("stage", i).opaque(), mode)
             yield x
 
     def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
         """The sum over the stages, each at its own input, `(b,)`."""
         seen = chain((x,), self.stages(x, draws=draws, mode=mode))
         losses = (
-            defense.auxiliary_loss(x_in, draws=draws.at("stage", i))
+            defense.auxiliary_loss(x_in, draws=draws.at("stage", i).opaque())
             for i, (defense, x_in) in enumerate(zip(self.defenses, seen, strict=False))
         )
         return sum(losses, x.new_zeros(len(x)))
 
     def _stage(self, defense: Defense, x: Tensor, draws: Draws, mode: GradientMode) -> Tensor:
-        if mode is GradientMode.BPDA or not (torch.is_grad_enabled() and x.requires_grad):
+        is_followed = torch.is_grad_enabled() and x.requires_grad
+        if mode is not GradientMode.EXACT or not is_followed:
             with torch.set_grad_enabled(defense.needs_grad_inside):
                 value = defense(x.detach(), draws=draws).detach()
             if not torch.is_grad_enabled():
                 return value
-            out: Tensor = StraightThrough.apply(defense.surrogate(x, draws=draws), value)
+            out: Tensor = StraightThrough.apply(self._followed(defense, x, draws, mode), value)
             return out
         if self.is_checkpointed:
             again: Tensor = checkpoint(
@@ -90,3 +94,17 @@ class Purified(Victim):
             )
             return again
         return defense(x, draws=draws)
+
+    def _followed(self, defense: Defense, x: Tensor, draws: Draws, mode: GradientMode) -> Tensor:
+        """What the backward pass goes through in place of the purifier."""
+        if mode is not GradientMode.RECOVERED or not x.requires_grad:
+            return defense.surrogate(x, draws=draws)
+        found = recovered(partial(defense.purify, draws=draws), x)
+        self.broken = tuple(dict.fromkeys((*self.broken, *found.broken)))
+        return found.images
+
+
+def broken_in(victim: Victim) -> tuple[str, ...]:
+    """Where recovered gradients of the purifiers inside a victim were the identity so far."""
+    inside = [module for module in victim.modules() if isinstance(module, Purified)]
+    return tuple(dict.fromkeys(where for purified in inside for where in purified.broken))

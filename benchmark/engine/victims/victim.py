@@ -21,6 +21,8 @@ class GradientMode(StrEnum):
     """Through the purifier itself."""
     BPDA = "bpda"
     """Forward through the purifier, backward through its surrogate."""
+    RECOVERED = "recovered"
+    """Forward through the purifier, backward through the operations that it is made of (`recovered`)."""
 
 
 class Victim(nn.Module, ABC):

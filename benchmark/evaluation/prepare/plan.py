@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -13,7 +13,7 @@ from benchmark.engine.attacking.attack import Attack
 from benchmark.engine.criterion import Criterion
 from benchmark.engine.threat import Knowledge
 from benchmark.engine.victims.classifier import Classifier
-from benchmark.engine.victims.defense import Defense, Derivative
+from benchmark.engine.victims.defense import Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.diagnosis_plan import diagnosis_rows
 from benchmark.evaluation.prepare.plugin_ids import attack_id, harness_sha256, watched_for
@@ -62,14 +62,6 @@ class Plannable:
 def unasked(name: str) -> Classifier:
     """A classifier of which a plan knows the name alone; it cannot be run."""
     return Classifier(nn.Identity(), name=name, classes=2, sha256=name)
-
-
-def weakest_gradient(defenses: Iterable[Defense]) -> Derivative:
-    """What a chain offers to back-propagation: the least that one of its stages does."""
-    order = [Derivative.EXACT, Derivative.ALMOST_EVERYWHERE, Derivative.NONE]
-    return max(
-        (defense.gradient for defense in defenses), key=order.index, default=Derivative.EXACT
-    )
 
 
 def make_plan(ready: Plannable) -> tuple[list[PlannedAttack], dict[str, Missing]]:

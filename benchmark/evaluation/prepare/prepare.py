@@ -17,7 +17,7 @@ from benchmark.engine.dataset import Dataset, indices_of, labels_of, pixels_sha2
 from benchmark.engine.threat import Threat
 from benchmark.engine.victims.acceptance import Conduct
 from benchmark.engine.victims.classifier import Classifier
-from benchmark.engine.victims.defense import Defense
+from benchmark.engine.victims.defense import Defense, weakest_gradient
 from benchmark.engine.victims.setting import Setting
 from benchmark.engine.victims.victim import AsStochastic, Victim
 from benchmark.errors import BenchError
@@ -28,7 +28,7 @@ from benchmark.evaluation.prepare.loading import (
     load_classifier,
     with_known_classes,
 )
-from benchmark.evaluation.prepare.plan import Plannable, weakest_gradient
+from benchmark.evaluation.prepare.plan import Plannable
 from benchmark.evaluation.prepare.purifier import PreparedDefense
 from benchmark.evaluation.prepare.request import Request, make_defenses
 from benchmark.evaluation.prepare.resolve import resolve

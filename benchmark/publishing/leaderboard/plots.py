@@ -39,7 +39,7 @@ STYLE: Any = {  # mypy knows rc keys one by one
     "figure.constrained_layout.use": True,
 }
 _SMALL: Any = {"textcoords": "offset points", "color": "0.35", "fontsize": 8}
-_DASHES = {"exact": "-", "bpda": (0, (4, 1.5))}
+_DASHES = {"exact": "-", "bpda": (0, (4, 1.5)), "recovered": (0, (1, 1.5))}
 TITLE = 70
 """Characters of a title."""
 NAME_LENGTH = 28

@@ -28,7 +28,7 @@ from tests.helpers.flagged_defenses import (
 )
 from tests.helpers.tiny_task import CLASSES, SHAPE, network
 
-MEASURED = {"gradient", "slope", "memory", "shifted", "nearest", "batch", "constant"}
+MEASURED = {"gradient", "slope", "surrogate", "memory", "shifted", "nearest", "batch", "constant"}
 
 
 def images(n, seed):
@@ -67,11 +67,23 @@ def bad(*defenses, **changes):
     return {each.id for each in found if each.value > each.threshold}
 
 
+class Hidden(Defense):
+    """Honest in what it declares, and turned round where its surrogate is not."""
+
+    name = "hidden"
+    stochastic = False
+    gradient = Derivative.NONE
+
+    def purify(self, x, *, draws):
+        with torch.no_grad():
+            return x.flip(-1)
+
+
 @pytest.mark.parametrize(
     ("liar", "expected"),
     [
-        (Blind(), {"gradient", "slope"}),
-        (Backwards(), {"gradient", "slope"}),
+        (Blind(), {"gradient", "slope", "surrogate"}),
+        (Backwards(), {"gradient", "slope", "surrogate"}),
         (Modest(), {"gradient"}),
         (ByHeart(known=KNOWN), {"memory", "shifted", "nearest"}),
         (ByHeart(known=KNOWN, near=0.12), {"memory", "shifted", "nearest"}),
@@ -81,6 +93,7 @@ def bad(*defenses, **changes):
         (Halfway(known=BOTH, share=0.1), {"nearest"}),
         (Crowded(most=8), {"batch"}),
         (Wall(), {"constant"}),
+        (Hidden(), {"surrogate"}),
     ],
     ids=lambda value: value.name if hasattr(value, "name") else "",
 )

@@ -1,11 +1,13 @@
 """Draws: Philox against its published vectors, and independence of everything that must not matter."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from benchmark.engine.randomness import Draws, philox
+from benchmark.errors import ContractBroken
 
 PUBLISHED = [  # counter, key, output: the known-answer file of Random123, philox4x32 with 10 rounds
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
@@ -96,3 +98,25 @@ def test_generators_are_one_an_image_and_seeded_by_it():
         torch.stack(values), torch.stack([torch.rand(3, generator=g) for g in again])
     )
     assert len({tuple(v.tolist()) for v in values}) == 6
+
+
+def test_opaque_draws_give_the_same_numbers_and_tell_nothing_of_who_asks():
+    known = Draws.of(3, torch.arange(4), "select").repeat(2)
+    opaque = known.opaque()
+    for use in (
+        lambda d: d.at("n", 1).uniform((2, 3)),
+        lambda d: d.take(torch.tensor([5, 0])).normal((4,)),
+        lambda d: d.repeat(3).integers(7),
+        lambda d: d.to("cpu").permutations(5),
+        lambda d: torch.stack([torch.rand(2, generator=g) for g in d.generators()]),
+    ):
+        assert torch.equal(use(opaque), use(known))
+    assert (len(opaque), len(opaque.at("x").take(torch.arange(2)))) == (8, 2)
+    assert opaque.opaque() is opaque
+    for name in ("seed", "images", "rows", "path"):
+        for draws in (opaque, opaque.at("x"), opaque.repeat(2)):
+            with pytest.raises(ContractBroken, match=f"draws.{name} would tell who asks"):
+                getattr(draws, name)
+    with pytest.raises(ContractBroken, match="would tell who asks"):
+        replace(opaque, seed=1)
+    assert repr(opaque) == "<draws of 8 rows>"

@@ -1,0 +1,72 @@
+"""ATen operations as they are declared: what they write to, and what gives the same without writing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+_NO_WRITE = frozenset({"detach_", "requires_grad_", "record_stream"})
+
+
+def name_of(func: Any) -> str:
+    """An operation's name without what says that it writes in place."""
+    name: str = func._schema.name.partition("::")[2]
+    return name if name.startswith("__") or not name.endswith("_") else name[:-1]
+
+
+def written_by(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors that an operation writes to."""
+    schema = func._schema
+    if not schema.is_mutable or schema.name.partition("::")[2] in _NO_WRITE:
+        return []
+    named = dict(zip((argument.name for argument in schema.arguments), args, strict=False))
+    named |= kwargs
+    found = [
+        named.get(argument.name)
+        for argument in schema.arguments
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+
+
+def repeat(func: Any, given: tuple[Any, Any], written: list[Tensor]) -> Any:
+    """An operation on twins as autograd knows it; one that writes, on copies."""
+    args, kwargs = given
+    if not written:
+        return func(*args, **_floating(kwargs))
+    twin_func, outs = _functional(func)
+    if twin_func is not None:
+        return twin_func(*args, **_floating({k: v for k, v in kwargs.items() if k not in outs}))
+    args, kwargs = tree_map_only(Tensor, torch.clone, (args, dict(kwargs)))
+    func(*args, **kwargs)
+    return written_by(func, args, kwargs)
+
+
+def _floating(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments without a type of whole numbers, in which there are no twins."""
+    dtype = kwargs.get("dtype")
+    if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
+        return {name: value for name, value in kwargs.items() if name != "dtype"}
+    return dict(kwargs)
+
+
+@cache
+def _functional(func: Any) -> tuple[Any, frozenset[str]]:
+    """The operation that gives what another writes, or None, and the names of what that one writes to."""
+    schema = func._schema
+    outs = frozenset(argument.name for argument in schema.arguments if argument.is_out)
+    space = getattr(torch.ops, func.namespace)
+    packet = getattr(space, name_of(func), None)
+    names = [argument.name for argument in schema.arguments if argument.name not in outs]
+    for overload in packet.overloads() if packet is not None else ():
+        other = getattr(packet, overload)
+        arguments = [argument.name for argument in other._schema.arguments]
+        is_same = outs or func._overloadname in (overload, "default")
+        if arguments == names and is_same and not other._schema.is_mutable:
+            return other, outs
+    return None, outs

@@ -1,0 +1,290 @@
+"""A gradient for a purifier that hides its own: each ATen operation of a real call is repeated with autograd.
+
+`no_grad`, `inference_mode`, `.data`, `detach`, TorchScript and a backward pass of zeros stand above ATen; below
+it a call is the operations that made its numbers. Beside each tensor that hangs on the images there is a *twin*
+of the same values that has a graph, and what is done to tensors is done to their twins, steps by the rules of
+`recovery_rules`. Twins belong to memory, not to tensor objects, so that views, writes in place, `out=` and
+arrays on the same memory are followed. What was computed elsewhere (numpy, PIL, threads) and looks like the
+images is taken for the identity of them (Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense
+of security", ICML 2018, take the whole purifier for it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import enable_reentrant_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from benchmark.engine.victims.operations import name_of, repeat, written_by
+from benchmark.engine.victims.recovery_rules import RULES, Call
+from benchmark.engine.victims.twins import Memory, alike, geometry, places, values_of
+from benchmark.engine.victims.victim import StraightThrough
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a purifier gives, with a gradient.
+
+    Args:
+        images: `(b, c, h, w)`, the values of the call, differentiable in the images that it was given.
+        broken: Operations at which an edge was taken for the identity; empty where all was repeated.
+    """
+
+    images: Tensor
+    broken: tuple[str, ...]
+
+
+def recovered(purify: Callable[[Tensor], Tensor], x: Tensor) -> Recovered:
+    """`purify(x)` with the gradient of the operations that it is made of.
+
+    Args:
+        purify: Called once, with images that require no gradient; the same numbers whenever it is asked.
+        x: Images `(b, c, h, w)`, with their graph.
+    """
+    recorder = _Recorder(x)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operation that has no derivative
+    try:
+        with recorder:
+            real = purify(x.detach())
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    with torch.enable_grad():
+        return Recovered(recorder.finished(real), tuple(dict.fromkeys(recorder.broken)))
+
+
+def repeated(
+    real: Callable[[Tensor], Tensor], twin: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor | None:
+    """`real(x)`, for whose gradient `twin` is called, while a recorder follows `x`; None where none does.
+
+    It is for what knows a cheaper way to its gradient than the record of all that it does.
+    """
+    recorder = _get_current_dispatch_mode()
+    if not isinstance(recorder, _Recorder) or recorder.memory(x) is None:
+        return None
+    with _no_modes():
+        out = real(x)
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            followed = recorder.twin(x)
+            if followed is not None:
+                recorder.keep(out, StraightThrough.apply(twin(followed), values_of(out, x.dtype)))
+    return out
+
+
+@contextlib.contextmanager
+def _with_graph() -> Iterator[None]:
+    """In here operations are as outside of every mode, with graphs."""
+    with (
+        enable_reentrant_dispatch(),
+        _no_modes(),
+        torch.inference_mode(mode=False),
+        torch.enable_grad(),
+    ):
+        yield
+
+
+def _no_modes() -> contextlib.AbstractContextManager[object]:
+    """Lets even operations without an argument, such as `arange`, see no mode."""
+    python = torch._C.DispatchKeySet(torch._C.DispatchKey.Python)
+    snapshot = torch._C.DispatchKeySet(torch._C.DispatchKey.PythonTLSSnapshot)
+    return torch._C._ExcludeDispatchKeyGuard(python | snapshot)
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows one call from its images to what it returns."""
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.broken: list[str] = []
+        self.x = x
+        self.latest = x
+        self._memories: dict[int, Memory] = {}
+        self._seen: dict[int, torch.UntypedStorage] = {}
+        self.keep(x.detach(), x)
+
+    def finished(self, real: Tensor) -> Tensor:
+        """The twin of what was returned; the identity of the images where nothing leads to it."""
+        twin = self.twin(real)
+        if twin is None:
+            self._import(real, "the output")
+            twin = self.twin(real)
+        if twin is None or not twin.requires_grad:
+            self.broken.append("the output")
+            twin = self.x
+        out: Tensor = StraightThrough.apply(twin, real.detach())
+        return out
+
+    def twin(self, tensor: Tensor) -> Tensor | None:
+        """The twin of a tensor that hangs on the images; None for any other."""
+        memory = self.memory(tensor)
+        if memory is None:
+            return None
+        at = geometry(tensor)
+        if at not in memory.twins:
+            if at[0] is not memory.whole[0]:
+                return None
+            flat = memory.flat(tensor)
+            memory.twins[at] = flat[places(at, flat)].view(at[1])
+        return memory.twins[at]
+
+    def choice(self, tensor: Tensor) -> Tensor | None:
+        """The soft weights `(n, k)` of n indices that were chosen; None for any others."""
+        memory = self.memory(tensor)
+        is_whole = memory is not None and tensor.is_contiguous() and tensor.storage_offset() == 0
+        return memory.choice if memory is not None and is_whole else None
+
+    def memory(self, tensor: Tensor) -> Memory | None:
+        """What lies where a tensor lies; None where nothing there hangs on the images."""
+        if tensor.layout is not torch.strided or not tensor.numel():
+            return None
+        return self._memories.get(tensor.untyped_storage().data_ptr())
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The operation itself; then the same on the twins of what it is given."""
+        del types
+        kwargs = dict(kwargs or {})
+        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        written = written_by(func, args, kwargs)
+        with _with_graph():
+            for leaf in leaves:
+                self._import(leaf, func)
+            is_tied = any(self.memory(leaf) is not None for leaf in leaves)
+            given = tree_map_only(Tensor, self._given, (args, kwargs)) if is_tied else None
+        out = func(*args, **kwargs)
+        if given is None:
+            self._see(out)
+            return out
+        with _with_graph():
+            self._repeat(func, given, (args, kwargs), out, written)
+        return out
+
+    def _given(self, tensor: Tensor) -> Tensor:
+        """What an operation on twins is given for a tensor: its twin, else its values, now."""
+        twin = self.twin(tensor)
+        return twin if twin is not None else tensor.detach().clone()
+
+    def _repeat(
+        self,
+        func: Any,
+        given: tuple[Any, Any],
+        real: tuple[Any, Any],
+        out: Any,
+        written: list[Tensor],
+    ) -> None:
+        """Gives each tensor that an operation made or wrote to its twin."""
+        targets = written or [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        if name_of(func) == "copy" and self._copied_whole(*real[0][:2]):
+            return
+        call = Call(func, name_of(func), given[0], given[1], real[0], real[1], out, self.choice)
+        rule = RULES.get(call.name)
+        try:
+            found = rule(call) if rule else NotImplemented
+            is_exact = found is NotImplemented
+            if found is NotImplemented:
+                is_drawn = (
+                    torch.Tag.nondeterministic_seeded in func.tags and "attention" not in call.name
+                )
+                found = out if is_drawn else repeat(func, given, written)
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, StopIteration):
+            found, is_exact = self._identity(targets, real), False
+            self.broken.append(str(func))
+        twins = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+        for target, twin in zip(targets, twins, strict=False):
+            if not (twin.is_floating_point() or twin.is_complex()) or twin.numel() == 0:
+                continue
+            if twin.requires_grad and is_exact and twin.dtype is target.dtype:
+                pass
+            elif twin.requires_grad:
+                values = values_of(target, self.x.dtype)
+                twin = StraightThrough.apply(twin.expand(values.shape).to(values.dtype), values)
+            elif written and self.memory(target) is not None:
+                twin = values_of(target, self.x.dtype)  # written over with what hangs on no image
+            elif not twin.requires_grad:
+                continue
+            self.keep(target, twin, is_write=bool(written))
+        if call.weights is not None and targets:
+            memory = self.memory(targets[-1])
+            if memory is not None:
+                memory.choice = call.weights
+        self._see(targets)
+
+    def _copied_whole(self, target: Tensor, source: Tensor) -> bool:
+        """Whether a memory was copied byte by byte (`copy.deepcopy`); the copy then has its twins."""
+        memory = self.memory(source)
+        if memory is None or source.dtype is memory.whole[0] or target.dtype is not source.dtype:
+            return False
+        storage = target.untyped_storage()
+        self._memories[storage.data_ptr()] = replace(
+            memory, storage=storage, twins=dict(memory.twins)
+        )
+        return True
+
+    def _identity(self, targets: list[Tensor], real: tuple[Any, Any]) -> list[Tensor]:
+        """For an operation that cannot be repeated: its first argument of the output's shape."""
+        leaves = [leaf for leaf in tree_leaves(real) if isinstance(leaf, Tensor)]
+        twins = [twin for leaf in leaves if (twin := self.twin(leaf)) is not None]
+        return [
+            next((twin for twin in twins if twin.shape == target.shape), torch.zeros(0))
+            for target in targets
+        ]
+
+    def keep(self, target: Tensor, twin: Tensor, *, is_write: bool = False) -> None:
+        """Notes the twin of what lies in a tensor's memory now."""
+        storage = target.untyped_storage()
+        memory, at = self._memories.get(storage.data_ptr()), geometry(target)
+        if memory is None:
+            count = storage.nbytes() // target.dtype.itemsize
+            memory = self._memories[storage.data_ptr()] = Memory(storage, at, {at: twin})
+            if target.numel() != count:  # a part of a memory that was empty of twins
+                every = (target.dtype, (count,), (1,), 0)
+                memory.twins = {every: memory.flat(target), at: twin}
+                memory.whole = every
+        elif is_write and at != memory.whole and at[0] is memory.whole[0]:
+            flat = memory.flat(target)
+            flat = flat.index_put((places(at, flat),), twin.reshape(-1))
+            memory.whole = (at[0], tuple(flat.shape), (1,), 0)
+            memory.twins, memory.choice = {memory.whole: flat, at: twin}, None
+        elif is_write:
+            memory.twins, memory.whole, memory.choice = {at: twin}, at, None
+        else:
+            memory.twins[at] = twin
+        if twin.shape == self.x.shape and twin.dtype is self.x.dtype:
+            self.latest = twin
+
+    def _see(self, made: Any) -> None:
+        """Notes what was computed in sight, whether or not it hangs on the images."""
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, Tensor) and leaf.layout is torch.strided and leaf.numel():
+                storage = leaf.untyped_storage()
+                self._seen.setdefault(storage.data_ptr(), storage)
+
+    def _import(self, tensor: Tensor, func: object) -> None:
+        """Ties what was computed out of sight to the images where it looks like them, one or a channel."""
+        if (
+            tensor.layout is not torch.strided
+            or tensor.numel() not in (self.x.numel(), self.x[0].numel(), self.x[0, 0].numel())
+            or self.memory(tensor) is not None
+            or tensor.untyped_storage().data_ptr() in self._seen
+            or tensor.is_complex()
+        ):
+            return
+        self._see(tensor)
+        twin = alike(self.latest, tensor.detach())
+        if twin is not None:
+            values = values_of(tensor, self.x.dtype)
+            self.keep(tensor, StraightThrough.apply(twin.to(values.dtype), values))
+            self.broken.append(f"before {func}")
