@@ -90,6 +90,11 @@ for _name, _path, _note in (
         "CWLinf",
         "smallest linf change, under a shrinking bound (Carlini and Wagner 2017)",
     ),
+    (
+        "nes",
+        "NES",
+        "a gradient out of answers alone, guided by any that there is (Ilyas et al. 2018)",
+    ),
     ("square", "Square", "random search by squares, for any victim (Andriushchenko et al. 2020)"),
     ("hopskipjump", "HopSkipJump", "along the boundary by labels alone (Chen et al. 2020)"),
     (

@@ -118,6 +118,13 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[dict, ...]]] = {
             {"queries": 60, "draws": 3},
         ),
     ),
+    "nes": (
+        LP,
+        (
+            {"queries": 80, "directions": 4},
+            {"queries": 200, "directions": 3, "guided": False, "draws": 2},
+        ),
+    ),
     "hopskipjump": (LP, ({"queries": 450, "first": 10}, {"queries": 420, "first": 5, "draws": 2})),
     "boundary": (
         LP[1:],

@@ -95,6 +95,7 @@ TRIALS: tuple[AttackCase, ...] = (
     AttackCase(
         "square", "square", {"queries": 300}, {}, _QUERIES, above={Norm.LINF: 1.2, Norm.L2: 2.0}
     ),
+    AttackCase("nes", "nes", {"queries": 900}, {}, _QUERIES, above={Norm.LINF: 1.2, Norm.L2: 1.2}),
     AttackCase(
         "hopskipjump", "hopskipjump", _JUMPS, {}, _LABELS, above={Norm.LINF: 1.2, Norm.L2: 1.2}
     ),

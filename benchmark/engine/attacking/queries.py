@@ -36,7 +36,7 @@ class Oracle:
         self.k = k if target.victim.stochastic else 1
         self.spent = torch.zeros_like(y)
         """Queries so far, `(b,)`."""
-        self._y = y
+        self.y = y
 
     def margins(self, x: Tensor, which: Tensor, draws: Draws) -> Tensor:
         """Mean over the k answers of the true logit's lead, turned round: above 0 where misclassified, `(r,)`.
@@ -58,7 +58,7 @@ class Oracle:
         """Logits `(r * k, classes)` and true labels `(r * k,)`."""
         self.spent.index_add_(0, which, torch.full_like(which, self.k))
         rows = self.target.predict(x.repeat_interleave(self.k, 0), draws=draws.repeat(self.k))
-        return rows, self._y[which].repeat_interleave(self.k)
+        return rows, self.y[which].repeat_interleave(self.k)
 
 
 def majority_labels(target: Target, x: Tensor, draws: Draws, *, k: int) -> Tensor:
