@@ -21,13 +21,12 @@ from benchmark.records.diagnosis import DiagnosisRecord
 from benchmark.records.entry import Entry
 from benchmark.records.entry_boundary import failure_of
 from benchmark.records.entry_parts import AttackRecord
-from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.job import KEY_VERSION, PluginId
 from benchmark.records.missing_rows import Missing, Why
 from benchmark.records.protocol import SURROGATES, Protocol
 from benchmark.records.run import PlannedAttack
 from benchmark.records.task import Task
-from benchmark.scoring.derived import base_of
+from benchmark.scoring.derived import base_of, protocol_of
 from benchmark.scoring.rows import planned_fields
 from benchmark.scoring.validation import problems_of
 
@@ -64,14 +63,11 @@ def problems_of_plan(entry: Entry) -> Iterator[str]:
     except BenchError as error:
         yield f"its protocol cannot be planned for such a victim: {error}"
         return
-    kept = [row for row in rows if row.diagnosis is None]
-    attacks = [row for row in kept if row.column is not None]
+    attacks = [row for row in rows if row.column is not None]
     attacks.sort(key=lambda row: row.column != "clean")
-    sources = [row for row in kept if row.column is None]
+    sources = [row for row in rows if row.column is None and row.diagnosis is None]
     diagnosis = [row for row in rows if row.diagnosis is not None]
-    excused = {
-        gap.row for gap in entry.gaps if gap.why is Why.NO_SEED_IMAGES or gap.why is Why.FAILED
-    }
+    excused = {gap.row for gap in entry.gaps if gap.why in (Why.NO_SEED_IMAGES, Why.FAILED)}
     yield from _skipped(entry, skipped)
     yield from _rows("attacks", entry.attacks, attacks, excused)
     yield from _rows("sources", entry.sources, sources, excused)

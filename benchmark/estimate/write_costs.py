@@ -46,8 +46,7 @@ def write_costs() -> None:
 
 def _without_missing(protocol: Protocol) -> tuple[Protocol, tuple[str, ...]]:
     """The protocol without the rows of attacks, or of arguments, that there are not; and what they lack."""
-    rows: list[SourceRow | AttackRow] = [*protocol.sources, *protocol.attacks]
-    lacks = {row.id: _lack(row) for row in rows}
+    lacks = {row.id: _lack(row) for row in protocol.rows}
     sources = [row for row in protocol.sources if not lacks[row.id]]
     made = {row.id for row in sources}
     attacks = [

@@ -11,6 +11,7 @@ from benchmark.scoring.flag_parts import (
     WEAKER_POINTS,
     Finding,
     Measured,
+    lowest,
     percent,
     points,
     raised_above,
@@ -40,23 +41,14 @@ them has the others alone."""
 
 def black_box_beats_white_box(entry: Entry) -> Finding:
     """Whether the best attack on outputs alone is ahead of the best adaptive one by `WEAKER_POINTS`."""
-    black = _rates(entry, Knowledge.BLACK_BOX, tuple(Column))
-    white = _rates(entry, Knowledge.WHITE_BOX, (Column.ADAPTIVE,))
-    if not black or not white:
+    black = lowest(row for row in entry.attacks if row.knowledge is Knowledge.BLACK_BOX)
+    adaptive_rows = [row for row in entry.attacks if row.column is Column.ADAPTIVE]
+    white = lowest(row for row in adaptive_rows if row.knowledge is Knowledge.WHITE_BOX)
+    if black is None or white is None:
         return "no black-box attack finished, or no adaptive one"
-    (weaker, row), (adaptive, other) = min(black), min(white)
+    (weaker, row), (adaptive, other) = black, white
     detail = f"{row} {percent(weaker)}, {other} {percent(adaptive)} (points ahead)"
     return raised_above(points(adaptive, weaker), WEAKER_POINTS, detail)
-
-
-def _rates(
-    entry: Entry, knowledge: Knowledge, columns: tuple[Column, ...]
-) -> list[tuple[float, str]]:
-    return [
-        (row.rates.single.value, row.id)
-        for row in entry.attacks
-        if row.knowledge is knowledge and row.column in columns and row.rates
-    ]
 
 
 def doubled(entry: Entry, kind: Kind) -> Finding:

@@ -32,6 +32,7 @@ from benchmark.scoring.flag_parts import (
     Finding,
     Measured,
     flag_of,
+    lowest,
     percent,
     points,
     raised_above,
@@ -97,10 +98,6 @@ def _beats_adaptive(entry: Entry, column: Column) -> Finding:
     return raised_above(points(adaptive.value, weaker.value), WEAKER_POINTS, detail)
 
 
-def _lowest(rows: Sequence[AttackRecord]) -> float | None:
-    return min((row.rates.single.value for row in rows if row.rates), default=None)
-
-
 def _is_one_step(row: AttackRecord) -> bool:
     """FGSM, also where a paper's is `ifgsm` of one step."""
     return row.attack == "fgsm" or (row.attack == "ifgsm" and row.arguments.get("steps") == 1)
@@ -108,14 +105,13 @@ def _is_one_step(row: AttackRecord) -> bool:
 
 def _one_step(entry: Entry) -> Finding:
     white = [row for row in entry.attacks if row.knowledge is Knowledge.WHITE_BOX]
-    one = _lowest([row for row in white if _is_one_step(row)])
-    many = _lowest(
-        [row for row in white if not _is_one_step(row) and row.column is Column.ADAPTIVE]
-    )
+    one = lowest(row for row in white if _is_one_step(row))
+    adaptive = [row for row in white if row.column is Column.ADAPTIVE]
+    many = lowest(row for row in adaptive if not _is_one_step(row))
     if one is None or many is None:
         return "the protocol has no one-step attack, or no adaptive one finished"
-    detail = f"one step {percent(one)}, many {percent(many)} (points ahead)"
-    return raised_above(points(many, one), WEAKER_POINTS, detail)
+    detail = f"one step {percent(one[0])}, many {percent(many[0])} (points ahead)"
+    return raised_above(points(many[0], one[0]), WEAKER_POINTS, detail)
 
 
 def _zero_gradients(entry: Entry) -> Finding:
