@@ -223,16 +223,15 @@ def _worst_above_column(entry: Entry) -> Finding:
     """Whether a random victim's worst case is above a counting row or column, by more than chance makes it."""
     if not entry.defense.stochastic:
         return "a deterministic victim is asked once, and its worst case is the least of all"
-    if entry.is_legacy or not entry.per_image.worst:
+    worst = entry.per_image.worst
+    if entry.is_legacy or not worst:
         return "there is no worst case, or no scores are kept"
-    compared = [
-        (_errors(entry.per_image.worst, bits), name, bits) for name, bits in _chosen_from(entry)
-    ]
+    compared = [(_errors(worst, bits), name, bits) for name, bits in _chosen_from(entry)]
     if not compared:
         return "no attack of the protocol counts for such a victim"
     most, name, bits = max(compared, key=lambda each: each[0])
     detail = (
-        f"most above {name}: worst case {percent(mean_rate(entry.per_image.worst))}, {name} "
+        f"most above {name}: worst case {percent(mean_rate(worst))}, {name} "
         f"{percent(mean_rate(bits))} (standard errors of the paired difference)"
     )
     return raised_above(most, STANDARD_ERRORS, detail)
