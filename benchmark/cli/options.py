@@ -95,12 +95,9 @@ device_option = click.option(
 )
 
 
-def _go_offline(context: click.Context, option: click.Parameter, value: bool) -> None:
+def _go_offline(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:
     """Forbids downloads to this process and its children until the command is over."""
-    del option
-    if not value:
-        return
-    for name in ("BENCH_OFFLINE", "HF_HUB_OFFLINE"):
+    for name in ("BENCH_OFFLINE", "HF_HUB_OFFLINE") if is_asked else ():
         before = os.environ.get(name)
         os.environ[name] = "1"
         context.call_on_close(functools.partial(_restore, name, before))
