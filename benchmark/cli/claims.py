@@ -118,8 +118,7 @@ def _cells(judged: JudgedClaim) -> list[str]:
     claim = judged.claim
     attack = " ".join(part for part in (claim.attack, claim.norm, claim.eps) if part)
     names = [claim.table, claim.defense, claim.classifier, attack, claim.threat]
-    accuracy = claim.accuracy
-    numbers = [_percent(accuracy), *map(_percent, judged.measured.values())]
+    numbers = [_percent(claim.accuracy), *map(_percent, judged.measured.values())]
     return [*(shortened(name, 24) for name in names), *numbers]
 
 

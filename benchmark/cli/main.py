@@ -61,9 +61,7 @@ COMMANDS = {
     "validate": ("validate", "Check entries before they are published."),
 }
 """By name: the module of its `NAME_command`, and what the help says of it; nothing of one that is hidden."""
-_COMPUTES = frozenset(
-    {"run", "estimate", "train", "check", "selftest", "challenge", "audit", "baselines"}
-)
+_COMPUTES = {"run", "estimate", "train", "check", "selftest", "challenge", "audit", "baselines"}
 """Commands that start torch."""
 
 

@@ -243,8 +243,7 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     defenses = defenses_of(protocol, options["defenses"])
     if options["weights"] and len(defenses) > 1:
         raise BenchError("--weights goes with exactly one --defense; run the command once for each")
-    shared = request_options(options)
-    wanted = [Request(defense=defense, **shared) for defense in defenses]
+    wanted = [Request(defense=defense, **request_options(options)) for defense in defenses]
     wanted = with_arguments(wanted, parse_arguments(options["defense_args"]))
     requests = tasks_of(protocol, wanted, options["models"])
     if options["protocol"] not in protocol_names():

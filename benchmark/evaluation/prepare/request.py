@@ -146,8 +146,7 @@ def make_defenses(request: Request) -> list[Defense]:
     for kind, arguments in zip(kinds, given, strict=True):
         what = f"defense {kind.name!r}"
         refuse_arguments(arguments, kind, what=what)
-        every = {**parameters_of(kind), **arguments}
-        with watched_for(kind, every), sandboxed(f"{what}: making it"):
+        with watched_for(kind, parameters_of(kind) | arguments), sandboxed(f"{what}: making it"):
             made.append(kind(**arguments))
     return made
 
