@@ -157,11 +157,7 @@ class SmallMLP(nn.Module):
     """
 
     def __init__(
-        self,
-        shape: tuple[int, int, int],
-        classes: int,
-        *,
-        hidden: tuple[int, int],
+        self, shape: tuple[int, int, int], classes: int, *, hidden: tuple[int, int]
     ) -> None:
         super().__init__()
         c, h, w = shape

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import RLock
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
     _mend_architectures()
     with _lock, contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
         if not torch.cuda.is_available():
-            stack.enter_context(_replaced(torch.Tensor, cuda=lambda tensor, *_, **__: tensor))
+            stack.enter_context(patch.multiple(torch.Tensor, cuda=lambda tensor, *_, **__: tensor))
         return make()
 
 
@@ -93,12 +94,12 @@ def loaded(
         return load_state(network, name, state, of)
 
     there = SimpleNamespace(exists=lambda _path: True, isfile=lambda _path: True)
-    safe = {
+    safe: dict[str, Any] = {
         "os": SimpleNamespace(path=there),  # so that it downloads nothing
         "torch": SimpleNamespace(load=lambda *_, **__: next(remaining)(), device=torch.device),
         "_safe_load_state_dict": load_all,
     }
-    with _lock, _replaced(utils, **safe):
+    with _lock, patch.multiple(utils, **safe):
         return built(lambda: utils.load_model(model, dataset=dataset, threat_model=norm))
 
 
@@ -145,18 +146,6 @@ def _swish_derivative(ctx: Any, gradient: Tensor) -> Tensor:
     s = x.sigmoid()
     found: Tensor = gradient * (s * (1 + x * (1 - s)))
     return found
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, **attributes: object) -> Iterator[None]:
-    before = {name: getattr(owner, name) for name in attributes}
-    for name, value in attributes.items():
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(owner, name, value)
 
 
 @contextlib.contextmanager
