@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from benchmark.classifiers.zoo_names import ZooModel
 from benchmark.errors import BenchError
 
 _EXPECTED = (
@@ -70,16 +71,10 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
         return make()
 
 
-def loaded(
-    model: str, *, dataset: str, norm: str, checkpoints: Sequence[Callable[[], Any]]
-) -> nn.Module:
+def loaded(model: ZooModel, checkpoints: Sequence[Callable[[], Any]]) -> nn.Module:
     """What `robustbench.utils.load_model` makes of checkpoints; prefixes, wrappers, ensembles are its business.
 
-    Args:
-        model: RobustBench's name.
-        dataset: RobustBench's name of the dataset.
-        norm: RobustBench's name of the threat.
-        checkpoints: What reads each file, in the order of their numbers.
+    Each checkpoint is what reads a file, in the order of their numbers.
 
     Raises:
         BenchError: A checkpoint lacks weights that the architecture has.
@@ -100,7 +95,9 @@ def loaded(
         "_safe_load_state_dict": load_all,
     }
     with _lock, patch.multiple(utils, **safe):
-        return built(lambda: utils.load_model(model, dataset=dataset, threat_model=norm))
+        return built(
+            lambda: utils.load_model(model.model, dataset=model.dataset, threat_model=model.norm)
+        )
 
 
 def refuse_missing(network: nn.Module, state: Mapping[str, Tensor]) -> None:
