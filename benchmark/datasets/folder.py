@@ -91,10 +91,9 @@ class FolderDataset(Dataset):
         """The same photographs under another preparation; those that are taken as they are have no other."""
         if not preparation or not self.preparation:
             return super().prepared_for(preparation)
-        shape = Preparation.parse(preparation).shape
         twin = copy.copy(self)
         twin.preparation = preparation
-        twin.shape = shape or self.shape
+        twin.shape = Preparation.parse(preparation).shape or self.shape
         return twin
 
     def listing(self, split: Split) -> Listing:
