@@ -70,9 +70,6 @@ class AdversarialRecipe(NetworkRecipe):
     """Adversarial training (Madry et al., ICLR 2018, Eq. 2.1): a recipe's updates on attacked images alone.
 
     The attack sees the network in eval mode, inside the setting's threat.
-
-    Args:
-        inner: The natural recipe.
     """
 
     attacks = ("pgd(steps=10)",)
