@@ -20,13 +20,13 @@ from tests.helpers.mutations import KINDS, draws_reused_across_rows
 
 def roles_renamed(patch, **new):
     """Asks at draws of other roles than it was told to."""
-    answers = benchmark.engine.judging.verdict._Question.answers
+    answers = benchmark.engine.judging.verdict.answers
 
-    def other(question, candidates, draws):
+    def other(*asked, draws, **told):
         path = tuple(new.get(name, name) for name in draws.path)
-        return answers(question, candidates, replace(draws, path=path))
+        return answers(*asked, draws=replace(draws, path=path), **told)
 
-    patch.setattr(benchmark.engine.judging.verdict._Question, "answers", other)
+    patch.setattr(benchmark.engine.judging.verdict, "answers", other)
 
 
 def select_and_score_swapped(patch):
@@ -63,13 +63,14 @@ def best_row_chosen(patch):
 
 
 def one_draw_asked_of_many(patch):
-    answers = benchmark.engine.judging.verdict._Question.answers
+    answers = benchmark.engine.judging.verdict.answers
 
-    def once(question, candidates, draws):
-        found, margins = answers(replace(question, asked=1), candidates, draws)
-        return [[row * question.asked for row in image] for image in found], margins
+    def once(*asked, **told):
+        found = answers(*asked, **told)
+        first = (each[:, :, :1] for each in (found.predictions, found.margins, found.rivals))
+        return type(found)(*(each.expand_as(found.margins) for each in first))
 
-    patch.setattr(benchmark.engine.judging.verdict._Question, "answers", once)
+    patch.setattr(benchmark.engine.judging.verdict, "answers", once)
 
 
 def crash_swallowed_by(name):
