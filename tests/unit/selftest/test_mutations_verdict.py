@@ -10,7 +10,7 @@ import benchmark.scoring.choice
 import benchmark.scoring.derived
 from benchmark.contract.checks import outcome_of
 from benchmark.engine.attacking.attack import Attack
-from benchmark.engine.criterion import Outcome, Rule
+from benchmark.engine.criterion import Criterion, Outcome, Rule
 from benchmark.engine.dataset import pixels_sha256
 from benchmark.records.result import Result, ShardCost, Status
 from benchmark.selftest.canary_suite import CanaryRun, canaries
@@ -65,10 +65,11 @@ def best_row_chosen(patch):
 def one_draw_asked_of_many(patch):
     answers = benchmark.engine.judging.verdict.answers
 
-    def once(*asked, **told):
-        found = answers(*asked, **told)
-        first = (each[:, :, :1] for each in (found.predictions, found.margins, found.rivals))
-        return type(found)(*(each.expand_as(found.margins) for each in first))
+    def once(victim, *asked, criterion, **told):
+        found = answers(victim, *asked, criterion=Criterion(draws=1, vote=1, any_of=1), **told)
+        draws = criterion.draws if victim.stochastic else 1
+        each = (found.predictions, found.margins, found.rivals)
+        return type(found)(*(one.expand(-1, -1, draws) for one in each))
 
     patch.setattr(benchmark.engine.judging.verdict, "answers", once)
 
