@@ -11,8 +11,6 @@ from benchmark.cli.options import file_option
 from benchmark.cli.types import Group, Word
 from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
-from benchmark.publishing.leaderboard.plot_tradeoff import plot_tradeoff
-from benchmark.publishing.leaderboard.plots import plot_convergence, plot_eps_curve
 from benchmark.publishing.leaderboard.tables import COLUMNS, Form, to_table, usual
 from benchmark.records.entry import Entry
 from benchmark.records.entry_files import entry_paths, read_entry
@@ -105,6 +103,8 @@ def plot_convergence_command(*, entry: Path, output: Path) -> None:
 
     A line that still falls at its end stands for an attack that was stopped too early.
     """
+    from benchmark.publishing.leaderboard.plots import plot_convergence  # matplotlib takes a while
+
     plot_convergence(read_entry(entry), output)
     click.echo(f"Written: {output}", err=True)
 
@@ -117,6 +117,8 @@ def plot_eps_curve_command(*, entry: Path, output: Path) -> None:
 
     A curve that rises, or ends high where every image can be turned into grey, stands for an attack that fails.
     """
+    from benchmark.publishing.leaderboard.plots import plot_eps_curve
+
     plot_eps_curve(read_entry(entry), output)
     click.echo(f"Written: {output}", err=True)
 
@@ -130,6 +132,8 @@ def plot_tradeoff_command(*, paths: tuple[Path, ...], protocol: str | None, outp
 
     They must be of one board: one dataset, threat and protocol. Undefended classifiers are hollow.
     """
+    from benchmark.publishing.leaderboard.plot_tradeoff import plot_tradeoff
+
     plot_tradeoff(_entries(paths, protocol), output)
     click.echo(f"Written: {output}", err=True)
 
