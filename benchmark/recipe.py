@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -132,8 +133,8 @@ class Recipe(ABC):
         return ()
 
     def receive(self, crafted: Crafted) -> None:
-        """Takes the static sets; called before `build` where `craftings` names any."""
-        del crafted
+        """Keeps the static sets at hand; called before `build` where `craftings` names any."""
+        self._crafted = crafted
 
     def select(self, labels: Tensor) -> Tensor:
         """Indices `(m,)` of the training images that are used, out of their labels `(n,)`; all by default."""
@@ -225,6 +226,14 @@ def descend(optimizer: Optimizer, loss: Tensor, *, rate: float | None = None) ->
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
+
+
+def one_cycle(step: int, steps: int, rate: float, *, rise: int) -> float:
+    """The learning rate of a step: a straight rise to `rate` over `rise` steps, then half a cosine to 0."""
+    rise = max(1, rise)
+    if step < rise:
+        return rate * (step + 1) / rise
+    return rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
 MIRRORED = frozenset({"cifar10", "cifar100", "tiny_imagenet", "imagenette", "imagenet"})

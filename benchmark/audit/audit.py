@@ -109,13 +109,11 @@ def _collected(entry: Entry, path: Path, wanted: Wanted) -> Collected | None:
         BenchError: The entry names none, or the file is missing or another.
     """
     kept, place = entry.kept_images, wanted.images or kept_path(path)
+    if wanted.again and wanted.images is None and not (kept and place.exists()):
+        return None
     if kept is None:
-        if wanted.again and wanted.images is None:
-            return None
         raise BenchError(
             "this entry kept no images to be asked about again: add --again K, which attacks K images anew, or "
             "make the entry again with --keep-images worst added to its command"
         )
-    if wanted.again and wanted.images is None and not place.exists():
-        return None
     return unpacked(read_kept(place, kept), entry, kept)

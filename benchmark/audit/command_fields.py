@@ -39,12 +39,9 @@ def problems_of_command(entry: Entry) -> Iterator[str]:
     for name, wanted in _wanted(entry, options).items():
         if options.get(name) != wanted:
             yield f"command: --{name} is {options.get(name)}, and the entry says {wanted}"
-    kept, wanted_kept = (
-        entry.kept_images,
-        wanted_images(options.get("keep-images"), entry.protocol.name),
-    )
-    if kept is not None and kept.which != wanted_kept:
-        yield f"command: it keeps {wanted_kept or 'no'} images, and the entry kept {kept.which}"
+    kept, which = entry.kept_images, wanted_images(options.get("keep-images"), entry.protocol.name)
+    if kept is not None and kept.which != which:
+        yield f"command: it keeps {which or 'no'} images, and the entry kept {kept.which}"
     yield from _defense(entry, options.get("defense", ""), arguments)
 
 

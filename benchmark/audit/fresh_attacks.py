@@ -11,9 +11,9 @@ from benchmark.evaluation.execute.run import Listener, run
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.audit import AttackedAgain
 from benchmark.records.entry import Entry
-from benchmark.records.entry_protocol import protocol_of
-from benchmark.records.protocol import Protocol
+from benchmark.records.protocol import UNRANKED, Protocol
 from benchmark.scoring.audit_figures import compared, positions_of
+from benchmark.scoring.derived import protocol_of
 
 NAME = "audit"
 """Of the protocol that an entry's counting rows make up."""
@@ -105,13 +105,5 @@ def _counting(protocol: Protocol, *, is_stochastic: bool) -> Protocol:
     attacks = [row for row in asked if row.counts == "always" or not is_stochastic]
     needed = {source for row in attacks for source in row.sources}
     sources = [row for row in protocol.sources if row.id in needed]
-    return protocol.model_copy(
-        update={
-            "name": NAME,
-            "attacks": attacks,
-            "sources": sources,
-            "diagnosis": None,
-            "paper": None,
-            "preliminary": True,
-        }
-    )
+    kept = {"name": NAME, "attacks": attacks, "sources": sources, "preliminary": True}
+    return protocol.model_copy(update=kept | dict.fromkeys(UNRANKED))

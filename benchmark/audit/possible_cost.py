@@ -14,6 +14,8 @@ from benchmark.records.job import MIXED, Job
 from benchmark.records.protocol import Protocol
 
 Record = AttackRecord | DiagnosisRecord
+MOST_BYTES = 2**44
+"""Memory of a device, far beyond any."""
 
 
 def problems_of_spent(entry: Entry, protocol: Protocol, record: Record, job: Job) -> Iterator[str]:
@@ -43,10 +45,6 @@ def _passes(record: Record, job: Job, passes: Passes, shared: float) -> Iterator
             yield f"{record.id}: cost.{name}_per_image is {said:g}; its attack makes up to {limit:g}"
     if (record.cost.peak_memory_bytes or 1) > MOST_BYTES:
         yield f"{record.id}: cost.peak_memory_bytes is more than any device has"
-
-
-MOST_BYTES = 2**44
-"""Memory of a device, far beyond any."""
 
 
 def _trace(record: AttackRecord, n: int, shard: int, passes: Passes | None) -> Iterator[str]:

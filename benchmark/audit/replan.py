@@ -11,27 +11,22 @@ from functools import lru_cache
 
 from benchmark.audit.command_fields import problems_of_command
 from benchmark.audit.local_images import problems_of_images
-from benchmark.audit.possible_cost import problems_of_spent
+from benchmark.audit.possible_cost import Record, problems_of_spent
 from benchmark.engine.threat import NamedSet, Norm, Threat
 from benchmark.engine.victims.defense import Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.plan import Plannable, make_plan, unasked
 from benchmark.plugins import ATTACKS, DATASETS
-from benchmark.records.diagnosis import DiagnosisRecord
 from benchmark.records.entry import Entry
 from benchmark.records.entry_boundary import failure_of
-from benchmark.records.entry_parts import AttackRecord
-from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.job import KEY_VERSION, PluginId
 from benchmark.records.missing_rows import Missing, Why
 from benchmark.records.protocol import SURROGATES, Protocol
 from benchmark.records.run import PlannedAttack
 from benchmark.records.task import Task
-from benchmark.scoring.derived import base_of
+from benchmark.scoring.derived import base_of, protocol_of
 from benchmark.scoring.rows import planned_fields
 from benchmark.scoring.validation import problems_of
-
-Record = AttackRecord | DiagnosisRecord
 
 
 def all_problems_of(entry: Entry) -> list[str]:
@@ -64,14 +59,11 @@ def problems_of_plan(entry: Entry) -> Iterator[str]:
     except BenchError as error:
         yield f"its protocol cannot be planned for such a victim: {error}"
         return
-    kept = [row for row in rows if row.diagnosis is None]
-    attacks = [row for row in kept if row.column is not None]
+    attacks = [row for row in rows if row.column is not None]
     attacks.sort(key=lambda row: row.column != "clean")
-    sources = [row for row in kept if row.column is None]
+    sources = [row for row in rows if row.column is None and row.diagnosis is None]
     diagnosis = [row for row in rows if row.diagnosis is not None]
-    excused = {
-        gap.row for gap in entry.gaps if gap.why is Why.NO_SEED_IMAGES or gap.why is Why.FAILED
-    }
+    excused = {gap.row for gap in entry.gaps if gap.why in (Why.NO_SEED_IMAGES, Why.FAILED)}
     yield from _skipped(entry, skipped)
     yield from _rows("attacks", entry.attacks, attacks, excused)
     yield from _rows("sources", entry.sources, sources, excused)
@@ -177,12 +169,11 @@ def _rows(
     if list(found) != [row.id for row in wanted]:
         yield f"{where}: expected the rows {[row.id for row in wanted]}, got {list(found)}"
     for row in wanted:
-        if row.id in found:
-            record = found[row.id]
-            for name, value in planned_fields(row).items():
-                said = getattr(record, name)
-                if said != value or type(said) is not type(value):
-                    yield f"{row.id}: {name} is {said!r}, and its protocol makes it {value!r}"
+        record = found.get(row.id)
+        for name, value in planned_fields(row).items() if record else ():
+            said = getattr(record, name)
+            if said != value or type(said) is not type(value):
+                yield f"{row.id}: {name} is {said!r}, and its protocol makes it {value!r}"
 
 
 def _sources_of_code(records: Iterable[Record]) -> Iterator[str]:

@@ -104,7 +104,8 @@ class _Reader:
 
     def _array(self, name: str, stream: IO[bytes]) -> NDArray[Any]:
         def check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-            wanted = (*self._shape(name),)
+            n, pixels = self.entry.dataset.n, self.entry.threat.input_shape
+            wanted = (n, *pixels) if name == "x_adv" else (n,)
             is_long = len(shape) == len(wanted) and 0 < shape[0] <= wanted[0]
             if not is_long or shape[1:] != wanted[1:]:
                 raise self.wrong(
@@ -119,10 +120,6 @@ class _Reader:
                 raise self.wrong(f"holds {name} as {dtype}; expected integers")
 
         return plain_array(stream, name, check=check, wrong=self.wrong)
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        n = self.entry.dataset.n
-        return (n, *self.entry.threat.input_shape) if name == "x_adv" else (n,)
 
     def pixels(self, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
         """The images, in [0, 1]."""

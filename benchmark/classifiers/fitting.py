@@ -93,10 +93,9 @@ def _sizes(given: Tensor, own: Tensor) -> str:
     if given.ndim != own.ndim or given.ndim < 2:
         return ""
     apart = [i for i in range(own.ndim) if given.shape[i] != own.shape[i]]
-    names = {0: "outputs (classes)", 1: "inputs (channels)"}
-    if len(apart) > 1 or apart[0] not in names:
+    names, at = ("outputs (classes)", "inputs (channels)"), apart[0]
+    if len(apart) > 1 or at >= len(names):
         return ""
-    at = apart[0]
     return f": for {given.shape[at]} {names[at]}, not {own.shape[at]}"
 
 

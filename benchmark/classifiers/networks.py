@@ -25,7 +25,6 @@ class SmallCNN(nn.Module):
 
     Args:
         shape: `(c, h, w)` of an image.
-        classes: k.
         widths: Channels of each block; each halves height and width.
         hidden: Width of the head's hidden layer.
     """
@@ -77,7 +76,6 @@ class SmallConv(nn.Module):
 
     Args:
         shape: `(c, h, w)` of an image.
-        classes: k.
         width: Channels throughout.
         patch: Stride of the first convolution, whose kernel is one wider on each side.
         depth: Residual blocks.
@@ -107,7 +105,6 @@ class SmallVGG(nn.Module):
 
     Args:
         shape: `(c, h, w)` of an image.
-        classes: k.
         blocks: Channels of each convolution, block by block; each block halves height and width.
         hidden: Width of the two hidden layers.
     """
@@ -152,16 +149,11 @@ class SmallMLP(nn.Module):
 
     Args:
         shape: `(c, h, w)` of an image.
-        classes: k.
         hidden: Widths of the hidden layers.
     """
 
     def __init__(
-        self,
-        shape: tuple[int, int, int],
-        classes: int,
-        *,
-        hidden: tuple[int, int],
+        self, shape: tuple[int, int, int], classes: int, *, hidden: tuple[int, int]
     ) -> None:
         super().__init__()
         c, h, w = shape

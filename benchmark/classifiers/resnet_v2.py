@@ -52,7 +52,6 @@ class ResNetV2(nn.Module):
 
     Args:
         blocks: n, the blocks of a stage.
-        classes: k.
     """
 
     def __init__(self, *, blocks: int, classes: int) -> None:

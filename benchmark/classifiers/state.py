@@ -78,9 +78,7 @@ def states_in(content: Any) -> dict[str, dict[str, Tensor]]:
     """All that may be a network's state, by the key under which it lies (`model.ema`); of the whole, by "".
 
     Tensors in a list are a state too, whose names are their places; so averaged weights are kept by some.
-
-    Args:
-        content: What a weights file holds: containers, tensors, and whatever else training scripts keep.
+    What else training scripts keep in a weights file is passed over.
     """
     found: dict[str, dict[str, Tensor]] = {}
     todo: list[tuple[str, Any, int]] = [("", content, 0)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from torch.optim import AdamW
 from benchmark.classifiers.catalog import CLASSIFIERS
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.setting import Setting
-from benchmark.recipe import NetworkRecipe, TrainingAttack, descend, mirrored, shifted
+from benchmark.recipe import NetworkRecipe, TrainingAttack, descend, mirrored, one_cycle, shifted
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -61,7 +60,11 @@ class ClassifierRecipe(NetworkRecipe):
         self._network.train()
         logits = self._network(x)
         loss = cross_entropy(logits, y)
-        descend(self._optimizer, loss, rate=one_cycle(step, self.steps, self.rate))
+        descend(
+            self._optimizer,
+            loss,
+            rate=one_cycle(step, self.steps, self.rate, rise=self.steps // 10),
+        )
         wrong = (logits.detach().argmax(1) != y).float().mean()
         return {"cross_entropy": loss.item(), "error": wrong.item()}
 
@@ -70,9 +73,6 @@ class AdversarialRecipe(NetworkRecipe):
     """Adversarial training (Madry et al., ICLR 2018, Eq. 2.1): a recipe's updates on attacked images alone.
 
     The attack sees the network in eval mode, inside the setting's threat.
-
-    Args:
-        inner: The natural recipe.
     """
 
     attacks = ("pgd(steps=10)",)
@@ -95,11 +95,3 @@ class AdversarialRecipe(NetworkRecipe):
         self._network.eval()
         x_adv = self.attack(self._network, x, y, draws.at("attack"))
         return self.inner.update(x_adv, y, step=step)
-
-
-def one_cycle(step: int, steps: int, rate: float) -> float:
-    """The learning rate of a step: a linear rise over a tenth of the steps, then half a cosine down to 0."""
-    rise = max(1, steps // 10)
-    if step < rise:
-        return rate * (step + 1) / rise
-    return rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))

@@ -84,27 +84,18 @@ def zoo_network_of(model: ZooModel, files: list[Path]) -> nn.Module:
                 return _registered(model, _state_of(files[0])).eval()
             if model.url:
                 return _of_torchvision(model, _state_of(files[0])).eval()
-            return loaded(
-                model.model,
-                dataset=model.dataset,
-                norm=model.norm,
-                checkpoints=[partial(_checkpoint, file) for file in files],
-            )
+            return loaded(model, [partial(_checkpoint, file) for file in files])
     except (BenchError, RuntimeError, KeyError, AttributeError, TypeError) as error:
         if isinstance(error, BenchError) and any(repr(str(file)) in str(error) for file in files):
             raise  # it could not even be read
-        reason = _reason(error)
+        first, *rest = str(error).strip().split("\n")
+        # torch names the first keys that do not fit on its second line
+        reason = rest[0].strip()[:200] if first.endswith(":") and rest else first
         which = " and ".join(repr(str(file)) for file in files)
         raise BenchError(
             f"the checkpoint {which} is not that of {model.name!r} ({reason}); delete it, and "
             f"it will be downloaded again"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong on one line; torch names the first keys that do not fit on its second."""
-    first, *rest = str(error).strip().split("\n")
-    return rest[0].strip()[:200] if first.endswith(":") and rest else first
 
 
 def _registered(model: ZooModel, state: Mapping[str, Tensor]) -> nn.Module:
@@ -121,7 +112,6 @@ def _registered(model: ZooModel, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _of_torchvision(model: ZooModel, state: Mapping[str, Tensor]) -> nn.Module:
-    """A normalised torchvision network with torchvision's own weights."""
     network = zoo_network(model)
     prefixed = {f"model.{name}": value for name, value in state.items()}
     refuse_missing(network, prefixed)

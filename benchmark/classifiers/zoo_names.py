@@ -152,7 +152,6 @@ def has_model(name: str, dataset: str) -> bool:
 
 @lru_cache(maxsize=8)
 def _all_models(dataset: str) -> tuple[ZooModel, ...]:
-    """Every row of RobustBench's tables for a dataset, in their order."""
     if dataset not in CLASSES:
         return ()
     return tuple(_model(dataset, *row) for row in rows(dataset))

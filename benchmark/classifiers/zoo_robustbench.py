@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import RLock
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from benchmark.classifiers.zoo_names import ZooModel
 from benchmark.errors import BenchError
 
 _EXPECTED = (
@@ -65,20 +67,14 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
     _mend_architectures()
     with _lock, contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
         if not torch.cuda.is_available():
-            stack.enter_context(_replaced(torch.Tensor, cuda=lambda tensor, *_, **__: tensor))
+            stack.enter_context(patch.multiple(torch.Tensor, cuda=lambda tensor, *_, **__: tensor))
         return make()
 
 
-def loaded(
-    model: str, *, dataset: str, norm: str, checkpoints: Sequence[Callable[[], Any]]
-) -> nn.Module:
+def loaded(model: ZooModel, checkpoints: Sequence[Callable[[], Any]]) -> nn.Module:
     """What `robustbench.utils.load_model` makes of checkpoints; prefixes, wrappers, ensembles are its business.
 
-    Args:
-        model: RobustBench's name.
-        dataset: RobustBench's name of the dataset.
-        norm: RobustBench's name of the threat.
-        checkpoints: What reads each file, in the order of their numbers.
+    Each checkpoint is what reads a file, in the order of their numbers.
 
     Raises:
         BenchError: A checkpoint lacks weights that the architecture has.
@@ -93,13 +89,15 @@ def loaded(
         return load_state(network, name, state, of)
 
     there = SimpleNamespace(exists=lambda _path: True, isfile=lambda _path: True)
-    safe = {
+    safe: dict[str, Any] = {
         "os": SimpleNamespace(path=there),  # so that it downloads nothing
         "torch": SimpleNamespace(load=lambda *_, **__: next(remaining)(), device=torch.device),
         "_safe_load_state_dict": load_all,
     }
-    with _lock, _replaced(utils, **safe):
-        return built(lambda: utils.load_model(model, dataset=dataset, threat_model=norm))
+    with _lock, patch.multiple(utils, **safe):
+        return built(
+            lambda: utils.load_model(model.model, dataset=model.dataset, threat_model=model.norm)
+        )
 
 
 def refuse_missing(network: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -145,18 +143,6 @@ def _swish_derivative(ctx: Any, gradient: Tensor) -> Tensor:
     s = x.sigmoid()
     found: Tensor = gradient * (s * (1 + x * (1 - s)))
     return found
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, **attributes: object) -> Iterator[None]:
-    before = {name: getattr(owner, name) for name in attributes}
-    for name, value in attributes.items():
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(owner, name, value)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,10 @@ def rows(dataset: str) -> list[tuple[str, str, dict[str, Any]]]:
             case ast.Assign(
                 targets=[ast.Name(id=table)], value=ast.Call(args=[ast.List(elts=elements)])
             ):
-                found += [(table, *row) for element in elements for row in _row(element)]
+                for row in elements:
+                    match row:
+                        case ast.Tuple(elts=[ast.Constant(value=str(name)), ast.Dict() as said]):
+                            found.append((table, name, _literals(said)))
     return sorted(found, key=lambda row: _TABLES.index(row[0]))
 
 
@@ -72,14 +75,6 @@ def _statements(beginning: str, place: str, module: str) -> Iterator[ast.stmt]:
     for start in re.finditer(rf"^{beginning}", text, re.MULTILINE):
         end = re.compile(r"\n(?=[\w@#\"'])").search(text, start.end())
         yield from ast.parse(text[start.start() : end.start() if end else None]).body
-
-
-def _row(element: ast.expr) -> list[tuple[str, dict[str, Any]]]:
-    """The row `("name", {"gdrive_id": ...})`; none where it looks otherwise."""
-    match element:
-        case ast.Tuple(elts=[ast.Constant(value=str(name)), ast.Dict() as said]):
-            return [(name, _literals(said))]
-    return []
 
 
 def _defaults(place: str, module: str) -> dict[str, Any]:

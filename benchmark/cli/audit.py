@@ -109,9 +109,8 @@ def _as_text(entry: Entry, found: Audited) -> str:
         ]
         if not found.replay.is_budget_checked:
             lines.append(f"             budgets of {entry.threat.text} cannot be read off images")
-    lines += _again_lines(entry, found)
-    lines += _against(entry, found)
-    return "\n".join([*lines, _verdict(found)])
+    lines += [*_again_lines(entry, found), *_against(entry, found), _verdict(found)]
+    return "\n".join(lines)
 
 
 def _again_lines(entry: Entry, found: Audited) -> list[str]:

@@ -99,11 +99,9 @@ def claims_command(
 def to_text(judged: Sequence[JudgedClaim]) -> str:
     """A table of claims with their measurements, and a line for each reason why others have none."""
     beside = [_cells(each) for each in judged if each.entry is not None]
-    parts = []
+    parts = ["No claim has a measurement beside it."]
     if beside:
-        parts.append(tabulate(beside, HEADERS, tablefmt="simple", disable_numparse=True))
-    else:
-        parts.append("No claim has a measurement beside it.")
+        parts = [tabulate(beside, HEADERS, tablefmt="simple", disable_numparse=True)]
     reasons = Counter(
         (each.claim.table, each.reason, each.command) for each in judged if each.reason
     )

@@ -106,12 +106,12 @@ def _notes(expense: Expense) -> list[str]:
         "  forward, backward: passes of the attack for one image; verdict: forward ones that judge it.",
         "  Time is passes by their speed here; an attack's own arithmetic and starting processes come on top.",
     ]
+    bounds = "Upper bounds, as if no image were ever fooled: those that are leave early."
     if expense.is_stochastic:
-        notes.append(
-            "  No image of a random victim leaves early but in AutoAttack: these passes are all made."
+        bounds = (
+            "No image of a random victim leaves early but in AutoAttack: these passes are all made."
         )
-    else:
-        notes.append("  Upper bounds, as if no image were ever fooled: those that are leave early.")
+    notes.append(f"  {bounds}")
     for row, missing in expense.skipped.items():
         said = "not applicable" if missing.why.is_not_applicable else "left out"
         notes.append(f"  {said}: {row}: {missing}")

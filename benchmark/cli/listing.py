@@ -32,11 +32,13 @@ def list_command() -> None:
     """List defenses, attacks, models, datasets, protocols or folders."""
 
 
-def _show(rows: Sequence[dict[str, str]], *, as_json: bool) -> None:
+def _show(
+    rows: Sequence[dict[str, Any]], *, as_json: bool, widths: Sequence[int | None] = (None, 90)
+) -> None:
     if as_json:
         click.echo(json.dumps(list(rows), indent=2))
     else:
-        click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None, 90]))
+        click.echo(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[*widths]))
 
 
 def _add_plugins(registry: Registry[Any], help_text: str, more: dict[str, str]) -> None:
@@ -65,17 +67,14 @@ def list_protocols(*, as_json: bool) -> None:
     costs = read_costs()
     protocols = [load_protocol(name) for name in protocol_names()]
     protocols.sort(key=lambda protocol: protocol.paper is not None)
-    if as_json:
-        found = [_facts(protocol, costs.get(protocol.name)) for protocol in protocols]
-        click.echo(json.dumps(found, indent=2))
-        return
-    lines = [_line(protocol, costs.get(protocol.name)) for protocol in protocols]
-    widths = [None] * (len(lines[0]) - 1) + [52]
-    click.echo(tabulate(lines, headers="keys", tablefmt="simple", maxcolwidths=widths))
-    click.echo(f"\n{PASSES}")
+    of = _facts if as_json else _line
+    rows = [of(protocol, costs.get(protocol.name)) for protocol in protocols]
+    _show(rows, as_json=as_json, widths=[*[None] * (len(rows[0]) - 1), 52])
+    if not as_json:
+        click.echo(f"\n{PASSES}")
 
 
-def _line(protocol: Protocol, cost: ProtocolCost | None) -> dict[str, str]:
+def _line(protocol: Protocol, cost: ProtocolCost | None) -> dict[str, Any]:
     """A protocol's row for a terminal."""
     jobs = "?" if cost is None else f"{cost.fixed.jobs}{'+' * bool(cost.lacks or cost.unknown)}"
     return {

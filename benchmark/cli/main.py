@@ -50,20 +50,18 @@ COMMANDS = {
     "list": ("listing", "List defenses, attacks, models, datasets, protocols or folders."),
     "manifest": ("maintain", ""),
     "plot": (
-        "plot",
+        "paper",
         "Draw entries: how attacks converged, what other budgets leave, clean against robust accuracy.",
     ),
     "publish": ("publish", "Write a static site from the entries in LEADERBOARDS."),
     "run": ("run", "Evaluate defenses and write their entries."),
     "selftest": ("check", "Show that this installation's attacks attack."),
-    "table": ("table", "Write entries as a table for a paper."),
+    "table": ("paper", "Write entries as a table for a paper."),
     "train": ("train", "Train a defense, or a classifier."),
     "validate": ("validate", "Check entries before they are published."),
 }
 """By name: the module of its `NAME_command`, and what the help says of it; nothing of one that is hidden."""
-_COMPUTES = frozenset(
-    {"run", "estimate", "train", "check", "selftest", "challenge", "audit", "baselines"}
-)
+_COMPUTES = {"run", "estimate", "train", "check", "selftest", "challenge", "audit", "baselines"}
 """Commands that start torch."""
 
 

@@ -95,12 +95,9 @@ device_option = click.option(
 )
 
 
-def _go_offline(context: click.Context, option: click.Parameter, value: bool) -> None:
+def _go_offline(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:
     """Forbids downloads to this process and its children until the command is over."""
-    del option
-    if not value:
-        return
-    for name in ("BENCH_OFFLINE", "HF_HUB_OFFLINE"):
+    for name in ("BENCH_OFFLINE", "HF_HUB_OFFLINE") if is_asked else ():
         before = os.environ.get(name)
         os.environ[name] = "1"
         context.call_on_close(functools.partial(_restore, name, before))
@@ -246,8 +243,7 @@ def requests_of(options: Mapping[str, Any]) -> list[Request]:
     defenses = defenses_of(protocol, options["defenses"])
     if options["weights"] and len(defenses) > 1:
         raise BenchError("--weights goes with exactly one --defense; run the command once for each")
-    shared = request_options(options)
-    wanted = [Request(defense=defense, **shared) for defense in defenses]
+    wanted = [Request(defense=defense, **request_options(options)) for defense in defenses]
     wanted = with_arguments(wanted, parse_arguments(options["defense_args"]))
     requests = tasks_of(protocol, wanted, options["models"])
     if options["protocol"] not in protocol_names():

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmark.datasets.folder import FolderDataset, Listing, image_names, list_by_class
+from benchmark.datasets.folder import (
+    FolderDataset,
+    Listing,
+    folder_names,
+    image_names,
+    list_by_class,
+)
 from benchmark.datasets.paths import class_folder
 from benchmark.datasets.preparation import Preparation
 from benchmark.engine.dataset import Split
@@ -99,7 +105,7 @@ def _test_place(root: Path) -> Path:
 def _class_names(root: Path) -> list[str]:
     """The classes: the folders in which the test and training images are, sorted."""
     place = _test_place(root)
-    names = set(_folders(place))
+    names = set(folder_names(place))
     if place == root and names <= {TRAIN_FOLDER}:
         found = "only training images" if names else "no folder"
         flat = " but images outside of class folders" if image_names(root) and not names else ""
@@ -108,7 +114,7 @@ def _class_names(root: Path) -> list[str]:
             f"{' or '.join(TEST_FOLDERS)} with such folders; got {found}{flat}"
         )
     names.discard(TRAIN_FOLDER if place == root else "")
-    names |= set(_folders(root / TRAIN_FOLDER))
+    names |= set(folder_names(root / TRAIN_FOLDER))
     if len(names) < 2:
         raise BenchError(
             f"dataset folder {str(place)!r}: expected a folder for each of at least 2 classes; got "
@@ -121,12 +127,6 @@ def _class_names(root: Path) -> list[str]:
             sorted(names)[2],
         )
     return sorted(names)
-
-
-def _folders(place: Path) -> list[str]:
-    if not place.is_dir():
-        return []
-    return [path.name for path in place.iterdir() if path.is_dir() and path.name[0] != "."]
 
 
 def _header(path: Path) -> tuple[str, tuple[int, int]]:

@@ -91,10 +91,9 @@ class FolderDataset(Dataset):
         """The same photographs under another preparation; those that are taken as they are have no other."""
         if not preparation or not self.preparation:
             return super().prepared_for(preparation)
-        shape = Preparation.parse(preparation).shape
         twin = copy.copy(self)
         twin.preparation = preparation
-        twin.shape = shape or self.shape
+        twin.shape = Preparation.parse(preparation).shape or self.shape
         return twin
 
     def listing(self, split: Split) -> Listing:
@@ -133,11 +132,7 @@ def read_image(path: Path, *, mode: str = "RGB") -> Image.Image:
 
 
 def list_by_class(root: Path, folders: Mapping[str, int]) -> Listing:
-    """The images in one folder a class, at any depth below it.
-
-    Args:
-        root: Where the folders are; one that is missing has no images.
-        folders: Name of each class's folder with its label.
+    """The images in the folders of the classes (names with labels), at any depth; one that is missing has none.
 
     Raises:
         BenchError: A folder cannot be read.
@@ -155,6 +150,13 @@ def sorted_listing(root: Path, found: Iterable[tuple[int, str]]) -> Listing:
     ordered = sorted(found, key=lambda pair: (pair[0], pair[1].rpartition("/")[2], pair[1]))
     labels = torch.tensor([label for label, _ in ordered], dtype=torch.int64)
     return Listing(root, tuple(path for _, path in ordered), labels)
+
+
+def folder_names(place: Path) -> list[str]:
+    """The folders in a folder that are not hidden; none if it is missing."""
+    if not place.is_dir():
+        return []
+    return [path.name for path in place.iterdir() if path.is_dir() and path.name[0] != "."]
 
 
 def image_names(folder: Path, *, prefix: str = "") -> list[str]:

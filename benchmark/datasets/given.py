@@ -17,7 +17,6 @@ class Given(ArrayDataset):
     Args:
         images: `(n, c, h, w)`, floating point in [0, 1].
         labels: `(n,)`, whole numbers from 0.
-        classes: Number of classes.
         title: What the dataset is called in an entry.
     """
 

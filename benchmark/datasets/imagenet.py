@@ -19,6 +19,7 @@ from torch import Tensor
 from benchmark.datasets.folder import (
     FolderDataset,
     Listing,
+    folder_names,
     image_names,
     list_by_class,
     sorted_listing,
@@ -115,10 +116,7 @@ class ImageNet(FolderDataset):
         return torch.tensor(chosen)
 
     def _refuse_strangers(self, place: Path, labels: dict[str, int]) -> None:
-        folders = [path.name for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
-        strangers = [
-            name for name in sorted(folders) if name not in labels and not name.startswith(".")
-        ]
+        strangers = [name for name in sorted(folder_names(place)) if name not in labels]
         if strangers:
             raise BenchError(
                 f"the folder {str(place / strangers[0])!r} is none of ImageNet's 1,000 classes; its folders "

@@ -35,11 +35,9 @@ _PACKERS: dict[str, tuple[bytes, Callable[..., Any]]] = {
 
 
 def unpack(file: Path, aside: Path) -> None:
-    """Unpacks a tar or zip archive, one file under gzip, bzip2 or xz, or a file as it is, into a folder.
+    """Unpacks a tar or zip archive, one file under gzip, bzip2 or xz, or a file as it is, into a folder aside.
 
-    Args:
-        file: The archive.
-        aside: The folder; made where it is missing.
+    The folder is made where it is missing.
 
     Raises:
         BenchError: It is damaged, holds what is no file or folder inside, or expands too far.

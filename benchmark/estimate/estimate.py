@@ -104,14 +104,10 @@ class _Estimator:
         self.shards = [(start, min(start + size, n)) for start in range(0, n, size)]
         self.pixels: dict[tuple[int, int], str] = {}
 
-    def _shards_of(self, row: PlannedAttack) -> list[tuple[int, int]]:
-        """Those of a row: a diagnosis takes the first images alone."""
-        n = row.images(len(self.ready.order))
-        return [(start, min(stop, n)) for start, stop in self.shards if start < n]
-
     def row(self, row: PlannedAttack) -> RowExpense:
         """One row."""
-        job = row.job
+        job, n = row.job, row.images(len(self.ready.order))
+        shards = [(start, min(stop, n)) for start, stop in self.shards if start < n]
         passes = self._passes(job)
         is_stochastic = self.bench.victim_of(job).stochastic
         verdict = seconds = None
@@ -127,12 +123,8 @@ class _Estimator:
             attack=job.attack.label,
             gradient=job.gradient,
             eot=job.eot,
-            images=row.images(len(self.ready.order)),
-            done=sum(
-                stop - start
-                for start, stop in self._shards_of(row)
-                if self._is_done(job, start, stop)
-            ),
+            images=n,
+            done=sum(stop - at for at, stop in shards if self._is_done(job, at, stop)),
             passes=passes,
             verdict=verdict,
             disk=self._disk(job, passes),
@@ -196,8 +188,10 @@ class _Estimator:
     def _disk(self, job: Job, passes: Passes | None) -> float:
         """Bytes for one image: of a shard that the store writes without images, and of those it would keep."""
         start, stop = self.shards[0]
+        asked = job.criterion.draws if self.bench.victim_of(job).stochastic else 1
         outcomes = {
-            rule: (Outcome(2 / 3, -2 / 3, "1" * self._bits(job, rule)),) * (stop - start)
+            rule: (Outcome(2 / 3, -2 / 3, "1" * max(1, asked // job.criterion.group(rule))),)
+            * (stop - start)
             for rule in Rule
         }
         looks = passes.backwards // job.eot if passes and attack_of(job).per_image else 1
@@ -220,8 +214,3 @@ class _Estimator:
         kept = passes.candidates if passes and job.is_source else 1
         pixels = math.prod(self.ready.dataset.shape) * self.bench.dtype.itemsize
         return written / (stop - start) + kept * pixels
-
-    def _bits(self, job: Job, rule: Rule) -> int:
-        if not self.bench.victim_of(job).stochastic:
-            return 1
-        return max(1, job.criterion.draws // job.criterion.group(rule))

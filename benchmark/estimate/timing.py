@@ -116,14 +116,11 @@ class Stopwatch:
         return statistics.median(self._time(run, n) for _ in range(REPEATS)) / n
 
     def _time(self, run: Callable[[int], None], n: int) -> float:
-        self._wait()
+        settle(self.bench.device)
         began = time.perf_counter()
         run(n)
-        self._wait()
-        return time.perf_counter() - began
-
-    def _wait(self) -> None:
         settle(self.bench.device)
+        return time.perf_counter() - began
 
 
 def _on_bare(target: Target, y: Tensor) -> Objective:

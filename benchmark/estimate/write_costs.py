@@ -14,7 +14,7 @@ from benchmark.files.atomic import write_whole
 from benchmark.plugins import ATTACKS
 from benchmark.records.job import PluginId
 from benchmark.records.protocol import UNRANKED, AttackRow, Protocol, SourceRow
-from benchmark.records.protocol_costs import FILE, Costs, ProtocolCost, Spent
+from benchmark.records.protocol_costs import COSTS, FILE, ProtocolCost, Spent
 from benchmark.records.protocol_files import load_protocol, protocol_names
 from benchmark.records.task import Task
 
@@ -41,13 +41,12 @@ def costs_of(protocol: Protocol) -> ProtocolCost:
 def write_costs() -> None:
     """Counts every protocol that ships, and writes the file that `bench list protocols` reads."""
     found = {name: costs_of(load_protocol(name)) for name in protocol_names()}
-    write_whole(FILE, Costs(found).model_dump_json(indent=1).encode() + b"\n")
+    write_whole(FILE, COSTS.dump_json(found, indent=1) + b"\n")
 
 
 def _without_missing(protocol: Protocol) -> tuple[Protocol, tuple[str, ...]]:
     """The protocol without the rows of attacks, or of arguments, that there are not; and what they lack."""
-    rows: list[SourceRow | AttackRow] = [*protocol.sources, *protocol.attacks]
-    lacks = {row.id: _lack(row) for row in rows}
+    lacks = {row.id: _lack(row) for row in protocol.rows}
     sources = [row for row in protocol.sources if not lacks[row.id]]
     made = {row.id for row in sources}
     attacks = [

@@ -20,12 +20,7 @@ _ALWAYS = 256_000_000
 
 
 class Expansion:
-    """Counts what comes out of a packed file.
-
-    Args:
-        file: It.
-        limits: Of what it holds; where the user's environment sets a size, that alone counts.
-    """
+    """Counts what comes out of a packed file; where the user's environment sets a size, that alone counts."""
 
     def __init__(self, file: Path, limits: Limits) -> None:
         self._file = file

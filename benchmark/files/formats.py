@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 _STATE = "save the network's state_dict() instead, best as safetensors"
@@ -72,7 +71,8 @@ def _zip(path: Path) -> tuple[str, str] | None:
         return None  # torch.save
     if files and all(file.suffix == ".npy" for file in files):
         return "a numpy archive (.npz)", _STATE
-    return f"a zip archive of other files ({_shown(sorted(names))})", _UNPACK
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"a zip archive of other files ({', '.join(sorted(names)[:3])}{rest})", _UNPACK
 
 
 def _text(first: bytes) -> tuple[str, str] | None:
@@ -84,7 +84,3 @@ def _text(first: bytes) -> tuple[str, str] | None:
     if not all(character.isprintable() or character in "\n\r\t" for character in text):
         return None
     return f"text, which begins {line!r}", "name the weights file, or download it again"
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -38,9 +38,6 @@ class HttpTransfer:
     The rest of a file is taken only where the server says that it is the rest of the very same one: of the
     same strong ETag or date, beginning where the file ends, and of the same length in all. What is anything
     else is begun anew.
-
-    Args:
-        url: `https://...` or `http://...`.
     """
 
     def __init__(self, url: str) -> None:

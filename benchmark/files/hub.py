@@ -80,7 +80,6 @@ def _endpoint() -> str:
 
 
 def _only(wanted: HubFile) -> str:
-    """The only .safetensors file of a repository."""
     files = [name for name in _listed(wanted) if name.endswith(".safetensors")]
     if len(files) == 1:
         return files[0]

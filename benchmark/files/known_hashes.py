@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from pathlib import Path
@@ -56,9 +57,7 @@ def hold_to_record(file: Path, sha256: str) -> None:
 
 def record(file: Path, sha256: str) -> None:
     """Records what a file has, unless that is recorded, or its folder cannot be written."""
-    if recorded_sha256(file):
-        return
-    try:
-        write_whole(record_path(file), f"{sha256}  {file.name}\n".encode())
-    except BenchError:
-        return  # a shared folder may be read-only; the hash stands in every entry all the same
+    if not recorded_sha256(file):
+        # a shared folder may be read-only; the hash stands in every entry all the same
+        with contextlib.suppress(BenchError):
+            write_whole(record_path(file), f"{sha256}  {file.name}\n".encode())

@@ -77,9 +77,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 def read_yaml(content: bytes | str, *, where: str) -> Any:
     """The plain value that YAML says: None, booleans, finite numbers, text, lists and mappings of these.
 
-    Args:
-        content: The YAML.
-        where: What a message calls it: a file, an option.
+    `where` is what a message calls it: a file, an option.
 
     Raises:
         BenchError: It is no YAML, too long, too deep, holds aliases or tags, a key twice, a number that is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
@@ -26,16 +25,14 @@ class MadeWith(Strict):
 
 def made_with(results: Iterable[Result]) -> tuple[MadeWith, ...]:
     """All environments of finished shards, those of most shards first."""
-    shards: Counter[tuple[tuple[str, str], ...]] = Counter()
-    images: Counter[tuple[tuple[str, str], ...]] = Counter()
+    found: dict[tuple[tuple[str, str], ...], list[int]] = {}  # images of each shard
     for result in results:
         if result.status is Status.OK and result.environment:
             facts = tuple(sorted(result.environment.items()))
-            shards[facts] += 1
-            images[facts] += result.stop - result.start
+            found.setdefault(facts, []).append(result.stop - result.start)
     return tuple(
-        MadeWith(facts=dict(facts), shards=n, images=images[facts])
-        for facts, n in sorted(shards.items(), key=lambda item: (-item[1], item[0]))
+        MadeWith(facts=dict(facts), shards=len(images), images=sum(images))
+        for facts, images in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -209,43 +210,9 @@ class Protocol(_Model):
     diagnosis: Diagnosis | None = None
 
     @model_validator(mode="after")
-    def _names_agree(self) -> Protocol:
-        ids = [row.id for row in self.rows]
-        twice = sorted({i for i in ids if ids.count(i) > 1})
-        if twice:
-            raise ValueError(f"the id {twice[0]!r} occurs more than once")
-        known = {row.id for row in self.sources}
-        for row in self.attacks:
-            missing = [source for source in row.sources if source not in known]
-            if missing:
-                raise ValueError(
-                    f"attack {row.id!r} names no source of this protocol: {missing[0]!r}"
-                )
-        if not any(row.column is Column.CLEAN for row in self.attacks):
-            raise ValueError("no attack has the column 'clean': clean accuracy would be missing")
-        if self.diagnosis and self.diagnosis.of not in {row.id for row in self.attacks}:
-            raise ValueError(f"diagnosis names no attack of this protocol: {self.diagnosis.of!r}")
-        return self
-
-    @model_validator(mode="after")
-    def _strangers_are_strange(self) -> Protocol:
-        ensembles = {row.id: row for row in self.sources if row.against not in (BARE, SURROGATES)}
-        for row in self.attacks:
-            inside = [i for i in row.sources if i in ensembles and ensembles[i].sees_bare]
-            if inside and row.knowledge is Knowledge.TRANSFER:
-                raise ValueError(
-                    f"attack {row.id!r} knows other classifiers alone (transfer), but its source {inside[0]!r} "
-                    f"is made on the defended one too; its knowledge is oblivious, or {BARE} is left out"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _papers_are_preliminary(self) -> Protocol:
-        if self.paper is not None and not self.preliminary:
-            raise ValueError(
-                "a protocol that repeats a paper's table is preliminary: true; its worst case is the "
-                "paper's alone"
-            )
+    def _agrees_with_itself(self) -> Protocol:
+        for problem in _problems(self):
+            raise ValueError(problem)
         return self
 
     @property
@@ -288,6 +255,36 @@ class Protocol(_Model):
     def content(self) -> dict[str, Any]:
         """The protocol as plain JSON values, without its paper; `model_validate` reads it back."""
         return self.model_dump(mode="json", exclude={"paper"}, exclude_defaults=True)
+
+
+def _problems(protocol: Protocol) -> Iterator[str]:
+    """What no protocol may say; the first is told."""
+    ids = [row.id for row in protocol.rows]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice:
+        yield f"the id {twice[0]!r} occurs more than once"
+    sources, diagnosis = {row.id: row for row in protocol.sources}, protocol.diagnosis
+    for row in protocol.attacks:
+        missing = [source for source in row.sources if source not in sources]
+        if missing:
+            yield f"attack {row.id!r} names no source of this protocol: {missing[0]!r}"
+    if not any(row.column is Column.CLEAN for row in protocol.attacks):
+        yield "no attack has the column 'clean': clean accuracy would be missing"
+    if diagnosis and diagnosis.of not in {row.id for row in protocol.attacks}:
+        yield f"diagnosis names no attack of this protocol: {diagnosis.of!r}"
+    for row in protocol.attacks:
+        used = [sources[i] for i in row.sources if sources[i].against not in (BARE, SURROGATES)]
+        inside = [source.id for source in used if source.sees_bare]
+        if inside and row.knowledge is Knowledge.TRANSFER:
+            yield (
+                f"attack {row.id!r} knows other classifiers alone (transfer), but its source {inside[0]!r} "
+                f"is made on the defended one too; its knowledge is oblivious, or {BARE} is left out"
+            )
+    if protocol.paper is not None and not protocol.preliminary:
+        yield (
+            "a protocol that repeats a paper's table is preliminary: true; its worst case is the paper's "
+            "alone"
+        )
 
 
 def _for_classes(row: R, classes: int) -> R:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import RootModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from benchmark.errors import BenchError
 from benchmark.files.schema import Strict
@@ -42,8 +42,8 @@ class ProtocolCost(Strict):
     """Rows whose attacks do not say what they cost, or that no job does; not counted either."""
 
 
-class Costs(RootModel[dict[str, ProtocolCost]]):
-    """By the protocol's name."""
+COSTS = TypeAdapter(dict[str, ProtocolCost])
+"""By the protocol's name."""
 
 
 def read_costs(file: Path = FILE) -> dict[str, ProtocolCost]:
@@ -53,7 +53,7 @@ def read_costs(file: Path = FILE) -> dict[str, ProtocolCost]:
         BenchError: The file is missing or damaged.
     """
     try:
-        return Costs.model_validate_json(file.read_bytes()).root
+        return COSTS.validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
         raise BenchError(
             f"{file} is missing or damaged; install again, or write it with: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -124,8 +124,8 @@ def provenance_of(path: Path, use: IntendedUse) -> Provenance:
     if found is None:
         elsewhere = use.trained and use.trained != (use.classifier[0],)
         return Provenance(stated_by=stated_by, differs=("classifier",) if elsewhere else ())
-    _refuse_other_task(path, found, use)
-    _refuse_other_classifier(path, found, use)
+    for misuse in _misused(found, use):
+        raise BenchError(f"weights {str(path)!r} were trained for {misuse}")
     return Provenance(
         stated_by=stated_by,
         trained_for=found,
@@ -202,43 +202,39 @@ def _parsed(text: str, where: str) -> TrainedFor:
         ) from error
 
 
-def _refuse_other_task(path: Path, found: TrainedFor, use: IntendedUse) -> None:
-    is_other_dataset = found.dataset and found.dataset != use.dataset and use.is_known
-    expected = {
-        "the defense": (found.defense, use.label, bool(found.defense)),
-        "the dataset": (found.dataset, use.dataset, bool(is_other_dataset)),
-        "images of shape": (found.shape, use.shape, bool(found.shape)),
-    }
-    for what, (trained, used, counts) in expected.items():
-        if counts and trained != used:
-            raise BenchError(
-                f"weights {str(path)!r} were trained for {what} {_said(trained)}, not for {_said(used)}; take "
-                f"others, or train: bench train --defense {use.name}"
+def _misused(found: TrainedFor, use: IntendedUse) -> Iterator[str]:
+    """What it was trained for and is not used for, and what to do."""
+    dataset = use.dataset if use.is_known else found.dataset
+    for what, trained, used in (
+        ("the defense", found.defense, use.label),
+        ("the dataset", found.dataset, dataset),
+        ("images of shape", found.shape, use.shape),
+    ):
+        if trained and trained != used:
+            yield (
+                f"{what} {_said(trained)}, not for {_said(used)}; take others, or train: bench train "
+                f"--defense {use.name}"
             )
-
-
-def _refuse_other_classifier(path: Path, found: TrainedFor, use: IntendedUse) -> None:
     if not found.classifiers:
         return
-    hint = f"{use.name}@{'&'.join(found.names)}"
+    names, (name, sha256), own = (
+        " and ".join(found.names),
+        use.classifier,
+        found.classifiers[0].sha256,
+    )
+    trained_for = f"{use.name}@{'&'.join(found.names)}"
+    hint = f"write --defense {trained_for!r}"
     if use.trained:
         if use.trained != found.names:
-            raise BenchError(
-                f"weights {str(path)!r} were trained for {' and '.join(found.names)}, not for "
-                f"{' and '.join(use.trained)}; write --defense {hint!r}"
-            )
-        return
-    name, sha256 = use.classifier
-    if found.names != (name,):
-        raise BenchError(
-            f"weights {str(path)!r} were trained for the classifier {' and '.join(found.names)}, not for "
-            f"{name}; to evaluate them on {name} all the same, write --defense {hint!r}"
+            yield f"{names}, not for {' and '.join(use.trained)}; {hint}"
+    elif found.names != (name,):
+        yield (
+            f"the classifier {names}, not for {name}; to evaluate them on {name} all the same, {hint}"
         )
-    if found.classifiers[0].sha256 != sha256:
-        raise BenchError(
-            f"weights {str(path)!r} were trained for another {name} (sha256 "
-            f"{found.classifiers[0].sha256[:16]}...) than this one ({sha256[:16]}...); to evaluate them all "
-            f"the same, write --defense {hint!r}"
+    elif own != sha256:
+        yield (
+            f"another {name} (sha256 {own[:16]}...) than this one ({sha256[:16]}...); to evaluate them all the "
+            f"same, {hint}"
         )
 
 

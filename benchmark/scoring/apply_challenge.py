@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from benchmark.engine.criterion import Outcome, Rule
 from benchmark.records.challenge import Challenge
 from benchmark.records.entry import Entry
-from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.scores import Scores
 from benchmark.scoring.challenge_chain import Standing, after, choices_of, settled
 from benchmark.scoring.choice import Chosen, rates_of
-from benchmark.scoring.derived import derived, validated
+from benchmark.scoring.derived import derived, protocol_of, validated
 from benchmark.scoring.flags import flags_of
 
 

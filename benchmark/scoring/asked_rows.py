@@ -8,11 +8,10 @@ from typing import Any
 from benchmark.engine.threat import Knowledge
 from benchmark.records.entry import Entry
 from benchmark.records.entry_parts import AttackRecord
-from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.protocol import BARE, AttackRow, Protocol, SourceRow
 from benchmark.records.protocol_files import protocol_names
 from benchmark.records.protocol_rows import BEST, names_of
-from benchmark.scoring.derived import base_of
+from benchmark.scoring.derived import base_of, protocol_of
 
 MOST_CLASSES_NEEDED = 4
 """The most that an attack of a protocol that ships asks for (targeted DLR, and AutoAttack by it)."""

@@ -36,13 +36,12 @@ def choose(candidates: Candidates, rule: Rule, n: int) -> Chosen:
     columns = [(name, scores.outcomes(rule, n)) for name, scores in candidates if scores]
     names, chosen = [], []
     for i in range(n):
-        present = [(name, found[i]) for name, found in columns if found[i] is not None]
-        outcomes = [outcome for _, outcome in present if outcome is not None]
-        if not outcomes:
+        present = [(name, outcome) for name, found in columns if (outcome := found[i])]
+        if not present:
             raise ValueError(f"image {i} has no outcome in any row")
-        at = worst(outcomes)
-        names.append(present[at][0])
-        chosen.append(outcomes[at])
+        name, outcome = present[worst([outcome for _, outcome in present])]
+        names.append(name)
+        chosen.append(outcome)
     return Chosen(tuple(names), tuple(chosen))
 
 

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pydantic import ValidationError
+
 from benchmark.engine.criterion import Rule
 from benchmark.engine.threat import NamedSet, Norm, Threat
 from benchmark.errors import BenchError
@@ -16,6 +18,7 @@ from benchmark.records.entry import Entry, Gap
 from benchmark.records.identity import Asked
 from benchmark.records.missing_rows import StandIn, Why
 from benchmark.records.protocol import Protocol
+from benchmark.records.protocol_files import protocol_names, published
 from benchmark.scoring.challenge_chain import choices_of, settled, with_challenges_of
 from benchmark.scoring.choice import choose, choose_all, rates, rates_of
 from benchmark.scoring.derived_rows import Rows
@@ -59,6 +62,21 @@ def derived(entry: Entry, protocol: Protocol | None) -> Entry:
         }
     )
     return made.model_copy(update={"flags": flags_of(made)})
+
+
+def protocol_of(entry: Entry) -> Protocol | None:
+    """The protocol that an entry was made under, for its task: the published version that it names, or its own.
+
+    None where it is neither published nor held by the entry.
+    """
+    named, classes = entry.protocol, entry.dataset.classes or 0
+    if named.name in protocol_names():
+        return published(named.name, named.sha256, content=named.content_sha256, classes=classes)
+    try:
+        own = Protocol.model_validate(named.content)
+    except (ValidationError, RecursionError):
+        return None
+    return own if (own.name, own.sha256()) == (named.name, named.sha256) else None
 
 
 def missing_rows(entry: Entry, protocol: Protocol | None) -> Iterator[Gap]:

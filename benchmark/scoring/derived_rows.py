@@ -64,18 +64,13 @@ class Rows:
     def _family(self, column: Column) -> Family | None:
         """A column; None where the protocol has none of that kind for such a victim and task."""
         rows = self._of_column(column)
-        missing = [gap for gap in self.entry.gaps if gap.column is column]
-        if not rows and not missing and not self._is_asked(column):
+        is_gap = any(gap.column is column for gap in self.entry.gaps)
+        if not rows and not is_gap and not self._is_asked(column):
             return None
-        is_complete = bool(rows) and not missing
-        n = len(self.entry.per_image.indices)
-        return Family(
-            rows=tuple(row.id for row in rows),
-            is_complete=is_complete,
-            rates=rates((*self.clean, *_candidates(rows)), n)
-            if is_complete and self.clean
-            else None,
-        )
+        is_complete, found = bool(rows) and not is_gap, None
+        if is_complete and self.clean:
+            found = rates((*self.clean, *_candidates(rows)), len(self.entry.per_image.indices))
+        return Family(rows=tuple(row.id for row in rows), is_complete=is_complete, rates=found)
 
     def _is_asked(self, column: Column) -> bool:
         if self.protocol is None:
@@ -89,11 +84,8 @@ class Rows:
 
     def undefended(self) -> Undefended:
         """The bare classifier behind the purifier, on clean images and on those made on it."""
-        bare = [
-            row
-            for row in self.entry.sources
-            if row.classifier == self.entry.classifier.name and row.status == "ok"
-        ]
+        name, made = self.entry.classifier.name, self.entry.sources
+        bare = [row for row in made if row.classifier == name and row.status == "ok"]
         return Undefended(
             clean=self._single(row for row in bare if row.attack == "clean"),
             oblivious=self._single(row for row in bare if row.attack != "clean"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmark.engine.threat import Knowledge
-from benchmark.records.diagnosis import DiagnosisRecord, Kind
+from benchmark.records.diagnosis import CurvePoint, DiagnosisRecord, Kind
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import Column
 from benchmark.records.rates import mean_rate, share
@@ -11,6 +11,7 @@ from benchmark.scoring.flag_parts import (
     WEAKER_POINTS,
     Finding,
     Measured,
+    lowest,
     percent,
     points,
     raised_above,
@@ -27,6 +28,7 @@ errors of the difference on 20 draws."""
 BEATEN_IMAGES = 0.0
 """The share of images that may be so: each of them proves that its worst case is not the worst."""
 NOT_ASKED = "the protocol asks for no such diagnosis"
+NOTHING_DRAWN = "the victim is deterministic: there is nothing to average over"
 NO_CURVE = "the diagnosed attack is a gap"
 EXAMINED = {
     "gradient-not-as-declared": ("gradient", "slope"),
@@ -41,33 +43,20 @@ them has the others alone."""
 
 def black_box_beats_white_box(entry: Entry) -> Finding:
     """Whether the best attack on outputs alone is ahead of the best adaptive one by `WEAKER_POINTS`."""
-    black = _rates(entry, Knowledge.BLACK_BOX, tuple(Column))
-    white = _rates(entry, Knowledge.WHITE_BOX, (Column.ADAPTIVE,))
-    if not black or not white:
+    black = lowest(row for row in entry.attacks if row.knowledge is Knowledge.BLACK_BOX)
+    adaptive_rows = [row for row in entry.attacks if row.column is Column.ADAPTIVE]
+    white = lowest(row for row in adaptive_rows if row.knowledge is Knowledge.WHITE_BOX)
+    if black is None or white is None:
         return "no black-box attack finished, or no adaptive one"
-    (weaker, row), (adaptive, other) = min(black), min(white)
+    (weaker, row), (adaptive, other) = black, white
     detail = f"{row} {percent(weaker)}, {other} {percent(adaptive)} (points ahead)"
     return raised_above(points(adaptive, weaker), WEAKER_POINTS, detail)
 
 
-def _rates(
-    entry: Entry, knowledge: Knowledge, columns: tuple[Column, ...]
-) -> list[tuple[float, str]]:
-    return [
-        (row.rates.single.value, row.id)
-        for row in entry.attacks
-        if row.knowledge is knowledge and row.column in columns and row.rates
-    ]
-
-
 def doubled(entry: Entry, kind: Kind) -> Finding:
     """Whether twice the steps, or the draws a gradient, change the accuracy by more than `resolution`."""
-    if kind == "eot" and not entry.defense.stochastic:
-        absent = "the victim is deterministic: there is nothing to average over"
-    else:
-        absent = NOT_ASKED
-    rows = _of_kind(entry, kind)
-    why = _missing(rows, absent)
+    is_fixed, rows = kind == "eot" and not entry.defense.stochastic, _of_kind(entry, kind)
+    why = _missing(rows, NOTHING_DRAWN if is_fixed else NOT_ASKED)
     if why:
         return why
     changes = []
@@ -82,6 +71,10 @@ def doubled(entry: Entry, kind: Kind) -> Finding:
     return raised_above(most, resolution(entry, rows[0].images), f"{said} (points of change)")
 
 
+def _said(point: CurvePoint) -> str:
+    return f"{percent(point.rate)} at eps {point.eps:.4g}"
+
+
 def eps_curve_rises(entry: Entry) -> Finding:
     """Whether some larger budget leaves more accuracy than a smaller one, by more than `resolution`."""
     rows = _of_kind(entry, "eps")
@@ -92,10 +85,7 @@ def eps_curve_rises(entry: Entry) -> Finding:
         rise = points(point.rate, lowest.rate)
         if rise > most:
             most = rise
-            said = (
-                f"{percent(lowest.rate)} at eps {lowest.eps:.4g}, {percent(point.rate)} at eps "
-                f"{point.eps:.4g}"
-            )
+            said = f"{_said(lowest)}, {_said(point)}"
         lowest = min(lowest, point, key=lambda each: each.rate)
     return raised_above(most, resolution(entry, rows[0].images), f"{said} (points of rise)")
 
@@ -105,7 +95,7 @@ def eps_curve_ends_high(entry: Entry) -> Finding:
     if not entry.eps_curve:
         return _missing(_of_kind(entry, "eps")) or NO_CURVE
     last = entry.eps_curve[-1]
-    detail = f"{percent(last.rate)} at eps {last.eps:.4g} (points left)"
+    detail = f"{_said(last)} (points left)"
     left, allowed = points(last.rate, 0), RESIDUE_POINTS if entry.defense.stochastic else 0.0
     if any(
         each.value is not None and each.threshold is not None and each.value > each.threshold

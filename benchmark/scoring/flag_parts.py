@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from benchmark.records.entry import Entry
-from benchmark.records.entry_parts import Flag
+from benchmark.records.entry_parts import AttackRecord, Flag
 
 WEAKER_POINTS = 2.0
 """How far an attacker who knows less may be ahead. Both meet the same images, so what is left is the noise of
@@ -48,6 +49,11 @@ def points(higher: float, lower: float) -> float:
 def percent(share: float) -> str:
     """A share as text."""
     return f"{100 * share:.1f} %"
+
+
+def lowest(rows: Iterable[AttackRecord]) -> tuple[float, str] | None:
+    """The least accuracy of single draws that a row left, and its id; None where none has one."""
+    return min(((row.rates.single.value, row.id) for row in rows if row.rates), default=None)
 
 
 def resolution(entry: Entry, images: int) -> float:

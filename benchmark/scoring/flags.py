@@ -32,6 +32,7 @@ from benchmark.scoring.flag_parts import (
     Finding,
     Measured,
     flag_of,
+    lowest,
     percent,
     points,
     raised_above,
@@ -98,10 +99,6 @@ def _beats_adaptive(entry: Entry, column: Column) -> Finding:
     return raised_above(points(adaptive.value, weaker.value), WEAKER_POINTS, detail)
 
 
-def _lowest(rows: Sequence[AttackRecord]) -> float | None:
-    return min((row.rates.single.value for row in rows if row.rates), default=None)
-
-
 def _is_one_step(row: AttackRecord) -> bool:
     """FGSM, also where a paper's is `ifgsm` of one step."""
     return row.attack == "fgsm" or (row.attack == "ifgsm" and row.arguments.get("steps") == 1)
@@ -109,14 +106,13 @@ def _is_one_step(row: AttackRecord) -> bool:
 
 def _one_step(entry: Entry) -> Finding:
     white = [row for row in entry.attacks if row.knowledge is Knowledge.WHITE_BOX]
-    one = _lowest([row for row in white if _is_one_step(row)])
-    many = _lowest(
-        [row for row in white if not _is_one_step(row) and row.column is Column.ADAPTIVE]
-    )
+    one = lowest(row for row in white if _is_one_step(row))
+    adaptive = [row for row in white if row.column is Column.ADAPTIVE]
+    many = lowest(row for row in adaptive if not _is_one_step(row))
     if one is None or many is None:
         return "the protocol has no one-step attack, or no adaptive one finished"
-    detail = f"one step {percent(one)}, many {percent(many)} (points ahead)"
-    return raised_above(points(many, one), WEAKER_POINTS, detail)
+    detail = f"one step {percent(one[0])}, many {percent(many[0])} (points ahead)"
+    return raised_above(points(many[0], one[0]), WEAKER_POINTS, detail)
 
 
 def _zero_gradients(entry: Entry) -> Finding:
@@ -228,16 +224,15 @@ def _worst_above_column(entry: Entry) -> Finding:
     """Whether a random victim's worst case is above a counting row or column, by more than chance makes it."""
     if not entry.defense.stochastic:
         return "a deterministic victim is asked once, and its worst case is the least of all"
-    if entry.is_legacy or not entry.per_image.worst:
+    worst = entry.per_image.worst
+    if entry.is_legacy or not worst:
         return "there is no worst case, or no scores are kept"
-    compared = [
-        (_errors(entry.per_image.worst, bits), name, bits) for name, bits in _chosen_from(entry)
-    ]
+    compared = [(_errors(worst, bits), name, bits) for name, bits in _chosen_from(entry)]
     if not compared:
         return "no attack of the protocol counts for such a victim"
     most, name, bits = max(compared, key=lambda each: each[0])
     detail = (
-        f"most above {name}: worst case {percent(mean_rate(entry.per_image.worst))}, {name} "
+        f"most above {name}: worst case {percent(mean_rate(worst))}, {name} "
         f"{percent(mean_rate(bits))} (standard errors of the paired difference)"
     )
     return raised_above(most, STANDARD_ERRORS, detail)

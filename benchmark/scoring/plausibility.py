@@ -20,10 +20,7 @@ def problems_of_scores(entry: Entry) -> Iterator[str]:
     named: list[tuple[str, Scores | None, bool]] = [
         *((row.id, row.scores, is_random) for row in entry.attacks),
         *((row.id, row.scores, False) for row in entry.sources),
-        *(
-            (row.id, Scores(single=row.scores) if row.scores else None, is_random)
-            for row in entry.diagnosis
-        ),
+        *((row.id, Scores(single=row.scores), is_random) for row in entry.diagnosis if row.scores),
         *((f"challenge {one.sha256[:12]}", one.scores, is_random) for one in entry.challenges),
     ]
     of_one_rule = {row.id for row in entry.diagnosis}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmark.engine.criterion import Outcome, Rule
@@ -29,13 +30,13 @@ class RuleSeries:
 
 def clean_series(entry: Entry) -> list[RuleSeries]:
     """The clean images."""
-    return [series for series in _of_rows(entry) if set(series.rows) <= _clean_rows(entry)]
+    return list(_of_rows(entry, is_clean=True))
 
 
 def kept_series(entry: Entry, which: Kept) -> list[RuleSeries]:
     """The images that a run keeps: those that count before any challenge, or those of every attack."""
     if which == "all":
-        return [series for series in _of_rows(entry) if not set(series.rows) <= _clean_rows(entry)]
+        return list(_of_rows(entry, is_clean=False))
     chosen = choose_all(Rows(entry).counting(), len(entry.per_image.indices))
     return [RuleSeries(rule, chosen[rule].rows, chosen[rule].outcomes) for rule in _rules(entry)]
 
@@ -45,15 +46,9 @@ def _rules(entry: Entry) -> list[Rule]:
     return list(Rule) if entry.defense.stochastic else [Rule.SINGLE]
 
 
-def _clean_rows(entry: Entry) -> set[str]:
-    return {"", *(row.id for row in entry.attacks if row.column is Column.CLEAN)}
-
-
-def _of_rows(entry: Entry) -> list[RuleSeries]:
-    n, found = len(entry.per_image.indices), []
+def _of_rows(entry: Entry, *, is_clean: bool) -> Iterator[RuleSeries]:
     for row in entry.attacks:
-        for rule in _rules(entry) if row.scores else ():
-            outcomes = tuple(row.scores.outcomes(rule, n)) if row.scores else ()
-            names = tuple(row.id if outcome else "" for outcome in outcomes)
-            found.append(RuleSeries(rule, names, outcomes))
-    return found
+        if row.scores and (row.column is Column.CLEAN) == is_clean:
+            for rule in _rules(entry):
+                outcomes = tuple(row.scores.outcomes(rule, len(entry.per_image.indices)))
+                yield RuleSeries(rule, tuple(row.id if each else "" for each in outcomes), outcomes)

@@ -13,12 +13,11 @@ from benchmark.errors import BenchError
 from benchmark.records.entry import Entry
 from benchmark.records.entry_boundary import failure_of
 from benchmark.records.entry_files import short
-from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.protocol_files import protocol_names
 from benchmark.records.rates import ROUNDING
 from benchmark.scoring.asked_rows import problems_of_rows
 from benchmark.scoring.audit_figures import problems_of_audit
-from benchmark.scoring.derived import derived
+from benchmark.scoring.derived import derived, protocol_of
 from benchmark.scoring.flags import flags_of
 from benchmark.scoring.legacy import LEGACY_CHECKS
 from benchmark.scoring.plausibility import problems_of_scores

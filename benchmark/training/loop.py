@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -215,9 +215,7 @@ def _reproducible(device: torch.device) -> Iterator[None]:
 
 def _arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Under which a step computes."""
-    if precision != MIXED:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == MIXED)
 
 
 def _length(recipe: Recipe, setting: Setting, images: int) -> Length:

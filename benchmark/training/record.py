@@ -122,11 +122,12 @@ def record_of(
     out: Path,
 ) -> dict[str, object]:
     """What stands beside the weights: how they came to be, and what they are."""
+    said = options.trained_for
     return {
         "schema": RECORD_SCHEMA,
         "command": options.command,
         **description,
-        **_statement(options),
+        **({} if said is None else {KEY: said.model_dump(mode="json")}),
         "steps_done": progress.step,
         "losses": {
             name: [[int(step), float(f"{loss:.6g}")] for step, loss in points]
@@ -142,11 +143,6 @@ def record_of(
         "weights_bytes": out.stat().st_size,
         "weights_sha256": file_sha256(out),
     }
-
-
-def _statement(options: TrainingOptions) -> dict[str, object]:
-    said = options.trained_for
-    return {} if said is None else {KEY: said.model_dump(mode="json")}
 
 
 def as_text(record: dict[str, object]) -> str:

@@ -41,35 +41,17 @@ class Preset(Sized):
         """Coordinates of z."""
         return self.widths[-1]
 
-    def sides(self) -> list[int]:
-        """Heights of the encoder's feature maps, the image's first and the latent's, 1, last."""
-        sides = [self.side]
-        for kernel in self.kernels:
-            sides.append((sides[-1] + 2 - kernel) // 2 + 1)
-        return sides
-
 
 _WIDTHS = (128, 256, 512, 1024, 2048)
-_LARGE_CRITIC = (32, 64, 128, 256, 256, 256)
+_KERNELS_224 = (4, 4, 4, 4, 4, 5, 5)  # 224, 112, 56, 28, 14, 7, 3, 1
+_LARGE = (32, 64, 128, 256, 256, 256)
 
 _WHOLE = (
     Preset(name=PAPER, side=28, widths=_WIDTHS, kernels=(4, 2, 4, 4, 4)),  # 28, 14, 8, 4, 2, 1
     Preset(name=PAPER, side=32, widths=_WIDTHS, kernels=(4,) * 5),
     Preset(name="64px", side=64, widths=(64, *_WIDTHS), kernels=(4,) * 6),
-    Preset(
-        name="224px",
-        side=224,
-        widths=(32, 64, *_WIDTHS),
-        kernels=(4, 4, 4, 4, 4, 5, 5),  # 224, 112, 56, 28, 14, 7, 3, 1
-        critic=_LARGE_CRITIC,
-    ),
-    Preset(
-        name="256px",
-        side=256,
-        widths=(16, 32, 64, *_WIDTHS),
-        kernels=(4,) * 8,
-        critic=_LARGE_CRITIC,
-    ),
+    Preset(name="224px", side=224, widths=(32, 64, *_WIDTHS), kernels=_KERNELS_224, critic=_LARGE),
+    Preset(name="256px", side=256, widths=(16, 32, 64, *_WIDTHS), kernels=(4,) * 8, critic=_LARGE),
 )
 
 PRESETS: tuple[Preset, ...] = (
@@ -150,9 +132,5 @@ def refuse_choices(choices: str) -> None:
 
 
 def preset_for(name: str, shape: tuple[int, int, int]) -> Preset:
-    """The preset of a name, or with `auto` the first one made for images `(c, h, w)` of a shape.
-
-    Raises:
-        BenchError: Nothing has that name, or no preset is made for that shape.
-    """
+    """The preset of a name, or with `auto` the first made for images `(c, h, w)` of a shape; see `chosen`."""
     return chosen("add", PRESETS, name, shape, channels=(1, 3))

@@ -14,7 +14,7 @@ from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
 from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
-from benchmark.recipe import Crafted, Crafting, Length, Recipe, TrainingAttack, descend
+from benchmark.recipe import Crafting, Length, Recipe, TrainingAttack, descend
 from defenses.add import losses
 from defenses.add.network import (
     ClassHead,
@@ -134,10 +134,6 @@ class ADDRecipe(Recipe):
                 Crafting(name=name, attack=attack if between else budget, threats=(threat,))
             )
         return sets
-
-    def receive(self, crafted: Crafted) -> None:
-        """Keeps the known attacks' images at hand."""
-        self._crafted = crafted
 
     def build(self, setting: Setting, attacks: Mapping[str, TrainingAttack]) -> None:
         """Makes all five networks and the optimisers of auto-encoder and discriminators."""

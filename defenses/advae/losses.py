@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from torch import Tensor
 from torch.nn import functional
@@ -36,9 +35,10 @@ def divergence(logits: Tensor, x: Tensor) -> Tensor:
     return cross_entropy(logits, x) - entropy(x)
 
 
-AUXILIARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
-    {"divergence": divergence, "cross-entropy": cross_entropy}
-)
+AUXILIARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "divergence": divergence,
+    "cross-entropy": cross_entropy,
+}
 
 
 def auxiliary_for(name: str) -> Callable[[Tensor, Tensor], Tensor]:

@@ -79,11 +79,7 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def preset_for(name: str, shape: tuple[int, int, int]) -> Preset:
-    """The preset of a name, or with `auto` the one made for images `(c, h, w)` of a shape.
-
-    Raises:
-        BenchError: Nothing has that name, or no preset is made for that shape.
-    """
+    """The preset of a name, or with `auto` the one made for images `(c, h, w)` of a shape; see `chosen`."""
     return chosen("advae", PRESETS.values(), name, shape)
 
 

@@ -13,6 +13,7 @@ from defenses.presets import AUTO
 
 _WIDTH = 1024
 """The paper's."""
+_LARGE = (224, 256, 299, 384)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +91,7 @@ PRESETS: Mapping[str, Preset] = {
         _of("cifar10", 8, 8, 1, shift=4, flips=True),
         _of("cifar100", 16, 8, 2, shift=4, flips=True),
         _of("tiny_imagenet", 8, 16, 1, taps=("1/3", "2/3"), flips=True),
-        _of(
-            "imagenet",
-            4,
-            4,
-            1,
-            datasets=("imagenet", "imagenette"),
-            sides=(224, 256, 299, 384),
-            flips=True,
-        ),
+        _of("imagenet", 4, 4, 1, datasets=("imagenet", "imagenette"), sides=_LARGE, flips=True),
         Preset(name="28px", datasets=("mnist", "fashion_mnist"), sides=(28,)),
         Preset(
             name="digits",

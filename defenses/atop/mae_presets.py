@@ -107,9 +107,5 @@ PRESETS: Mapping[str, MAEPreset] = {
 
 
 def preset_for(name: str, shape: tuple[int, int, int]) -> MAEPreset:
-    """The preset of a name, or with `auto` the one made for images `(c, h, w)` of a shape.
-
-    Raises:
-        BenchError: Nothing has that name, or no preset is made for that shape.
-    """
+    """The preset of a name, or with `auto` the one made for images `(c, h, w)` of a shape; see `chosen`."""
     return chosen("atop-mae", PRESETS.values(), name, shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from torch.optim import AdamW
 
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.setting import Setting
-from benchmark.recipe import NetworkRecipe, TrainingAttack, descend
+from benchmark.recipe import NetworkRecipe, TrainingAttack, descend, one_cycle
 from defenses.atop.mae import Hiding
 from defenses.atop.mae_network import PIXELS, MaskedAutoencoder
 from defenses.atop.mae_presets import MAEPreset, preset_for
@@ -64,6 +63,7 @@ class MAERecipe(NetworkRecipe, TwoPhases):
 
     def step(self, x: Tensor, y: Tensor, *, step: int, draws: Draws) -> dict[str, float]:
         """One update."""
+        cycle = one_cycle(step, self._steps, 1.0, rise=round(WARM * self._steps))
         x = self.augment(x, draws)
         is_tuning = step >= self._pretraining
         shown = self.attacked(x, y, draws.at("attack")) if is_tuning else x
@@ -75,18 +75,10 @@ class MAERecipe(NetworkRecipe, TwoPhases):
             logits = self._classifier(resized(painted, x.shape))
             parts["ce"] = functional.cross_entropy(logits, y)
             total = total + self._ce_weight * parts["ce"]
-        descend(self._optimizer, total, rate=self._rate * warmed_cosine(step, self._steps))
+        descend(self._optimizer, total, rate=self._rate * cycle)
         return {name: float(part.detach()) for name, part in parts.items()}
 
     def restored(self, x: Tensor, draws: Draws) -> Tensor:
         """What the auto-encoder paints, as it stands."""
         painted: Tensor = self._network(*self._hiding(x, draws=draws))
         return painted
-
-
-def warmed_cosine(step: int, steps: int) -> float:
-    """The share of the highest learning rate at a step: up in a straight line, then down as half a cosine."""
-    warm = max(1, round(WARM * steps))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

@@ -117,12 +117,9 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def preset_for(name: str, shape: tuple[int, int, int]) -> Preset:
-    """The preset of a name, or with `auto` the one made for images `(c, h, w)` of a shape.
+    """The preset of a name, or with `auto` the one made for images `(c, h, w)` of a shape; see `chosen`.
 
     The paper's patches are an eighth of the images' side.
-
-    Raises:
-        BenchError: Nothing has that name, or no preset is made for that shape.
     """
     found = chosen("atop", PRESETS.values(), name, shape)
     return replace(found, patch=found.side // 8) if found.name == PAPER else found

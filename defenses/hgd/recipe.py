@@ -14,7 +14,6 @@ from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.recipe import (
     MIRRORED,
-    Crafted,
     Crafting,
     Length,
     NetworkRecipe,
@@ -85,10 +84,6 @@ class HGDRecipe(NetworkRecipe):
     def craftings(self, setting: Setting) -> Sequence[Crafting]:
         """The seven attacks, as far as there are companions, and what `also` adds."""
         return craftings(setting, eps=self.eps, also=self.also)
-
-    def receive(self, crafted: Crafted) -> None:
-        """Takes the static set."""
-        self._crafted = crafted
 
     def select(self, labels: Tensor) -> Tensor:
         """Images of the classes that are wanted, `images` at the most, evenly over these classes."""

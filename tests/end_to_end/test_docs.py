@@ -248,5 +248,6 @@ def test_no_command_of_a_page_writes_where_git_tracks_files():
     ]
     assert len(commands) > 100
     for where, words in commands:
-        for path in written_by(words):
+        filled = [word.replace("$SLURM_ARRAY_TASK_ID", "1") for word in words]
+        for path in written_by(filled):
             assert path.parts[0] not in tracked, f"{where}: bench {' '.join(words)} writes {path}"

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from benchmark.engine.threat import Knowledge, Norm, Threat
 from benchmark.evaluation.prepare.plugin_ids import attack_id
@@ -61,7 +60,7 @@ class _Variation:
     def doubled(self) -> Iterator[PlannedAttack]:
         """Twice the steps; twice the draws where there are any."""
         job = self.base.job
-        arguments = self._arguments()
+        arguments = json.loads(job.attack.arguments)
         if "steps" in self.asked.doubled and isinstance(arguments.get("steps"), int):
             twice = canonical({**arguments, "steps": 2 * arguments["steps"]})
             yield self._row("steps", replace(job, attack=replace(job.attack, arguments=twice)))
@@ -80,17 +79,13 @@ class _Variation:
     def frozen(self) -> Iterator[PlannedAttack]:
         """As many steps at one fixed draw."""
         if self.asked.frozen and self.is_stochastic:
-            steps = self._arguments().get("steps", 40)
+            steps = json.loads(self.base.job.attack.arguments).get("steps", 40)
             yield self._row("frozen", self._by("frozen-draw", steps=steps))
 
     def noise(self) -> PlannedAttack:
         """Random points, which no gradient led to."""
         row = self._row("noise", self._by("random-points", points=self.asked.points))
         return replace(row, id="diagnosis-noise", knowledge=Knowledge.BLACK_BOX)
-
-    def _arguments(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.base.job.attack.arguments)
-        return found
 
     def _by(self, name: str, **arguments: object) -> Job:
         """The base's job with another attack, one draw a gradient."""

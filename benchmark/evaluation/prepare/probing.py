@@ -22,10 +22,7 @@ PROBED = 4
 
 
 def probe(ready: Prepared) -> Prepared:
-    """Shows victim and classifiers a few clean images, and takes note of how they answer.
-
-    Returns:
-        The same, behaving as it was measured: a victim that is random is asked as one.
+    """The same, behaving as victim and classifiers answer a few clean images: a random victim is asked as one.
 
     Raises:
         BenchError: A plugin breaks its contract, or images and classifier do not fit each other.

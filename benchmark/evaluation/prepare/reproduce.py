@@ -181,13 +181,9 @@ def _differences(entry: Entry, ready: Prepared) -> Iterator[str]:
     made = own.norm.value, own.eps, ready.task.shape
     if made != (threat.norm, threat.eps, threat.input_shape):
         yield f"it is under {threat.text} on images of {threat.input_shape}, not {own} on {made[2]}"
-    if (ready.classifier.name, ready.classifier.sha256) != (
-        entry.classifier.name,
-        entry.classifier.sha256,
-    ):
-        yield _other(
-            "classifier", entry.classifier.name, entry.classifier.sha256, ready.classifier.sha256
-        )
+    said, here = entry.classifier, ready.classifier
+    if (here.name, here.sha256) != (said.name, said.sha256):
+        yield _other("classifier", said.name, said.sha256, here.sha256)
     yield from _other_defenses(entry, ready)
     if (ready.dataset.name, ready.dataset.preparation) != (dataset.name, dataset.preparation):
         yield f"its images are those of {dataset.name!r}, not of {ready.dataset.name!r}"
@@ -214,9 +210,9 @@ def _other_defenses(entry: Entry, ready: Prepared) -> Iterator[str]:
 
 def _other_sources(entry: Entry, ready: Prepared) -> Iterator[str]:
     """Whose source is not as the entry says, one line each."""
-    code = entry.classifier.source_sha256, ready.classifier.code
-    if code[0] != code[1]:
-        yield _other("source of the classifier", entry.classifier.name, *code)
+    said, here = entry.classifier, ready.classifier
+    if said.source_sha256 != here.code:
+        yield _other("source of the classifier", said.name, said.source_sha256, here.code)
     for stage, plugin in zip(entry.defense.stages, ready.plugins, strict=False):
         if plugin.source != stage.source_sha256:
             yield _other("source of", stage.label, stage.source_sha256, plugin.source)
@@ -236,11 +232,10 @@ def _same_pixels(entry: Entry, ready: Prepared) -> bool:
     if tuple(labels) != entry.per_image.labels:
         return False
     for size in dict.fromkeys((*_asked_shards(entry), *_SHARDS)):
+        shards = [slice(i, i + size) for i in range(0, len(labels), size)]
         hashes = (
-            pixels_sha256(
-                images_of(ready.dataset, "test", indices[i : i + size]), labels[i : i + size]
-            )
-            for i in range(0, len(labels), size)
+            pixels_sha256(images_of(ready.dataset, "test", indices[at]), labels[at])
+            for at in shards
         )
         if hashlib.sha256(",".join(hashes).encode()).hexdigest() == entry.dataset.pixels_sha256:
             return True

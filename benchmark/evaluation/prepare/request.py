@@ -140,7 +140,15 @@ def make_defenses(request: Request) -> list[Defense]:
     stages = stages_of(request.expression)
     kinds = [DEFENSES.get(stage.name) for stage in stages]
     given = arguments_by_stage(stages, request.defense_args)
-    return [_make(kind, arguments) for kind, arguments in zip(kinds, given, strict=True)]
+    from benchmark.evaluation.prepare.plugin_ids import watched_for  # with torch, as the classes
+
+    made: list[Defense] = []
+    for kind, arguments in zip(kinds, given, strict=True):
+        what = f"defense {kind.name!r}"
+        refuse_arguments(arguments, kind, what=what)
+        with watched_for(kind, parameters_of(kind) | arguments), sandboxed(f"{what}: making it"):
+            made.append(kind(**arguments))
+    return made
 
 
 def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
@@ -224,15 +232,3 @@ def _shared_out(
 
 def _unnamed(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {key.rpartition(".")[2]: value for key, value in arguments.items()}
-
-
-def _make(kind: type[Defense], arguments: Mapping[str, Any]) -> Defense:
-    what = f"defense {kind.name!r}"
-    refuse_arguments(arguments, kind, what=what)
-    from benchmark.evaluation.prepare.plugin_ids import (
-        watched_for,  # with torch, as the class itself
-    )
-
-    every = {**parameters_of(kind), **arguments}
-    with watched_for(kind, every), sandboxed(f"{what}: making it"):
-        return kind(**arguments)

@@ -10,8 +10,8 @@ from typing import Literal
 from tabulate import tabulate
 
 from benchmark.publishing.leaderboard.escaping import markdown
-from benchmark.publishing.leaderboard.ranking import Gain
-from benchmark.records.entry import Entry, Rate
+from benchmark.publishing.leaderboard.ranking import Gain, Line
+from benchmark.records.entry import Entry, Rate, is_undefended
 from benchmark.records.protocol import Column
 
 NOT_APPLICABLE = "n/a"
@@ -36,10 +36,11 @@ def worst_cell(entry: Entry) -> str:
     return worst + (CHALLENGED if entry.challenges else "")
 
 
-def gain_cell(gain: Gain | None, n: int) -> str:
+def gain_cell(line: Line) -> str:
     """The difference to the undefended classifier, in points; on how many images, where not on all n."""
+    gain, n = line.gain, line.entry.dataset.n
     if gain is None:
-        return "–"
+        return "" if is_undefended(line.entry) else "–"
     return with_ends(gain)[:-1] + ("" if gain.n == n else f", n = {gain.n}") + ")"
 
 

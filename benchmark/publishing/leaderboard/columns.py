@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmark.publishing.leaderboard import cells
 from benchmark.publishing.leaderboard.ranking import Gain, Line
-from benchmark.records.entry import Entry, Rate, is_undefended
+from benchmark.records.entry import Entry, Rate
 from benchmark.records.protocol import FAMILIES, Column
 
 Span = Rate | Gain
@@ -86,9 +86,7 @@ GAIN = BoardColumn(
     name="gain",
     title="over undefended (95 %)",
     short="over undefended",
-    cell=lambda line: (
-        "" if is_undefended(line.entry) else cells.gain_cell(line.gain, line.entry.dataset.n)
-    ),
+    cell=cells.gain_cell,
     span=lambda line: line.gain,
 )
 IMAGES = BoardColumn(name="n", title="n", short="n", cell=lambda line: str(line.entry.dataset.n))

@@ -14,14 +14,8 @@ from benchmark.publishing.leaderboard.publish import (
     read_entries,
 )
 from benchmark.publishing.leaderboard.ranking import shares_group
+from benchmark.records import entry_files
 from benchmark.records.entry import Entry, is_undefended
-from benchmark.records.entry_files import (
-    adoptable,
-    read_entry,
-    write_entry,
-    write_schema,
-    write_shown,
-)
 from benchmark.records.example_sheets import read_sheet
 from benchmark.scoring.apply_challenge import carried
 from benchmark.scoring.validation import problems_of
@@ -60,8 +54,8 @@ def write_row(
     """
     path = entry_path(folder, entry)
     kept, lost = with_challenges(entry, path)
-    write_shown(kept, sheet, path, images=images)
-    write_schema(folder)
+    entry_files.write_shown(kept, sheet, path, images=images)
+    entry_files.write_schema(folder)
     return WrittenRow(kept, path, lost)
 
 
@@ -81,7 +75,7 @@ def undefended_beside(rows: Sequence[WrittenRow]) -> list[Entry]:
 
 def _valid(path: Path, check: Check) -> tuple[Entry, bytes | None, bytes | None]:
     """An entry in which `check` finds no problem, its sheet, and its kept images."""
-    entry = read_entry(path)
+    entry = entry_files.read_entry(path)
     sheet = read_sheet(path, entry)
     problems = check(entry)
     if problems:
@@ -90,7 +84,7 @@ def _valid(path: Path, check: Check) -> tuple[Entry, bytes | None, bytes | None]
             f"{path} is not valid: {problems[0]}{more}; `bench validate {path}` lists all of it; run its "
             f"command again"
         )
-    return entry, sheet, adoptable(path, entry)
+    return entry, sheet, entry_files.adoptable(path, entry)
 
 
 def adopt(
@@ -130,7 +124,7 @@ def with_challenges(entry: Entry, path: Path) -> tuple[Entry, str]:
     Beside it one line where challenges are lost; else empty.
     """
     try:
-        old = read_entry(path)
+        old = entry_files.read_entry(path)
     except BenchError:  # nothing there, or damaged: mended by being written again
         return entry, ""
     if not old.challenges:
@@ -160,9 +154,9 @@ def replace_entry(before: Entry, after: Entry, path: Path, how: str) -> Path | N
     Raises:
         BenchError: The file holds another entry by now, or cannot be written.
     """
-    if read_entry(path) != before:
+    if entry_files.read_entry(path) != before:
         raise BenchError(f"{path} has changed while it was {how}; give the same command again")
-    write_entry(after, path)
+    entry_files.write_entry(after, path)
     folder = path.resolve().parent
     home = entry_path(folder.parent.parent, after)
     return publish_folder(folder).page if home.parent == folder else None

@@ -53,9 +53,8 @@ def publish_site(leaderboards: Path, out: Path) -> PublishedSite:
     paths = sorted(leaderboards.glob("*/*/*.json"))
     entries, damaged = read_entries(paths)
     if not entries:
-        said = (
-            f" ({len(damaged)} cannot be read: {next(iter(damaged.values()))})" if damaged else ""
-        )
+        first = next(iter(damaged.values()), "")
+        said = f" ({len(damaged)} cannot be read: {first})" if damaged else ""
         raise BenchError(
             f"expected entries (<dataset>/<threat>/*.json) in {leaderboards}, found none{said}; "
             f"`bench run` writes them"

@@ -10,9 +10,8 @@ import pytest
 from benchmark.audit.replan import all_problems_of
 from benchmark.records.entry import Entry
 from benchmark.records.entry_parts import Columns, Undefended
-from benchmark.records.entry_protocol import protocol_of
 from benchmark.records.rates import Cost
-from benchmark.scoring.derived import derived
+from benchmark.scoring.derived import derived, protocol_of
 from benchmark.scoring.validation import problems_of
 from tests.edits import is_noticed, plans, sampled, table
 from tests.helpers.planned import Plan

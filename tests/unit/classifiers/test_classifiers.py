@@ -14,7 +14,6 @@ from benchmark.classifiers.catalog import CLASSIFIERS, classifier_names, classif
 from benchmark.classifiers.training_recipe import (
     AdversarialRecipe,
     ClassifierRecipe,
-    one_cycle,
 )
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat
@@ -22,7 +21,7 @@ from benchmark.engine.victims.setting import Setting
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.loading import load_classifier, load_dataset
 from benchmark.files.known_hashes import file_sha256
-from benchmark.recipe import shifted
+from benchmark.recipe import one_cycle, shifted
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
 
@@ -190,7 +189,7 @@ def test_an_image_is_shifted_by_its_own_offset_and_within_bounds():
 
 
 def test_the_learning_rate_rises_for_a_tenth_and_falls_to_zero():
-    rates = [one_cycle(step, 100, 2.0) for step in range(100)]
+    rates = [one_cycle(step, 100, 2.0, rise=10) for step in range(100)]
     assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
     assert max(rates) == pytest.approx(2.0)
     assert rates[9:] == sorted(rates[9:], reverse=True)

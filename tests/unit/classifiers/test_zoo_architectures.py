@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from benchmark.classifiers import zoo_robustbench
 from benchmark.classifiers.state import load_checkpoint
 from benchmark.classifiers.zoo import load_zoo
-from benchmark.classifiers.zoo_names import CLASSES, resolve
+from benchmark.classifiers.zoo_names import CLASSES, ZooModel, resolve
 from benchmark.engine.dataset import Dataset
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.errors import BenchError
@@ -193,7 +193,7 @@ def test_robustbench_is_left_as_it_was():
     utils = zoo_robustbench.robustbench_module("robustbench.utils")
     before = dict(vars(utils))
     with pytest.raises(KeyError):
-        zoo_robustbench.loaded("Nobody2030", dataset="cifar10", norm="Linf", checkpoints=[])
+        zoo_robustbench.loaded(ZooModel("Nobody2030", "cifar10", "Linf"), [])
     assert dict(vars(utils)) == before
     assert utils.torch is torch
 

@@ -112,8 +112,7 @@ def test_torchs_own_allocator_is_understood():
 def in_pieces(victim, x, weights, *, rows, retain=False):
     """Logits and the gradients of their weighted sums, one for each row of `weights`, through pieces."""
     draws = image_draws(len(x))
-    counted = []
-    pieces = InPieces(rows, on_backward=counted.append)
+    pieces = InPieces(rows)
     leaf = x.clone().requires_grad_()
     logits = pieces(leaf, lambda part, at: victim.logits(part, draws=draws.take(at), mode="exact"))
     gradients = [
@@ -122,7 +121,7 @@ def in_pieces(victim, x, weights, *, rows, retain=False):
         ]
         for w in weights
     ]
-    return logits.detach(), torch.stack(gradients), counted, pieces
+    return logits.detach(), torch.stack(gradients), pieces.backwards, pieces
 
 
 @pytest.mark.parametrize(
@@ -134,14 +133,14 @@ def test_a_batch_in_pieces_has_the_logits_and_gradients_of_the_whole(cramped):
     target, x, _ = nonlinear_target(Noise())
     weights = list(image_draws(3, "weights").normal((len(x), 6), dtype=torch.float64))
     logits, gradients, counted, _ = in_pieces(target.victim, x, weights, rows=64)
-    assert counted == [len(x)] * 3
+    assert counted == 3 * len(x)
     tight = Cramped(target.victim, **cramped)
     again, slopes, counted, pieces = in_pieces(tight, x, weights, rows=64)
     assert tight.failures
     assert pieces.room.halvings == tight.failures
     torch.testing.assert_close(again, logits, rtol=0, atol=1e-12)
     torch.testing.assert_close(slopes, gradients, rtol=0, atol=1e-12)
-    assert counted == [len(x)] * 3
+    assert counted == 3 * len(x)
 
 
 def test_a_whole_batch_in_pieces_is_passed_forward_once_and_no_older_graph_is_kept():
@@ -153,7 +152,7 @@ def test_a_whole_batch_in_pieces_is_passed_forward_once_and_no_older_graph_is_ke
         passed.append(len(part))
         return target.victim.logits(part, draws=draws.take(rows), mode="exact")
 
-    pieces = InPieces(64, on_backward=lambda rows: None)
+    pieces = InPieces(64)
     leaf = x.clone().requires_grad_()
     first = pieces(leaf, row_logits)
     (slope,) = torch.autograd.grad(first.sum(), leaf, retain_graph=True)
@@ -168,7 +167,7 @@ def test_a_whole_batch_in_pieces_is_passed_forward_once_and_no_older_graph_is_ke
 def test_in_pieces_without_gradients_keeps_nothing():
     target, x, _ = nonlinear_target(Same())
     draws = image_draws(len(x))
-    pieces = InPieces(5, on_backward=lambda rows: None)
+    pieces = InPieces(5)
     with torch.no_grad():
         logits = pieces(
             x, lambda part, rows: target.victim.logits(part, draws=draws.take(rows), mode="exact")

@@ -10,12 +10,13 @@ from torch import nn
 
 from benchmark.errors import BenchError
 from benchmark.files.weights import save_safetensors
+from benchmark.recipe import one_cycle
 from benchmark.training.loop import train
 from benchmark.training.record import TrainingOptions
 from defenses.atop.mae import AToPMAE, Hiding
 from defenses.atop.mae_network import Block, MaskedAutoencoder, sines
 from defenses.atop.mae_presets import PRESETS, preset_for
-from defenses.atop.mae_recipe import MAERecipe, warmed_cosine
+from defenses.atop.mae_recipe import MAERecipe
 from tests.helpers.small_atop import Stripes, draws, images, setting
 
 TINY = replace(PRESETS["digits"], width=16, depth=1, decoder_width=8, heads=2, decoder_heads=2)
@@ -169,7 +170,7 @@ def test_a_step_reports_the_losses_over_all_patches(tiny, step):
 
 
 def test_the_learning_rate_rises_and_falls():
-    rates = [warmed_cosine(step, 100) for step in range(100)]
+    rates = [one_cycle(step, 100, 1.0, rise=5) for step in range(100)]
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert rates[5] == 1
     assert rates[52] == pytest.approx(0.5, abs=0.02)

@@ -10,7 +10,7 @@ import benchmark.scoring.choice
 import benchmark.scoring.derived
 from benchmark.contract.checks import outcome_of
 from benchmark.engine.attacking.attack import Attack
-from benchmark.engine.criterion import Outcome, Rule
+from benchmark.engine.criterion import Criterion, Outcome, Rule
 from benchmark.engine.dataset import pixels_sha256
 from benchmark.records.result import Result, ShardCost, Status
 from benchmark.selftest.canary_suite import CanaryRun, canaries
@@ -20,13 +20,13 @@ from tests.helpers.mutations import KINDS, draws_reused_across_rows
 
 def roles_renamed(patch, **new):
     """Asks at draws of other roles than it was told to."""
-    answers = benchmark.engine.judging.verdict._Question.answers
+    answers = benchmark.engine.judging.verdict.answers
 
-    def other(question, candidates, draws):
+    def other(*asked, draws, **told):
         path = tuple(new.get(name, name) for name in draws.path)
-        return answers(question, candidates, replace(draws, path=path))
+        return answers(*asked, draws=replace(draws, path=path), **told)
 
-    patch.setattr(benchmark.engine.judging.verdict._Question, "answers", other)
+    patch.setattr(benchmark.engine.judging.verdict, "answers", other)
 
 
 def select_and_score_swapped(patch):
@@ -63,13 +63,15 @@ def best_row_chosen(patch):
 
 
 def one_draw_asked_of_many(patch):
-    answers = benchmark.engine.judging.verdict._Question.answers
+    answers = benchmark.engine.judging.verdict.answers
 
-    def once(question, candidates, draws):
-        found, margins = answers(replace(question, asked=1), candidates, draws)
-        return [[row * question.asked for row in image] for image in found], margins
+    def once(victim, *asked, criterion, **told):
+        found = answers(victim, *asked, criterion=Criterion(draws=1, vote=1, any_of=1), **told)
+        draws = criterion.draws if victim.stochastic else 1
+        each = (found.predictions, found.margins, found.rivals)
+        return type(found)(*(one.expand(-1, -1, draws) for one in each))
 
-    patch.setattr(benchmark.engine.judging.verdict._Question, "answers", once)
+    patch.setattr(benchmark.engine.judging.verdict, "answers", once)
 
 
 def crash_swallowed_by(name):
