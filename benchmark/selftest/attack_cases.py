@@ -71,6 +71,7 @@ _LABELS = (*_QUERIES, "spends_what_it_says")
 _FEW = {"steps": 20, "targets": 1, "queries": 50}
 _WALK = {"steps": 300, "sideways": 0.2, "towards": 0.02}
 _JUMPS = {"queries": 900, "first": 20}
+_ALONE = {"queries": 900, "guided": False}
 _TAUGHT = {"rounds": 3, "epochs": 6, "attack": "fgsm"}
 _LINF = (Norm.LINF,)
 
@@ -95,7 +96,14 @@ TRIALS: tuple[AttackCase, ...] = (
     AttackCase(
         "square", "square", {"queries": 300}, {}, _QUERIES, above={Norm.LINF: 1.2, Norm.L2: 2.0}
     ),
-    AttackCase("nes", "nes", {"queries": 900}, {}, _QUERIES, above={Norm.LINF: 1.2, Norm.L2: 1.2}),
+    AttackCase(
+        "nes",
+        "nes",
+        {"queries": 900, "guided": False},
+        {},
+        _QUERIES,
+        above={Norm.LINF: 1.2, Norm.L2: 1.2},
+    ),
     AttackCase(
         "hopskipjump", "hopskipjump", _JUMPS, {}, _LABELS, above={Norm.LINF: 1.2, Norm.L2: 1.2}
     ),

@@ -58,6 +58,8 @@ DEFAULTS = {
     "frozen-draw": {"steps": 40, "step_size": 0.1},
     "hopskipjump": {"queries": 5000, "first": 100, "draws": 5},
     "ifgsm": {"steps": 4, "labels": "true", **AIM},
+    "nes": {"queries": 5000, "directions": 32, "draws": 4, "reach": 0.1, "step_size": 0.125}
+    | {"momentum": 0.75, "guided": True},
     "local-search": {"rounds": 150, "r": 1.5, "d": 5, "t": 5, "start": 0.1, "probes": 128}
     | {"change": "cyclic"},
     "mim": {"steps": 10, "step_size": 0.1, "step_unit": "eps", "decay": 1.0, "keep": "best", **AIM},

@@ -23,6 +23,7 @@ from attacks.frozen_draw import FrozenDraw
 from attacks.hopskipjump import HopSkipJump
 from attacks.ifgsm import IFGSM
 from attacks.mim import MIM
+from attacks.nes import NES
 from attacks.noise import RandomNoise
 from attacks.pgd import PGD
 from attacks.random_points import RandomPoints
@@ -63,6 +64,8 @@ OWN = [
     MIM(steps=5),
     MIM(steps=5, keep="last", target_class="least-likely"),
     CWLinf(rounds=2, steps=5, target_class="random"),
+    NES(queries=31, directions=3, draws=2),
+    NES(queries=31, directions=3, draws=2, guided=False),
     Square(queries=31, draws=3),
     RandomPoints(points=3),
     FrozenDraw(steps=4),

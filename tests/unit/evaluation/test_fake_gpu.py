@@ -43,6 +43,7 @@ SHORT = {
     "wasserstein": {"steps": 3},
     "rp2": {"steps": 3, "restarts": 2, "views": 2},
     "local-search": {"rounds": 3},
+    "nes": {"queries": 24, "directions": 2, "draws": 2},
     "square": {"queries": 12, "draws": 2},
     "hopskipjump": {"queries": 160, "first": 5, "draws": 2},
     "boundary": {"steps": 10, "draws": 2},

@@ -35,6 +35,7 @@ ATTACKED = {
     "wasserstein": {"steps": 3, "window": 3},
     "rp2": {"steps": 3, "restarts": 2, "views": 3},
     "local-search": {"rounds": 2, "t": 1},
+    "nes": {"queries": 24, "directions": 2, "draws": 2},
     "square": {"queries": 12, "draws": 2},
     "hopskipjump": {"queries": 250, "first": 5, "draws": 2},
     "boundary": {"steps": 8, "draws": 2},

@@ -120,7 +120,7 @@ def draws_made_anew(patch, name):
     patch.setattr(attacks.frozen_draw._Still, "_fixed", lambda victim, draws: draws)
 
 
-BLIND = ("square", "hopskipjump", "boundary", "substitute")
+BLIND = ("nes", "square", "hopskipjump", "boundary", "substitute")
 SETS = ("stadv", "rotation-translation", "wasserstein", "rp2", "local-search")
 MUTANTS = {  # a mutation, and the trials and cases that must fail at it
     eps_halved_inside: (*BLIND, *SETS, "noise", "random-points", "frozen-draw", "fast-autoattack"),
