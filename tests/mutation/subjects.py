@@ -16,7 +16,9 @@ _SUBJECTS = (
     "benchmark/engine/attacking/{target,targeted}.py",
     "benchmark/engine/judging/attack_batch.py",
     "benchmark/engine/judging/verdict.py",
-    "benchmark/engine/victims/{checkpointed,purified,victim}.py",
+    "benchmark/contract/slopes.py",
+    "benchmark/engine/victims/{checkpointed,operations,purified,recovered,recovery_rules}.py",
+    "benchmark/engine/victims/{twins,victim}.py",
     "benchmark/estimate/write_costs.py",
     "benchmark/evaluation/execute/shard.py",
     "benchmark/evaluation/prepare/{bench,plan}.py",
@@ -34,6 +36,10 @@ _FURTHER: dict[str, tuple[str, ...]] = {
     "benchmark.estimate.write_costs": ("passes",),
     "benchmark.evaluation.prepare.bench": ("shard",),
     "benchmark.records.rates": ("entry",),
+    **{
+        f"benchmark.engine.victims.{name}": ("recovered",)
+        for name in ("operations", "recovery_rules", "twins")
+    },
 }
 """Files of tests that reach a module without importing it."""
 _PINNED = (
