@@ -90,8 +90,7 @@ def fit_defense(fit: Fit, report: Report | None = None) -> TrainedWeights:
     if dataset.has_open_classes:
         dataset = dataset.with_classes(classifier.classes)
         setting = replace(setting, classes=dataset.classes)
-    images = images_of(dataset, "train", torch.arange(2))
-    accept(classifier, images.to(setting.device, setting.dtype), dataset)
+    _accept(classifier, dataset, setting)
     recipe = _recipe(defense, fit)
     companions = _companions(recipe, classifier, dataset, request, setting)
     classifiers = [classifier, *(companions[name] for name in fit.companions if name in companions)]
@@ -110,6 +109,11 @@ def fit_defense(fit: Fit, report: Report | None = None) -> TrainedWeights:
             progress=report,
         )
     return TrainedWeights(out, is_found=finds_unnamed(out, type(defense), **names))
+
+
+def _accept(classifier: Classifier, dataset: Dataset, setting: Setting) -> None:
+    images = images_of(dataset, "train", torch.arange(2))
+    accept(classifier, images.to(setting.device, setting.dtype), dataset)
 
 
 def _statement(

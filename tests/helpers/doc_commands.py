@@ -127,7 +127,7 @@ def end_before_the_work(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(benchmark.evaluation.prepare.resolve, "find_weights", _found)
     patch.setattr(benchmark.training.fit, "choose_device", _cpu)
     patch.setattr(benchmark.training.fit, "load_classifier", _stand_in)
-    patch.setattr(benchmark.training.fit, "accept", _accepted)
+    patch.setattr(benchmark.training.fit, "_accept", _accepted)
     patch.setattr(benchmark.training.fit, "train", _trained)
 
 

@@ -26,7 +26,7 @@ from benchmark.compute.determinism import (
     settle,
 )
 from benchmark.engine.attacking.own_process import call_alone
-from benchmark.engine.randomness import Draws
+from benchmark.engine.randomness import Draws, known_of
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.errors import BenchError
 from benchmark.evaluation.execute.pool import Workers, claim_number, unpacked
@@ -227,7 +227,7 @@ class Deadly(Noise):
     name = "deadly"
 
     def purify(self, x, *, draws):
-        if x.requires_grad and bool((draws.images == 3).any()):
+        if x.requires_grad and bool((known_of(draws).images == 3).any()):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().purify(x, draws=draws)
 
