@@ -123,6 +123,17 @@ class Bowl(nn.Module):
         return x.flatten(1).square().sum(1, keepdim=True)  # a gradient of twice the image
 
 
+def test_a_critic_learns_from_its_gradient_penalty():
+    """A slope of 5 is 4 too steep: the penalty's own derivative is twice that, along the slope."""
+    critic = nn.Linear(16, 1, bias=False)
+    critic.weight.data.fill_(5 / 4)
+    images = torch.rand(3, 1, 4, 4)
+    share = torch.full((3, 1, 1, 1), 0.5)
+    found = gradient_penalty(nn.Sequential(nn.Flatten(), critic), images, images, share)
+    (slope,) = torch.autograd.grad(found, critic.weight)
+    torch.testing.assert_close(slope, torch.full((1, 16), 2 * 4 * 1 / 4))
+
+
 def test_the_gradient_penalty_is_taken_between_the_real_and_the_fake_image():
     real, fake = torch.full((2, 1, 1, 1), 1.0), torch.full((2, 1, 1, 1), 3.0)
     share = torch.tensor([0.25, 1.0]).view(2, 1, 1, 1)  # at 2.5, and at the real one

@@ -142,6 +142,14 @@ def test_steps_with_a_gradient_of_their_own_and_steps_without_one_are_both_allow
     assert not gradient(lambda x: iterated(lambda x, k: x.detach() * 0.5, x, 5))[1].any()
 
 
+def test_a_step_that_forgets_its_image_for_something_else_with_a_gradient_has_none():
+    weight = torch.ones(1, requires_grad=True)
+    x = torch.ones(2, 1, 1, 1, requires_grad=True)
+    out = iterated(lambda y, k: weight * 2 + 0 * y.detach() if k else 3 * y, x, 2)
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    assert torch.equal(gradient, torch.zeros_like(x))
+
+
 @pytest.mark.parametrize(("steps", "kept"), [(-1, 8), (3, 0)])
 def test_numbers_that_make_no_sense_are_refused(steps, kept):
     with pytest.raises(ValueError, match="expected steps"):

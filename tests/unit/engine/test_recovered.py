@@ -455,6 +455,44 @@ def test_steps_are_straight_through(name):
     )
 
 
+def bucket(x):
+    return torch.bucketize(x, torch.tensor([1.0, 2.0, 3.0])).float()
+
+
+SLOPES = {
+    "buckets": (bucket, [0.5, 2.5], 1.0),  # three edges over a span of two
+    "shift left": (lambda x: (x.to(torch.int32) << 3).float(), [1.0, 5.0], 8.0),
+    "shift right": (lambda x: (x.to(torch.int32) >> 2).float(), [1.0, 5.0], 0.25),
+    "floor division": (lambda x: x // 4, [1.0, 5.0], 0.25),
+    "table": (lambda x: torch.tensor([0.0, 1.0, 4.0, 9.0])[x.long()], [1.0, 2.0], [2.0, 4.0]),
+    "table's ends": (lambda x: torch.tensor([0.0, 2.0, 8.0])[x.long()], [0.0, 2.0], [1.0, 3.0]),
+    "xor": (lambda x: ((x > 0) ^ (x > 10)).float(), [-1.0, 1.0], "rises"),
+    "not below": (lambda x: (~(x < 0)).float(), [-1.0, 1.0], "rises"),
+    "equal": (lambda x: (x == 1).float(), [0.5, 1.5], "towards 1"),
+    "remainder of one step": (lambda x: x % 8, [1.0, 5.0], 1.0),
+    "remainder of many": (lambda x: x % 2, [1.0, 5.0], 0.0),
+}
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_steps_are_as_steep_as_they_are_on_the_whole(name):
+    step, points, slope = SLOPES[name]
+    x = torch.tensor(points).view(1, 1, 1, 2).requires_grad_()
+    found = recovered(step, x)
+    assert torch.equal(found.images.detach(), step(x.detach()))
+    if slope == 0.0:
+        assert found.broken == ("the output",)  # nothing of it hangs on the image
+        return
+    (gradient,) = torch.autograd.grad(found.images.sum(), x)
+    if slope == "rises":
+        assert (gradient > 0).all()
+    elif slope == "towards 1":
+        assert gradient.flatten()[0] > 0 > gradient.flatten()[1]
+    else:
+        wanted = torch.tensor(slope).expand(2)
+        torch.testing.assert_close(gradient.flatten(), wanted)
+
+
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_choice_of_a_code_moves_towards_the_image(name):
     """By soft codes; straight-through would be the identity of the image itself."""

@@ -238,6 +238,13 @@ def test_a_cost_is_that_of_an_image_of_32_by_32_pixels():
     assert cost.fixed.forwards == 1 + 1 * (32 * 32 + 1)
 
 
+def test_a_cost_counts_auxiliary_losses_and_what_a_batch_shares_once():
+    row = _of("auxiliary").model_copy(update={"arguments": {"steps": 2, "lambdas": [1.0]}})
+    fixed = costs_of(table(paper=None, sources=[], attacks=[table().attacks[0], row])).fixed
+    # the start and two steps, and one look apart that balances the two losses
+    assert (fixed.forwards, fixed.backwards, fixed.auxiliary) == (4, 5, 4)
+
+
 def _of(attack):
     row = table().attacks[0]
     return row.model_copy(update={"id": attack, "attack": attack, "column": Column.ADAPTIVE})
