@@ -146,7 +146,9 @@ def settings_kept() -> Iterator[None]:
             yield
         finally:
             for read, put, value in before:
-                if read() != value:
+                # what costs much is compared; the rest is written unread, since torch's own reading fails
+                # where its older and newer names for one precision were mixed, and writing mends that
+                if put.__name__ not in _DEAR or read() != value:
                     put(value)
 
 
@@ -163,6 +165,9 @@ def generators_kept(gpus: Iterable[int] | None = None) -> Iterator[None]:
         finally:
             np.random.set_state(numpy_state)
             random.setstate(python_state)
+
+
+_DEAR = ("set_default_device", "set_num_threads")
 
 
 def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
@@ -182,8 +187,17 @@ def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
         (torch.get_num_threads, torch.set_num_threads),
         (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
         (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-        *((partial(getattr, *place), partial(setattr, *place)) for place in attributes),
+        *map(_attribute, attributes),
     ]
+
+
+def _attribute(place: tuple[Any, str]) -> tuple[Callable[[], Any], Callable[[Any], object]]:
+    owner, name = place
+
+    def put(value: object) -> None:
+        setattr(owner, name, value)
+
+    return partial(getattr, owner, name), put
 
 
 def seed_torch(seed: int) -> None:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from benchmark.compute.memory import BatchLimit
 from benchmark.compute.sandbox import exits_raised, fresh_global_state, one_line, sandboxed
-from benchmark.contract.probe import NOBODYS
+from benchmark.contract.probe import NOBODYS, USUAL, ball_of
 from benchmark.engine.dataset import Dataset, Split, images_of, indices_of, labels_of, pixels_sha256
 from benchmark.engine.randomness import Draws
-from benchmark.engine.threat import Norm, Threat
+from benchmark.engine.threat import Threat
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.victim import GradientMode, Victim
 from benchmark.errors import BenchError
@@ -39,7 +39,6 @@ LEAST = 1e-2
 _SAID = ("environment", "images", "missing", "unrepeatable")
 """What a file of a fingerprint says beside its parts."""
 _GRADIENTS = " gradients"
-_USUAL = "linf:8/255"
 
 Parts = Mapping[str, Tensor]
 """For each thing that was asked, in the order in which one follows from the other, its rows `(r, n)`."""
@@ -73,8 +72,7 @@ class Probe:
         clean = images_of(dataset, split, indices).to(device, dtype)
         y = labels_of(dataset, split)[indices].to(device)
         draws = Draws.of(0, indices.to(device) + NOBODYS, "fingerprint")
-        budget = Threat.parse(dataset.threat or _USUAL)
-        budget = budget if isinstance(budget.norm, Norm) else Threat.parse(_USUAL)
+        budget = ball_of(Threat.parse(dataset.threat)) if dataset.threat else USUAL
         signs = draws.at("signs").normal(tuple(clean.shape[1:]), dtype=dtype)
         edge = budget.project(clean, clean + budget.eps * budget.direction(signs))
         both = Draws(0, draws.images.repeat(2), torch.arange(2 * len(y), device=device), draws.path)

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.compute.sandbox import sandboxed
 from benchmark.contract.ask import MOVED
 from benchmark.contract.checks import MOST, TOLERANCE
-from benchmark.contract.probe import NOBODYS, Subject, autograd_of, spread
+from benchmark.contract.probe import NOBODYS, Subject, autograd_of, ball_of, spread
 from benchmark.contract.slopes import misled
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.acceptance import ROUNDED
@@ -169,7 +169,7 @@ def _surrogate(sample: Sample) -> Iterator[Found]:
         return
     declared, x = weakest_gradient(defense for defense, _ in sample.stages), sample.images
     draws = Draws.of(sample.seed, NOBODYS + torch.arange(len(x), device=x.device), "surrogate")
-    threat = sample.stages[0][1].threat
+    threat = ball_of(sample.stages[0][1].threat)
     yield misled(
         sample.victim, x, draws=draws, modes=map(GradientMode, BEST[declared]), threat=threat
     )
@@ -259,7 +259,7 @@ def _left(subject: Subject, images: Tensor, place: str) -> float:
     x = images.to(subject.setting.device, subject.setting.dtype)
     nobodys = NOBODYS + torch.arange(len(x), device=x.device)
     draws = Draws.of(subject.draws.seed, nobodys, *subject.draws.path, "memory", place)
-    threat = subject.setting.threat
+    threat = ball_of(subject.setting.threat)
     shape = tuple(x.shape[1:])
     signs = (2 * draws.at("signs").integers(2, shape) - 1).to(x.dtype)
     x_adv = threat.project(x, x + threat.eps * threat.direction(signs))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmark.compute.sandbox import fresh_global_state, sandboxed
 from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Norm, Threat
 from benchmark.engine.victims.defense import Defense
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.setting import Setting
@@ -32,6 +33,15 @@ COARSE = 0.05
 """How far a slope may then lie from the derivative, relative to the length of the gradient."""
 DIRECTIONS = 4
 """Random directions in which each image's derivative is taken."""
+
+
+USUAL = Threat(Norm.LINF, 8 / 255)
+"""How far images are moved to be looked at, where the threat is no lp ball."""
+
+
+def ball_of(threat: Threat) -> Threat:
+    """The threat itself where it is an lp ball, else `USUAL`."""
+    return threat if isinstance(threat.norm, Norm) else USUAL
 
 
 class Subject:

@@ -158,6 +158,12 @@ class _Opaque(Draws):
             )
         return super().__getattribute__(name)
 
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> tuple[type[_Opaque], tuple[Draws]]:
+        return _Opaque, (known_of(self),)
+
     def __repr__(self) -> str:
         return f"<draws of {len(self)} rows>"
 
@@ -194,5 +200,5 @@ _SECRETS = frozenset({"seed", "images", "rows", "path"})
 
 def known_of(draws: Draws) -> Draws:
     """The draws behind opaque ones; others as they are."""
-    found: Draws = vars(draws).get("_known", draws)
+    found: Draws = getattr(draws, "_known", draws)
     return found

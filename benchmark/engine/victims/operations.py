@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import enable_reentrant_dispatch
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 _NO_WRITE = frozenset({"detach_", "requires_grad_", "record_stream"})
@@ -70,3 +72,36 @@ def _functional(func: Any) -> tuple[Any, frozenset[str]]:
         if arguments == names and is_same and not other._schema.is_mutable:
             return other, outs
     return None, outs
+
+
+def is_fixed(name: str) -> bool:
+    """Whether an operation draws nothing although its like may (dropout inside)."""
+    return "attention" in name or "rnn" in name
+
+
+def has_no_derivative(twin: object) -> bool:
+    """Whether autograd kept an operation of which it knows none."""
+    return (
+        isinstance(twin, Tensor)
+        and twin.grad_fn is not None
+        and "NotImplemented" in twin.grad_fn.name()
+    )
+
+
+@contextlib.contextmanager
+def with_graph() -> Iterator[None]:
+    """In here operations are as outside of every mode, with graphs."""
+    with (
+        enable_reentrant_dispatch(),
+        no_modes(),
+        torch.inference_mode(mode=False),
+        torch.enable_grad(),
+    ):
+        yield
+
+
+def no_modes() -> contextlib.AbstractContextManager[object]:
+    """Lets even operations without an argument, such as `arange`, see no mode."""
+    python = torch._C.DispatchKeySet(torch._C.DispatchKey.Python)
+    snapshot = torch._C.DispatchKeySet(torch._C.DispatchKey.PythonTLSSnapshot)
+    return torch._C._ExcludeDispatchKeyGuard(python | snapshot)

@@ -11,21 +11,39 @@ of security", ICML 2018, take the whole purifier for it).
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from benchmark.engine.victims.operations import name_of, repeat, written_by
+from benchmark.engine.victims.operations import (
+    has_no_derivative,
+    is_fixed,
+    name_of,
+    no_modes,
+    repeat,
+    with_graph,
+    written_by,
+)
 from benchmark.engine.victims.recovery_rules import RULES, Call
-from benchmark.engine.victims.twins import Memory, alike, geometry, places, values_of
+from benchmark.engine.victims.twins import (
+    MOVED,
+    Finite,
+    Memory,
+    address,
+    alike,
+    geometry,
+    places,
+    values_of,
+)
 from benchmark.engine.victims.victim import StraightThrough
+
+_FAILURES = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, StopIteration)
+"""What repeating an operation may end in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +88,7 @@ def repeated(
     recorder = _get_current_dispatch_mode()
     if not isinstance(recorder, _Recorder) or recorder.memory(x) is None:
         return None
-    with _no_modes():
+    with no_modes():
         out = real(x)
         with torch.inference_mode(mode=False), torch.enable_grad():
             followed = recorder.twin(x)
@@ -79,36 +97,16 @@ def repeated(
     return out
 
 
-@contextlib.contextmanager
-def _with_graph() -> Iterator[None]:
-    """In here operations are as outside of every mode, with graphs."""
-    with (
-        enable_reentrant_dispatch(),
-        _no_modes(),
-        torch.inference_mode(mode=False),
-        torch.enable_grad(),
-    ):
-        yield
-
-
-def _no_modes() -> contextlib.AbstractContextManager[object]:
-    """Lets even operations without an argument, such as `arange`, see no mode."""
-    python = torch._C.DispatchKeySet(torch._C.DispatchKey.Python)
-    snapshot = torch._C.DispatchKeySet(torch._C.DispatchKey.PythonTLSSnapshot)
-    return torch._C._ExcludeDispatchKeyGuard(python | snapshot)
-
-
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows one call from its images to what it returns."""
 
     def __init__(self, x: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.broken: list[str] = []
-        self.x = x
-        self.latest = x
         self._memories: dict[int, Memory] = {}
         self._seen: dict[int, torch.UntypedStorage] = {}
-        self.keep(x.detach(), x)
+        self.x = self.latest = Finite.apply(x)
+        self.keep(x.detach(), self.x)
 
     def finished(self, real: Tensor) -> Tensor:
         """The twin of what was returned; the identity of the images where nothing leads to it."""
@@ -159,23 +157,63 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = dict(kwargs or {})
         leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         written = written_by(func, args, kwargs)
-        with _with_graph():
-            for leaf in leaves:
-                self._import(leaf, func)
-            is_tied = any(self.memory(leaf) is not None for leaf in leaves)
-            given = tree_map_only(Tensor, self._given, (args, kwargs)) if is_tied else None
+        with with_graph():
+            given = self._prepared(func, leaves, written, (args, kwargs))
         out = func(*args, **kwargs)
         if given is None:
             self._see(out)
             return out
-        with _with_graph():
-            self._repeat(func, given, (args, kwargs), out, written)
+        with with_graph():
+            try:
+                self._repeat(func, given, (args, kwargs), out, written)
+            except _FAILURES:
+                self.broken.append(str(func))
         return out
 
-    def _given(self, tensor: Tensor) -> Tensor:
-        """What an operation on twins is given for a tensor: its twin, else its values, now."""
+    def _prepared(
+        self, func: Any, leaves: list[Tensor], written: list[Tensor], real: tuple[Any, Any]
+    ) -> tuple[Any, Any] | None:
+        """What an operation on twins is given; None where nothing hangs on the images."""
+        try:
+            for leaf in leaves:
+                self._import(leaf, func)
+                self._refresh(leaf, func)
+            if all(self.memory(leaf) is None for leaf in leaves):
+                return None
+            if name_of(func) == "_local_scalar_dense" and leaves[0].is_floating_point():
+                self.broken.append(str(func))  # a number on which Python goes on
+            kept = {id(leaf) for leaf in written}
+            given: tuple[Any, Any] = tree_map_only(
+                Tensor, lambda leaf: self._given(leaf, is_written=id(leaf) in kept), real
+            )
+        except _FAILURES:
+            self.broken.append(str(func))
+            return None
+        return given
+
+    def _given(self, tensor: Tensor, *, is_written: bool) -> Tensor:
+        """What an operation on twins is given for a tensor: its twin, else its values, now.
+
+        What was there before, such as weights, is not copied; what the call made, it may write over later.
+        """
         twin = self.twin(tensor)
-        return twin if twin is not None else tensor.detach().clone()
+        if twin is not None:
+            return twin
+        is_made = tensor.layout is not torch.strided or address(tensor) in self._seen
+        values = tensor.detach()
+        return values.clone() if is_made or is_written or tensor.is_inference() else values
+
+    def _refresh(self, tensor: Tensor, func: object) -> None:
+        """Makes a twin anew where its memory was written out of sight: the identity of what stood there."""
+        twin = self.twin(tensor)
+        if twin is None or not tensor.is_floating_point() or twin.shape != tensor.shape:
+            return
+        apart = (twin.detach() - tensor).abs().amax()
+        if bool(apart > MOVED * tensor.abs().amax()):
+            values = values_of(tensor, self.x.dtype)
+            kept = StraightThrough.apply(twin.to(values.dtype), values)
+            self.keep(tensor, kept, is_write=True)
+            self.broken.append(f"before {func}")
 
     def _repeat(
         self,
@@ -195,11 +233,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             found = rule(call) if rule else NotImplemented
             is_exact = found is NotImplemented
             if found is NotImplemented:
-                is_drawn = (
-                    torch.Tag.nondeterministic_seeded in func.tags and "attention" not in call.name
+                is_drawn = torch.Tag.nondeterministic_seeded in func.tags and not is_fixed(
+                    call.name
                 )
                 found = out if is_drawn else repeat(func, given, written)
-        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, StopIteration):
+                if any(has_no_derivative(leaf) for leaf in tree_leaves(found)):
+                    raise NotImplementedError(call.name)
+        except _FAILURES:
             found, is_exact = self._identity(targets, real), False
             self.broken.append(str(func))
         twins = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
@@ -225,9 +265,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _copied_whole(self, target: Tensor, source: Tensor) -> bool:
         """Whether a memory was copied byte by byte (`copy.deepcopy`); the copy then has its twins."""
         memory = self.memory(source)
-        if memory is None or source.dtype is memory.whole[0] or target.dtype is not source.dtype:
-            return False
         storage = target.untyped_storage()
+        if (
+            memory is None
+            or {source.dtype, target.dtype} != {torch.uint8}
+            or memory.whole[0] is torch.uint8
+        ):
+            return False
+        if storage.nbytes() != memory.storage.nbytes():
+            return False
         self._memories[storage.data_ptr()] = replace(
             memory, storage=storage, twins=dict(memory.twins)
         )
@@ -259,6 +305,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             memory.whole = (at[0], tuple(flat.shape), (1,), 0)
             memory.twins, memory.choice = {memory.whole: flat, at: twin}, None
         elif is_write:
+            if at[0] is not memory.whole[0]:
+                self.broken.append("a write through another type")
             memory.twins, memory.whole, memory.choice = {at: twin}, at, None
         else:
             memory.twins[at] = twin
@@ -276,6 +324,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Ties what was computed out of sight to the images where it looks like them, one or a channel."""
         if (
             tensor.layout is not torch.strided
+            or not self.x.numel()
             or tensor.numel() not in (self.x.numel(), self.x[0].numel(), self.x[0, 0].numel())
             or self.memory(tensor) is not None
             or tensor.untyped_storage().data_ptr() in self._seen

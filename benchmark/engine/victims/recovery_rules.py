@@ -105,6 +105,11 @@ def _above(call: Call, sign: float) -> Any:
 
 
 def _equal(call: Call, sign: float) -> Any:
+    weights = call.choice(call.real_args[0])
+    if sign > 0 and weights is not None and weights.numel() == call.out.numel():
+        return weights.reshape(
+            call.out.shape
+        )  # an index that was chosen, against each that there is
     gap = call.args[0] - call.args[1]
     near = torch.exp(-((gap / gap.detach().abs().mean().clamp_min(_TINY)) ** 2))
     return near if sign > 0 else 1 - near
@@ -120,14 +125,25 @@ def _where(call: Call) -> Any:
     if not call.is_soft(0):
         return NotImplemented
     c, a, b = call.args
-    return c * a + (1 - c) * b
+    return _mixed(call.real_args[0], c, a, b)
 
 
 def _masked_fill(call: Call) -> Any:
     if not call.is_soft(1):
         return NotImplemented
     x, c, value = call.args
-    return (1 - c) * x + c * value
+    return _mixed(call.real_args[1], c, value, x)
+
+
+def _mixed(real: Tensor, c: Tensor, a: Any, b: Any) -> Tensor:
+    """`a` where a condition is true, else `b`; how much they differ is the slope of its twin `c`.
+
+    A value that is not finite, as masks have it, has no slope.
+    """
+    a, b = (torch.as_tensor(each, dtype=c.dtype, device=c.device) for each in (a, b))
+    apart = (a - b).detach().nan_to_num(0.0, 0.0, 0.0)
+    found: Tensor = torch.where(real, a, b) + (c - c.detach()) * apart
+    return found
 
 
 def _not(call: Call) -> Any:
@@ -194,7 +210,10 @@ def _index_of(out: Any) -> Tensor:
 
 def _softened(scores: Tensor) -> Tensor:
     """Weights that sum to 1 along the last dimension; their width is how far the best lies before the rest."""
-    gap = scores.detach().amax(-1, keepdim=True) - scores.detach().mean(-1, keepdim=True)
+    fixed = scores.detach()
+    finite = torch.where(fixed.isfinite(), fixed, torch.nan)
+    gap = finite.nan_to_num(-torch.inf).amax(-1, keepdim=True) - finite.nanmean(-1, keepdim=True)
+    gap = gap.nan_to_num(0.0, 0.0, 0.0)
     return torch.softmax(scores / (gap / 4).clamp_min(_TINY), dim=-1)
 
 

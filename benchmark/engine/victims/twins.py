@@ -14,6 +14,29 @@ LIKENESS = 0.5
 """Correlation with the images from which on a tensor of their size is taken for made of them."""
 
 
+MOVED = 1e-3
+"""How far a twin's values may lie from the real ones, relative to the largest, before they are others."""
+
+
+def address(tensor: Tensor) -> int:
+    """Where a tensor's memory begins."""
+    return tensor.untyped_storage().data_ptr()
+
+
+class Finite(torch.autograd.Function):
+    """The images; a gradient that is not finite, as slopes at the end of a domain are, is none."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:  # noqa: ARG004
+        """The same."""
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:  # noqa: ARG004
+        """Its finite part."""
+        return gradients[0].nan_to_num(0.0, 0.0, 0.0)
+
+
 def geometry(tensor: Tensor) -> Geometry:
     """How a tensor lies."""
     return tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())

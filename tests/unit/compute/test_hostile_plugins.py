@@ -223,6 +223,19 @@ def test_settings_and_generators_are_put_back():
     assert not torch.backends.cuda.matmul.allow_tf32
 
 
+@pytest.mark.parametrize("place", ["cuda.matmul", "cudnn.conv"])
+def test_a_precision_that_was_set_by_its_newer_name_is_put_back_and_is_no_error(place):
+    """torch's own reading of the older name fails then."""
+    first, _, rest = place.partition(".")
+    owner = getattr(getattr(torch.backends, first), rest)
+    with settings_kept():
+        owner.fp32_precision = "tf32"
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32 or place == "cuda.matmul"
+    with settings_kept():
+        pass
+
+
 def test_global_generators_depend_on_the_place_alone():
     drawn = []
     for _ in range(2):

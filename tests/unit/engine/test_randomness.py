@@ -1,6 +1,8 @@
 """Draws: Philox against its published vectors, and independence of everything that must not matter."""
 
+import copy
 import math
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -120,3 +122,8 @@ def test_opaque_draws_give_the_same_numbers_and_tell_nothing_of_who_asks():
     with pytest.raises(ContractBroken, match="would tell who asks"):
         replace(opaque, seed=1)
     assert repr(opaque) == "<draws of 8 rows>"
+    for copied in (copy.deepcopy(opaque), pickle.loads(pickle.dumps(opaque))):
+        assert torch.equal(copied.uniform((2,)), known.uniform((2,)))
+        with pytest.raises(ContractBroken):
+            _ = copied.images
+    assert opaque == opaque != known.opaque()
