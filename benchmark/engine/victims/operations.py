@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,40 @@ from torch.overrides import enable_reentrant_dispatch
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 _NO_WRITE = frozenset({"detach_", "requires_grad_", "record_stream"})
+
+
+@dataclass(slots=True)
+class Call:
+    """One operation: on twins, whose values may stand for integers, and as it was.
+
+    Args:
+        func: The operation.
+        name: Its name, without what says that it writes in place.
+        args: What it was given, twins for tensors that have one.
+        kwargs: Likewise.
+        real_args: What it was really given.
+        real_kwargs: Likewise.
+        out: What it really gave.
+        choice: Of indices the soft weights `(n, k)` by which they were chosen, or None.
+        weights: To be filled by a rule that chooses.
+    """
+
+    func: Any
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    real_args: tuple[Any, ...]
+    real_kwargs: Mapping[str, Any]
+    out: Any
+    choice: Callable[[Tensor], Tensor | None]
+    weights: Tensor | None = None
+
+    def is_soft(self, place: int) -> bool:
+        """Whether a tensor of whole numbers, or of truths, is given by a twin."""
+        real, twin = self.real_args[place], self.args[place]
+        return (
+            isinstance(real, Tensor) and not real.is_floating_point() and twin.is_floating_point()
+        )
 
 
 def name_of(func: Any) -> str:

@@ -12,7 +12,7 @@ of security", ICML 2018, take the whole purifier for it).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from benchmark.engine.victims.operations import (
+    Call,
     has_no_derivative,
     is_fixed,
     name_of,
@@ -29,17 +30,8 @@ from benchmark.engine.victims.operations import (
     with_graph,
     written_by,
 )
-from benchmark.engine.victims.recovery_rules import RULES, Call
-from benchmark.engine.victims.twins import (
-    MOVED,
-    Finite,
-    Memory,
-    address,
-    alike,
-    geometry,
-    places,
-    values_of,
-)
+from benchmark.engine.victims.recovery_rules import RULES
+from benchmark.engine.victims.twins import MOVED, Twins, address, alike, values_of
 from benchmark.engine.victims.victim import StraightThrough
 
 _FAILURES = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, StopIteration)
@@ -79,11 +71,16 @@ def recovered(purify: Callable[[Tensor], Tensor], x: Tensor) -> Recovered:
 
 
 def repeated(
-    real: Callable[[Tensor], Tensor], twin: Callable[[Tensor], Tensor], x: Tensor
+    real: Callable[[Tensor], Tensor],
+    twin: Callable[[Tensor], Tensor],
+    x: Tensor,
+    *,
+    part: Callable[[Tensor], Tensor],
 ) -> Tensor | None:
     """`real(x)`, for whose gradient `twin` is called, while a recorder follows `x`; None where none does.
 
-    It is for what knows a cheaper way to its gradient than the record of all that it does.
+    It is for what knows a cheaper way to its gradient than the record of all that it does. A `part` of it is
+    recorded once, for what it says of itself.
     """
     recorder = _get_current_dispatch_mode()
     if not isinstance(recorder, _Recorder) or recorder.memory(x) is None:
@@ -93,20 +90,17 @@ def repeated(
         with torch.inference_mode(mode=False), torch.enable_grad():
             followed = recorder.twin(x)
             if followed is not None:
+                recorder.broken += recovered(part, followed.detach().requires_grad_()).broken
                 recorder.keep(out, StraightThrough.apply(twin(followed), values_of(out, x.dtype)))
     return out
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Recorder(Twins, TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows one call from its images to what it returns."""
 
     def __init__(self, x: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.broken: list[str] = []
-        self._memories: dict[int, Memory] = {}
-        self._seen: dict[int, torch.UntypedStorage] = {}
-        self.x = self.latest = Finite.apply(x)
-        self.keep(x.detach(), self.x)
+        TorchDispatchMode.__init__(self)  # type: ignore[no-untyped-call]
+        Twins.__init__(self, x)
 
     def finished(self, real: Tensor) -> Tensor:
         """The twin of what was returned; the identity of the images where nothing leads to it."""
@@ -119,31 +113,6 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             twin = self.x
         out: Tensor = StraightThrough.apply(twin, real.detach())
         return out
-
-    def twin(self, tensor: Tensor) -> Tensor | None:
-        """The twin of a tensor that hangs on the images; None for any other."""
-        memory = self.memory(tensor)
-        if memory is None:
-            return None
-        at = geometry(tensor)
-        if at not in memory.twins:
-            if at[0] is not memory.whole[0]:
-                return None
-            flat = memory.flat(tensor)
-            memory.twins[at] = flat[places(at, flat)].view(at[1])
-        return memory.twins[at]
-
-    def choice(self, tensor: Tensor) -> Tensor | None:
-        """The soft weights `(n, k)` of n indices that were chosen; None for any others."""
-        memory = self.memory(tensor)
-        is_whole = memory is not None and tensor.is_contiguous() and tensor.storage_offset() == 0
-        return memory.choice if memory is not None and is_whole else None
-
-    def memory(self, tensor: Tensor) -> Memory | None:
-        """What lies where a tensor lies; None where nothing there hangs on the images."""
-        if tensor.layout is not torch.strided or not tensor.numel():
-            return None
-        return self._memories.get(tensor.untyped_storage().data_ptr())
 
     def __torch_dispatch__(
         self,
@@ -161,7 +130,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             given = self._prepared(func, leaves, written, (args, kwargs))
         out = func(*args, **kwargs)
         if given is None:
-            self._see(out)
+            self.see(out)
             return out
         with with_graph():
             try:
@@ -199,7 +168,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         twin = self.twin(tensor)
         if twin is not None:
             return twin
-        is_made = tensor.layout is not torch.strided or address(tensor) in self._seen
+        is_made = tensor.layout is not torch.strided or address(tensor) in self.seen
         values = tensor.detach()
         return values.clone() if is_made or is_written or tensor.is_inference() else values
 
@@ -225,7 +194,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         """Gives each tensor that an operation made or wrote to its twin."""
         targets = written or [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        if name_of(func) == "copy" and self._copied_whole(*real[0][:2]):
+        if name_of(func) == "copy" and self.copied_whole(*real[0][:2]):
             return
         call = Call(func, name_of(func), given[0], given[1], real[0], real[1], out, self.choice)
         rule = RULES.get(call.name)
@@ -260,24 +229,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             memory = self.memory(targets[-1])
             if memory is not None:
                 memory.choice = call.weights
-        self._see(targets)
-
-    def _copied_whole(self, target: Tensor, source: Tensor) -> bool:
-        """Whether a memory was copied byte by byte (`copy.deepcopy`); the copy then has its twins."""
-        memory = self.memory(source)
-        storage = target.untyped_storage()
-        if (
-            memory is None
-            or {source.dtype, target.dtype} != {torch.uint8}
-            or memory.whole[0] is torch.uint8
-        ):
-            return False
-        if storage.nbytes() != memory.storage.nbytes():
-            return False
-        self._memories[storage.data_ptr()] = replace(
-            memory, storage=storage, twins=dict(memory.twins)
-        )
-        return True
+        self.see(targets)
 
     def _identity(self, targets: list[Tensor], real: tuple[Any, Any]) -> list[Tensor]:
         """For an operation that cannot be repeated: its first argument of the output's shape."""
@@ -288,38 +240,6 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for target in targets
         ]
 
-    def keep(self, target: Tensor, twin: Tensor, *, is_write: bool = False) -> None:
-        """Notes the twin of what lies in a tensor's memory now."""
-        storage = target.untyped_storage()
-        memory, at = self._memories.get(storage.data_ptr()), geometry(target)
-        if memory is None:
-            count = storage.nbytes() // target.dtype.itemsize
-            memory = self._memories[storage.data_ptr()] = Memory(storage, at, {at: twin})
-            if target.numel() != count:  # a part of a memory that was empty of twins
-                every = (target.dtype, (count,), (1,), 0)
-                memory.twins = {every: memory.flat(target), at: twin}
-                memory.whole = every
-        elif is_write and at != memory.whole and at[0] is memory.whole[0]:
-            flat = memory.flat(target)
-            flat = flat.index_put((places(at, flat),), twin.reshape(-1))
-            memory.whole = (at[0], tuple(flat.shape), (1,), 0)
-            memory.twins, memory.choice = {memory.whole: flat, at: twin}, None
-        elif is_write:
-            if at[0] is not memory.whole[0]:
-                self.broken.append("a write through another type")
-            memory.twins, memory.whole, memory.choice = {at: twin}, at, None
-        else:
-            memory.twins[at] = twin
-        if twin.shape == self.x.shape and twin.dtype is self.x.dtype:
-            self.latest = twin
-
-    def _see(self, made: Any) -> None:
-        """Notes what was computed in sight, whether or not it hangs on the images."""
-        for leaf in tree_leaves(made):
-            if isinstance(leaf, Tensor) and leaf.layout is torch.strided and leaf.numel():
-                storage = leaf.untyped_storage()
-                self._seen.setdefault(storage.data_ptr(), storage)
-
     def _import(self, tensor: Tensor, func: object) -> None:
         """Ties what was computed out of sight to the images where it looks like them, one or a channel."""
         if (
@@ -327,11 +247,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             or not self.x.numel()
             or tensor.numel() not in (self.x.numel(), self.x[0].numel(), self.x[0, 0].numel())
             or self.memory(tensor) is not None
-            or tensor.untyped_storage().data_ptr() in self._seen
+            or tensor.untyped_storage().data_ptr() in self.seen
             or tensor.is_complex()
         ):
             return
-        self._see(tensor)
+        self.see(tensor)
         twin = alike(self.latest, tensor.detach())
         if twin is not None:
             values = values_of(tensor, self.x.dtype)

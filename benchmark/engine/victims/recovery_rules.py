@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmark.engine.victims.operations import Call
+
 OPEN = 0.05
 """Share of an image's values that a clamp must leave as they are for its own derivative to be used."""
 _TINY = 1e-12
-
-
-@dataclass(slots=True)
-class Call:
-    """One operation: on twins, whose values may stand for integers, and as it was.
-
-    Args:
-        func: The operation.
-        name: Its name, without what says that it writes in place.
-        args: What it was given, twins for tensors that have one.
-        kwargs: Likewise.
-        real_args: What it was really given.
-        real_kwargs: Likewise.
-        out: What it really gave.
-        choice: Of indices the soft weights `(n, k)` by which they were chosen, or None.
-        weights: To be filled by a rule that chooses.
-    """
-
-    func: Any
-    name: str
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    real_args: tuple[Any, ...]
-    real_kwargs: Mapping[str, Any]
-    out: Any
-    choice: Callable[[Tensor], Tensor | None]
-    weights: Tensor | None = None
-
-    def is_soft(self, place: int) -> bool:
-        """Whether a tensor of whole numbers, or of truths, is given by a twin."""
-        real, twin = self.real_args[place], self.args[place]
-        return (
-            isinstance(real, Tensor) and not real.is_floating_point() and twin.is_floating_point()
-        )
 
 
 Rule = Callable[[Call], Any]

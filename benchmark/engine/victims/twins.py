@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 Geometry = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
 """How a tensor lies in its memory: dtype, shape, stride and offset."""
@@ -92,3 +94,94 @@ def alike(images: Tensor, tensor: Tensor) -> Tensor | None:
                 found: Tensor = scale * source
                 return found
     return None
+
+
+class Twins:
+    """The twins of a call's tensors, by the memory that these lie in.
+
+    Args:
+        x: The images with their graph, `(b, c, h, w)`.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.broken: list[str] = []
+        """Operations at which an edge was taken for the identity."""
+        self.seen: dict[int, torch.UntypedStorage] = {}
+        """What the call made in sight, by its address; it is held, so that no other gets that."""
+        self._memories: dict[int, Memory] = {}
+        self.x = self.latest = Finite.apply(x)
+        self.keep(x.detach(), self.x)
+
+    def twin(self, tensor: Tensor) -> Tensor | None:
+        """The twin of a tensor that hangs on the images; None for any other."""
+        memory = self.memory(tensor)
+        if memory is None:
+            return None
+        at = geometry(tensor)
+        if at not in memory.twins:
+            if at[0] is not memory.whole[0]:
+                return None
+            flat = memory.flat(tensor)
+            memory.twins[at] = flat[places(at, flat)].view(at[1])
+        return memory.twins[at]
+
+    def choice(self, tensor: Tensor) -> Tensor | None:
+        """The soft weights `(n, k)` of n indices that were chosen; None for any others."""
+        memory = self.memory(tensor)
+        is_whole = memory is not None and tensor.is_contiguous() and tensor.storage_offset() == 0
+        return memory.choice if memory is not None and is_whole else None
+
+    def memory(self, tensor: Tensor) -> Memory | None:
+        """What lies where a tensor lies; None where nothing there hangs on the images."""
+        if tensor.layout is not torch.strided or not tensor.numel():
+            return None
+        return self._memories.get(tensor.untyped_storage().data_ptr())
+
+    def copied_whole(self, target: Tensor, source: Tensor) -> bool:
+        """Whether a memory was copied byte by byte (`copy.deepcopy`); the copy then has its twins."""
+        memory = self.memory(source)
+        storage = target.untyped_storage()
+        if (
+            memory is None
+            or {source.dtype, target.dtype} != {torch.uint8}
+            or memory.whole[0] is torch.uint8
+        ):
+            return False
+        if storage.nbytes() != memory.storage.nbytes():
+            return False
+        self._memories[storage.data_ptr()] = replace(
+            memory, storage=storage, twins=dict(memory.twins)
+        )
+        return True
+
+    def keep(self, target: Tensor, twin: Tensor, *, is_write: bool = False) -> None:
+        """Notes the twin of what lies in a tensor's memory now."""
+        storage = target.untyped_storage()
+        memory, at = self._memories.get(storage.data_ptr()), geometry(target)
+        if memory is None:
+            count = storage.nbytes() // target.dtype.itemsize
+            memory = self._memories[storage.data_ptr()] = Memory(storage, at, {at: twin})
+            if target.numel() != count:  # a part of a memory that was empty of twins
+                every = (target.dtype, (count,), (1,), 0)
+                memory.twins = {every: memory.flat(target), at: twin}
+                memory.whole = every
+        elif is_write and at != memory.whole and at[0] is memory.whole[0]:
+            flat = memory.flat(target)
+            flat = flat.index_put((places(at, flat),), twin.reshape(-1))
+            memory.whole = (at[0], tuple(flat.shape), (1,), 0)
+            memory.twins, memory.choice = {memory.whole: flat, at: twin}, None
+        elif is_write:
+            if at[0] is not memory.whole[0]:
+                self.broken.append("a write through another type")
+            memory.twins, memory.whole, memory.choice = {at: twin}, at, None
+        else:
+            memory.twins[at] = twin
+        if twin.shape == self.x.shape and twin.dtype is self.x.dtype:
+            self.latest = twin
+
+    def see(self, made: Any) -> None:
+        """Notes what was computed in sight, whether or not it hangs on the images."""
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, Tensor) and leaf.layout is torch.strided and leaf.numel():
+                storage = leaf.untyped_storage()
+                self.seen.setdefault(storage.data_ptr(), storage)
