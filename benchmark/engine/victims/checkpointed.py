@@ -48,7 +48,6 @@ def iterated(step: Step, x: Tensor, steps: int, *, kept: int = KEPT) -> Tensor:
         partial(_run, step, start=0, stop=steps),
         lambda twin: _Iterated.apply(twin, partial(_recovered_step, step), steps, kept),
         x,
-        part=lambda images: step(images, 0) if steps else images,
     )
     if found is not None:
         return found

@@ -71,16 +71,11 @@ def recovered(purify: Callable[[Tensor], Tensor], x: Tensor) -> Recovered:
 
 
 def repeated(
-    real: Callable[[Tensor], Tensor],
-    twin: Callable[[Tensor], Tensor],
-    x: Tensor,
-    *,
-    part: Callable[[Tensor], Tensor],
+    real: Callable[[Tensor], Tensor], twin: Callable[[Tensor], Tensor], x: Tensor
 ) -> Tensor | None:
     """`real(x)`, for whose gradient `twin` is called, while a recorder follows `x`; None where none does.
 
-    It is for what knows a cheaper way to its gradient than the record of all that it does. A `part` of it is
-    recorded once, for what it says of itself.
+    It is for what knows a cheaper way to its gradient than the record of all that it does.
     """
     recorder = _get_current_dispatch_mode()
     if not isinstance(recorder, _Recorder) or recorder.memory(x) is None:
@@ -90,7 +85,6 @@ def repeated(
         with torch.inference_mode(mode=False), torch.enable_grad():
             followed = recorder.twin(x)
             if followed is not None:
-                recorder.broken += recovered(part, followed.detach().requires_grad_()).broken
                 recorder.keep(out, StraightThrough.apply(twin(followed), values_of(out, x.dtype)))
     return out
 
