@@ -92,6 +92,11 @@ def repeated(
 class _Recorder(Twins, TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows one call from its images to what it returns."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: so that torch imports no compiler (a second) to keep it away from here."""
+        return False
+
     def __init__(self, x: Tensor) -> None:
         TorchDispatchMode.__init__(self)  # type: ignore[no-untyped-call]
         Twins.__init__(self, x)
