@@ -21,8 +21,8 @@ STEP = 0.25
 """Length of a step, as a share of the budget."""
 
 MISLED = 0.06
-"""How much more of the answers a recovered gradient may tell than those that attacks follow, as cosines: 0.042
-at the most for the shipped purifiers (AID, five seeds; 0 for the others), on digits; 0.07 to 0.3 where `detach`
+"""How much more of the answers a recovered gradient may tell than those that attacks follow, as cosines: 0.028
+at the most for the shipped purifiers (AID, five seeds; 0 for the others), on digits; 0.16 to 0.5 where `detach`
 and the like hide a denoiser behind the identity."""
 
 
