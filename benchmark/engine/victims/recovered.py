@@ -27,6 +27,7 @@ from benchmark.engine.victims.operations import (
     name_of,
     no_modes,
     repeat,
+    tracing_apart,
     with_graph,
     written_by,
 )
@@ -62,7 +63,7 @@ def recovered(purify: Callable[[Tensor], Tensor], x: Tensor) -> Recovered:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operation that has no derivative
     try:
-        with recorder:
+        with tracing_apart(), recorder:
             real = purify(x.detach())
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -123,6 +124,8 @@ class _Recorder(Twins, TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The operation itself; then the same on the twins of what it is given."""
         del types
         kwargs = dict(kwargs or {})
+        if func is torch.ops.aten._local_scalar_dense.default and not isinstance(args[0], Tensor):
+            return args[0]  # a number of a trace, which comes here as one
         leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         written = written_by(func, args, kwargs)
         with with_graph():

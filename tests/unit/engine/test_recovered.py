@@ -128,6 +128,12 @@ with warnings.catch_warnings():
     TRACED = torch.jit.trace(lambda x: core(x.detach()), X, check_trace=False)
 
 
+def traced_anew(x: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return core(torch.jit.trace(lambda y: y.detach() * 0.5, x, check_trace=False)(x))
+
+
 def double_inside(x):
     return core(x.detach().double().float())
 
@@ -278,6 +284,7 @@ EXACT = {
     "shared array": (shared_array, core),
     "jit script": (SCRIPTED, lambda x: torch.sigmoid(x * 3.0) * 0.5),
     "jit trace": (TRACED, core),
+    "traced in the call": (traced_anew, lambda x: core(x * 0.5)),
     "double": (double_inside, core),
     "checkpoint": (reentrant, core),
     "deep copy": (lambda x: core(copy.deepcopy(x.detach())), core),
