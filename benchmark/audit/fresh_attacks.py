@@ -100,9 +100,11 @@ def known_protocol(entry: Entry) -> Protocol:
 
 
 def _counting(protocol: Protocol, *, is_stochastic: bool) -> Protocol:
-    """The rows that count for such a victim, with the sources that they need, and the clean ones."""
-    asked = protocol.attacks_on(is_stochastic=is_stochastic)
-    attacks = [row for row in asked if row.counts == "always" or not is_stochastic]
+    """The rows that count for such a victim, with the sources that they need, and the clean ones.
+
+    Its gradients are measured anew, and decide anew which rows it meets.
+    """
+    attacks = [row for row in protocol.attacks if row.counts == "always" or not is_stochastic]
     needed = {source for row in attacks for source in row.sources}
     sources = [row for row in protocol.sources if row.id in needed]
     kept = {"name": NAME, "attacks": attacks, "sources": sources, "preliminary": True}

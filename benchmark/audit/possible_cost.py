@@ -41,7 +41,7 @@ def _passes(record: Record, job: Job, passes: Passes, shared: float) -> Iterator
     most = {"forwards": times * (passes.forwards + shared), "backwards": times * passes.backwards}
     for name, limit in most.items():
         said: float = getattr(record.cost, f"{name}_per_image")
-        if said > limit + 1e-6 or (limit and not said):
+        if said > limit + 1e-6 or (limit and not said and not job.is_last):
             yield f"{record.id}: cost.{name}_per_image is {said:g}; its attack makes up to {limit:g}"
     if (record.cost.peak_memory_bytes or 1) > MOST_BYTES:
         yield f"{record.id}: cost.peak_memory_bytes is more than any device has"

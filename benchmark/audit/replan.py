@@ -19,6 +19,7 @@ from benchmark.evaluation.prepare.plan import Plannable, make_plan, unasked
 from benchmark.plugins import ATTACKS, DATASETS
 from benchmark.records.entry import Entry
 from benchmark.records.entry_boundary import failure_of
+from benchmark.records.gradients import MeasuredGradients
 from benchmark.records.job import KEY_VERSION, PluginId
 from benchmark.records.missing_rows import Missing, Why
 from benchmark.records.protocol import SURROGATES, Protocol
@@ -95,6 +96,7 @@ def _planned_for(
             seed=entry.seed,
         ),
         gradient=entry.defense.gradient,
+        measured=entry.defense.measured,
         is_stochastic=entry.defense.stochastic,
         classifier=entry.classifier.name,
         stages=tuple(stage.label for stage in entry.defense.stages),
@@ -109,6 +111,7 @@ def _plan(
     task: Task,
     *,
     gradient: str,
+    measured: MeasuredGradients | None,
     is_stochastic: bool,
     classifier: str,
     stages: tuple[str, ...],
@@ -122,6 +125,7 @@ def _plan(
             task=task,
             plugins=tuple(PluginId("", label, "{}", "") for label in stages),
             gradient=Derivative(gradient),
+            measured=measured,
             is_stochastic=is_stochastic,
             classifier=unasked(classifier),
             surrogates={name: unasked(name) for name in surrogates},

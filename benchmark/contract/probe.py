@@ -146,14 +146,14 @@ class Slope:
 
 
 def autograd_of(
-    function: Callable[[Tensor], Tensor],
-    x: Tensor,
-    draws: Draws,
-    *,
-    rounding: float = 0.0,
-    kinks: float = 0.0,
+    function: Callable[[Tensor], Tensor], x: Tensor, draws: Draws, *, rounding: float = 0.0
 ) -> Slope:
-    """How autograd through a function of images fares against central differences.
+    """How autograd through a function of images fares against central differences (`Differences`)."""
+    return Differences(function, x, draws, rounding=rounding).hold(function)
+
+
+class Differences:
+    """Central differences of a function of images, against which gradients are held.
 
     Args:
         function: Images `(b, c, h, w)` to `(b, ...)`, each by itself, at frozen draws.
@@ -164,29 +164,74 @@ def autograd_of(
             do that no step is too short for.
     """
 
-    def plain(at: Tensor) -> Tensor:
+    def __init__(
+        self,
+        function: Callable[[Tensor], Tensor],
+        x: Tensor,
+        draws: Draws,
+        *,
+        rounding: float = 0.0,
+        kinks: float = 0.0,
+    ) -> None:
+        self._x, self._function = x, function
+        self._out = out = self._plain(x)
+        self._rounding = max(rounding, rounding_of(x, out))
+        shape = tuple(out.shape[1:])
+        self._cotangent = draws.at("cotangent").normal(shape, dtype=torch.float64)
+        self._spread = max(kinks, COARSE if self._rounding else 0.0)
+        found = []
+        for i in range(DIRECTIONS):
+            v = draws.at("direction", i).normal(tuple(x.shape[1:]), dtype=x.dtype).clamp(-3, 3)
+            found.append((v, [(h, self._slope(v, h)) for h in self._steps]))
+        self._found = found
+
+    @property
+    def _steps(self) -> tuple[float, ...]:
+        return COARSE_STEPS if self._rounding else STEPS
+
+    def _plain(self, at: Tensor) -> Tensor:
         with fresh_global_state("slope"), torch.no_grad():
-            return function(at).double()
+            return self._function(at).double()
 
-    out = plain(x)
-    rounding = max(rounding, rounding_of(x, out))
-    cotangent = draws.at("cotangent").normal(tuple(out.shape[1:]), dtype=torch.float64)
-    leaf = x.clone().requires_grad_()
-    with fresh_global_state("slope"), torch.enable_grad():
-        graph = function(leaf)
-    if not graph.requires_grad:
-        return Slope(0.0, reaches=False, is_flat=False, is_coarse=rounding > 0)
-    (found,) = torch.autograd.grad((cotangent * graph).sum(), leaf, allow_unused=True)
-    gradient = torch.zeros_like(x) if found is None else found
-    is_flat = not bool(gradient.any()) and not torch.equal(out, plain(1 - x))
+    def _slope(self, v: Tensor, h: float) -> Tensor:
+        """How the cotangent's share of the output changes along a direction, `(b,)`."""
+        higher, lower = self._plain(self._x + h * v), self._plain(self._x - h * v)
+        return (self._cotangent * (higher - lower)).flatten(1).sum(1) / (2 * h)
 
-    def value(at: Tensor) -> Tensor:
-        return (cotangent * plain(at)).flatten(1).sum(1)
+    def hold(self, function: Callable[[Tensor], Tensor]) -> Slope:
+        """How autograd through the same function fares, or through one of the same values."""
+        leaf = self._x.clone().requires_grad_()
+        with fresh_global_state("slope"), torch.enable_grad():
+            graph = function(leaf)
+        is_coarse = self._rounding > 0
+        if not graph.requires_grad:
+            return Slope(0.0, reaches=False, is_flat=False, is_coarse=is_coarse)
+        (found,) = torch.autograd.grad((self._cotangent * graph).sum(), leaf, allow_unused=True)
+        gradient = torch.zeros_like(leaf) if found is None else found
+        is_flat = not bool(gradient.any()) and not torch.equal(self._out, self._plain(1 - self._x))
+        agrees = self._agreement(gradient)
+        return Slope(agrees, reaches=True, is_flat=is_flat, is_coarse=is_coarse)
 
-    noise = 0.6 * rounding * (cotangent * out).flatten(1).norm(dim=1)
-    allowed = max(kinks, COARSE if rounding else 0.0)
-    agrees = _agreement(value, gradient, x, draws, noise if rounding else None, allowed)
-    return Slope(agrees, reaches=True, is_flat=is_flat, is_coarse=rounding > 0)
+    def _agreement(self, gradient: Tensor) -> float:
+        """The share of (image, direction) at which a gradient is the derivative.
+
+        Rounding makes three standard errors of `noise` in half the difference of two values.
+        """
+        found = []
+        length = gradient.double().flatten(1).norm(dim=1)
+        noise = 0.6 * self._rounding * (self._cotangent * self._out).flatten(1).norm(dim=1)
+        for v, slopes in self._found:
+            expected = (gradient * v).double().flatten(1).sum(1)
+            close = torch.zeros_like(expected, dtype=torch.bool)
+            for h, slope in slopes:
+                allowed = 1e-6 + 1e-4 * expected.abs() + self._spread * length
+                told = torch.ones_like(close)
+                if self._rounding:
+                    allowed = allowed + noise / h
+                    told = (noise / h <= DROWNED * length) | (length == 0)
+                close |= ((slope - expected).abs() <= allowed) & told
+            found.append(close)
+        return float(torch.cat(found).double().mean())
 
 
 def rounding_of(x: Tensor, out: Tensor) -> float:
@@ -195,43 +240,6 @@ def rounding_of(x: Tensor, out: Tensor) -> float:
         if torch.equal(out.to(dtype).double(), out):
             return float(torch.finfo(dtype).eps)
     return 0.0 if x.dtype == torch.float64 else float(torch.finfo(torch.float32).eps)
-
-
-def _agreement(
-    value: Callable[[Tensor], Tensor],
-    gradient: Tensor,
-    x: Tensor,
-    draws: Draws,
-    noise: Tensor | None,
-    spread: float,
-) -> float:
-    """The share of (image, direction) at which a gradient is the derivative.
-
-    Args:
-        value: What it is of, `(b,)`, of images like `x`.
-        gradient: By autograd, `(b, c, h, w)`.
-        x: Images.
-        draws: For the directions.
-        noise: Three standard errors of half the difference of two values by rounding, `(b,)`; None where there
-            is none to speak of.
-        spread: How far a slope may lie from the derivative, relative to the length of the gradient.
-    """
-    found = []
-    length = gradient.double().flatten(1).norm(dim=1)
-    for i in range(DIRECTIONS):
-        v = draws.at("direction", i).normal(tuple(x.shape[1:]), dtype=x.dtype).clamp(-3, 3)
-        expected = (gradient * v).double().flatten(1).sum(1)
-        close = torch.zeros_like(expected, dtype=torch.bool)
-        for h in STEPS if noise is None else COARSE_STEPS:
-            slope = (value(x + h * v) - value(x - h * v)) / (2 * h)
-            allowed = 1e-6 + 1e-4 * expected.abs() + spread * length
-            told = torch.ones_like(close)
-            if noise is not None:
-                allowed = allowed + noise / h
-                told = (noise / h <= DROWNED * length) | (length == 0)
-            close |= ((slope - expected).abs() <= allowed) & told
-        found.append(close)
-    return float(torch.cat(found).double().mean())
 
 
 def spread(subject: Subject) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
@@ -20,58 +18,54 @@ ROWS = 256
 STEP = 0.25
 """Length of a step, as a share of the budget."""
 
-MISLED = 0.06
-"""How much more of the answers a recovered gradient may tell than those that attacks follow, as cosines: 0.028
-at the most for the shipped purifiers (AID, five seeds; 0 for the others), on digits; 0.16 to 0.5 where `detach`
-and the like hide a denoiser behind the identity."""
+
+def gradient_of(victim: Victim, x: Tensor, y: Tensor, draws: Draws, mode: GradientMode) -> Tensor:
+    """Of the margins of classes `(b,)`, `(b, c, h, w)`; zeros where nothing leads back."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        total = margin(victim.logits(leaf, draws=draws, mode=mode), y).sum()
+        found = (
+            torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
+        )
+    return torch.zeros_like(x) if found is None else found
 
 
-def misled(
-    victim: Victim, x: Tensor, *, draws: Draws, modes: Iterable[GradientMode], threat: Threat
-) -> tuple[float, float, str]:
-    """How much better a recovered gradient tells the answers than any of the modes, from 0 to 1.
-
-    Returns:
-        The difference of their `agreements`, the most that is allowed, and a line that says all of them.
-    """
-    used = tuple(modes)
-    found = agreements(victim, x, draws=draws, modes=(*used, GradientMode.RECOVERED), threat=threat)
-    more = found[GradientMode.RECOVERED] - max(found[mode] for mode in used)
-    said = ", ".join(f"{mode} {cosine:.2f}" for mode, cosine in found.items())
-    return max(0.0, more), MISLED, f"cosine of gradients to what the victim answers: {said}"
-
-
-def agreements(
-    victim: Victim, x: Tensor, *, draws: Draws, modes: Iterable[GradientMode], threat: Threat
-) -> dict[GradientMode, float]:
-    """For each mode the cosine between the changes that its gradient predicts and those of the answers.
-
-    Both are of the margin of the class that the victim answers, at the same draws. It is the cosine with an
-    estimate by simultaneous perturbation (Spall, "Multivariate stochastic approximation using a simultaneous
-    perturbation gradient approximation", 1992) without the noise of its few directions: 1 where the victim is
-    linear and the gradient its own, around 0 where the gradient says nothing.
+def moves_of(
+    victim: Victim, x: Tensor, y: Tensor, draws: Draws, threat: Threat
+) -> tuple[Tensor, Tensor]:
+    """Random steps as an attack makes them, and how margins change from one end to the other.
 
     Args:
         victim: Who is asked, `2 * DIRECTIONS` times for an image.
         x: Images `(b, c, h, w)`.
-        draws: Of the images.
-        modes: Of the gradients.
+        y: The classes `(b,)` of the margins.
+        draws: Of the images; both ends of a step meet the same.
         threat: The length of a step is `STEP` of its budget.
 
     Returns:
-        From -1 to 1, the mean over the images whose answer changes; 0 where none does.
+        Steps `(b, k, c, h, w)` and changes `(b, k)` float64.
     """
-    with torch.no_grad():
-        y = victim.logits(x, draws=draws, mode=GradientMode.EXACT).argmax(1)
-    gradients = {mode: _gradient(victim, x, y, draws, mode) for mode in modes}
     shape = (DIRECTIONS, *x.shape[1:])
     signs = (2.0 * draws.at("directions").integers(2, shape) - 1).to(x.dtype)
     steps = STEP * threat.eps * threat.direction(signs.flatten(0, 1)).view(len(x), *shape)
-    moved = _changes(victim, x, y, steps, draws)
-    return {
-        mode: _cosine((each[:, None] * steps).flatten(2).sum(2), moved)
-        for mode, each in gradients.items()
-    }
+    return steps, _changes(victim, x, y, steps, draws)
+
+
+def cosine_of(gradient: Tensor, steps: Tensor, moved: Tensor) -> float:
+    """The cosine between the changes that a gradient predicts of steps, and those of the answers.
+
+    It is the cosine with an estimate by simultaneous perturbation (Spall, "Multivariate stochastic
+    approximation using a simultaneous perturbation gradient approximation", 1992) without the noise of its few
+    directions: 1 where the victim is linear and the gradient its own, around 0 where the gradient says nothing.
+
+    Returns:
+        From -1 to 1, the mean over the images whose answers change; 0 where none does.
+    """
+    predicted = (gradient[:, None] * steps).flatten(2).sum(2).double()
+    length = predicted.norm(dim=1) * moved.norm(dim=1)
+    found = (predicted * moved).sum(1) / length.clamp_min(1e-30)
+    is_moved = moved.norm(dim=1) > 0
+    return float(found[is_moved].mean().clamp(-1, 1)) if bool(is_moved.any()) else 0.0
 
 
 def _changes(victim: Victim, x: Tensor, y: Tensor, steps: Tensor, draws: Draws) -> Tensor:
@@ -88,22 +82,3 @@ def _changes(victim: Victim, x: Tensor, y: Tensor, steps: Tensor, draws: Draws) 
             found.append(margin(logits, y[which[rows]]).double())
     higher, lower = torch.cat(found).view(b, k, 2).unbind(2)
     return higher - lower
-
-
-def _cosine(predicted: Tensor, moved: Tensor) -> float:
-    """The mean cosine of rows `(b, k)`, over those that moved."""
-    length = predicted.double().norm(dim=1) * moved.norm(dim=1)
-    found = (predicted.double() * moved).sum(1) / length.clamp_min(1e-30)
-    is_moved = moved.norm(dim=1) > 0
-    return float(found[is_moved].mean()) if bool(is_moved.any()) else 0.0
-
-
-def _gradient(victim: Victim, x: Tensor, y: Tensor, draws: Draws, mode: GradientMode) -> Tensor:
-    """Of the margins, `(b, c, h, w)`; zeros where nothing leads back."""
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        total = margin(victim.logits(leaf, draws=draws, mode=mode), y).sum()
-        found = (
-            torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
-        )
-    return torch.zeros_like(x) if found is None else found

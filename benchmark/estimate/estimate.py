@@ -77,8 +77,12 @@ def passes_of(
     made = [passes_of(rows[key].job, rows, is_random) for key in job.needs]
     if passes is None or None in made:
         return None
-    candidates = sum(source.candidates for source in made if source is not None)
-    return replace(passes, candidates=candidates) if made else passes
+    known = [source for source in made if source is not None]
+    if job.is_last:  # besides its own, what each row before it chose under each rule
+        return replace(
+            passes, candidates=passes.candidates + len(known) * (len(Rule) if is_random(job) else 1)
+        )
+    return replace(passes, candidates=sum(s.candidates for s in known)) if made else passes
 
 
 def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:

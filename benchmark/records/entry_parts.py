@@ -64,6 +64,8 @@ class AttackRecord(Strict):
     eot: Annotated[int, Field(ge=1)]
     counts: bool
     """Whether it enters the worst case."""
+    last: bool = False
+    """Whether it went on from what the counting rows before it had found, on images left standing."""
     classifier: str
     """The one attacked, bare for a source."""
     job_key: str

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from benchmark.files.schema import Arguments, Strict
+from benchmark.records.gradients import MeasuredGradients
+from benchmark.records.protocol_rows import Faced
 from benchmark.records.provenance import Provenance
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -55,6 +57,13 @@ class DefenseIdentity(Strict):
     stochastic: bool
     add_on: bool
     """Whether the classifier stays frozen and its own."""
+    measured: MeasuredGradients | None = None
+    """The gradients of the victim that it makes; None in entries from before they were measured."""
+
+    @property
+    def faced(self) -> Faced:
+        """What a protocol's rows hang on of it."""
+        return Faced(gradient=self.gradient, is_stochastic=self.stochastic, measured=self.measured)
 
 
 class ClassifierIdentity(Strict):

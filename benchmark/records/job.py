@@ -84,6 +84,7 @@ class Job:
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
         is_uncut: Whether no batch may be cut, since the victim's answers hang on it.
         needs: Keys of the jobs whose images it takes.
+        is_last: Whether it goes on from these, on images that none of them beats.
         engine: sha256 of the harness's own source that decides any result, hex.
         victim: sha256 of how purifiers and classifier are put together, and of the source that does it, hex;
             empty for a bare classifier.
@@ -104,6 +105,7 @@ class Job:
     fixed_batch: int = 0
     is_uncut: bool = False
     needs: tuple[str, ...] = ()
+    is_last: bool = False
     engine: str
     victim: str = ""
     composition: str = ""

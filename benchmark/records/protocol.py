@@ -15,6 +15,7 @@ from benchmark.engine.criterion import Criterion
 from benchmark.engine.threat import Knowledge
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
+from benchmark.records.protocol_blocks import Asked, Diagnosis, FewClasses, Paper
 
 SEED, PRECISION = 0, "float32"
 """At which every protocol is ranked; entries at others stand on a board without a rank."""
@@ -24,8 +25,8 @@ BARE, SURROGATES = "bare", "surrogates"
 UNRANKED = frozenset({"diagnosis", "paper"})
 """Blocks of a protocol from which no ranked number comes: with them or without, rows may be compared."""
 
-LATER: dict[str, Any] = {}
-"""Fields that came after protocols were published, with their defaults: left out of a sha256 where they have them."""
+LATER: dict[str, Any] = {"when": "always", "last": False}
+"""Fields that came after protocols were published, with their defaults, at which no sha256 holds them."""
 
 
 class Column(StrEnum):
@@ -62,18 +63,6 @@ FAMILIES = tuple(column for column in Column if column is not Column.CLEAN)
 """The columns of attacks, in the order in which they stand."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Asked(_Model):
-    """How often a stochastic victim is asked (`benchmark.engine.criterion.Criterion`)."""
-
-    draws: Annotated[int, Field(ge=1)] = 20
-    vote: Annotated[int, Field(ge=1)] = 5
-    any_of: Annotated[int, Field(ge=1)] = 5
-
-
 def made_on(text: str) -> Model:
     """What a source says that its images are made on.
 
@@ -98,13 +87,8 @@ def _spelled(text: str) -> str:
         raise ValueError(str(error)) from error
 
 
-class FewClasses(_Model):
-    """What stands in where a task has too few classes for a row's own arguments, such as DLR's."""
-
-    below: Annotated[int, Field(ge=3)]
-    """On tasks with fewer classes than this."""
-    arguments: Annotated[dict[str, Any], Field(min_length=1)]
-    """They replace the row's own of the same names."""
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SourceRow(_Model):
@@ -133,65 +117,28 @@ class AttackRow(_Model):
     knowledge: Knowledge
     attack: str
     arguments: dict[str, Any] = {}
-    gradients: list[Literal["exact", "bpda", "recovered", "best"]] = []
+    gradients: list[
+        Literal["exact", "bpda", "recovered", "best", "measured", "confirmed", "guide"]
+    ] = []
     """One job for each; `exact` is left out where the defense has no gradient, `best` is exact where there is
-    one, bpda where there is none, and both where a stage's is one almost everywhere. Empty: the attack uses
-    none."""
+    one, bpda where there is none, and both where a stage's is one almost everywhere. The others go by what was
+    measured (`benchmark.records.gradients.WISHES`). Empty: the attack uses none."""
     eot: Annotated[int, Field(ge=1)] = 1
     """Draws a gradient is averaged over; 1 on a deterministic victim whatever stands here."""
     victims: Literal["all", "stochastic", "deterministic"] = "all"
     counts: Literal["always", "deterministic"] = "always"
     """Whether it enters the worst case always, or only on a deterministic victim."""
+    when: Literal["always", "unconfirmed", "saturated"] = "always"
+    """Whether it is met always, or only where no gradient of the victim is confirmed by measurement, or where
+    besides its answers saturate."""
+    last: bool = False
+    """Whether it goes on from what all counting rows before it found, on images that these left standing."""
     sources: list[str] = []
     """Ids of the sources whose images it takes."""
     few_classes: FewClasses | None = None
 
 
 R = TypeVar("R", SourceRow, AttackRow)
-Words = Annotated[str, Field(min_length=1)]
-ThreatText = Annotated[str, Field(pattern=r"^[a-z0-9-]+:[0-9./e-]+$")]
-
-
-class Paper(_Model):
-    """The table of a paper that a protocol measures as the paper did, and the task that it was measured on.
-
-    `bench run` takes what its command leaves open from here (`benchmark.evaluation.prepare.paper_defaults`); no
-    result hangs on it.
-    """
-
-    defenses: Annotated[list[Words], Field(min_length=1)]
-    """As `--defense` takes them."""
-    table: Words
-    """Its number: `Table 8`."""
-    title: Words
-    """What the table is, and of which paper."""
-    dataset: Words
-    models: list[Words] = []
-    """As `--model` takes them; none where the paper's classifiers cannot be had and none stands in for them."""
-    threats: Annotated[list[ThreatText], Field(min_length=1)]
-    """As `--threat` takes them; `Threat.parse` has the last word when they are run."""
-    note: Words
-    """What differs from the paper, and what of the table cannot be had."""
-
-
-class Diagnosis(_Model):
-    """What tests the evaluation itself: variations of one attack, which enter no column and no worst case."""
-
-    of: str
-    """Id of the attack row that is varied."""
-    images: Annotated[int, Field(ge=2)] = 20
-    """The first so many images, or all where there are fewer: that keeps it cheap."""
-    doubled: list[Literal["steps", "eot"]] = ["steps", "eot"]
-    """What is doubled, one thing at a time; draws (`eot`) only where the victim is random."""
-    curve: list[Annotated[float, Field(gt=0)]] = []
-    """Budgets of the eps curve, in multiples of the threat's eps, as far as the budget that turns every image
-    into grey; that one is always the last point. Empty: no curve."""
-    points: Annotated[int, Field(ge=0)] = 0
-    """Random points of the budget shown to the victim; 0 for none."""
-    frozen: bool = False
-    """Whether a random victim is attacked, and judged, at one fixed draw an image."""
-    examined: Annotated[int, Field(ge=0)] = 0
-    """Images on which purifiers' declarations are measured (`benchmark.contract.measurements`); 0 for none."""
 
 
 class Protocol(_Model):
@@ -228,11 +175,6 @@ class Protocol(_Model):
         sources = [_for_classes(row, classes) for row in self.sources]
         attacks = [_for_classes(row, classes) for row in self.attacks]
         return self.model_copy(update={"sources": sources, "attacks": attacks})
-
-    def attacks_on(self, *, is_stochastic: bool) -> list[AttackRow]:
-        """The rows that are meant for such a victim."""
-        kind = "stochastic" if is_stochastic else "deterministic"
-        return [row for row in self.attacks if row.victims in ("all", kind)]
 
     def asked(self) -> Criterion:
         """The criterion as the harness uses it."""
@@ -278,7 +220,12 @@ def _problems(protocol: Protocol) -> Iterator[str]:
         yield "no attack has the column 'clean': clean accuracy would be missing"
     if diagnosis and diagnosis.of not in {row.id for row in protocol.attacks}:
         yield f"diagnosis names no attack of this protocol: {diagnosis.of!r}"
+    order = [row.last for row in protocol.attacks]
+    if order != sorted(order):
+        yield "rows that go on from all others (last: true) stand at the end"
     for row in protocol.attacks:
+        if row.last and (row.sources or row.counts != "always"):
+            yield f"attack {row.id!r} goes on from all others (last: true): no sources, and counts always"
         used = [sources[i] for i in row.sources if sources[i].against not in (BARE, SURROGATES)]
         inside = [source.id for source in used if source.sees_bare]
         if inside and row.knowledge is Knowledge.TRANSFER:

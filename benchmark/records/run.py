@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmark.engine.threat import Knowledge
 from benchmark.records.diagnosis import Examined
 from benchmark.records.diagnosis import Kind as Kind
+from benchmark.records.gradients import MeasuredGradients
 from benchmark.records.job import Job
 from benchmark.records.missing_rows import Missing
 from benchmark.records.protocol import Column, Protocol
@@ -69,6 +70,7 @@ class Run:
         label: The published name (`atop[digits]`, `atop[digits]+jpeg`, `none`).
         is_stochastic: Whether draws matter.
         gradient: What the defense declares: exact, almost-everywhere or none (the weakest of a chain).
+        measured: The gradients of the victim that it makes.
         is_add_on: Whether the classifier stays frozen and its own.
         indices: Index of each evaluated image into its split, in the dataset's order.
         labels: True label of each of them.
@@ -85,6 +87,7 @@ class Run:
     label: str
     is_stochastic: bool
     gradient: str
+    measured: MeasuredGradients | None = None
     is_add_on: bool = True
     indices: tuple[int, ...]
     labels: tuple[int, ...]

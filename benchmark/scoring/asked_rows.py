@@ -10,7 +10,7 @@ from benchmark.records.entry import Entry
 from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.protocol import BARE, AttackRow, Protocol, SourceRow
 from benchmark.records.protocol_files import protocol_names
-from benchmark.records.protocol_rows import BEST, names_of
+from benchmark.records.protocol_rows import BEST, is_measured
 from benchmark.scoring.derived import base_of, protocol_of
 
 MOST_CLASSES_NEEDED = 4
@@ -54,16 +54,19 @@ def _left_out(entry: Entry, protocol: Protocol) -> Iterator[str]:
         return
     missing = {base_of(gap.row) for gap in (*entry.gaps, *entry.not_applicable)}
     there = {row.id for row in entry.attacks}
-    asked = protocol.attacks_on(is_stochastic=entry.defense.stochastic)
+    faced = entry.defense.faced
+    if faced.measured is None and any(is_measured(row) for row in protocol.attacks):
+        yield f"defense.measured: protocol {protocol.name!r} goes by measured gradients, and there are none"
+    asked = faced.rows(protocol)
     if entry.is_legacy:  # what was planned for a gradient was another then
         gone = missing | {base_of(name) for name in there}
         asked = [row for row in asked if row.id not in gone]
     for row in asked:
-        names = names_of(row, gradient).values()
+        names = faced.names(row).values()
         for name in names:
             if name not in there and not (row.id in missing and there.isdisjoint(names)):
                 yield f"row {name} of protocol {protocol.name!r} is neither measured nor said to be missing"
-    planned = {name for row in asked for name in names_of(row, gradient).values()}
+    planned = {name for row in asked for name in faced.names(row).values()}
     for record in entry.attacks:
         if record.id not in planned and not entry.is_legacy:
             yield f"{record.id}: protocol {protocol.name!r} asks for no such row of such a victim"
@@ -111,11 +114,12 @@ def _other(
     is_random = entry.defense.stochastic
     wanted: dict[str, Any] = {}
     if isinstance(row, AttackRow):
-        modes = {name: mode for mode, name in names_of(row, entry.defense.gradient).items()}
+        modes = {name: mode for mode, name in entry.defense.faced.names(row).items()}
         wanted |= {
             "column": row.column,
             "knowledge": row.knowledge,
             "counts": row.counts == "always" or not is_random,
+            "last": row.last,
             "eot": row.eot if is_random else 1,
             "gradient": modes.get(record.id, record.gradient),
             "classifier": entry.classifier.name,

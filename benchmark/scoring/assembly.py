@@ -131,6 +131,7 @@ def _defense(evaluated: Run, job: Job) -> DefenseIdentity:
         gradient=str(evaluated.gradient),
         stochastic=evaluated.is_stochastic,
         add_on=evaluated.is_add_on,
+        measured=evaluated.measured,
     )
 
 

@@ -99,7 +99,7 @@ def missing_rows(entry: Entry, protocol: Protocol | None) -> Iterator[Gap]:
         column = columns.get(gap.row) if protocol else gap.column
         yield gap.model_copy(update={"column": column})
     planned = {base_of(name) for name in (*ids, *(gap.row for gap in stated))}
-    asked = protocol.attacks_on(is_stochastic=entry.defense.stochastic) if protocol else []
+    asked = entry.defense.faced.rows(protocol) if protocol else []
     for row in asked:
         if row.id not in planned:
             yield Gap(row=row.id, column=row.column, reason=NO_JOB)

@@ -75,7 +75,7 @@ class Rows:
     def _is_asked(self, column: Column) -> bool:
         if self.protocol is None:
             return False
-        asked = self.protocol.attacks_on(is_stochastic=self.entry.defense.stochastic)
+        asked = self.entry.defense.faced.rows(self.protocol)
         excused = {gap.row for gap in self.entry.not_applicable}
         return any(row.column is column and row.id not in excused for row in asked)
 

@@ -44,6 +44,7 @@ def planned_fields(row: PlannedAttack) -> dict[str, Any]:
     if varied is not None:
         return of_job | {"kind": varied.kind, "of": varied.of, "eps": job.task.threat.eps}
     own = {"column": row.column, "knowledge": row.knowledge, "counts": row.counts}
+    own |= {"last": job.is_last}
     return of_job | own | {"classifier": job.classifier.name}
 
 

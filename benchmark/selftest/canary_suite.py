@@ -16,7 +16,8 @@ from benchmark.engine.victims.defense import Defense
 from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.entry import Entry
-from benchmark.records.protocol import Asked, AttackRow, Column, Diagnosis, Protocol, SourceRow
+from benchmark.records.protocol import AttackRow, Column, Protocol, SourceRow
+from benchmark.records.protocol_blocks import Asked, Diagnosis
 from benchmark.records.rates import ROUNDING
 from benchmark.selftest.canaries import (
     BitDepth,

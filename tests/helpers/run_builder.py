@@ -13,7 +13,8 @@ from benchmark.publishing.leaderboard.escaping import short_hash
 from benchmark.records.entry import UNDEFENDED, Entry
 from benchmark.records.job import ClassifierId, Job, PluginId
 from benchmark.records.missing_rows import Missing
-from benchmark.records.protocol import Asked, AttackRow, Column, Protocol, SourceRow
+from benchmark.records.protocol import AttackRow, Column, Protocol, SourceRow
+from benchmark.records.protocol_blocks import Asked
 from benchmark.records.result import Result, ShardCost, Status
 from benchmark.records.run import DefenseMeasurement, Diagnosed, Kind, PlannedAttack
 from benchmark.records.run import Run as FinishedRun

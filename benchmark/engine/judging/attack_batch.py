@@ -59,6 +59,8 @@ class AttackBatch:
         criterion: How often the victim is asked.
         is_mixed: Whether bfloat16 searches first, and float32 attacks what survived.
         is_source: Whether its candidates are made for other attacks, so that no image leaves early.
+        is_last: Whether it goes on from the sources: they are candidates too, and only images that none of
+            them beats are attacked.
         batch_size: Rows in one forward pass at the most.
         sources: Images that other attacks made of the same originals, `(b, m, c, h, w)`.
         seeds: Images of the attacker's own, `(n, c, h, w)`.
@@ -78,6 +80,7 @@ class AttackBatch:
     criterion: Criterion
     is_mixed: bool = False
     is_source: bool = False
+    is_last: bool = False
     batch_size: int = 256
     sources: Tensor | None = None
     seeds: Tensor | None = None
@@ -99,10 +102,26 @@ class AttackBatch:
 
     def _output(self) -> AttackOutput:
         b = len(self.x)
+        left = partial(survivors, self.victim, y=self.y, **self._asked)
+        if self.is_last and self.sources is not None:
+            return self._on_what_stands(self.sources.to(self.x), left)
         if not self.is_mixed:
             return self._attempt(self.victim, torch.arange(b), "")
-        left = partial(survivors, self.victim, y=self.y, **self._asked)
         return search_then_confirm(self._attempt, self.victim, b, survivors=left)
+
+    def _on_what_stands(self, found: Tensor, left: Callable[[Tensor], Tensor]) -> AttackOutput:
+        """Images that were found before, `(b, m, c, h, w)`, and those of this attack on what they left."""
+        before = AttackOutput(
+            candidates=found,
+            forwards=0,
+            backwards=0,
+            gradients=0,
+            zero_gradients=0,
+            trace=(),
+            warnings=(),
+        )
+        which = left(found)
+        return before.then(self._attempt(self.victim, which, ""), which) if len(which) else before
 
     @property
     def _asked(self) -> dict[str, Any]:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
+from typing import TypeVar
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from benchmark.compute.sandbox import sandboxed
+from benchmark.contract import gradients
 from benchmark.contract import measurements as examination
+from benchmark.contract.sample import Sample
 from benchmark.engine.dataset import Dataset, images_of, indices_of, labels_of
+from benchmark.engine.randomness import Draws
+from benchmark.engine.threat import Knowledge
+from benchmark.engine.victims.victim import GradientMode
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.prepare import Prepared, dtype_of
 from benchmark.files.atomic import write_whole
 from benchmark.identity.closure import closure_of
+from benchmark.records.gradients import MeasuredGradients
 from benchmark.records.job import canonical
+from benchmark.records.protocol_rows import is_measured
 from benchmark.records.result import Result
 from benchmark.records.run import DefenseMeasurement, PlannedAttack
 
@@ -33,6 +41,12 @@ KNOWN_PIXELS = 2**26
 """Pixel values of the evaluation split that are searched for images a purifier knows: all of CIFAR's."""
 AT_ONCE = 2**22
 """Of these at a time."""
+MEASURED = 32
+"""Images on which gradients are measured where a row goes by that."""
+
+T = TypeVar("T")
+_EXAMINED = TypeAdapter(tuple[DefenseMeasurement, ...])
+_GRADIENTS = TypeAdapter(MeasuredGradients)
 
 
 def examine_once(
@@ -49,26 +63,73 @@ def examine_once(
         BenchError: It cannot be written.
     """
     asked = ready.protocol.diagnosis
-    every = indices_of(ready.dataset, "test", ready.request.order)
-    first = ready.order if len(ready.order) > 1 else (*ready.order, *every, *ready.order)
-    indices = first[: max(EXAMINED, asked.examined if asked else 0)]
-    job = next(row.job for row in rows if row.column is not None)
+    indices, every = _first_images(ready, max(EXAMINED, asked.examined if asked else 0))
+    attacks = [row for row in rows if row.column is not None]
+    job = attacks[0].job
+    followed = {row.job.gradient for row in attacks if row.knowledge is Knowledge.WHITE_BOX}
     seen = sorted({digest for each in results[job.key] for digest in each.fingerprints})
-    decides = [[job.key, *seen], indices, closure_of([examination.__name__]).sha256()]
-    key = hashlib.sha256(canonical(decides).encode()).hexdigest()
-    path = ready.request.runs / "examinations" / f"{key}.json"
-    kept = _read(path)
-    if kept is not None:
-        return (*ready.examination, *kept)
-    found = examination.examine(exhibit_of(ready, indices, every))
-    text = json.dumps([each.model_dump() for each in found], indent=2, allow_nan=False)
-    write_whole(path, f"{text}\n".encode())
+    decides = [[job.key, *seen], indices, sorted(followed)]
+    sample = replace(exhibit_of(ready, indices, every), followed=followed)
+    found = _once(
+        ready, examination.__name__, decides, _EXAMINED, lambda: examination.examine(sample)
+    )
     return (*ready.examination, *found)
 
 
-def exhibit_of(
-    ready: Prepared, indices: tuple[int, ...], every: Sequence[int]
-) -> examination.Sample:
+def measure_gradients(ready: Prepared) -> MeasuredGradients:
+    """In which modes the gradients of a prepared victim come, and which are confirmed; measured once.
+
+    Raises:
+        BenchError: It breaks down without a gradient, or what was measured cannot be written.
+    """
+    is_asked = any(map(is_measured, ready.protocol.attacks))
+    indices, every = _first_images(ready, MEASURED if is_asked else EXAMINED)
+    sample = exhibit_of(ready, indices, every)
+    draws = Draws.of(sample.seed, torch.tensor(indices, device=ready.device), "answers")
+    with torch.no_grad(), sandboxed("measuring its gradients"):
+        answers = ready.victim.logits(sample.images, draws=draws, mode=GradientMode.EXACT)
+    victim = [asdict(plugin) for plugin in ready.plugins], ready.victim_sha256, ready.composition
+    bare = ready.classifier
+    decides = [
+        *(*victim, bare.name, bare.sha256, bare.code, bare.source, bare.harness),
+        *(ready.task, indices, hashlib.sha256(answers.cpu().numpy().tobytes()).hexdigest()),
+    ]
+    return _once(ready, gradients.__name__, decides, _GRADIENTS, lambda: gradients.measured(sample))
+
+
+def _first_images(ready: Prepared, n: int) -> tuple[tuple[int, ...], Sequence[int]]:
+    """Indices of the first n images of a run, at least two, and of all of its dataset."""
+    every = indices_of(ready.dataset, "test", ready.request.order)
+    first = ready.order if len(ready.order) > 1 else (*ready.order, *every, *ready.order)
+    return tuple(first[:n]), every
+
+
+def _once(
+    ready: Prepared, module: str, decides: object, kind: TypeAdapter[T], make: Callable[[], T]
+) -> T:
+    """What was kept beside the shards, or else is made and kept.
+
+    Args:
+        ready: The prepared request.
+        module: That makes it; another source makes it anew.
+        decides: All else that decides it.
+        kind: How it is written.
+        make: Makes it.
+    """
+    content = [closure_of([module]).sha256(), decides]
+    key = hashlib.sha256(canonical(content).encode()).hexdigest()
+    path = ready.request.runs / "examinations" / f"{key}.json"
+    if path.is_file():
+        try:
+            return kind.validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            log.warning("%s is damaged (%s); it is made again", path, error)
+    found = make()
+    write_whole(path, kind.dump_json(found, indent=2) + b"\n")
+    return found
+
+
+def exhibit_of(ready: Prepared, indices: tuple[int, ...], every: Sequence[int]) -> Sample:
     """What is examined of a request.
 
     Args:
@@ -79,7 +140,7 @@ def exhibit_of(
     images = images_of(ready.dataset, "test", torch.tensor(indices))
     fresh = _fresh(ready, len(indices))
     dtype = dtype_of(ready.request)
-    return examination.Sample(
+    return Sample(
         victim=ready.victim,
         stages=[(stage.defense, stage.setting) for stage in ready.stages],
         images=images.to(ready.device, dtype),
@@ -87,6 +148,7 @@ def exhibit_of(
         seed=ready.request.seed,
         known=partial(_known, ready.dataset, list(dict.fromkeys((*ready.order, *every)))),
         made=ready.made,
+        gradients=ready.measured,
     )
 
 
@@ -107,15 +169,4 @@ def _fresh(ready: Prepared, n: int) -> Tensor | None:
             return images_of(ready.dataset, "train", at)
     except BenchError as error:
         log.debug("no training images: %s", error)
-        return None
-
-
-def _read(path: Path) -> tuple[DefenseMeasurement, ...] | None:
-    """What was kept; None where there is nothing, or nothing that can be used."""
-    if not path.is_file():
-        return None
-    try:
-        return tuple(DefenseMeasurement(**each) for each in json.loads(path.read_bytes()))
-    except (OSError, TypeError, ValueError) as error:
-        log.warning("%s is damaged (%s); it is made again", path, error)
         return None

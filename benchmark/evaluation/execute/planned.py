@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from benchmark.compute.determinism import default_workers, devices_like, fix_numerics
+from benchmark.evaluation.execute.measure import measure_gradients
 from benchmark.evaluation.execute.pool import Workers
 from benchmark.evaluation.execute.shard_queue import Shard, shards_of
 from benchmark.evaluation.execute.store import Store
@@ -66,6 +67,7 @@ def plan_of(request: Request) -> Planned:
     """
     fix_numerics()
     ready = probe(prepare(request))
+    ready = replace(ready, measured=measure_gradients(ready))
     for line in ready.notices:
         log.warning("%s", line)
     rows, skipped = make_plan(ready)

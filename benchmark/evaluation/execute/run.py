@@ -74,6 +74,7 @@ def _evaluated(request: Request, listener: Listener | None) -> tuple[Entry, Plan
         label=ready.label,
         is_stochastic=ready.is_stochastic,
         gradient=ready.gradient.value,
+        measured=ready.measured,
         indices=ready.order,
         labels=tuple(ready.dataset.labels("test")[torch.tensor(ready.order)].tolist()),
         training=tuple(stage.provenance for stage in ready.stages),

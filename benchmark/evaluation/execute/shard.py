@@ -55,6 +55,7 @@ def run_shard(
         criterion=job.criterion,
         is_mixed=task.precision == MIXED,
         is_source=job.is_source,
+        is_last=job.is_last,
         batch_size=job.fixed_batch or bench.batch_size,
         sources=sources,
         seeds=bench.seeds(attack.seeds),

@@ -11,7 +11,7 @@ from benchmark.engine.threat import Knowledge, Norm, Threat
 from benchmark.evaluation.prepare.plugin_ids import attack_id
 from benchmark.plugins import ATTACKS
 from benchmark.records.job import Job, canonical
-from benchmark.records.protocol import Diagnosis
+from benchmark.records.protocol_blocks import Diagnosis
 from benchmark.records.run import Diagnosed, Kind, PlannedAttack
 
 GREY = 0.5

@@ -18,10 +18,11 @@ from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.diagnosis_plan import diagnosis_rows
 from benchmark.evaluation.prepare.plugin_ids import attack_id, harness_sha256, watched_for
 from benchmark.plugins import ATTACKS
+from benchmark.records.gradients import MeasuredGradients
 from benchmark.records.job import MIXED, ClassifierId, Job, PluginId
 from benchmark.records.missing_rows import Missing, Why
 from benchmark.records.protocol import BARE, SURROGATES, AttackRow, Protocol, SourceRow
-from benchmark.records.protocol_rows import BEST, names_of
+from benchmark.records.protocol_rows import BEST, Faced
 from benchmark.records.run import PlannedAttack
 from benchmark.records.task import Task
 
@@ -38,6 +39,7 @@ class Plannable:
         plugins: The purifiers in order, as a key sees them.
         gradient: The least that one of them offers to back-propagation.
         is_stochastic: Whether the victim made of them is.
+        measured: The gradients of that victim; None where they were not measured.
         is_uncut: Whether its answers, or those of a bare classifier, hang on the batch.
         ensembles: Those that the protocol makes images on, by the expression, as far as there are members.
         composition: How an ensemble is put together; empty for a chain.
@@ -50,6 +52,7 @@ class Plannable:
     plugins: tuple[PluginId, ...]
     gradient: Derivative = Derivative.EXACT
     is_stochastic: bool
+    measured: MeasuredGradients | None = None
     is_uncut: bool = False
     classifier: Classifier
     surrogates: Mapping[str, Classifier]
@@ -57,6 +60,13 @@ class Plannable:
     composition: str = ""
     victim_sha256: str = ""
     seeds: Callable[[int], str] | None = None
+
+    @property
+    def faced(self) -> Faced:
+        """What the protocol's rows hang on of the victim."""
+        return Faced(
+            gradient=self.gradient.value, is_stochastic=self.is_stochastic, measured=self.measured
+        )
 
 
 def unasked(name: str) -> Classifier:
@@ -75,8 +85,9 @@ def make_plan(ready: Plannable) -> tuple[list[PlannedAttack], dict[str, Missing]
     planner, protocol = _Planner(ready), ready.protocol
     sources = {row.id: list(planner.source_rows(row)) for row in protocol.sources}
     rows = [made for group in sources.values() for made in group]
-    for row in protocol.attacks_on(is_stochastic=ready.is_stochastic):
-        rows.extend(planner.attack_rows(row, sources))
+    for row in ready.faced.rows(protocol):
+        before = [made.job.key for made in rows if made.counts] if row.last else []
+        rows.extend(planner.attack_rows(row, sources, before))
     wanted = {key for row in rows if row.column is not None for key in row.job.needs}
     kept = [
         row
@@ -130,19 +141,30 @@ class _Planner:
         return []
 
     def attack_rows(
-        self, row: AttackRow, sources: Mapping[str, Sequence[PlannedAttack]]
+        self,
+        row: AttackRow,
+        sources: Mapping[str, Sequence[PlannedAttack]],
+        before: Sequence[str],
     ) -> Iterator[PlannedAttack]:
-        """One row for each gradient mode; none, with a reason kept, where it cannot be run."""
+        """One row for each gradient mode; none, with a reason kept, where it cannot be run.
+
+        Args:
+            row: The row.
+            sources: The rows of each source.
+            before: The jobs that it goes on from, each once.
+        """
         stochastic = self.ready.is_stochastic
         attack = self._attack(row)
         if not self._fits(row, attack):
             return
         needs = tuple(made.job.key for source in row.sources for made in sources[source])
+        needs += tuple(dict.fromkeys(before))
         if row.sources and not needs:
             self.skipped[row.id] = self._without_sources(row)
             return
-        for mode, name in names_of(row, self.ready.gradient).items():
+        for mode, name in self.ready.faced.names(row).items():
             job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
+            job = replace(job, is_last=row.last)
             yield PlannedAttack(
                 id=name,
                 job=job,

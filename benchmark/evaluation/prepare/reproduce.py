@@ -23,7 +23,8 @@ from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request, parse_arguments
 from benchmark.records.entry import Entry
 from benchmark.records.job import KEY_VERSION
-from benchmark.records.protocol import Asked, AttackRow, Column, Protocol
+from benchmark.records.protocol import AttackRow, Column, Protocol
+from benchmark.records.protocol_blocks import Asked
 from benchmark.records.protocol_files import load_protocol
 
 log = logging.getLogger(__name__)
