@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -22,6 +21,8 @@ from benchmark.records.gradients import MeasuredGradient, MeasuredGradients
 
 SAME = 0.999
 """The least cosine, on every image, of two gradients that are one: 1.0000 where one is the other, replayed."""
+AT_ONCE = 8
+"""Images of one gradient: a graph of operations that were recorded keeps all of their tensors."""
 KINKS = 1e-2
 """How far a slope of the logits may lie from the derivative, relative to its length: a deep network has so many
 kinks that a step crosses some."""
@@ -36,56 +37,99 @@ def measured(sample: Sample) -> MeasuredGradients:
     Raises:
         BenchError: It breaks down without a gradient.
     """
-    victim, x = _asked(sample.victim), sample.images
-    draws = Draws.of(sample.seed, NOBODYS + torch.arange(len(x), device=x.device), "gradients")
-    threat = ball_of(sample.stages[0][1].threat) if sample.stages else USUAL
-    signs = (2.0 * draws.at("signs").integers(2, tuple(x.shape[1:])) - 1).to(x)
-    x = x.clone()
-    x[1::2] = threat.project(x, x + threat.eps * threat.direction(signs))[1::2]
+    asked = _Asked(sample)
     with sandboxed("measuring its gradients"):
         with torch.no_grad():
-            y = victim.logits(x, draws=draws, mode=GradientMode.EXACT).argmax(1)
-        steps, moved = moves_of(victim, x, y, draws, threat)
-    found: list[tuple[str, Tensor]] = []
+            y = asked.logits(GradientMode.EXACT).argmax(1)
+        steps, moved = moves_of(asked.victim, asked.x, y, asked.draws, asked.threat)
     modes: list[MeasuredGradient] = []
-    slopes = None
+    found: dict[str, Tensor] = {}
     for mode in GradientMode:
         try:
-            with sandboxed(f"asked for gradients ({mode}), it"):
-                gradient = gradient_of(victim, x, y, draws, mode)
-                if not bool(gradient.isfinite().all()):
-                    raise BenchError("its gradient is not finite")
+            gradient = asked.gradient(mode, y)
         except BenchError as error:
             modes.append(MeasuredGradient(mode=mode.value, error=str(error)))
             continue
-        zeros = float((gradient.flatten(1).abs().amax(1) == 0).double().mean())
-        same: Any = next((name for name, other in found if _are_one(gradient, other)), "")
-        if same:
-            agrees = next(each.slopes for each in modes if each.mode == same)
-        else:
-            found.append((mode.value, gradient))
-            slopes = slopes or _Slopes(replace(sample, images=x), draws)
-            agrees = slopes.of(mode)
+        same: Any = next((name for name, one in found.items() if _are_one(gradient, one)), "")
+        found.setdefault(same or mode.value, gradient)
         modes.append(
             MeasuredGradient(
                 mode=mode.value,
                 same_as=same,
-                zeros=zeros,
-                slopes=agrees,
+                zeros=float((gradient.flatten(1).abs().amax(1) == 0).double().mean()),
+                slopes=next((e.slopes for e in modes if e.mode == same), None)
+                or asked.slopes(mode),
                 cosine=round(cosine_of(gradient, steps, moved), 6),
             )
         )
     is_moved = moved.norm(dim=1) > 0
     exact, bpda, recovered = modes
     return MeasuredGradients(
-        images=len(x),
+        images=len(y),
         moved=float(is_moved.double().mean()),
         floor=1 / math.sqrt(DIRECTIONS * max(1, int(is_moved.sum()))),
         modes=(exact, bpda, recovered),
     )
 
 
-def _asked(victim: Victim) -> Victim:
+class _Asked:
+    """A victim without its vote, and the images on which it is asked."""
+
+    def __init__(self, sample: Sample) -> None:
+        x = sample.images
+        images = NOBODYS + torch.arange(len(x), device=x.device)
+        self.draws = Draws.of(sample.seed, images, "gradients")
+        self.victim = _unvoted(sample.victim)
+        self.threat = ball_of(sample.stages[0][1].threat) if sample.stages else USUAL
+        signs = (2.0 * self.draws.at("signs").integers(2, tuple(x.shape[1:])) - 1).to(x)
+        moved = self.threat.project(x, x + self.threat.eps * self.threat.direction(signs))
+        self.x = torch.where(
+            (torch.arange(len(x)) % 2 == 1).to(x.device)[:, None, None, None], moved, x
+        )
+        self._sample = replace(sample, images=self.x)
+
+    def logits(self, mode: GradientMode) -> Tensor:
+        """Of the images, `(b, k)`."""
+        return self.victim.logits(self.x, draws=self.draws, mode=mode)
+
+    def gradient(self, mode: GradientMode, y: Tensor) -> Tensor:
+        """Of the margins of classes `(b,)`, `(b, c, h, w)`.
+
+        Raises:
+            BenchError: The victim breaks down, or it is not finite.
+        """
+        with sandboxed(f"asked for gradients ({mode}), it"):
+            parts = torch.arange(len(y), device=y.device).split(AT_ONCE)
+            found = torch.cat(
+                [
+                    gradient_of(self.victim, self.x[at], y[at], self.draws.take(at), mode)
+                    for at in parts
+                ]
+            )
+        if not bool(found.isfinite().all()):
+            raise BenchError(f"asked for gradients ({mode}), it gives some that are not finite")
+        return found
+
+    @cached_property
+    def _differences(self) -> tuple[Differences, Victim]:
+        """Central differences of the logits in float64, taken once for all modes, and whose they are."""
+        victim, x, _ = self._sample.finest()
+        rounding = max((one.finest.rounding for one in self._sample.subjects()), default=0.0)
+        logits = partial(_unvoted(victim).logits, draws=self.draws, mode=GradientMode.EXACT)
+        return Differences(logits, x, self.draws, rounding=rounding, kinks=KINKS), _unvoted(victim)
+
+    def slopes(self, mode: GradientMode) -> float | None:
+        """The share of points at which a mode's gradient is the derivative; None where it breaks down."""
+        try:
+            with sandboxed("its slopes"):
+                differences, victim = self._differences
+                slope = differences.hold(partial(victim.logits, draws=self.draws, mode=mode))
+        except BenchError:
+            return None
+        return 0.0 if slope.is_flat else slope.agrees
+
+
+def _unvoted(victim: Victim) -> Victim:
     return victim.inner if isinstance(victim, Vote) else victim
 
 
@@ -95,27 +139,3 @@ def _are_one(gradient: Tensor, other: Tensor) -> bool:
     length = one.norm(dim=1) * two.norm(dim=1)
     is_none = (one.abs().amax(1) == 0) & (two.abs().amax(1) == 0)
     return bool((is_none | ((one * two).sum(1) >= SAME * length) & (length > 0)).all())
-
-
-class _Slopes:
-    """Central differences of a victim's logits in float64, taken once for all modes."""
-
-    def __init__(self, sample: Sample, draws: Draws) -> None:
-        victim, x, self.where = sample.finest()
-        self._victim, self._draws = _asked(victim), draws
-        rounding = max((subject.finest.rounding for subject in sample.subjects()), default=0.0)
-        self._differences = Differences(
-            self._logits(GradientMode.EXACT), x, draws, rounding=rounding, kinks=KINKS
-        )
-
-    def _logits(self, mode: GradientMode) -> Callable[[Tensor], Tensor]:
-        return partial(self._victim.logits, draws=self._draws, mode=mode)
-
-    def of(self, mode: GradientMode) -> float | None:
-        """The share of points at which a mode's gradient is the derivative; None where it breaks down."""
-        try:
-            with sandboxed("its slopes"):
-                slope = self._differences.hold(self._logits(mode))
-        except BenchError:
-            return None
-        return 0.0 if slope.is_flat else slope.agrees

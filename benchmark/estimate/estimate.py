@@ -36,7 +36,7 @@ def estimate(request: Request, on_step: OnStep | None = None) -> Expense:
     Raises:
         BenchError: The request cannot be met as it stands.
     """
-    planned = plan_of(request)
+    planned = plan_of(request, keeps=False)
     ready, crew = planned.ready, crew_of(planned.ready)
     first: dict[str, PlannedAttack] = {}
     for row in planned.rows:

@@ -63,27 +63,34 @@ def examine_once(
         BenchError: It cannot be written.
     """
     asked = ready.protocol.diagnosis
-    indices, every = _first_images(ready, max(EXAMINED, asked.examined if asked else 0))
+    every = indices_of(ready.dataset, "test", ready.request.order)
+    first = ready.order if len(ready.order) > 1 else (*ready.order, *every, *ready.order)
+    indices = first[: max(EXAMINED, asked.examined if asked else 0)]
     attacks = [row for row in rows if row.column is not None]
     job = attacks[0].job
     followed = {row.job.gradient for row in attacks if row.knowledge is Knowledge.WHITE_BOX}
     seen = sorted({digest for each in results[job.key] for digest in each.fingerprints})
     decides = [[job.key, *seen], indices, sorted(followed)]
     sample = replace(exhibit_of(ready, indices, every), followed=followed)
-    found = _once(
-        ready, examination.__name__, decides, _EXAMINED, lambda: examination.examine(sample)
-    )
+    make = partial(examination.examine, sample)
+    found = _once(ready, examination.__name__, decides, _EXAMINED, make)
     return (*ready.examination, *found)
 
 
-def measure_gradients(ready: Prepared) -> MeasuredGradients:
+def measure_gradients(ready: Prepared, *, keeps: bool) -> MeasuredGradients:
     """In which modes the gradients of a prepared victim come, and which are confirmed; measured once.
+
+    Args:
+        ready: The prepared request.
+        keeps: Whether it is written beside the shards; what is there is read in any case.
 
     Raises:
         BenchError: It breaks down without a gradient, or what was measured cannot be written.
     """
     is_asked = any(map(is_measured, ready.protocol.attacks))
-    indices, every = _first_images(ready, MEASURED if is_asked else EXAMINED)
+    n = MEASURED if is_asked else EXAMINED
+    every = indices_of(ready.dataset, "test", ready.request.order)
+    indices = tuple(dict.fromkeys((*ready.order, *every)))[:n]
     sample = exhibit_of(ready, indices, every)
     draws = Draws.of(sample.seed, torch.tensor(indices, device=ready.device), "answers")
     with torch.no_grad(), sandboxed("measuring its gradients"):
@@ -94,18 +101,18 @@ def measure_gradients(ready: Prepared) -> MeasuredGradients:
         *(*victim, bare.name, bare.sha256, bare.code, bare.source, bare.harness),
         *(ready.task, indices, hashlib.sha256(answers.cpu().numpy().tobytes()).hexdigest()),
     ]
-    return _once(ready, gradients.__name__, decides, _GRADIENTS, lambda: gradients.measured(sample))
-
-
-def _first_images(ready: Prepared, n: int) -> tuple[tuple[int, ...], Sequence[int]]:
-    """Indices of the first n images of a run, at least two, and of all of its dataset."""
-    every = indices_of(ready.dataset, "test", ready.request.order)
-    first = ready.order if len(ready.order) > 1 else (*ready.order, *every, *ready.order)
-    return tuple(first[:n]), every
+    make = partial(gradients.measured, sample)
+    return _once(ready, gradients.__name__, decides, _GRADIENTS, make, keeps=keeps)
 
 
 def _once(
-    ready: Prepared, module: str, decides: object, kind: TypeAdapter[T], make: Callable[[], T]
+    ready: Prepared,
+    module: str,
+    decides: object,
+    kind: TypeAdapter[T],
+    make: Callable[[], T],
+    *,
+    keeps: bool = True,
 ) -> T:
     """What was kept beside the shards, or else is made and kept.
 
@@ -115,6 +122,7 @@ def _once(
         decides: All else that decides it.
         kind: How it is written.
         make: Makes it.
+        keeps: Whether it is kept.
     """
     content = [closure_of([module]).sha256(), decides]
     key = hashlib.sha256(canonical(content).encode()).hexdigest()
@@ -125,7 +133,8 @@ def _once(
         except (OSError, ValueError) as error:
             log.warning("%s is damaged (%s); it is made again", path, error)
     found = make()
-    write_whole(path, kind.dump_json(found, indent=2) + b"\n")
+    if keeps:
+        write_whole(path, kind.dump_json(found, indent=2) + b"\n")
     return found
 
 

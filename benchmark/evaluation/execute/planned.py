@@ -59,15 +59,19 @@ class Planned:
         raise ValueError(f"no shard of {job.row!r} holds image {at}")
 
 
-def plan_of(request: Request) -> Planned:
+def plan_of(request: Request, *, keeps: bool = True) -> Planned:
     """Prepares a request and plans it; says what its purifiers were trained for, where that is something else.
+
+    Args:
+        request: What is asked for.
+        keeps: Whether what is measured for the plan is written beside the shards.
 
     Raises:
         BenchError: The request cannot be met as it stands.
     """
     fix_numerics()
     ready = probe(prepare(request))
-    ready = replace(ready, measured=measure_gradients(ready))
+    ready = replace(ready, measured=measure_gradients(ready, keeps=keeps))
     for line in ready.notices:
         log.warning("%s", line)
     rows, skipped = make_plan(ready)

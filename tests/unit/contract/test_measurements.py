@@ -89,7 +89,7 @@ class Hidden(Defense):
         (ByHeart(known=KNOWN), {"memory", "shifted", "nearest"}),
         (ByHeart(known=KNOWN, near=0.12), {"memory", "shifted", "nearest"}),
         (ByHeart(known=BOTH), {"shifted", "nearest"}),
-        (ByHeart(known=BOTH, near=0.12), {"shifted", "nearest"}),
+        (ByHeart(known=BOTH, near=0.12), {"shifted", "nearest", "surrogate"}),
         (Halfway(known=BOTH), {"nearest"}),
         (Halfway(known=BOTH, share=0.1), {"nearest"}),
         (Crowded(most=8), {"batch"}),

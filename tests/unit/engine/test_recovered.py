@@ -128,7 +128,7 @@ with warnings.catch_warnings():
     TRACED = torch.jit.trace(lambda x: core(x.detach()), X, check_trace=False)
 
 
-def traced_anew(x: Tensor) -> Tensor:
+def traced_anew(x):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return core(torch.jit.trace(lambda y: y.detach() * 0.5, x, check_trace=False)(x))

@@ -106,7 +106,7 @@ def test_each_row_is_planned_or_missing_for_a_reason_and_no_job_refuses_its_task
         protocol = load_protocol(name).for_classes(classes)
         rows, skipped = make_plan(replace(ready, protocol=protocol))
         planned = {row.id.partition(":")[0] for row in rows}
-        for row in protocol.attacks_on(is_stochastic=is_stochastic):
+        for row in ready.faced.rows(protocol):
             assert (row.id in planned) != (row.id in skipped), (name, row.id)
         for row in rows:
             random = is_stochastic and bool(row.job.defenses)

@@ -34,6 +34,7 @@ OTHER = {
     "fixed_batch": 64,
     "is_uncut": True,
     "needs": ("x",),
+    "is_last": True,
     "engine": "45",
     "victim": "46",
     "key_version": 0,
