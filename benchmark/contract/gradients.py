@@ -99,7 +99,7 @@ class _Asked:
             BenchError: The victim breaks down, or it is not finite.
         """
         with sandboxed(f"asked for gradients ({mode}), it"):
-            parts = torch.arange(len(y), device=y.device).split(AT_ONCE)
+            parts = torch.split(torch.arange(len(y), device=y.device), AT_ONCE)
             found = torch.cat(
                 [
                     gradient_of(self.victim, self.x[at], y[at], self.draws.take(at), mode)

@@ -1,4 +1,4 @@
-"""Gradients measured: one that is hidden is found, one that is another is so said, the true one is confirmed."""
+"""Gradients measured: one that is hidden is found, one that is another is so said, a true one is confirmed."""
 
 import pytest
 import torch
