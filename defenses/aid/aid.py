@@ -106,9 +106,10 @@ class AID(Defense):
         """The signs of the gradient of D, `(b, c, h, w)`, without a graph.
 
         What its own graph saves is kept from the hooks of activation checkpointing, which would compute all of
-        `purify` again for each of these gradients.
+        `purify` again for each of these gradients; it is detached, since an output that was saved with its
+        graph would keep that for ever.
         """
-        with torch.enable_grad(), saved_tensors_hooks(_as_it_is, _as_it_is):
+        with torch.enable_grad(), saved_tensors_hooks(Tensor.detach, _as_it_is):
             leaf = x_k.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self._logit(leaf).sum(), leaf)
         return gradient.sign()

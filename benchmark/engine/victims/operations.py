@@ -125,14 +125,29 @@ def has_no_derivative(twin: object) -> bool:
 
 @contextlib.contextmanager
 def with_graph() -> Iterator[None]:
-    """In here operations are as outside of every mode, with graphs."""
+    """In here operations are as outside of every mode, with graphs of their own."""
     with (
+        _no_hooks(),
         enable_reentrant_dispatch(),
         no_modes(),
         torch.inference_mode(mode=False),
         torch.enable_grad(),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _no_hooks() -> Iterator[None]:
+    """In here no hook sees what a graph saves: one that hands back an output would keep its graph for ever."""
+    taken = []
+    while (hooks := torch._C._autograd._top_saved_tensors_default_hooks(True)) is not None:
+        taken.append(hooks)
+        torch._C._autograd._pop_saved_tensors_default_hooks()
+    try:
+        yield
+    finally:
+        for hooks in reversed(taken):
+            torch._C._autograd._push_saved_tensors_default_hooks(*hooks)
 
 
 def no_modes() -> contextlib.AbstractContextManager[object]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import threading
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -660,3 +662,16 @@ def test_an_empty_batch_and_other_layouts_are_no_crash():
     found = recovered(lambda x: core(x.detach().to_sparse().to_dense()), x)
     assert torch.equal(found.images.detach(), core(X))
     assert gradient(x, found.images).isfinite().all()
+
+
+def test_hooks_on_what_graphs_save_keep_no_graph_alive():
+    def hooked(x):
+        with torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, lambda saved: saved):
+            return core(x.detach()).sigmoid()
+
+    found = recovered(hooked, X.clone().requires_grad_()).images
+    node = weakref.ref(found.grad_fn)
+    assert node() is not None
+    del found
+    gc.collect()
+    assert node() is None
