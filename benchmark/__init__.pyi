@@ -26,8 +26,9 @@ from .publishing.site.build import publish_site
 from .recipe import Crafted, Crafting, Length, Recipe, TrainingAttack
 from .records.entry import Entry
 from .records.entry_files import entry_paths, read_entry, write_entry
-from .records.protocol import AttackRow, Column, Diagnosis, Protocol, SourceRow
+from .records.protocol import AttackRow, Column, Protocol, SourceRow
 from .records.protocol_files import load_protocol, protocol_names
+from .records.unranked import Diagnosis
 
 __all__ = [
     "Ascent",

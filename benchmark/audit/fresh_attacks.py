@@ -11,7 +11,8 @@ from benchmark.evaluation.execute.run import Listener, run
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.audit import AttackedAgain
 from benchmark.records.entry import Entry
-from benchmark.records.protocol import UNRANKED, Protocol
+from benchmark.records.protocol import Protocol
+from benchmark.records.unranked import UNRANKED
 from benchmark.scoring.audit_figures import compared, positions_of
 from benchmark.scoring.derived import protocol_of
 
@@ -102,7 +103,7 @@ def known_protocol(entry: Entry) -> Protocol:
 def _counting(protocol: Protocol, *, is_stochastic: bool) -> Protocol:
     """The rows that count for such a victim, with the sources that they need, and the clean ones."""
     asked = protocol.attacks_on(is_stochastic=is_stochastic)
-    attacks = [row for row in asked if row.counts == "always" or not is_stochastic]
+    attacks = [row for row in asked if row.counts_on(is_stochastic=is_stochastic)]
     needed = {source for row in attacks for source in row.sources}
     sources = [row for row in protocol.sources if row.id in needed]
     kept = {"name": NAME, "attacks": attacks, "sources": sources, "preliminary": True}

@@ -83,6 +83,8 @@ class Job:
         criterion: How often the victim is asked.
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
         is_uncut: Whether no batch may be cut, since the victim's answers hang on it.
+        knows_draw: Whether a random victim is attacked, and judged, at one draw an image
+            (`benchmark.engine.victims.victim.KnownDraw`).
         needs: Keys of the jobs whose images it takes.
         engine: sha256 of the harness's own source that decides any result, hex.
         victim: sha256 of how purifiers and classifier are put together, and of the source that does it, hex;
@@ -103,6 +105,7 @@ class Job:
     criterion: Criterion
     fixed_batch: int = 0
     is_uncut: bool = False
+    knows_draw: bool = False
     needs: tuple[str, ...] = ()
     engine: str
     victim: str = ""

@@ -15,14 +15,12 @@ from benchmark.engine.criterion import Criterion
 from benchmark.engine.threat import Knowledge
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
+from benchmark.records.unranked import UNRANKED, Diagnosis, Paper
 
 SEED, PRECISION = 0, "float32"
 """At which every protocol is ranked; entries at others stand on a board without a rank."""
 BARE, SURROGATES = "bare", "surrogates"
 """What images for transfer are made on, where no classifier is named."""
-
-UNRANKED = frozenset({"diagnosis", "paper"})
-"""Blocks of a protocol from which no ranked number comes: with them or without, rows may be compared."""
 
 LATER: dict[str, Any] = {}
 """Fields that came after protocols were published, with their defaults: left out of a sha256 where they have them."""
@@ -45,6 +43,7 @@ class Column(StrEnum):
     AUXILIARY = "auxiliary", "auxiliary-aware", "aux"
     TRANSFER = "transfer", "transfer", "transf"
     BLACK_BOX = "black-box", "black-box (queries)", "query", "black-box"
+    KNOWN_DRAW = "known-draw", "known draw", "known"
 
     def __new__(cls, value: str, heading: str, short: str, said: str = "") -> Column:
         """A member that is its value, as JSON has it."""
@@ -140,58 +139,23 @@ class AttackRow(_Model):
     eot: Annotated[int, Field(ge=1)] = 1
     """Draws a gradient is averaged over; 1 on a deterministic victim whatever stands here."""
     victims: Literal["all", "stochastic", "deterministic"] = "all"
-    counts: Literal["always", "deterministic"] = "always"
-    """Whether it enters the worst case always, or only on a deterministic victim."""
+    counts: Literal["always", "deterministic", "never"] = "always"
+    """Whether it enters the worst case always, only on a deterministic victim, or never."""
     sources: list[str] = []
     """Ids of the sources whose images it takes."""
     few_classes: FewClasses | None = None
 
+    @property
+    def knows_draw(self) -> bool:
+        """Whether a random victim is attacked, and judged, at one draw an image that the attacker knows."""
+        return self.knowledge is Knowledge.KNOWN_DRAW
+
+    def counts_on(self, *, is_stochastic: bool) -> bool:
+        """Whether it enters the worst case of such a victim."""
+        return self.counts == "always" or (self.counts == "deterministic" and not is_stochastic)
+
 
 R = TypeVar("R", SourceRow, AttackRow)
-Words = Annotated[str, Field(min_length=1)]
-ThreatText = Annotated[str, Field(pattern=r"^[a-z0-9-]+:[0-9./e-]+$")]
-
-
-class Paper(_Model):
-    """The table of a paper that a protocol measures as the paper did, and the task that it was measured on.
-
-    `bench run` takes what its command leaves open from here (`benchmark.evaluation.prepare.paper_defaults`); no
-    result hangs on it.
-    """
-
-    defenses: Annotated[list[Words], Field(min_length=1)]
-    """As `--defense` takes them."""
-    table: Words
-    """Its number: `Table 8`."""
-    title: Words
-    """What the table is, and of which paper."""
-    dataset: Words
-    models: list[Words] = []
-    """As `--model` takes them; none where the paper's classifiers cannot be had and none stands in for them."""
-    threats: Annotated[list[ThreatText], Field(min_length=1)]
-    """As `--threat` takes them; `Threat.parse` has the last word when they are run."""
-    note: Words
-    """What differs from the paper, and what of the table cannot be had."""
-
-
-class Diagnosis(_Model):
-    """What tests the evaluation itself: variations of one attack, which enter no column and no worst case."""
-
-    of: str
-    """Id of the attack row that is varied."""
-    images: Annotated[int, Field(ge=2)] = 20
-    """The first so many images, or all where there are fewer: that keeps it cheap."""
-    doubled: list[Literal["steps", "eot"]] = ["steps", "eot"]
-    """What is doubled, one thing at a time; draws (`eot`) only where the victim is random."""
-    curve: list[Annotated[float, Field(gt=0)]] = []
-    """Budgets of the eps curve, in multiples of the threat's eps, as far as the budget that turns every image
-    into grey; that one is always the last point. Empty: no curve."""
-    points: Annotated[int, Field(ge=0)] = 0
-    """Random points of the budget shown to the victim; 0 for none."""
-    frozen: bool = False
-    """Whether a random victim is attacked, and judged, at one fixed draw an image."""
-    examined: Annotated[int, Field(ge=0)] = 0
-    """Images on which purifiers' declarations are measured (`benchmark.contract.measurements`); 0 for none."""
 
 
 class Protocol(_Model):
@@ -276,9 +240,11 @@ def _problems(protocol: Protocol) -> Iterator[str]:
             yield f"attack {row.id!r} names no source of this protocol: {missing[0]!r}"
     if not any(row.column is Column.CLEAN for row in protocol.attacks):
         yield "no attack has the column 'clean': clean accuracy would be missing"
-    if diagnosis and diagnosis.of not in {row.id for row in protocol.attacks}:
-        yield f"diagnosis names no attack of this protocol: {diagnosis.of!r}"
+    if diagnosis and diagnosis.of not in {r.id for r in protocol.attacks if not r.knows_draw}:
+        yield f"diagnosis names no attack of this protocol at unknown draws: {diagnosis.of!r}"
     for row in protocol.attacks:
+        if problem := _problem_of_known_draw(row):
+            yield problem
         used = [sources[i] for i in row.sources if sources[i].against not in (BARE, SURROGATES)]
         inside = [source.id for source in used if source.sees_bare]
         if inside and row.knowledge is Knowledge.TRANSFER:
@@ -291,6 +257,20 @@ def _problems(protocol: Protocol) -> Iterator[str]:
             "a protocol that repeats a paper's table is preliminary: true; its worst case is the paper's "
             "alone"
         )
+
+
+def _problem_of_known_draw(row: AttackRow) -> str:
+    """What a row of a known draw must be, and is not; its verdict is none over unknown draws."""
+    if not row.knows_draw and row.column is not Column.KNOWN_DRAW:
+        return ""
+    said = (row.column, row.knowledge, row.victims, row.counts, row.eot)
+    wanted = (Column.KNOWN_DRAW, Knowledge.KNOWN_DRAW, "stochastic", "never", 1)
+    if said == wanted:
+        return ""
+    return (
+        f"attack {row.id!r} is of a known draw: expected column, knowledge, victims, counts and eot to be "
+        f"{', '.join(map(str, wanted))}; got {', '.join(map(str, said))}"
+    )
 
 
 def _for_classes(row: R, classes: int) -> R:

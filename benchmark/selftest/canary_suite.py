@@ -16,8 +16,9 @@ from benchmark.engine.victims.defense import Defense
 from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.entry import Entry
-from benchmark.records.protocol import Asked, AttackRow, Column, Diagnosis, Protocol, SourceRow
+from benchmark.records.protocol import Asked, AttackRow, Column, Protocol, SourceRow
 from benchmark.records.rates import ROUNDING
+from benchmark.records.unranked import Diagnosis
 from benchmark.selftest.canaries import (
     BitDepth,
     Constant,

@@ -10,7 +10,8 @@ from benchmark.classifiers.catalog import home_of
 from benchmark.classifiers.zoo_names import resolve
 from benchmark.evaluation.prepare.request import Request
 from benchmark.expression import model_of, names_in
-from benchmark.records.protocol import Paper, Protocol
+from benchmark.records.protocol import Protocol
+from benchmark.records.unranked import Paper
 
 DEFAULT = ("none", "atop")
 """The defenses of a command that names none."""
