@@ -4,11 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from benchmark.audit.replan import problems_of_plan
+from benchmark.engine.criterion import Rule
 from benchmark.errors import BenchError
 from benchmark.estimate.estimate import estimate
 from benchmark.evaluation.execute.run import run
 from benchmark.publishing.leaderboard.board_text import to_markdown
 from benchmark.publishing.leaderboard.columns import columns_of
+from benchmark.publishing.site.entry_page import _families
 from benchmark.records.entry import without_timing
 from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.protocol import Column
@@ -109,6 +111,15 @@ def test_the_column_stands_on_a_board_only_where_some_entry_has_it(made):
     assert "known draw: attacked and judged at one draw" in to_markdown([with_rows], "t")
     assert "known draw" not in to_markdown([without], "t")
     assert [column.short for column in columns_of([with_rows])].count("known") == 1
+
+
+def test_the_page_of_an_entry_gives_the_column_no_number_under_rules_of_many_draws(made):
+    page = made[0]
+    families = {name: under for name, _, under in _families(page, list(Rule))}
+    single, *others = families["known draw"]
+    assert single.startswith(f"{100 * page.columns.known_draw.rates.single.value:.1f}")
+    assert others == ["one draw", "one draw"]
+    assert "one draw" not in families["adaptive"]
 
 
 def test_a_deterministic_victim_has_no_such_row_and_misses_none(tmp_path):
