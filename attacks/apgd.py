@@ -15,7 +15,7 @@ from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Norm, Threat
 
 TARGETED = "dlr-targeted"
-KNOWN_LOSSES = ("ce", "dlr", TARGETED, "margin")
+KNOWN_LOSSES = ("ce", "dlr", TARGETED, "margin", "pm")
 _TINY = 1e-12
 
 
@@ -55,7 +55,7 @@ class APGD(Attack):
     means is too high, and each restart and target gives its iterate of best mean loss as a candidate.
 
     Args:
-        loss: `ce`, `dlr`, `margin`, or `dlr-targeted` (once for each target class).
+        loss: `ce`, `dlr`, `margin`, `pm`, or `dlr-targeted` (once for each target class).
         steps: Steps of each run; 100 in AutoAttack.
         restarts: How often it starts anew, for each target class.
         targets: Target classes of the targeted loss: the highest other logits of the clean image; fewer where

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
-from benchmark.engine.attacking.losses import capped_margin, margin
+from benchmark.engine.attacking.losses import capped_margin, cross_entropy, margin
 from benchmark.engine.attacking.search import Search
 from benchmark.engine.attacking.target import Ascent, Target
 from benchmark.engine.randomness import Draws
@@ -17,6 +17,7 @@ from benchmark.engine.threat import Threat
 from benchmark.errors import BenchError
 
 VARIANTS = ("A1", "A2")
+FORMS = ("balanced", "raw")
 LAMBDAS = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 _FLAT = 1e-30
 """A mean absolute gradient below this counts as 0, so that no ratio overflows."""
@@ -36,11 +37,13 @@ class AuxiliaryAware(Attack):
     Args:
         variant: `A1`, main term on the bare classifier, as published; `A2`, through the victim, by its gradient
             mode. A1 never sees the victim's verdict, so its images never leave early.
+        form: `balanced`, as above; `raw`, equation 1 as printed: cross-entropy minus lambda times the auxiliary
+            loss, each as it is, and nothing capped.
         lambdas: The grid; one candidate for each.
         steps: Steps for each lambda.
         step_size: Length of one step, as a share of eps.
-        cap: The main term's highest value at each draw, in logit units. Far below the spread of a random
-            victim's margins it stops the attack too soon.
+        cap: The balanced main term's highest value at each draw, in logit units. Far below the spread of a
+            random victim's margins it stops the attack too soon.
         projection: Instead of the grid, one candidate by two gradients taken apart: while the margin is below
             the cap the step follows the main gradient, else it lowers the auxiliary loss orthogonally to the
             main gradient (after Bryniarski et al., "Evading adversarial example detection defenses with
@@ -52,6 +55,7 @@ class AuxiliaryAware(Attack):
     name = "auxiliary"
 
     variant: str = "A2"
+    form: str = "balanced"
     lambdas: Sequence[float] = LAMBDAS
     steps: int = 40
     step_size: float = 0.1
@@ -75,9 +79,10 @@ class AuxiliaryAware(Attack):
         return torch.stack(candidates, dim=1)
 
     def passes(self, *, eot: int, **_: object) -> Passes:
-        """For each lambda a look at every iterate, and two more that balance the scales."""
-        looks, balanced = self.steps + 1, sum(weight != 0 for weight in self.lambdas)
-        main, apart, auxiliary = looks * len(self.lambdas), balanced, balanced * looks
+        """For each lambda a look at every iterate, and two more where the scales are balanced."""
+        looks, weighted = self.steps + 1, sum(weight != 0 for weight in self.lambdas)
+        balanced = weighted if self.form == "balanced" else 0
+        main, apart, auxiliary = looks * len(self.lambdas), balanced, weighted * looks
         if self.projection:
             main, apart, auxiliary = 0, looks, 0
         return Passes(
@@ -92,7 +97,8 @@ class AuxiliaryAware(Attack):
         x_adv = search.start(threat, 0) if self.random_start else search.x
         weight = torch.zeros_like(search.y, dtype=x_adv.dtype)
         if not self.projection and self.lambdas[number]:
-            weight = self.lambdas[number] * self._balance(search, x_adv, number)
+            scale = self._balance(search, x_adv, number) if self.form == "balanced" else 1.0
+            weight = weight + self.lambdas[number] * scale
         for step in range(self.steps + 1):
             look = self._look_apart if self.projection else self._look
             direction, logits, value = look(search, x_adv, weight, (0, number, step))
@@ -111,7 +117,10 @@ class AuxiliaryAware(Attack):
 
         def objective(rows: Tensor, which: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
             logits = self._logits(search.target, rows, draws)
-            loss = capped_margin(logits, y[which], cap=self.cap)
+            if self.form == "raw":
+                loss = cross_entropy(logits, y[which])
+            else:
+                loss = capped_margin(logits, y[which], cap=self.cap)
             if weight.any():
                 auxiliary = search.target.auxiliary_loss(rows, draws=draws)
                 loss = loss - weight[which] * auxiliary
@@ -168,9 +177,10 @@ class AuxiliaryAware(Attack):
         return target.logits(rows, draws=draws)
 
     def _refuse_arguments(self) -> None:
-        if self.variant not in VARIANTS:
+        self._require_choice(variant=VARIANTS, form=FORMS)
+        if self.projection and self.form == "raw":
             raise BenchError(
-                f"attack {self.name!r} has the variants {', '.join(VARIANTS)}; got {self.variant!r}"
+                f"attack {self.name!r} has no lambda with projection, and so no form 'raw': leave one out"
             )
         is_fit = self.steps >= 1 and len(self.lambdas) > 0 and not min(self.lambdas) < 0
         self._require(is_fit, "at least 1 step and lambdas of at least 0", "steps", "lambdas")

@@ -14,7 +14,7 @@ class FGSM(GradientSteps):
     In l2 the step goes along the unit gradient. The gradient is the mean over the target's EOT draws.
 
     Args:
-        loss: `ce`, `margin` or `dlr`.
+        loss: `ce`, `margin`, `dlr` or `pm`.
         random_start: Whether it starts from a random point of the budget (Wong, Rice and Kolter, "Fast is
             better than free", ICLR 2020) instead of the image.
     """

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from benchmark.engine.attacking.attack import Attack, Passes
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat
-from benchmark.engine.victims.classifier import Classifier
-from benchmark.engine.victims.victim import GradientMode, Victim
+from benchmark.engine.victims.victim import KnownDraw
 from benchmark.errors import BenchError
 from benchmark.plugins import ATTACKS
 
@@ -45,7 +43,7 @@ class FrozenDraw(Attack):
         Raises:
             BenchError: An argument is none that PGD takes.
         """
-        inner = target.within(_Still(target.victim, draws.path))
+        inner = target.within(KnownDraw(target.victim, (*draws.path, "frozen")))
         x_adv = self._pgd()(inner, x, y, threat=threat, draws=draws)
         right = inner.predict(x_adv[:, 0], draws=draws).argmax(1) == y
         target.count(inner)
@@ -62,42 +60,3 @@ class FrozenDraw(Attack):
     def _pgd(self) -> Attack:
         arguments = {"steps": self.steps, "step_size": self.step_size, "loss": "margin"}
         return ATTACKS.get("pgd")(**arguments)
-
-
-class _Still(Victim):
-    """A victim that meets each image with one and the same draw, wherever it is asked.
-
-    Args:
-        inner: The victim.
-        path: The place at which its draws are made.
-    """
-
-    def __init__(self, inner: Victim, path: tuple[str | int, ...]) -> None:
-        super().__init__(mode=inner.mode)
-        self.inner = inner
-        self.path = path
-
-    @property
-    def stochastic(self) -> bool:
-        """No more."""
-        return False
-
-    @property
-    def classifiers(self) -> list[Classifier]:
-        """Those of the victim inside."""
-        return self.inner.classifiers
-
-    def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
-        """Logits `(b, k)` at the fixed draw of each row's image."""
-        return self.inner.logits(x, draws=self._fixed(draws), mode=mode)
-
-    def bare_logits(self, x: Tensor) -> Tensor:
-        """Those of the victim inside, `(b, k)`."""
-        return self.inner.bare_logits(x)
-
-    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
-        """The loss `(b,)` at the fixed draw of each row's image."""
-        return self.inner.auxiliary_loss(x, draws=self._fixed(draws), mode=mode)
-
-    def _fixed(self, draws: Draws) -> Draws:
-        return Draws(draws.seed, draws.images, torch.zeros_like(draws.rows), (*self.path, "frozen"))

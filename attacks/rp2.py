@@ -41,7 +41,7 @@ class RP2(Attack):
         steps: Of Adam.
         step_size: Its learning rate, in pixel units of [0, 1].
         l2_weight: Of the l2 length of the change, against the loss.
-        loss: `ce`, `margin` or `dlr`.
+        loss: `ce`, `margin`, `dlr` or `pm`.
         placement: `sensitive`, `centre` or `random`.
         restarts: How often a sticker is made; all but the first are at random places.
         views: Over how many views the loss is averaged; 1 is the image alone.

@@ -27,8 +27,8 @@ from .recipe import Crafted, Crafting, Length, Recipe, TrainingAttack
 from .records.entry import Entry
 from .records.entry_files import entry_paths, read_entry, write_entry
 from .records.protocol import AttackRow, Column, Protocol, SourceRow
-from .records.protocol_blocks import Diagnosis
 from .records.protocol_files import load_protocol, protocol_names
+from .records.unranked import Diagnosis
 
 __all__ = [
     "Ascent",

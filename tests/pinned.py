@@ -66,6 +66,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[dict, ...]]] = {
             {"steps": 3, "loss": "dlr", "keep": "last", "random_start": False},
             {"steps": 2, "target_class": "least-likely"},
             {"steps": 5, "loss": "margin", "confidence": 0.3},
+            {"steps": 4, "loss": "pm", "step_size": 0.3},
             {"steps": 2, "labels": "predicted", "step_size": 0.01, "step_unit": "pixel"},
         ),
     ),
@@ -76,6 +77,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[dict, ...]]] = {
             {"steps": 9, "loss": "dlr", "restarts": 2},
             {"steps": 7, "loss": "dlr-targeted", "targets": 2},
             {"steps": 25, "rho": 0.6, "momentum": 0.5},
+            {"steps": 9, "loss": "pm"},
         ),
     ),
     "auxiliary": (
@@ -85,6 +87,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[dict, ...]]] = {
             {"steps": 3, "variant": "A1", "lambdas": [1]},
             {"steps": 3, "projection": True, "lambdas": [1], "random_start": False},
             {"steps": 3, "cap": 0.5, "lambdas": [1]},
+            {"steps": 3, "form": "raw", "lambdas": [0, 2]},
         ),
     ),
     "cw": (

@@ -11,7 +11,8 @@ from benchmark.evaluation.execute.run import Listener, run
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.audit import AttackedAgain
 from benchmark.records.entry import Entry
-from benchmark.records.protocol import UNRANKED, Protocol
+from benchmark.records.protocol import Protocol
+from benchmark.records.unranked import UNRANKED
 from benchmark.scoring.audit_figures import compared, positions_of
 from benchmark.scoring.derived import protocol_of
 
@@ -104,7 +105,7 @@ def _counting(protocol: Protocol, *, is_stochastic: bool) -> Protocol:
 
     Its gradients are measured anew, and decide anew which rows it meets.
     """
-    attacks = [row for row in protocol.attacks if row.counts == "always" or not is_stochastic]
+    attacks = [row for row in protocol.attacks if row.counts_on(is_stochastic=is_stochastic)]
     needed = {source for row in attacks for source in row.sources}
     sources = [row for row in protocol.sources if row.id in needed]
     kept = {"name": NAME, "attacks": attacks, "sources": sources, "preliminary": True}

@@ -23,7 +23,7 @@ def problems_of_spent(entry: Entry, protocol: Protocol, record: Record, job: Job
     passes = attack_of(job).passes(
         classes=entry.dataset.classes or 2,
         eot=job.eot,
-        stochastic=entry.defense.stochastic and not job.is_source,
+        stochastic=entry.defense.stochastic and not (job.is_source or job.knows_draw),
         shape=entry.threat.input_shape,
     )
     n = record.images if isinstance(record, DiagnosisRecord) else entry.dataset.n

@@ -23,8 +23,9 @@ from benchmark.registry import Registry
 
 PASSES = """fixed, random: passes forward/backward for one image at the most, of a deterministic and of a
 stochastic defense with an exact gradient (10 classes, two surrogates); jobs+: some attacks do not say theirs.
-attacker: o oblivious, t transfer, q queries (black-box), w white-box. bench estimate says it of your victim."""
-_SHORT = dict(zip(Knowledge, "otqw", strict=True))
+attacker: o oblivious, t transfer, q queries (black-box), w white-box, d known draw.
+bench estimate says it of your victim."""
+_SHORT = dict(zip(Knowledge, "otqwd", strict=True))
 
 
 @click.group("list", cls=Group)

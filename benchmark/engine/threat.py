@@ -71,7 +71,9 @@ class Knowledge(StrEnum):
     BLACK_BOX = "black-box"
     """The outputs of the whole victim, for as many queries as are counted."""
     WHITE_BOX = "white-box"
-    """Everything, the purifier included."""
+    """Everything, the purifier included, but not what a random one will draw."""
+    KNOWN_DRAW = "known-draw"
+    """Everything, and the one draw at which each image will be judged."""
 
 
 @dataclass(frozen=True, slots=True)

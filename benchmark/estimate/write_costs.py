@@ -12,11 +12,12 @@ from benchmark.estimate.estimate import passes_of, verdict_passes
 from benchmark.evaluation.prepare.plan import Plannable, make_plan, unasked
 from benchmark.files.atomic import write_whole
 from benchmark.plugins import ATTACKS
-from benchmark.records.job import PluginId
-from benchmark.records.protocol import UNRANKED, AttackRow, Protocol, SourceRow
+from benchmark.records.job import Job, PluginId
+from benchmark.records.protocol import AttackRow, Protocol, SourceRow
 from benchmark.records.protocol_costs import COSTS, FILE, ProtocolCost, Spent
 from benchmark.records.protocol_files import load_protocol, protocol_names
 from benchmark.records.task import Task
+from benchmark.records.unranked import UNRANKED
 
 CLASSES = 10
 SHAPE = (3, 32, 32)
@@ -78,9 +79,12 @@ def _spent(protocol: Protocol, *, is_stochastic: bool) -> tuple[Spent, tuple[str
     once = {row.job.key: row for row in rows}
     spent = dict.fromkeys(Spent.model_fields, 0)
     unknown = list(skipped)
+
+    def is_random(job: Job) -> bool:
+        return is_stochastic and bool(job.defenses) and not job.knows_draw  # a bare one never is
+
     for row in once.values():
-        is_random = is_stochastic and bool(row.job.defenses)  # a bare classifier is never random
-        passes = passes_of(row.job, once, lambda job: is_stochastic and bool(job.defenses))
+        passes = passes_of(row.job, once, is_random)
         if passes is None:
             unknown.append(row.id)
             continue
@@ -88,7 +92,9 @@ def _spent(protocol: Protocol, *, is_stochastic: bool) -> tuple[Spent, tuple[str
         spent["forwards"] += passes.forwards + ceil(passes.shared / protocol.shard_size)
         spent["backwards"] += passes.backwards
         spent["auxiliary"] += passes.auxiliary
-        spent["verdicts"] += verdict_passes(row.job, passes.candidates, is_stochastic=is_random)
+        spent["verdicts"] += verdict_passes(
+            row.job, passes.candidates, is_stochastic=is_random(row.job)
+        )
     return Spent(**spent), tuple(unknown)
 
 

@@ -40,6 +40,8 @@ class Columns(Strict):
     auxiliary: Family | None
     transfer: Family | None
     black_box: Family | None = None
+    known_draw: Family | None = None
+    """At one draw an image that the attacker knows, the clean image's own outcomes left out."""
 
 
 class Undefended(Strict):
@@ -72,7 +74,8 @@ class AttackRecord(Strict):
     status: Literal["ok", "gap"]
     error: str
     rates: Rates | None
-    """Of the worse of the clean image and this row's, for each image; of a source, on its own victim."""
+    """Of the worse of the clean image and this row's, for each image; of a source, on its own victim, and at a
+    known draw of this row's alone."""
     outcomes: tuple[Outcomes, ...]
     """Those that `rates.single` is the mean of, one string an image; empty where it is a gap."""
     cost: Cost
@@ -88,6 +91,11 @@ class AttackRecord(Strict):
     """Of this row's own images, of which `rates`, `outcomes` and `margins` follow. Of a gap those that it did
     finish; None where there are none, and in entries of schema 1."""
 
+    @property
+    def knows_draw(self) -> bool:
+        """Whether it met each image at one draw, known to it, and was judged there."""
+        return self.knowledge is Knowledge.KNOWN_DRAW
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> AttackRecord:
         if (self.status == "gap") != bool(self.error):
@@ -96,6 +104,8 @@ class AttackRecord(Strict):
             raise ValueError("a gap has no rates and no outcomes")
         single = self.rates.single if self.rates else None
         refuse_other_mean(f"attack {self.id!r}", single, self.outcomes)
+        if self.knows_draw and self.counts:
+            raise ValueError(f"attack {self.id!r} knows the draw, and enters no worst case")
         if self.margins and len(self.margins) != len(self.outcomes):
             raise ValueError(f"margins: expected {len(self.outcomes)}, one an image")
         return self

@@ -85,6 +85,8 @@ class Job:
         criterion: How often the victim is asked.
         fixed_batch: The batch size where a plugin is not per-image, and so the result hangs on it; else 0.
         is_uncut: Whether no batch may be cut, since the victim's answers hang on it.
+        knows_draw: Whether a random victim is attacked, and judged, at one draw an image
+            (`benchmark.engine.victims.victim.KnownDraw`).
         needs: Keys of the jobs whose images it takes.
         is_last: Whether it goes on from these, on images that none of them beats.
         engine: sha256 of the harness's own source that decides any result, hex.
@@ -106,6 +108,7 @@ class Job:
     criterion: Criterion
     fixed_batch: int = 0
     is_uncut: bool = False
+    knows_draw: bool = False
     needs: tuple[str, ...] = ()
     is_last: bool = False
     engine: str

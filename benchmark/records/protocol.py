@@ -15,15 +15,13 @@ from benchmark.engine.criterion import Criterion
 from benchmark.engine.threat import Knowledge
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
-from benchmark.records.protocol_blocks import Asked, Diagnosis, FewClasses, Paper
+from benchmark.records.protocol_blocks import Asked, FewClasses
+from benchmark.records.unranked import UNRANKED, Diagnosis, Paper
 
 SEED, PRECISION = 0, "float32"
 """At which every protocol is ranked; entries at others stand on a board without a rank."""
 BARE, SURROGATES = "bare", "surrogates"
 """What images for transfer are made on, where no classifier is named."""
-
-UNRANKED = frozenset({"diagnosis", "paper"})
-"""Blocks of a protocol from which no ranked number comes: with them or without, rows may be compared."""
 
 LATER: dict[str, Any] = {"when": "always", "last": False}
 """Fields that came after protocols were published, with their defaults, at which no sha256 holds them."""
@@ -46,6 +44,7 @@ class Column(StrEnum):
     AUXILIARY = "auxiliary", "auxiliary-aware", "aux"
     TRANSFER = "transfer", "transfer", "transf"
     BLACK_BOX = "black-box", "black-box (queries)", "query", "black-box"
+    KNOWN_DRAW = "known-draw", "known draw", "known"
 
     def __new__(cls, value: str, heading: str, short: str, said: str = "") -> Column:
         """A member that is its value, as JSON has it."""
@@ -126,8 +125,8 @@ class AttackRow(_Model):
     eot: Annotated[int, Field(ge=1)] = 1
     """Draws a gradient is averaged over; 1 on a deterministic victim whatever stands here."""
     victims: Literal["all", "stochastic", "deterministic"] = "all"
-    counts: Literal["always", "deterministic"] = "always"
-    """Whether it enters the worst case always, or only on a deterministic victim."""
+    counts: Literal["always", "deterministic", "never"] = "always"
+    """Whether it enters the worst case always, only on a deterministic victim, or never."""
     when: Literal["always", "unconfirmed", "saturated"] = "always"
     """Whether it is met always, or only where no gradient of the victim is confirmed by measurement, or where
     besides its answers saturate."""
@@ -136,6 +135,15 @@ class AttackRow(_Model):
     sources: list[str] = []
     """Ids of the sources whose images it takes."""
     few_classes: FewClasses | None = None
+
+    @property
+    def knows_draw(self) -> bool:
+        """Whether a random victim is attacked, and judged, at one draw an image that the attacker knows."""
+        return self.knowledge is Knowledge.KNOWN_DRAW
+
+    def counts_on(self, *, is_stochastic: bool) -> bool:
+        """Whether it enters the worst case of such a victim."""
+        return self.counts == "always" or (self.counts == "deterministic" and not is_stochastic)
 
 
 R = TypeVar("R", SourceRow, AttackRow)
@@ -218,14 +226,16 @@ def _problems(protocol: Protocol) -> Iterator[str]:
             yield f"attack {row.id!r} names no source of this protocol: {missing[0]!r}"
     if not any(row.column is Column.CLEAN for row in protocol.attacks):
         yield "no attack has the column 'clean': clean accuracy would be missing"
-    if diagnosis and diagnosis.of not in {row.id for row in protocol.attacks}:
-        yield f"diagnosis names no attack of this protocol: {diagnosis.of!r}"
+    if diagnosis and diagnosis.of not in {r.id for r in protocol.attacks if not r.knows_draw}:
+        yield f"diagnosis names no attack of this protocol at unknown draws: {diagnosis.of!r}"
     order = [row.last for row in protocol.attacks]
     if order != sorted(order):
         yield "rows that go on from all others (last: true) stand at the end"
     for row in protocol.attacks:
         if row.last and (row.sources or row.counts != "always"):
             yield f"attack {row.id!r} goes on from all others (last: true): no sources, and counts always"
+        if problem := _problem_of_known_draw(row):
+            yield problem
         used = [sources[i] for i in row.sources if sources[i].against not in (BARE, SURROGATES)]
         inside = [source.id for source in used if source.sees_bare]
         if inside and row.knowledge is Knowledge.TRANSFER:
@@ -238,6 +248,20 @@ def _problems(protocol: Protocol) -> Iterator[str]:
             "a protocol that repeats a paper's table is preliminary: true; its worst case is the paper's "
             "alone"
         )
+
+
+def _problem_of_known_draw(row: AttackRow) -> str:
+    """What a row of a known draw must be, and is not; its verdict is none over unknown draws."""
+    if not row.knows_draw and row.column is not Column.KNOWN_DRAW:
+        return ""
+    said = (row.column, row.knowledge, row.victims, row.counts, row.eot)
+    wanted = (Column.KNOWN_DRAW, Knowledge.KNOWN_DRAW, "stochastic", "never", 1)
+    if said == wanted:
+        return ""
+    return (
+        f"attack {row.id!r} is of a known draw: expected column, knowledge, victims, counts and eot to be "
+        f"{', '.join(map(str, wanted))}; got {', '.join(map(str, said))}"
+    )
 
 
 def _for_classes(row: R, classes: int) -> R:

@@ -118,7 +118,7 @@ def _other(
         wanted |= {
             "column": row.column,
             "knowledge": row.knowledge,
-            "counts": row.counts == "always" or not is_random,
+            "counts": row.counts_on(is_stochastic=is_random),
             "last": row.last,
             "eot": row.eot if is_random else 1,
             "gradient": modes.get(record.id, record.gradient),

@@ -43,7 +43,7 @@ class Rows:
 
     def record(self, row: AttackRecord) -> AttackRecord:
         """A row with its rates and, of the worse of the clean image and its own, outcomes and margins."""
-        beside = () if row.column in (None, Column.CLEAN) else self.clean
+        beside = () if row.column in (None, Column.CLEAN) else self._beside(row.column)
         if not self.clean or row.status == "gap":
             return row.model_copy(update={"rates": None, "outcomes": (), "margins": ()})
         rows, n = (*beside, *_candidates([row])), len(self.entry.per_image.indices)
@@ -69,8 +69,13 @@ class Rows:
             return None
         is_complete, found = bool(rows) and not is_gap, None
         if is_complete and self.clean:
-            found = rates((*self.clean, *_candidates(rows)), len(self.entry.per_image.indices))
+            candidates = (*self._beside(column), *_candidates(rows))
+            found = rates(candidates, len(self.entry.per_image.indices))
         return Family(rows=tuple(row.id for row in rows), is_complete=is_complete, rates=found)
+
+    def _beside(self, column: Column) -> Candidates:
+        """The clean rows, among which a column chooses too; none where its rows were judged at other draws."""
+        return () if column is Column.KNOWN_DRAW else self.clean
 
     def _is_asked(self, column: Column) -> bool:
         if self.protocol is None:

@@ -18,7 +18,7 @@ def problems_of_scores(entry: Entry) -> Iterator[str]:
     """Scores that no evaluation under the entry's criterion gives, one line for each row and rule."""
     is_random = entry.defense.stochastic
     named: list[tuple[str, Scores | None, bool]] = [
-        *((row.id, row.scores, is_random) for row in entry.attacks),
+        *((row.id, row.scores, is_random and not row.knows_draw) for row in entry.attacks),
         *((row.id, row.scores, False) for row in entry.sources),
         *((row.id, Scores(single=row.scores), is_random) for row in entry.diagnosis if row.scores),
         *((f"challenge {one.sha256[:12]}", one.scores, is_random) for one in entry.challenges),

@@ -34,7 +34,10 @@ def clean_series(entry: Entry) -> list[RuleSeries]:
 
 
 def kept_series(entry: Entry, which: Kept) -> list[RuleSeries]:
-    """The images that a run keeps: those that count before any challenge, or those of every attack."""
+    """The images that a run keeps: those that count before any challenge, or those of every attack.
+
+    Not those of a known draw: the victim is asked about kept images at unknown ones.
+    """
     if which == "all":
         return list(_of_rows(entry, is_clean=False))
     chosen = choose_all(Rows(entry).counting(), len(entry.per_image.indices))
@@ -48,7 +51,7 @@ def _rules(entry: Entry) -> list[Rule]:
 
 def _of_rows(entry: Entry, *, is_clean: bool) -> Iterator[RuleSeries]:
     for row in entry.attacks:
-        if row.scores and (row.column is Column.CLEAN) == is_clean:
+        if row.scores and (row.column is Column.CLEAN) == is_clean and not row.knows_draw:
             for rule in _rules(entry):
                 outcomes = tuple(row.scores.outcomes(rule, len(entry.per_image.indices)))
                 yield RuleSeries(rule, tuple(row.id if each else "" for each in outcomes), outcomes)

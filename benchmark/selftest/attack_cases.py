@@ -82,6 +82,7 @@ TRIALS: tuple[AttackCase, ...] = (
     AttackCase("apgd, cross-entropy", "apgd", {"steps": 25}, _AUTO),
     AttackCase("apgd, DLR", "apgd", {"steps": 25, "loss": "dlr"}, _AUTO),
     AttackCase("apgd, targeted DLR", "apgd", {"steps": 25, "loss": "dlr-targeted"}, _AUTO),
+    AttackCase("apgd, probability margin", "apgd", {"steps": 25, "loss": "pm"}, _AUTO),
     AttackCase("auxiliary-aware A1", "auxiliary", _A1, _FOUR, _BLIND),
     AttackCase("auxiliary-aware A2", "auxiliary", _A2, _FOUR),
     AttackCase("auxiliary-aware A2, projected", "auxiliary", {**_A2, "projection": True}, _FOUR),

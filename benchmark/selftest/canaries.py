@@ -11,9 +11,8 @@ from benchmark.engine.dataset import images_of, indices_of
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.engine.victims.setting import Setting
-from benchmark.engine.victims.victim import GradientMode, StraightThrough, Victim
+from benchmark.engine.victims.victim import Around, GradientMode, StraightThrough, Victim
 from benchmark.evaluation.prepare.loading import data_folder, load_dataset
-from benchmark.selftest.toy_victims import Around
 
 
 class ZeroGradient(Defense):

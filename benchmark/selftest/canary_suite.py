@@ -17,8 +17,9 @@ from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import AttackRow, Column, Protocol, SourceRow
-from benchmark.records.protocol_blocks import Asked, Diagnosis
+from benchmark.records.protocol_blocks import Asked
 from benchmark.records.rates import ROUNDING
+from benchmark.records.unranked import Diagnosis
 from benchmark.selftest.canaries import (
     BitDepth,
     Constant,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.defense import Defense, Derivative
-from benchmark.engine.victims.victim import GradientMode, StraightThrough, Victim
+from benchmark.engine.victims.victim import Around, GradientMode, StraightThrough, Victim
 from benchmark.selftest.closed_forms import linear_layer
 
 SEEN = 0.5
@@ -32,32 +32,6 @@ class Masked(Defense):
         """The images with about half of their pixels at 1/2."""
         is_seen = draws.at("mask").uniform(tuple(x.shape[1:]), dtype=x.dtype) < SEEN
         return torch.where(is_seen, x, 0.5)
-
-
-class Around(Victim):
-    """A victim around another: all but its logits, unless an instrument changes that too, is the other's."""
-
-    def __init__(self, inner: Victim) -> None:
-        super().__init__(mode=inner.mode)
-        self.inner = inner
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether the victim inside is."""
-        return self.inner.stochastic
-
-    @property
-    def classifiers(self) -> list[Classifier]:
-        """Those of the victim inside."""
-        return self.inner.classifiers
-
-    def bare_logits(self, x: Tensor) -> Tensor:
-        """Those of the victim inside, `(b, k)`."""
-        return self.inner.bare_logits(x)
-
-    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
-        """That of the victim inside, `(b,)`."""
-        return self.inner.auxiliary_loss(x, draws=draws, mode=mode)
 
 
 class Band(Around):

@@ -43,7 +43,7 @@ class GradientSteps(Attack):
         steps: Steps of each restart.
         step_size: Length of one step, in `step_unit`.
         step_unit: `eps` (a share of the budget) or `pixel` (in units of [0, 1]).
-        loss: `ce`, `margin` or `dlr`.
+        loss: `ce`, `margin`, `dlr` or `pm`.
         restarts: How often it starts anew; a deterministic victim's images keep the best of all restarts, a
             random one's get the candidates of each.
         random_start: Whether it starts from a random point of the budget instead of the image.

@@ -33,6 +33,18 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     return others.amax(1) - true
 
 
+def probability_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """The greatest other class's probability minus the true one's, in [-1, 1], `(b,)`; above 0 as `margin` is.
+
+    (The probability margin loss of Xie et al., "Towards million-scale adversarial robustness evaluation with
+    stronger individual attacks", arXiv 2411.15210, L_pm.) It is flat at both ends: where the true logit is some
+    100 ahead (float32) every gradient is 0, as cross-entropy's is where it is behind. It is summed from the
+    others' probabilities (p_max + sum of others - 1), so that up to there rounding takes no gradient.
+    """
+    others = logits.softmax(1).scatter(1, y[:, None], 0.0)
+    return others.amax(1) + others.sum(1) - 1.0
+
+
 def capped_margin(logits: Tensor, y: Tensor, *, cap: float) -> Tensor:
     """The margin, no higher than `cap` in logit units, `(b,)`: what is confidently wrong is pushed no further.
 
@@ -58,11 +70,13 @@ def targeted_dlr(logits: Tensor, y: Tensor, targets: Tensor) -> Tensor:
     return -(true - goal) / scale
 
 
-LOSSES: Mapping[str, Loss] = MappingProxyType({"ce": cross_entropy, "margin": margin, "dlr": dlr})
+LOSSES: Mapping[str, Loss] = MappingProxyType(
+    {"ce": cross_entropy, "margin": margin, "dlr": dlr, "pm": probability_margin}
+)
 """Untargeted losses by the name under which an attack takes them."""
 
 CLASSES_NEEDED: Mapping[str, int] = MappingProxyType(
-    {"ce": 2, "margin": 2, "dlr": 3, "dlr-targeted": 4}
+    {"ce": 2, "margin": 2, "pm": 2, "dlr": 3, "dlr-targeted": 4}
 )
 """The fewest classes with which each loss is defined."""
 

@@ -139,15 +139,16 @@ def with_graph() -> Iterator[None]:
 @contextlib.contextmanager
 def _no_hooks() -> Iterator[None]:
     """In here no hook sees what a graph saves: one that hands back an output would keep its graph for ever."""
+    autograd: Any = torch._C._autograd
     taken = []
-    while (hooks := torch._C._autograd._top_saved_tensors_default_hooks(True)) is not None:
+    while (hooks := autograd._top_saved_tensors_default_hooks(True)) is not None:
         taken.append(hooks)
-        torch._C._autograd._pop_saved_tensors_default_hooks()
+        autograd._pop_saved_tensors_default_hooks()
     try:
         yield
     finally:
         for hooks in reversed(taken):
-            torch._C._autograd._push_saved_tensors_default_hooks(*hooks)
+            autograd._push_saved_tensors_default_hooks(*hooks)
 
 
 def no_modes() -> contextlib.AbstractContextManager[object]:

@@ -124,6 +124,37 @@ class AsStochastic(Around):
     stochastic = True
 
 
+class KnownDraw(Around):
+    """A victim that meets each image with one and the same draw, wherever and whenever it is asked.
+
+    The draw of an image hangs on the seed, the image and the place alone. Whoever knows these knows the draw,
+    and to him a random purifier is one function of the image. (The Deterministic White-box setting of Liu et
+    al., "Towards understanding the robustness of diffusion-based purification: a stochastic perspective", ICLR
+    2025.)
+
+    Args:
+        inner: The victim.
+        path: The place at which its draws are made.
+    """
+
+    stochastic = False
+
+    def __init__(self, inner: Victim, path: tuple[str | int, ...]) -> None:
+        super().__init__(inner)
+        self.path = path
+
+    def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        """Logits `(b, k)` at the one draw of each row's image."""
+        return self.inner.logits(x, draws=self._known(draws), mode=mode)
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        """The loss `(b,)` at the one draw of each row's image."""
+        return self.inner.auxiliary_loss(x, draws=self._known(draws), mode=mode)
+
+    def _known(self, draws: Draws) -> Draws:
+        return Draws(draws.seed, draws.images, torch.zeros_like(draws.rows), self.path)
+
+
 class MeanLogits(Victim):
     """The mean of several victims' logits (HGD's ensembles: Liao et al., CVPR 2018, Table 9)."""
 

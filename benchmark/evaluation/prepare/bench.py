@@ -13,7 +13,7 @@ from benchmark.engine.attacker_images import seed_images
 from benchmark.engine.dataset import Dataset, Split, images_of, labels_of
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.purified import Purified
-from benchmark.engine.victims.victim import AsStochastic, Victim
+from benchmark.engine.victims.victim import AsStochastic, KnownDraw, Victim
 from benchmark.errors import BenchError
 from benchmark.records.job import Job
 
@@ -64,11 +64,13 @@ class Bench:
         return found.to(self.device, self.dtype)
 
     def victim_of(self, job: Job) -> Victim:
-        """The victim that a job attacks: the defended one, or a bare classifier.
+        """The victim that a job attacks: the defended one, at known draws or others, or a bare classifier.
 
         Raises:
             BenchError: The job is another run's.
         """
+        if job.knows_draw:
+            return KnownDraw(self.victim, (job.task.dataset, job.task.split, "known"))
         if job.defenses:
             return self.victim
         if job.classifier.name not in self.classifiers:

@@ -11,8 +11,8 @@ from benchmark.engine.threat import Knowledge, Norm, Threat
 from benchmark.evaluation.prepare.plugin_ids import attack_id
 from benchmark.plugins import ATTACKS
 from benchmark.records.job import Job, canonical
-from benchmark.records.protocol_blocks import Diagnosis
 from benchmark.records.run import Diagnosed, Kind, PlannedAttack
+from benchmark.records.unranked import Diagnosis
 
 GREY = 0.5
 """The linf budget that turns every image into grey, so that no classifier can tell one from another."""

@@ -11,7 +11,7 @@ from benchmark.classifiers.zoo_names import resolve
 from benchmark.evaluation.prepare.request import Request
 from benchmark.expression import model_of, names_in
 from benchmark.records.protocol import Protocol
-from benchmark.records.protocol_blocks import Paper
+from benchmark.records.unranked import Paper
 
 DEFAULT = ("none", "atop")
 """The defenses of a command that names none."""

@@ -153,7 +153,6 @@ class _Planner:
             sources: The rows of each source.
             before: The jobs that it goes on from, each once.
         """
-        stochastic = self.ready.is_stochastic
         attack = self._attack(row)
         if not self._fits(row, attack):
             return
@@ -163,22 +162,24 @@ class _Planner:
             self.skipped[row.id] = self._without_sources(row)
             return
         for mode, name in self.ready.faced.names(row).items():
-            job = self._job(row.id, attack, gradient=mode, eot=row.eot, needs=needs)
+            job = self._job(
+                row.id, attack, gradient=mode, eot=row.eot, knows_draw=row.knows_draw, needs=needs
+            )
             job = replace(job, is_last=row.last)
             yield PlannedAttack(
                 id=name,
                 job=job,
                 column=row.column,
                 knowledge=row.knowledge,
-                counts=row.counts == "always" or not stochastic,
+                counts=row.counts_on(is_stochastic=self.ready.is_stochastic),
             )
 
     def _fits(self, row: SourceRow | AttackRow, attack: Attack) -> bool:
         """Whether the attack exists for the task's classes, threat and images; else the reason is kept."""
-        s, is_source = self.ready, isinstance(row, SourceRow)
+        s, is_fixed = self.ready, isinstance(row, SourceRow) or row.knows_draw
         checks: dict[Why, Callable[[], object]] = {
             Why.TOO_FEW_CLASSES: lambda: attack.refuse_classes(
-                s.task.classes, stochastic=s.is_stochastic and not is_source
+                s.task.classes, stochastic=s.is_stochastic and not is_fixed
             ),
             Why.THREAT_UNSUPPORTED: lambda: attack.refuse_threat(s.task.threat),
             Why.NO_SEED_IMAGES: lambda: self._seeds(attack),
@@ -208,7 +209,13 @@ class _Planner:
             watched_for(kind, parameters_of(kind) | row.arguments),
             sandboxed(f"{what}: making it"),
         ):
-            return kind(**row.arguments)
+            attack = kind(**row.arguments)
+        if isinstance(row, AttackRow) and row.knows_draw and not attack.per_image:
+            raise BenchError(
+                f"{what} does not draw image by image (per_image), so that it cannot meet an image at the draw "
+                f"that it knows: choose one that does, such as apgd"
+            )
+        return attack
 
     def _job(
         self,
@@ -218,11 +225,12 @@ class _Planner:
         made_on: Classifier | None = None,
         gradient: str = "exact",
         eot: int = 1,
+        knows_draw: bool = False,
         needs: tuple[str, ...] = (),
     ) -> Job:
         s, is_source = self.ready, made_on is not None
         frozen = made_on or s.classifier
-        is_random = s.is_stochastic and not is_source
+        is_random = s.is_stochastic and not (is_source or knows_draw)
         return Job(
             row=row,
             task=replace(s.task, precision=self._precision(attack, is_source=is_source)),
@@ -237,6 +245,7 @@ class _Planner:
             criterion=s.protocol.asked() if is_random else Criterion(draws=1, vote=1, any_of=1),
             fixed_batch=0 if attack.per_image and not s.is_uncut else s.protocol.shard_size,
             is_uncut=s.is_uncut,
+            knows_draw=knows_draw,
             needs=needs,
             composition="" if is_source else s.composition,
             engine=self.engine,

@@ -59,7 +59,7 @@ def _family(column: Column) -> BoardColumn:
         cell=lambda line: cells.family_cell(line.entry, column) + mark(line.entry),
         span=lambda line: line.entry.family_rate(column),
         family=column,
-        is_usual=column is not Column.BLACK_BOX,
+        is_usual=column not in (Column.BLACK_BOX, Column.KNOWN_DRAW),
     )
 
 

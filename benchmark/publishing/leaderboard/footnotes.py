@@ -10,7 +10,7 @@ from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.ranking import unlike_protocol
 from benchmark.records.entry import Entry, Gap
 from benchmark.records.identity import Stage
-from benchmark.records.protocol import PRECISION, SEED
+from benchmark.records.protocol import PRECISION, SEED, Column
 from benchmark.records.provenance import Difference, TrainedFor, other_arguments
 from benchmark.scoring.audit_figures import valid_audit
 from benchmark.scoring.flags import EXPLANATIONS
@@ -18,6 +18,10 @@ from benchmark.scoring.flags import EXPLANATIONS
 NATIVE = (
     "† AutoAttack on a stochastic victim: its images drawn again (its own verdict, by the last draw alone, in "
     "brackets); it does not enter the worst case"
+)
+KNOWN_DRAW = (
+    "known draw: attacked and judged at one draw an image, which the attacker knows; the difference to the "
+    "other columns is what randomness hides from him, and it never enters the worst case"
 )
 BOUND = "≤: attacks are missing (gaps), so that the truth is at most this; such a row has no rank"
 UNDIAGNOSED = "°"
@@ -73,6 +77,8 @@ def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
         notes.append(NO_DIAGNOSIS)
     if any(native(entry) for entry in board):
         notes.append(NATIVE)
+    if any(entry.family(Column.KNOWN_DRAW) for entry in board):
+        notes.append(KNOWN_DRAW)
     if any(entry.status == "gaps" for entry in board):
         notes.append(BOUND)
     notes += _by_title(board, _unranked)

@@ -20,10 +20,12 @@ from benchmark.publishing.site.urls import Placed
 from benchmark.records.entry import Entry, Rate
 from benchmark.records.environments import told_apart
 from benchmark.records.identity import Stage
-from benchmark.records.protocol import FAMILIES
+from benchmark.records.protocol import FAMILIES, Column
 from benchmark.records.rates import RULES
 from benchmark.scoring.flags import EXPLANATIONS
 
+ONE_DRAW = "one draw"
+"""Stands under the rules of many draws where only one is met."""
 Figure = tuple[str, str, str]
 """A number that stands large: its name, its value, its interval."""
 
@@ -97,18 +99,19 @@ def _families(
     entry: Entry, rules: Sequence[Rule]
 ) -> Iterator[tuple[str, Rate | None, Sequence[str]]]:
     """Clean, every family there is, and the worst case: the name, the rate, and that under each rule."""
-    families = [(column.said, entry.family(column)) for column in FAMILIES]
+    families = [(column, entry.family(column)) for column in FAMILIES]
     found = [
-        ("clean", entry.clean, ""),
-        *((name, family.rates, "") for name, family in families if family),
+        (Column.CLEAN.said, entry.clean, ""),
+        *((column.said, family.rates, "") for column, family in families if family),
         ("worst case", entry.worst, bound(entry)),
     ]
     for name, rates, sign in found:
-        if rates is None:
-            yield name, None, ["gap"] * len(rules)
-        else:
-            under = map(rates.under, rules)
-            yield name, rates.single, [f"{sign}{with_interval(rate)}" for rate in under]
+        said = ["gap"] * len(rules)
+        if rates is not None:
+            said = [f"{sign}{with_interval(rates.under(rule))}" for rule in rules]
+        if name == Column.KNOWN_DRAW.said:
+            said = [said[0], *[ONE_DRAW] * (len(rules) - 1)]
+        yield name, rates.single if rates else None, said
 
 
 def words(arguments: Mapping[str, object]) -> str:

@@ -44,7 +44,7 @@ DEFAULTS = {
     },
     "autoattack": {"version": "auto"},
     "auxiliary": {"variant": "A2", "lambdas": SCALES, "steps": 40, "step_size": 0.1, "cap": 10.0}
-    | {"projection": False, "random_start": True},
+    | {"projection": False, "random_start": True, "form": "balanced"},
     "boundary": {"steps": 5000, "sideways": 0.01, "towards": 0.01, "factor": 1.5, "draws": 5},
     "clean": {},
     "cw": {"steps": 200, "binary_search_steps": 9, "initial_const": 0.001, "step_size": 0.01}

@@ -54,6 +54,7 @@ OWN = [
     APGD(steps=33, loss="dlr-targeted"),
     AuxiliaryAware(steps=5, lambdas=(0, 1, 2)),
     AuxiliaryAware(steps=5, lambdas=(0.5,), variant="A1"),
+    AuxiliaryAware(steps=5, lambdas=(0, 1, 2), form="raw"),
     AuxiliaryAware(steps=5, projection=True),
     StAdv(steps=4),
     PGD(steps=3, labels="predicted"),

@@ -16,8 +16,8 @@ from benchmark.evaluation.prepare.diagnosis_plan import curve_of
 from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.records.entry_files import read_entry
-from benchmark.records.protocol_blocks import Diagnosis
 from benchmark.records.protocol_files import load_protocol, parse_protocol, protocol_names
+from benchmark.records.unranked import Diagnosis
 from tests.helpers import tiny_task as tiny
 
 BOARDS = Path(__file__).resolve().parents[3] / "leaderboards"

@@ -6,7 +6,6 @@ from functools import partial
 import pytest
 import torch
 
-import attacks.frozen_draw
 import attacks.rotation_translation
 from attacks.clean import Clean
 from attacks.transfer import Transfer
@@ -14,6 +13,7 @@ from benchmark.contract.checks import outcome_of
 from benchmark.engine.attacking.queries import Oracle
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.threat import NamedSet, Threat
+from benchmark.engine.victims.victim import KnownDraw
 from benchmark.plugins import ATTACKS
 from benchmark.selftest.attack_cases import TRIALS
 from benchmark.selftest.attack_checks import held
@@ -117,7 +117,7 @@ def every_image_the_same(patch, name):
 
 
 def draws_made_anew(patch, name):
-    patch.setattr(attacks.frozen_draw._Still, "_fixed", lambda victim, draws: draws)
+    patch.setattr(KnownDraw, "_known", lambda victim, draws: draws)
 
 
 BLIND = ("nes", "square", "hopskipjump", "boundary", "substitute")
