@@ -55,7 +55,8 @@ def _left_out(entry: Entry, protocol: Protocol) -> Iterator[str]:
     missing = {base_of(gap.row) for gap in (*entry.gaps, *entry.not_applicable)}
     there = {row.id for row in entry.attacks}
     faced = entry.defense.faced
-    if faced.measured is None and any(is_measured(row) for row in protocol.attacks):
+    is_asked = any(is_measured(row) for row in protocol.attacks)
+    if faced.measured is None and is_asked and not entry.is_legacy:
         yield f"defense.measured: protocol {protocol.name!r} goes by measured gradients, and there are none"
     asked = faced.rows(protocol)
     if entry.is_legacy:  # what was planned for a gradient was another then

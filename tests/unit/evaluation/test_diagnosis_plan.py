@@ -16,7 +16,7 @@ from benchmark.evaluation.prepare.diagnosis_plan import curve_of
 from benchmark.evaluation.prepare.plan import make_plan
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.records.entry_files import read_entry
-from benchmark.records.protocol_files import load_protocol, parse_protocol, protocol_names
+from benchmark.records.protocol_files import load_protocol, parse_protocol
 from benchmark.records.unranked import Diagnosis
 from tests.helpers import tiny_task as tiny
 
@@ -159,7 +159,7 @@ def test_a_diagnosis_takes_the_first_images_at_the_usual_boundaries(tmp_path):
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        (b"diagnosis: {of: nobody}", "no attack of this protocol: 'nobody'"),
+        (b"diagnosis: {of: nobody}", "no attack of this protocol at unknown draws: 'nobody'"),
         (b"diagnosis: {of: pgd, images: 1}", "images"),
         (b"diagnosis: {of: pgd, curve: [0]}", "curve"),
         (b"diagnosis: {of: pgd, doubled: [eps]}", "doubled"),
@@ -177,12 +177,10 @@ def test_a_diagnosis_changes_no_protocols_identity_and_an_attack_does():
     assert plain.model_copy(update={"shard_size": 5}).sha256() != plain.sha256()
 
 
-def test_committed_entries_are_of_the_protocols_that_ship_and_have_no_diagnosis_or_a_whole_one():
-    shipped = {name: load_protocol(name).sha256() for name in protocol_names()}
+def test_committed_entries_have_no_diagnosis_or_a_whole_one():
     entries = [read_entry(path) for path in sorted(BOARDS.glob("*/*/*.json"))]
     assert entries
     for entry in entries:
-        assert entry.protocol.sha256 == shipped[entry.protocol.name]
         assert not entry.diagnosis or entry.eps_curve
 
 

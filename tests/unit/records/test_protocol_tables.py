@@ -21,7 +21,12 @@ from benchmark.records import protocol_files as protocol_module
 from benchmark.records.protocol import Column
 from benchmark.records.protocol_blocks import Asked
 from benchmark.records.protocol_costs import read_costs
-from benchmark.records.protocol_files import load_protocol, parse_protocol, protocol_names
+from benchmark.records.protocol_files import (
+    load_protocol,
+    parse_protocol,
+    protocol_names,
+    published,
+)
 from tests.helpers import tiny_task as tiny
 from tests.helpers.toy_plugins import Same
 
@@ -99,12 +104,20 @@ def test_hgds_iterated_images_are_made_on_the_ensemble_with_the_defended_network
     assert made["ifgsm4-ensemble"].arguments == {"steps": 4, "labels": "predicted"}
 
 
-def test_standard_and_quick_are_still_those_that_published_entries_stand_on():
+def test_committed_entries_stand_on_versions_that_were_published():
     entries = [json.loads(file.read_text()) for file in BOARDS.glob("*/*/*.json")]
-    published = {(e["protocol"]["name"], e["protocol"]["sha256"]) for e in entries}
-    assert {name for name, _ in published} >= {"standard"}
-    for name, sha256 in published:
-        assert PROTOCOLS[name].sha256() == sha256
+    named = {(e["protocol"]["name"], e["protocol"]["sha256"]) for e in entries}
+    assert {name for name, _ in named} >= {"standard"}
+    assert all(published(name, sha256) is not None for name, sha256 in named)
+
+
+@pytest.mark.parametrize("name", ["quick", "standard", "full"])
+def test_no_row_of_a_standard_evaluation_goes_by_what_a_defense_declares(name):
+    wishes = {wish for row in PROTOCOLS[name].attacks for wish in row.gradients}
+    assert wishes == {"measured", "confirmed", "guide"}
+    blind = [row for row in PROTOCOLS[name].attacks if row.last]
+    assert [row.attack for row in blind] == ["nes", "square", "hopskipjump"]
+    assert {row.when for row in blind} == {"unconfirmed", "saturated"}
 
 
 def test_full_holds_every_row_of_standard_so_that_none_is_done_twice():
@@ -255,7 +268,9 @@ def test_listing_says_what_each_costs_and_what_its_attackers_know(capsys):
     assert main(["list", "protocols", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert set(rows) == set(PROTOCOLS)
-    assert rows["standard"]["knowledge"] == ["oblivious", "transfer", "white-box"]
+    assert rows["standard"]["knowledge"] == [
+        *("oblivious", "transfer", "black-box", "white-box", "known-draw")
+    ]
     assert rows["aid-table8"]["knowledge"] == ["oblivious"]
     assert (
         rows["standard"]["cost"]["random"]["backwards"]
