@@ -34,7 +34,8 @@ def committed(defense: str) -> Entry:
 def as_if_unattacked(entry: Entry) -> Entry:
     """The entry as it would be had no attack been run."""
     images = entry.per_image
-    bare = {"worst": images.clean, "chosen": ("clean",) * len(images.clean)}
+    chosen = ("clean",) * len(images.clean)
+    bare = {"worst": images.clean, "chosen": chosen, "choices": None}
     update = {"per_image": images.model_copy(update=bare), "worst": entry.clean}
     return Entry.model_validate(entry.model_copy(update=update).model_dump())
 
@@ -86,6 +87,28 @@ def test_a_random_victims_image_falls_where_its_rate_drops_by_half():
     assert is_fall(0.7, 0.2)
     assert not is_fall(0.7, 0.22)
     assert not is_fall(0.5, 0.02)
+
+
+def test_what_standard_turns_of_a_random_victim_falls_to_steps_along_the_mean_gradient():
+    entry = committed("atop[digits]")
+    bare = as_if_unattacked(entry)
+    parity = Parity(bare, remake(bare, WHERE), 16, seed=1)
+    victim = handed(parity.ready, eot=10, seed=1).gradients
+
+    def steps(x, y):
+        x_adv = x
+        for _ in range(20):
+            x_adv = x_adv.detach().requires_grad_()
+            loss = nn.functional.cross_entropy(victim(x_adv), y)
+            (gradient,) = torch.autograd.grad(loss, x_adv)
+            x_adv = x + (x_adv + 0.03 * gradient.sign() - x).clamp(-0.15, 0.15)
+        return x_adv
+
+    (tried,) = parity.run("own", {"steps": steps})
+    worst = entry.per_image.worst
+    turned = {i for i in parity.robust if is_fall(parity.before(i), subject.rate(worst[i]))}
+    assert tried.fallen <= turned
+    assert len(tried.fallen) >= 0.75 * len(turned) >= 6
 
 
 def test_draws_that_chose_the_entrys_images_judge_no_others():
