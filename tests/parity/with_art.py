@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.parity.results import Attack, Budget
+from tests.parity.victims import Handed
 
 
-def attacks(victim: nn.Module, budget: Budget) -> dict[str, Attack]:
+def attacks(victim: Handed, budget: Budget) -> dict[str, Attack]:
     """By name: gradient, query and decision-based ones.
 
     Raises:
@@ -20,18 +21,21 @@ def attacks(victim: nn.Module, budget: Budget) -> dict[str, Attack]:
     from art.attacks import evasion as shelf
     from art.estimators.classification import BlackBoxClassifierNeuralNetwork, PyTorchClassifier
 
-    model = PyTorchClassifier(
-        model=victim,
-        loss=nn.CrossEntropyLoss(),
-        input_shape=budget.shape,
-        nb_classes=budget.classes,
-        clip_values=(0.0, 1.0),
-        device_type="cpu",
-    )
+    def estimator(module: nn.Module) -> PyTorchClassifier:
+        return PyTorchClassifier(
+            model=module,
+            loss=nn.CrossEntropyLoss(),
+            input_shape=budget.shape,
+            nb_classes=budget.classes,
+            clip_values=(0.0, 1.0),
+            device_type="cpu",
+        )
+
+    model = estimator(victim.gradients)
 
     def labels_only(x: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return victim(torch.from_numpy(x).float()).numpy()  # it hands over float64
+            return victim.decisions(torch.from_numpy(x).float()).numpy()  # it hands over float64
 
     closed = BlackBoxClassifierNeuralNetwork(
         labels_only, budget.shape, budget.classes, clip_values=(0.0, 1.0)
@@ -55,7 +59,10 @@ def attacks(victim: nn.Module, budget: Budget) -> dict[str, Attack]:
             model, loss_type="difference_logits_ratio", nb_random_init=1, verbose=False, **steps
         ),
         "square": shelf.SquareAttack(
-            model, eps=budget.eps, max_iter=budget.queries // 4, verbose=False
+            estimator(victim.decisions),
+            eps=budget.eps,
+            max_iter=budget.queries // 4,
+            verbose=False,
         ),
         "cw-linf": shelf.CarliniLInfMethod(
             model, learning_rate=0.05, max_iter=budget.steps // 10, initial_const=0.1, verbose=False

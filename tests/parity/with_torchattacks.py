@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from tests.parity.results import Attack, Budget
+from tests.parity.victims import Handed
 
 
-def attacks(victim: nn.Module, budget: Budget) -> dict[str, Attack]:
+def attacks(victim: Handed, budget: Budget) -> dict[str, Attack]:
     """By name: gradient ones, AutoAttack's parts, and C&W.
 
     Raises:
@@ -15,17 +14,13 @@ def attacks(victim: nn.Module, budget: Budget) -> dict[str, Attack]:
     """
     import torchattacks as shelf
 
-    few = budget.steps // 2
+    few, net, eps = budget.steps // 2, victim.gradients, budget.eps
     return {
-        "pgd": shelf.PGD(victim, eps=budget.eps, alpha=budget.eps / 10, steps=budget.steps),
-        "apgd-ce": shelf.APGD(victim, eps=budget.eps, steps=budget.steps, eot_iter=budget.eot),
-        "apgd-dlr": shelf.APGD(
-            victim, eps=budget.eps, steps=budget.steps, loss="dlr", eot_iter=budget.eot
-        ),
-        "apgd-t": shelf.APGDT(
-            victim, eps=budget.eps, steps=few, n_classes=budget.classes, eot_iter=budget.eot
-        ),
-        "fab": shelf.FAB(victim, eps=budget.eps, steps=few, n_classes=budget.classes),
-        "square": shelf.Square(victim, eps=budget.eps, n_queries=budget.queries),
-        "cw-l2": shelf.CW(victim, c=1, steps=budget.steps),
+        "pgd": shelf.PGD(net, eps=eps, alpha=eps / 10, steps=budget.steps),
+        "apgd-ce": shelf.APGD(net, eps=eps, steps=budget.steps),
+        "apgd-dlr": shelf.APGD(net, eps=eps, steps=budget.steps, loss="dlr"),
+        "apgd-t": shelf.APGDT(net, eps=eps, steps=few, n_classes=budget.classes),
+        "fab": shelf.FAB(net, eps=eps, steps=few, n_classes=budget.classes),
+        "square": shelf.Square(victim.decisions, eps=eps, n_queries=budget.queries),
+        "cw-l2": shelf.CW(net, c=1, steps=budget.steps),
     }
