@@ -126,7 +126,7 @@ def _of_protocol(entry: Entry, protocol: Protocol) -> dict[str, Any]:
                 "content_sha256": protocol.content_sha256(),
             }
         ),
-        "criterion": Asked(**asked.model_dump()),
+        "criterion": asked,
         "stand_ins": tuple(
             StandIn(row=row.id, arguments=row.few_classes.arguments, below=row.few_classes.below)
             for row in protocol.rows

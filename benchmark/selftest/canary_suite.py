@@ -16,7 +16,8 @@ from benchmark.engine.victims.defense import Defense
 from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.entry import Entry
-from benchmark.records.protocol import Asked, AttackRow, Column, Diagnosis, Protocol, SourceRow
+from benchmark.records.identity import Asked
+from benchmark.records.protocol import AttackRow, Column, Diagnosis, Protocol, SourceRow
 from benchmark.records.rates import ROUNDING
 from benchmark.selftest.canaries import (
     BitDepth,

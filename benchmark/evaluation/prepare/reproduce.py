@@ -23,7 +23,7 @@ from benchmark.evaluation.prepare.probing import probe
 from benchmark.evaluation.prepare.request import Request, parse_arguments
 from benchmark.records.entry import Entry
 from benchmark.records.job import KEY_VERSION
-from benchmark.records.protocol import Asked, AttackRow, Column, Protocol
+from benchmark.records.protocol import AttackRow, Column, Protocol
 from benchmark.records.protocol_files import load_protocol
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def _only_clean(entry: Entry) -> Protocol:
         name="challenge",
         version=1,
         summary="the clean images",
-        criterion=Asked(**entry.criterion.model_dump()),
+        criterion=entry.criterion,
         attacks=[clean],
     )
 
