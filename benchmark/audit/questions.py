@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark.compute.memory import BatchLimit
 from benchmark.compute.sandbox import sandboxed
-from benchmark.engine.criterion import Criterion
+from benchmark.engine.criterion import Criterion, Role
 from benchmark.engine.judging.verdict import Answers, answers
 from benchmark.engine.randomness import Draws
 from benchmark.evaluation.execute.kept_images import CLEAN, Collected
@@ -23,9 +23,9 @@ OTHER_ROWS = 61
 
 
 class DrawAnswers(NamedTuple):
-    """Answers `(n, draws)` about one image of each original at `select` and at `score` draws."""
+    """Answers `(n, draws)` about one image of each original at draws that choose and at `score` draws."""
 
-    select: Answers
+    choosing: Answers
     score: Answers
 
     def at(self, i: int) -> DrawAnswers:
@@ -80,14 +80,15 @@ class Questions:
         _, y, indices = originals(ready, part)
         images = self.pair(numbers, part)[1].to(device)
         root = Draws.of(ready.request.seed, indices.to(device), ready.dataset.name, "test")
-        roles = ("select", "score") if ready.is_stochastic else ("select",)  # else asked once
+        roles = [self.criterion.choosing, *([Role.SCORE] if ready.is_stochastic else [])]
         with sandboxed(f"defense {ready.label!r}"):
             found = [
                 answers(
                     ready.victim,
-                    images.unsqueeze(1),
+                    images,
                     y.to(device),
-                    draws=root.at(role),
+                    draws=root,
+                    role=role,
                     criterion=self.criterion,
                     room=BatchLimit(OTHER_ROWS) if is_other else None,
                 )
@@ -99,9 +100,9 @@ class Questions:
 
 
 def _joined(parts: tuple[Answers, ...]) -> Answers:
-    """Answers about one image each, put together, on the CPU."""
+    """Answers about the same originals in parts, put together, on the CPU."""
     columns = ([p.predictions, p.margins, p.rivals] for p in parts)
-    return Answers(*(torch.cat(each)[:, 0].cpu() for each in zip(*columns, strict=True)))
+    return Answers(*(torch.cat(each).cpu() for each in zip(*columns, strict=True)))
 
 
 def _each(found: Answers, change: Callable[[Tensor], Tensor]) -> Answers:

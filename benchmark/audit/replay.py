@@ -45,8 +45,8 @@ def replay(
 ) -> Replay:
     """Asks an entry's victim, as `remake` gives it, again about clean images and those that the run kept.
 
-    Every image is held to the budget and, as `judge` does, shown at the entry's `select` and `score` draws in
-    shards of the run's size; rate, margin and outcomes must be those of the entry.
+    Every image is held to the budget and, as `judge` does, shown at the draws by which the entry chose and at
+    its `score` draws, in shards of the run's size; rate, margin and outcomes must be those of the entry.
 
     Raises:
         BenchError: A plugin fails.
@@ -84,7 +84,7 @@ class Replay:
         self.reasons: dict[int, str] = {}
         self.is_budget_checked = questions.ready.task.threat.is_read_off
         clean = questions.asked((CLEAN,) * len(self.labels))
-        self.near = NEAR * float(clean.select.margins.abs().max())
+        self.near = NEAR * float(clean.choosing.margins.abs().max())
 
     def record(self) -> Replayed:
         """The same in figures."""
@@ -162,7 +162,7 @@ class Replay:
         answers = asked.at(at)
         near = [part.margins.abs() <= self.near for part in answers]
         if other is not None:
-            moved = (asked.select.margins.mean(1) - other.select.margins.mean(1)).abs()
+            moved = (asked.choosing.margins.mean(1) - other.choosing.margins.mean(1)).abs()
             slack = max(slack, 2 * float(moved.max()))
             pairs = zip(answers, other.at(at), strict=True)
             near = [
@@ -172,7 +172,7 @@ class Replay:
         select, score = (
             self._reach(rule, part, label, n) for part, n in zip(answers, near, strict=True)
         )
-        margin = kept_margin(float(answers.select.margins.mean()))
+        margin = kept_margin(float(answers.choosing.margins.mean()))
         apart = abs(margin - outcome.margin)
         if not (
             share(select[1]) <= outcome.rate <= share(select[2])

@@ -10,7 +10,7 @@ import torch
 
 from benchmark.compute.determinism import hardware
 from benchmark.engine.attacking.attack import Passes
-from benchmark.engine.criterion import Outcome, Rule
+from benchmark.engine.criterion import Outcome, Role, Rule
 from benchmark.engine.dataset import pixels_sha256
 from benchmark.engine.judging.verdict import ROWS
 from benchmark.engine.victims.victim import GradientMode
@@ -85,15 +85,28 @@ def passes_of(
     return replace(passes, candidates=sum(s.candidates for s in known)) if made else passes
 
 
+def choice_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
+    """Passes forward for one image that choose among its candidates, at the most.
+
+    A deterministic victim is asked once. Of a random one, each of the three rules may have finalists of
+    its own.
+    """
+    criterion = job.criterion
+    if not is_stochastic:
+        return candidates
+    finalists = min(candidates, len(Rule) * criterion.finalists)
+    selected = 0 if candidates <= criterion.finalists else candidates
+    return selected * criterion.asked(Role.SELECT) + finalists * criterion.asked(Role.FINALS)
+
+
 def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
     """Passes forward for one image that choose among its candidates and score the choice, at the most.
 
-    A deterministic victim is asked once. Of a random one, where there is a choice, each of the three rules may
-    choose another candidate.
+    Of a random victim, where there is a choice, each of the three rules may choose another candidate.
     """
-    if not is_stochastic:
-        return candidates
-    return (candidates + (len(Rule) if candidates > 1 else 1)) * job.criterion.draws
+    passes = choice_passes(job, candidates, is_stochastic=is_stochastic)
+    scored = len(Rule) if candidates > 1 else 1
+    return passes + (scored * job.criterion.asked(Role.SCORE) if is_stochastic else 0)
 
 
 class _Estimator:
@@ -118,8 +131,8 @@ class _Estimator:
         if passes is not None:
             verdict = verdict_passes(job, passes.candidates, is_stochastic=is_stochastic)
             if job.task.precision == MIXED:  # float32 looks at the search's candidates in between
-                asked = job.criterion.draws if is_stochastic else 1
-                verdict += passes.candidates // 2 * asked
+                first = passes.candidates // 2
+                verdict += choice_passes(job, first, is_stochastic=is_stochastic)
             seconds = self._seconds(job, passes, verdict)
         return RowExpense(
             id=row.id,
@@ -154,7 +167,7 @@ class _Estimator:
         victim = self.bench.victim_of(job)
         name = job.classifier.name if not job.defenses else ""
         images = self.shards[0][1]
-        asked = job.criterion.draws if victim.stochastic else 1
+        asked = job.criterion.asked(job.criterion.choosing) if victim.stochastic else 1
         judging = Setup(
             name=name,
             mode=GradientMode.EXACT,

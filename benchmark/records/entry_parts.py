@@ -85,8 +85,8 @@ class AttackRecord(Strict):
     zero_gradients: Share
     """Share of gradients that were zero everywhere."""
     margins: tuple[float, ...] = ()
-    """Mean margin (true logit minus best other) on `select` draws of the images that `outcomes` are of, rounded
-    (`benchmark.records.rates.kept_margin`). Empty for a source, a gap, and in entries from before."""
+    """Mean margin (true logit minus best other) on the draws that chose, of the images that `outcomes` are of,
+    rounded (`benchmark.records.rates.kept_margin`). Empty for a source, a gap, and in entries from before."""
     scores: Scores | None = None
     """Of this row's own images, of which `rates`, `outcomes` and `margins` follow. Of a gap those that it did
     finish; None where there are none, and in entries of schema 1."""

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from benchmark.engine.criterion import MORE_DRAWS, MOST_FINALISTS
 from benchmark.files.schema import Arguments, Strict
 from benchmark.records.gradients import MeasuredGradients
-from benchmark.records.protocol_rows import Faced
 from benchmark.records.provenance import Provenance
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -60,11 +60,6 @@ class DefenseIdentity(Strict):
     measured: MeasuredGradients | None = None
     """The gradients of the victim that it makes; None in entries from before they were measured."""
 
-    @property
-    def faced(self) -> Faced:
-        """What a protocol's rows hang on of it."""
-        return Faced(gradient=self.gradient, is_stochastic=self.stochastic, measured=self.measured)
-
 
 class ClassifierIdentity(Strict):
     """The frozen classifier behind the purifier."""
@@ -112,8 +107,18 @@ class ThreatIdentity(Strict):
 
 
 class Asked(Strict):
-    """How often the victim was asked: draws scored, k of the vote, n of any-of-n."""
+    """How often a stochastic victim is asked (`benchmark.engine.criterion.Criterion`)."""
 
-    draws: Annotated[int, Field(ge=1)]
-    vote: Annotated[int, Field(ge=1)]
-    any_of: Annotated[int, Field(ge=1)]
+    draws: Annotated[int, Field(ge=1)] = 20
+    """Scored."""
+    vote: Annotated[int, Field(ge=1)] = 5
+    """k of the vote."""
+    any_of: Annotated[int, Field(ge=1)] = 5
+    """n of any-of-n."""
+    finalists: Annotated[int, Field(ge=0, le=MOST_FINALISTS)] = 0
+    """Candidates of an image that are asked again under each rule before one is chosen; 0 for none."""
+
+    @property
+    def choosing(self) -> int:
+        """Draws that the last choice is made by, the shares that select rates are of."""
+        return self.draws * (MORE_DRAWS if self.finalists else 1)

@@ -15,7 +15,7 @@ from benchmark.engine.criterion import Criterion
 from benchmark.engine.threat import Knowledge
 from benchmark.errors import BenchError
 from benchmark.expression import Model, Models, leaves_of, parse_model
-from benchmark.records.protocol_blocks import Asked, FewClasses
+from benchmark.records.identity import Asked
 from benchmark.records.unranked import UNRANKED, Diagnosis, Paper
 
 SEED, PRECISION = 0, "float32"
@@ -23,7 +23,7 @@ SEED, PRECISION = 0, "float32"
 BARE, SURROGATES = "bare", "surrogates"
 """What images for transfer are made on, where no classifier is named."""
 
-LATER: dict[str, Any] = {"when": "always", "last": False}
+LATER: dict[str, Any] = {"when": "always", "last": False, "finalists": 0}
 """Fields that came after protocols were published, with their defaults, at which no sha256 holds them."""
 
 
@@ -62,6 +62,10 @@ FAMILIES = tuple(column for column in Column if column is not Column.CLEAN)
 """The columns of attacks, in the order in which they stand."""
 
 
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 def made_on(text: str) -> Model:
     """What a source says that its images are made on.
 
@@ -86,8 +90,13 @@ def _spelled(text: str) -> str:
         raise ValueError(str(error)) from error
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class FewClasses(_Model):
+    """What stands in where a task has too few classes for a row's own arguments, such as DLR's."""
+
+    below: Annotated[int, Field(ge=3)]
+    """On tasks with fewer classes than this."""
+    arguments: Annotated[dict[str, Any], Field(min_length=1)]
+    """They replace the row's own of the same names."""
 
 
 class SourceRow(_Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmark.records.gradients import WISHES, MeasuredGradients
+from benchmark.records.identity import DefenseIdentity
 from benchmark.records.protocol import AttackRow, Protocol
 
 BEST = {
@@ -34,6 +35,15 @@ class Faced:
     gradient: str
     is_stochastic: bool
     measured: MeasuredGradients | None = None
+
+    @classmethod
+    def of(cls, defense: DefenseIdentity) -> Faced:
+        """Of the victim that an entry speaks of."""
+        return cls(
+            gradient=defense.gradient,
+            is_stochastic=defense.stochastic,
+            measured=defense.measured,
+        )
 
     def rows(self, protocol: Protocol) -> list[AttackRow]:
         """The protocol's rows that are meant for such a victim."""

@@ -16,9 +16,9 @@ class Scored(Strict):
     """One image for each original under one rule: the figures that decide a choice, and its score."""
 
     rates: tuple[Share, ...]
-    """Share of right outcomes on `select` draws."""
+    """Share of right outcomes on the draws that chose (`Criterion.choosing`)."""
     margins: tuple[float, ...]
-    """Mean margin (true logit minus best other) on `select` draws, rounded
+    """Mean margin (true logit minus best other) on those draws, rounded
     (`benchmark.records.rates.kept_margin`)."""
     outcomes: tuple[Outcomes, ...]
     """On `score` draws."""

@@ -10,7 +10,7 @@ from benchmark.records.entry import Entry
 from benchmark.records.entry_parts import AttackRecord
 from benchmark.records.protocol import BARE, AttackRow, Protocol, SourceRow
 from benchmark.records.protocol_files import protocol_names
-from benchmark.records.protocol_rows import BEST, is_measured
+from benchmark.records.protocol_rows import BEST, Faced, is_measured
 from benchmark.scoring.derived import base_of, protocol_of
 
 MOST_CLASSES_NEEDED = 4
@@ -54,7 +54,7 @@ def _left_out(entry: Entry, protocol: Protocol) -> Iterator[str]:
         return
     missing = {base_of(gap.row) for gap in (*entry.gaps, *entry.not_applicable)}
     there = {row.id for row in entry.attacks}
-    faced = entry.defense.faced
+    faced = Faced.of(entry.defense)
     is_asked = any(is_measured(row) for row in protocol.attacks)
     if faced.measured is None and is_asked and not entry.is_legacy:
         yield f"defense.measured: protocol {protocol.name!r} goes by measured gradients, and there are none"
@@ -115,7 +115,7 @@ def _other(
     is_random = entry.defense.stochastic
     wanted: dict[str, Any] = {}
     if isinstance(row, AttackRow):
-        modes = {name: mode for mode, name in entry.defense.faced.names(row).items()}
+        modes = {name: mode for mode, name in Faced.of(entry.defense).names(row).items()}
         wanted |= {
             "column": row.column,
             "knowledge": row.knowledge,

@@ -34,8 +34,8 @@ def after(standing: Standing, challenge: Challenge, k: int) -> tuple[Standing, C
     """What the k-th challenge leaves, and it with its figures; None where it lowers nothing.
 
     An image from outside is one candidate more for its original: under each rule `criterion.worst` picks one of
-    the two by what `select` draws say, and its outcomes on `score` draws count. A rule under which the worst
-    case would not fall keeps all its choices.
+    the two by what the draws that choose say, and its outcomes on `score` draws count. A rule under which the
+    worst case would not fall keeps all its choices.
     """
     if challenge.scores is None:
         return None

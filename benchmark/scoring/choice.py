@@ -28,7 +28,7 @@ class Chosen(NamedTuple):
 
 
 def choose(candidates: Candidates, rule: Rule, n: int) -> Chosen:
-    """The one image to be scored for each of n originals, by `select` draws alone (`criterion.worst`).
+    """The one image to be scored for each of n originals, by the draws that choose alone (`criterion.worst`).
 
     Raises:
         ValueError: Some image has no outcome in any of them.

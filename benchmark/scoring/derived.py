@@ -19,6 +19,7 @@ from benchmark.records.identity import Asked
 from benchmark.records.missing_rows import StandIn, Why
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import protocol_names, published
+from benchmark.records.protocol_rows import Faced
 from benchmark.scoring.challenge_chain import choices_of, settled, with_challenges_of
 from benchmark.scoring.choice import choose, choose_all, rates, rates_of
 from benchmark.scoring.derived_rows import Rows
@@ -99,7 +100,7 @@ def missing_rows(entry: Entry, protocol: Protocol | None) -> Iterator[Gap]:
         column = columns.get(gap.row) if protocol else gap.column
         yield gap.model_copy(update={"column": column})
     planned = {base_of(name) for name in (*ids, *(gap.row for gap in stated))}
-    asked = entry.defense.faced.rows(protocol) if protocol else []
+    asked = Faced.of(entry.defense).rows(protocol) if protocol else []
     for row in asked:
         if row.id not in planned:
             yield Gap(row=row.id, column=row.column, reason=NO_JOB)
@@ -126,7 +127,7 @@ def _of_protocol(entry: Entry, protocol: Protocol) -> dict[str, Any]:
                 "content_sha256": protocol.content_sha256(),
             }
         ),
-        "criterion": Asked(**asked.model_dump()),
+        "criterion": asked,
         "stand_ins": tuple(
             StandIn(row=row.id, arguments=row.few_classes.arguments, below=row.few_classes.below)
             for row in protocol.rows

@@ -10,6 +10,7 @@ from benchmark.records.diagnosis import CurvePoint, DiagnosisRecord
 from benchmark.records.entry import Entry, Rate
 from benchmark.records.entry_parts import AttackRecord, Columns, Family, Undefended
 from benchmark.records.protocol import FAMILIES, Column, Protocol
+from benchmark.records.protocol_rows import Faced
 from benchmark.records.rates import Cost, kept_margin, mean_rate
 from benchmark.records.scores import Scores
 from benchmark.scoring.choice import Candidates, choose, rates
@@ -80,7 +81,7 @@ class Rows:
     def _is_asked(self, column: Column) -> bool:
         if self.protocol is None:
             return False
-        asked = self.entry.defense.faced.rows(self.protocol)
+        asked = Faced.of(self.entry.defense).rows(self.protocol)
         excused = {gap.row for gap in self.entry.not_applicable}
         return any(row.column is column and row.id not in excused for row in asked)
 

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 
 from benchmark.engine.criterion import Rule
 from benchmark.records.entry import Entry
+from benchmark.records.identity import Asked
 from benchmark.records.rates import MARGIN_DECIMALS, MOST_MARGIN, ROUNDING, RULES
 from benchmark.records.scores import Scored, Scores
+
+_ONCE = Asked(draws=1, vote=1, any_of=1)
 
 
 def problems_of_scores(entry: Entry) -> Iterator[str]:
@@ -28,31 +31,32 @@ def problems_of_scores(entry: Entry) -> Iterator[str]:
         if scores is None:
             continue
         rules = (Rule.SINGLE,) if name in of_one_rule else tuple(Rule)
-        sizes = {rule: _group(entry, rule) if is_drawn else (1, 1) for rule in rules}
-        for rule, (size, draws) in sizes.items():
-            said = _strange(scores.under(rule), rule, draws // size, is_drawn=is_drawn)
+        asked = entry.criterion if is_drawn else _ONCE
+        for rule in rules:
+            said = _strange(scores.under(rule), rule, asked, is_drawn=is_drawn)
             if said:
                 yield f"{name}: under {RULES[rule].field}, {said}"
         if is_drawn and len(rules) > 1:
-            yield from _across(name, scores, sizes)
+            yield from _across(name, scores, asked)
         elif scores.vote or scores.any_of:
             yield f"{name}: a victim that is asked once has the same scores under every rule"
 
 
-def _group(entry: Entry, rule: Rule) -> tuple[int, int]:
-    """Draws of one outcome, and of all outcomes of an image."""
-    asked = entry.criterion
-    return min(getattr(asked, RULES[rule].field, 1), asked.draws), asked.draws
+def _size(asked: Asked, rule: Rule) -> int:
+    """Draws of one outcome."""
+    return min(getattr(asked, RULES[rule].field, 1), asked.draws)
 
 
-def _strange(scored: Scored, rule: Rule, groups: int, *, is_drawn: bool) -> str:
+def _strange(scored: Scored, rule: Rule, asked: Asked, *, is_drawn: bool) -> str:
     """What is impossible about the first image of which something is; empty where nothing is."""
+    size = _size(asked, rule)
+    groups, chances = asked.draws // size, asked.choosing // size
     for i, outcome in enumerate(scored.found):
         bits, rate, margin = outcome.bits, outcome.rate, outcome.margin
         if len(bits) != groups:
             return f"image {i} has {len(bits)} outcomes, and {groups} were asked for"
-        if abs(rate * groups - round(rate * groups)) > groups * ROUNDING:
-            return f"image {i}: a rate of {rate} is no share of {groups} draws"
+        if abs(rate * chances - round(rate * chances)) > chances * ROUNDING:
+            return f"image {i}: a rate of {rate} is no share of {chances} draws"
         if not is_drawn and rate != float(bits):
             return f"image {i}: asked once, it is {bits} and was chosen at {rate}"
         if abs(margin) > MOST_MARGIN or round(margin, MARGIN_DECIMALS) != margin:
@@ -63,15 +67,14 @@ def _strange(scored: Scored, rule: Rule, groups: int, *, is_drawn: bool) -> str:
     return ""
 
 
-def _across(name: str, scores: Scores, sizes: dict[Rule, tuple[int, int]]) -> Iterator[str]:
+def _across(name: str, scores: Scores, asked: Asked) -> Iterator[str]:
     """Each rule has the least of its own rates, so that none is above what another rule's image has under it.
 
     A group is right throughout only where all of its draws are, and has a majority only where one is.
     """
-    draws = sizes[Rule.SINGLE][1]
+    draws, size = asked.choosing, _size(asked, Rule.ANY)
     single, vote, any_of = (scores.under(rule).rates for rule in Rule)
-    size, won = sizes[Rule.ANY][0], draws // sizes[Rule.VOTE][0]
-    groups = draws // size
+    groups, won = draws // size, draws // _size(asked, Rule.VOTE)
     for i, right in enumerate(round(rate * draws) for rate in single):
         if round(any_of[i] * groups) > right // size:
             yield f"{name}: image {i} is right {right} times, too few for its rate of any-of-n"

@@ -16,8 +16,8 @@ from benchmark.engine.victims.defense import Defense
 from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.prepare.request import Request
 from benchmark.records.entry import Entry
+from benchmark.records.identity import Asked
 from benchmark.records.protocol import AttackRow, Column, Protocol, SourceRow
-from benchmark.records.protocol_blocks import Asked
 from benchmark.records.rates import ROUNDING
 from benchmark.records.unranked import Diagnosis
 from benchmark.selftest.canaries import (

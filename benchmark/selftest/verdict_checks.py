@@ -22,8 +22,8 @@ from benchmark.engine.victims.purified import Purified
 from benchmark.evaluation.execute.run import run
 from benchmark.evaluation.prepare.request import Request, make_defenses
 from benchmark.records.entry import Entry
+from benchmark.records.identity import Asked
 from benchmark.records.protocol import AttackRow, Column, Protocol, SourceRow
-from benchmark.records.protocol_blocks import Asked
 from benchmark.selftest.attack_cases import TRIALS
 from benchmark.selftest.canary_suite import image_row, white_box_row
 from benchmark.selftest.closed_forms import LinearTask

@@ -11,10 +11,10 @@ from benchmark.engine.criterion import Criterion, Outcome, Rule
 from benchmark.engine.threat import Knowledge, Threat
 from benchmark.publishing.leaderboard.escaping import short_hash
 from benchmark.records.entry import UNDEFENDED, Entry
+from benchmark.records.identity import Asked
 from benchmark.records.job import ClassifierId, Job, PluginId
 from benchmark.records.missing_rows import Missing
 from benchmark.records.protocol import AttackRow, Column, Protocol, SourceRow
-from benchmark.records.protocol_blocks import Asked
 from benchmark.records.result import Result, ShardCost, Status
 from benchmark.records.run import DefenseMeasurement, Diagnosed, Kind, PlannedAttack
 from benchmark.records.run import Run as FinishedRun

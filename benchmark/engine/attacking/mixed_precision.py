@@ -83,7 +83,8 @@ class AttackOutput:
             which: Their positions `(k,)`.
 
         Returns:
-            Candidates of both; an image that was not attacked again has its own first one in their place.
+            Candidates of both; an image that was not attacked again has copies of its first one in their
+            place, which enter no choice.
         """
         m = again.candidates.shape[1]
         more = self.candidates[:, :1].repeat(1, m, 1, 1, 1)
@@ -111,8 +112,8 @@ def search_then_confirm(
 
     All images are attacked in bfloat16, at draws of that search's own. Float32 says which of them are beaten;
     the others are attacked again in float32, at the very draws of a run in float32. Hence whatever such a run
-    finds is found here too, but for rounding. A random victim's image counts as beaten where some candidate is
-    misclassified at every `select` draw: no other candidate could then be worse.
+    finds is found here too, but for rounding. A random victim's image counts as beaten where the candidate
+    that would be chosen is misclassified at every draw that chooses: no other could then be worse.
 
     Args:
         attempt: Attacks `(victim, positions (k,), place)`; the place names its draws, empty for float32's.

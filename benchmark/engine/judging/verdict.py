@@ -1,15 +1,16 @@
-"""The verdict: one candidate an image chosen on `select` draws, then scored on `score` draws."""
+"""The verdict: one candidate an image chosen on `select` or `finals` draws, then scored on `score` draws."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from benchmark.compute.memory import BatchLimit
-from benchmark.engine.criterion import Criterion, Outcome, Rule, worst
+from benchmark.engine.criterion import Criterion, Outcome, Role, Rule, worst, worst_first
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.victim import GradientMode, Victim
 from benchmark.errors import ContractBroken
@@ -17,6 +18,9 @@ from benchmark.errors import ContractBroken
 ROWS = 512
 """Rows of the one batch layout in which verdicts are made, whatever the batch size of the attack; fewer
 only where memory runs out."""
+
+Choices = dict[Rule, list[tuple[int, Outcome]]]
+"""Under each rule, for each image, the position of its candidate and what the draws that choose said of it."""
 
 
 def judge(
@@ -28,7 +32,13 @@ def judge(
     criterion: Criterion,
     room: BatchLimit | None = None,
 ) -> tuple[dict[Rule, tuple[Outcome, ...]], Tensor]:
-    """Chooses and scores: the choice looks at `select` draws alone, the score at `score` draws alone.
+    """Chooses and scores: the score looks at `score` draws alone, and the choice at none of them.
+
+    All candidates of an image are asked at its `select` draws. Where the criterion has finalists, the worst so
+    many under each rule are asked again at `finals` draws, and these alone choose among all of them: the least
+    of many noisy rates is low by luck, that of a few asked again much less so. An image with no more
+    candidates than that goes to the finals at once, so that what is chosen from different attacks has met the
+    same draws and can be compared. A copy of a candidate is none of its own.
 
     A deterministic victim is asked once, so that an image's score is no other than what it was chosen by.
 
@@ -37,7 +47,7 @@ def judge(
         candidates: Images `(b, m, c, h, w)` in [0, 1], m for each of b originals.
         y: True labels `(b,)`.
         draws: Of the b originals, at the run's root: the draws are the same for all attacks.
-        criterion: How many draws; a deterministic victim is asked once.
+        criterion: How many draws, and finalists; a deterministic victim is asked once.
         room: For how many rows in one pass there was memory before; None for `ROWS`.
 
     Returns:
@@ -47,29 +57,26 @@ def judge(
     Raises:
         ContractBroken: A logit is not finite.
     """
-    ask = partial(answers, victim, y=y, criterion=criterion, room=room or BatchLimit(ROWS))
-    labels = [int(label) for label in y]
-    select = ask(candidates, draws=draws.at("select"))
-    choices = {rule: _choose(rule, select, labels, criterion) for rule in Rule}
+    ask = partial(answers, victim, criterion=criterion, room=room or BatchLimit(ROWS))
+    choices = _choices(ask, candidates, y, draws, criterion, is_random=victim.stochastic)
     picks = torch.tensor([[pick for pick, _ in choices[rule]] for rule in Rule], device=y.device)
-    rows = torch.arange(len(y), device=y.device)
-    chosen = [candidates[rows, picks[i]] for i in range(len(Rule))]
+    chosen = [candidates[torch.arange(len(y), device=y.device), pick] for pick in picks]
     outcomes: dict[Rule, tuple[Outcome, ...]] = {}
     scored: dict[tuple[int, ...], list[list[int]]] = {}
     for i, rule in enumerate(Rule):
-        same = tuple(picks[i].tolist())
+        same, found = tuple(picks[i].tolist()), [outcome for _, outcome in choices[rule]]
         if same not in scored:
             # asked once: what chose is what counts, whatever the layout of a second pass
-            found = select.predictions[rows, picks[i]]
+            scored[same] = []
             if victim.stochastic:
-                found = ask(chosen[i].unsqueeze(1), draws=draws.at("score")).predictions[:, 0]
-            scored[same] = found.tolist()
-        outcomes[rule] = tuple(
-            Outcome(before.rate, before.margin, criterion.outcomes(rule, predictions, label))
-            for (_, before), predictions, label in zip(
-                choices[rule], scored[same], labels, strict=True
-            )
-        )
+                said = ask(chosen[i], y, draws=draws, role=Role.SCORE)
+                scored[same] = said.predictions.tolist()
+        if victim.stochastic:
+            found = [
+                replace(before, bits=criterion.outcomes(rule, predictions, label))
+                for before, predictions, label in zip(found, scored[same], y.tolist(), strict=True)
+            ]
+        outcomes[rule] = tuple(found)
     return outcomes, torch.stack(chosen[:1] if len(scored) == 1 else chosen, dim=1)
 
 
@@ -82,7 +89,7 @@ def survivors(
     criterion: Criterion,
     room: BatchLimit | None = None,
 ) -> Tensor:
-    """Positions `(k,)` of the images that no candidate beats at every `select` draw.
+    """Positions `(k,)` of the images whose choice is right at some draw that it was chosen by.
 
     The others have a rate of 0 under each rule, and no further candidate could lower it. The arguments are
     those of `judge`.
@@ -90,18 +97,18 @@ def survivors(
     Raises:
         ContractBroken: A logit is not finite.
     """
-    select = draws.at("select")
-    found = answers(victim, candidates, y, draws=select, criterion=criterion, room=room)
-    is_right = found.predictions == y[:, None, None]  # (b, m, draws)
-    return is_right.any(2).all(1).nonzero().flatten()
+    ask = partial(answers, victim, criterion=criterion, room=room or BatchLimit(ROWS))
+    choices = _choices(ask, candidates, y, draws, criterion, is_random=victim.stochastic)
+    left = [i for i, (_, outcome) in enumerate(choices[Rule.SINGLE]) if outcome.rate > 0]
+    return torch.tensor(left, dtype=torch.int64, device=y.device)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A victim's answers about m images of each of b originals, at a number of draws each.
+    """A victim's answers about k images, at a number of draws each.
 
     Args:
-        predictions: Predicted classes, `(b, m, draws)` int64.
+        predictions: Predicted classes, `(k, draws)` int64.
         margins: True logit minus best other, likewise, float64.
         rivals: The best class beside the true one, likewise, int64.
     """
@@ -113,58 +120,111 @@ class Answers:
 
 def answers(
     victim: Victim,
-    candidates: Tensor,
+    x: Tensor,
     y: Tensor,
     *,
     draws: Draws,
+    role: Role,
     criterion: Criterion,
     room: BatchLimit | None = None,
 ) -> Answers:
-    """What a victim says of candidates; the arguments are those of `judge`, `draws` at `select` or at `score`.
+    """A victim's answers about images `(k, c, h, w)` with labels `(k,)`, at draws of a role.
+
+    Args:
+        victim: Who classifies; a deterministic one is asked once.
+        x: The images.
+        y: Their labels.
+        draws: Of their k originals, at the run's root: all images of an original meet the same draws.
+        role: What the draws are for.
+        criterion: How many there are.
+        room: For how many rows in one pass there was memory before; None for `ROWS`.
 
     Raises:
         ContractBroken: A logit is not finite.
     """
-    asked = criterion.draws if victim.stochastic else 1
-    b, m = candidates.shape[:2]
-    x = candidates.flatten(0, 1)  # (b * m, c, h, w)
-    originals = torch.arange(b, device=y.device).repeat_interleave(m * asked)
-    repeated = draws.repeat(asked)  # (b * asked): all candidates of an image meet the same draws
-    which = torch.arange(b * asked, device=y.device).view(b, 1, asked)
-    which = which.expand(b, m, asked).flatten()
+    asked = criterion.asked(role) if victim.stochastic else 1
+    repeated = draws.at(role.value).repeat(asked)  # (k * asked)
 
     def one_pass(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        of = part // asked
         with torch.no_grad():
-            logits = victim.logits(
-                x[part // asked], draws=repeated.take(which[part]), mode=GradientMode.EXACT
-            )
+            logits = victim.logits(x[of], draws=repeated.take(part), mode=GradientMode.EXACT)
         if not bool(logits.isfinite().all()):
             raise ContractBroken(
                 "the victim returned a logit that is not finite; a purifier or a classifier divides by "
                 "zero or overflows"
             )
-        label = y[originals[part], None]
+        label = y[of, None]
         best, rivals = logits.scatter(1, label, -torch.inf).max(1)
         return logits.argmax(1), logits.gather(1, label).squeeze(1) - best, rivals
 
-    passes = (room or BatchLimit(ROWS)).passes(b * m * asked, one_pass, y.device)
+    passes = (room or BatchLimit(ROWS)).passes(len(x) * asked, one_pass, y.device)
     predictions, margins, rivals = (
-        torch.cat(each).view(b, m, asked) for each in zip(*(f for _, f in passes), strict=True)
+        torch.cat(each).view(len(x), asked) for each in zip(*(f for _, f in passes), strict=True)
     )
     return Answers(predictions, margins.double(), rivals)
 
 
-def _choose(
-    rule: Rule, select: Answers, labels: list[int], criterion: Criterion
-) -> list[tuple[int, Outcome]]:
-    """For each image the position of its candidate, and what the `select` draws said of it."""
-    found = []
-    means = select.margins.mean(2).tolist()
-    for predictions, margins, label in zip(select.predictions.tolist(), means, labels, strict=True):
-        options = []
-        for row, margin in zip(predictions, margins, strict=True):
-            bits = criterion.outcomes(rule, row, label)
-            options.append(Outcome(bits.count("1") / len(bits), margin, bits))
-        pick = worst(options)
-        found.append((pick, options[pick]))
+def _choices(
+    ask: Callable[..., Answers],
+    candidates: Tensor,
+    y: Tensor,
+    draws: Draws,
+    criterion: Criterion,
+    *,
+    is_random: bool,
+) -> Choices:
+    """The choice under each rule; `ask` is `answers` of the victim at hand."""
+    options = partial(_options, ask, candidates, y, draws, criterion)
+    if is_random and criterion.finalists:
+        entered = _distinct(candidates)  # (b, m)
+        many = entered & (entered.sum(1, keepdim=True) > criterion.finalists)
+        if bool(many.any()):
+            entered &= ~many
+            for images in options(many, Role.SELECT).values():
+                for i, found in enumerate(images):
+                    order = worst_first(list(found.values()))[: criterion.finalists]
+                    entered[i, [list(found)[at] for at in order]] = True
+        last = options(entered, Role.FINALS)
+    else:
+        last = options(torch.ones(candidates.shape[:2], dtype=torch.bool), Role.SELECT)
+    return {
+        rule: [list(found.items())[worst(list(found.values()))] for found in images]
+        for rule, images in last.items()
+    }
+
+
+def _options(
+    ask: Callable[..., Answers],
+    candidates: Tensor,
+    y: Tensor,
+    draws: Draws,
+    criterion: Criterion,
+    entered: Tensor,
+    role: Role,
+) -> dict[Rule, list[dict[int, Outcome]]]:
+    """Under each rule, for each image, what draws say of those of its candidates that entered, by position."""
+    places = entered.nonzero()  # (k, 2)
+    of = places[:, 0].to(y.device)
+    x = candidates.flatten(0, 1) if len(places) == entered.numel() else candidates[entered]
+    said = ask(x, y[of], draws=draws.take(of), role=role)
+    means = said.margins.mean(1).tolist()
+    found: dict[Rule, list[dict[int, Outcome]]] = {rule: [{} for _ in y] for rule in Rule}
+    rows = zip(places.tolist(), said.predictions.tolist(), y[of].tolist(), means, strict=True)
+    for (i, j), predictions, label, margin in rows:
+        for rule in Rule:
+            bits = criterion.outcomes(rule, predictions, label)
+            found[rule][i][j] = Outcome(bits.count("1") / len(bits), margin, bits)
+    return found
+
+
+def _distinct(candidates: Tensor) -> Tensor:
+    """Mask `(b, m)`, on the CPU, of the candidates that are no copies of an earlier one of their image."""
+    found = torch.ones(candidates.shape[:2], dtype=torch.bool)
+    for i, images in enumerate(candidates):
+        seen: set[bytes] = set()
+        for j, image in enumerate(images.cpu()):
+            content = image.numpy().tobytes()
+            found[i, j] = content not in seen
+            seen.add(content)
     return found

@@ -24,7 +24,6 @@ from benchmark.evaluation.prepare.request import Request, parse_arguments
 from benchmark.records.entry import Entry
 from benchmark.records.job import KEY_VERSION
 from benchmark.records.protocol import AttackRow, Column, Protocol
-from benchmark.records.protocol_blocks import Asked
 from benchmark.records.protocol_files import load_protocol
 
 log = logging.getLogger(__name__)
@@ -170,7 +169,7 @@ def _only_clean(entry: Entry) -> Protocol:
         name="challenge",
         version=1,
         summary="the clean images",
-        criterion=Asked(**entry.criterion.model_dump()),
+        criterion=entry.criterion,
         attacks=[clean],
     )
 

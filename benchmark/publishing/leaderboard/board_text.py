@@ -96,7 +96,7 @@ def rules_cells(entry: Entry) -> list[str]:
     return [
         f"{entry.defense.label} / {entry.classifier.name}",
         *(_twin(entry, rule) for rule in Rule),
-        ", ".join(str(size) for _, size in asked),
+        f"{asked.draws}, {asked.vote}, {asked.any_of}",
     ]
 
 

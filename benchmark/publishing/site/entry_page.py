@@ -160,7 +160,10 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "indices sha256", dataset.indices_sha256
     yield "pixels sha256", dataset.pixels_sha256 or "gap"
     if entry.defense.stochastic:
-        yield "draws", f"{asked.draws} scored, vote of {asked.vote}, any of {asked.any_of}"
+        chosen = f", chosen by {asked.choosing} of {asked.finalists} finalists a rule" * bool(
+            asked.finalists
+        )
+        yield "draws", f"{asked.draws} scored, vote of {asked.vote}, any of {asked.any_of}{chosen}"
     kind = "stochastic" if entry.defense.stochastic else "deterministic"
     yield "declared gradient", f"{entry.defense.gradient}, {kind}"
     yield "precision", entry.precision

@@ -18,8 +18,8 @@ from benchmark.expression import parse_defense, stages_of
 from benchmark.plugins import ATTACKS, DATASETS, DEFENSES
 from benchmark.publishing.leaderboard.ranking import boards
 from benchmark.records import protocol_files as protocol_module
+from benchmark.records.identity import Asked
 from benchmark.records.protocol import Column
-from benchmark.records.protocol_blocks import Asked
 from benchmark.records.protocol_costs import read_costs
 from benchmark.records.protocol_files import (
     load_protocol,

@@ -1,7 +1,5 @@
 """Mutations planted in the verdict: a proof of the self-test's own fails at each of them."""
 
-from dataclasses import replace
-
 import pytest
 
 import benchmark.engine.judging.verdict
@@ -10,7 +8,7 @@ import benchmark.scoring.choice
 import benchmark.scoring.derived
 from benchmark.contract.checks import outcome_of
 from benchmark.engine.attacking.attack import Attack
-from benchmark.engine.criterion import Criterion, Outcome, Rule
+from benchmark.engine.criterion import Criterion, Outcome, Role, Rule
 from benchmark.engine.dataset import pixels_sha256
 from benchmark.records.result import Result, ShardCost, Status
 from benchmark.selftest.canary_suite import CanaryRun, canaries
@@ -22,9 +20,8 @@ def roles_renamed(patch, **new):
     """Asks at draws of other roles than it was told to."""
     answers = benchmark.engine.judging.verdict.answers
 
-    def other(*asked, draws, **told):
-        path = tuple(new.get(name, name) for name in draws.path)
-        return answers(*asked, draws=replace(draws, path=path), **told)
+    def other(*asked, role, **told):
+        return answers(*asked, role=Role(new.get(role, role)), **told)
 
     patch.setattr(benchmark.engine.judging.verdict, "answers", other)
 
@@ -69,7 +66,7 @@ def one_draw_asked_of_many(patch):
         found = answers(victim, *asked, criterion=Criterion(draws=1, vote=1, any_of=1), **told)
         draws = criterion.draws if victim.stochastic else 1
         each = (found.predictions, found.margins, found.rivals)
-        return type(found)(*(one.expand(-1, -1, draws) for one in each))
+        return type(found)(*(one.expand(-1, draws) for one in each))
 
     patch.setattr(benchmark.engine.judging.verdict, "answers", once)
 
