@@ -15,7 +15,7 @@ from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import Column
-from benchmark.scoring.flags import EXPLANATIONS
+from benchmark.scoring.flag_explanations import EXPLANATIONS
 
 THEIRS = "RobustBench’s own"
 NAME_LENGTH = 48

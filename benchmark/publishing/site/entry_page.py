@@ -22,7 +22,7 @@ from benchmark.records.environments import told_apart
 from benchmark.records.identity import Stage
 from benchmark.records.protocol import FAMILIES
 from benchmark.records.rates import RULES
-from benchmark.scoring.flags import EXPLANATIONS
+from benchmark.scoring.flag_explanations import EXPLANATIONS, NEXT_STEPS
 
 Figure = tuple[str, str, str]
 """A number that stands large: its name, its value, its interval."""
@@ -49,6 +49,7 @@ def entry_view(
         "chosen": Counter(entry.per_image.chosen),
         "flags": sorted(entry.flags, key=lambda flag: order[flag.verdict]),
         "explanations": EXPLANATIONS,
+        "next_steps": NEXT_STEPS,
         "gallery": gallery(placed, is_there=sheet is not None),
         "panels": list(panels(entry)),
         "stages": [(stage.label, _stage(stage)) for stage in entry.defense.stages],
