@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from benchmark.engine.criterion import Rule
 from benchmark.publishing.leaderboard import diagnosis_table, footnotes
-from benchmark.publishing.leaderboard.cells import bound, percent, pipe, with_interval
+from benchmark.publishing.leaderboard.cells import bound, class_cells, percent, pipe, with_interval
 from benchmark.publishing.leaderboard.columns import WORST, columns_of
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain, shortened
@@ -80,6 +80,7 @@ def _markdown_board(board: Board) -> str:
     if diagnosed := diagnosis_table.diagnosis_rows(entries):
         parts += [diagnosis_table.TITLE, pipe(diagnosed, diagnosis_table.HEADERS)]
     notes = [
+        *_class_lines(entries),
         *footnotes.footnotes(entries, letters),
         *footnotes.gap_lines(entries),
         *fewer_lines(board),
@@ -88,6 +89,14 @@ def _markdown_board(board: Board) -> str:
     if notes:
         parts.append("\n".join(f"- {markdown(note)}" for note in notes))
     return "\n\n".join(parts)
+
+
+def class_rows(entries: Iterable[Entry]) -> list[list[str]]:
+    """For each entry that says it its name, and clean accuracy and worst case with their worst class."""
+    named = [
+        (f"{each.defense.label} / {each.classifier.name}", class_cells(each)) for each in entries
+    ]
+    return [[name, *said] for name, said in named if said]
 
 
 def rules_cells(entry: Entry) -> list[str]:
@@ -137,6 +146,7 @@ def _text_board(board: Board) -> str:
     table = tabulate([headers, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True)
     lines = [
         *_whole_names(board),
+        *_class_lines(entries),
         *footnotes.footnotes(entries, letters),
         *footnotes.gap_lines(entries),
         *undefended_lines(board),
@@ -144,6 +154,14 @@ def _text_board(board: Board) -> str:
         *other_lines(board),
     ]
     return "\n".join([plain(heading(board)), table, *(f"  {plain(note)}" for note in lines)])
+
+
+def _class_lines(entries: Sequence[Entry]) -> list[str]:
+    """One line for each entry: clean accuracy and worst case with their worst class."""
+    return [
+        f"worst class: {name}: clean {clean}, worst case {worst}"
+        for name, clean, worst in class_rows(entries)
+    ]
 
 
 def _whole_names(board: Board) -> list[str]:

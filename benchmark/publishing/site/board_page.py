@@ -18,6 +18,8 @@ from benchmark.records.protocol import Column
 from benchmark.scoring.flag_explanations import EXPLANATIONS
 
 THEIRS = "RobustBench’s own"
+CLASS_TITLE = "Accuracy, and that of the class that has least of it."
+CLASS_HEADERS = ("defense / classifier", "clean → worst class", "worst case → worst class")
 NAME_LENGTH = 48
 """Characters of a name in a table; the entry's own page says all of it."""
 
@@ -94,6 +96,9 @@ def _tables(
     entries: Sequence[Entry],
 ) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
     """Caption, headers and rows of what stands below; whatever else a board has to say is yielded here."""
+    if classed := board_text.class_rows(entries):
+        shown = [(shortened(name, 2 * NAME_LENGTH), *cells) for name, *cells in classed]
+        yield CLASS_TITLE, CLASS_HEADERS, shown
     if diagnosed := diagnosis_table.diagnosis_rows(entries):
         yield diagnosis_table.TITLE, diagnosis_table.HEADERS, diagnosed
     random = [board_text.rules_cells(entry) for entry in entries if entry.defense.stochastic]

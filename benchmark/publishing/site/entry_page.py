@@ -9,7 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.engine.criterion import Rule
-from benchmark.publishing.leaderboard.cells import bound, interval, percent, with_interval
+from benchmark.publishing.leaderboard.cells import (
+    bound,
+    class_cells,
+    interval,
+    percent,
+    with_interval,
+)
 from benchmark.publishing.leaderboard.claims import Claim
 from benchmark.publishing.leaderboard.columns import FIGURES
 from benchmark.publishing.leaderboard.footnotes import footnotes
@@ -43,6 +49,7 @@ def entry_view(
         "figures": [*_claimed(claims), *_figures(entry)],
         "claims": list(map(_claim, claims)),
         "undefended": list(_undefended(entry)),
+        "worst_class": dict(zip(("clean", "worst case"), class_cells(entry), strict=False)),
         "notes": footnotes([entry], {}),
         "families": list(_families(entry, rules)),
         "rules": said if entry.defense.stochastic else ["accuracy"],
