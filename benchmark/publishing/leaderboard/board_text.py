@@ -13,6 +13,7 @@ from benchmark.publishing.leaderboard.columns import WORST, columns_of
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain, shortened
 from benchmark.publishing.leaderboard.ranking import Board, Line, boards, unlike_protocol
+from benchmark.publishing.leaderboard.seeds import spread_lines, wanted_lines
 from benchmark.records.entry import Entry
 from benchmark.records.rates import RULES
 
@@ -80,6 +81,8 @@ def _markdown_board(board: Board) -> str:
     if diagnosed := diagnosis_table.diagnosis_rows(entries):
         parts += [diagnosis_table.TITLE, pipe(diagnosed, diagnosis_table.HEADERS)]
     notes = [
+        *spread_lines(board),
+        *wanted_lines(board),
         *_class_lines(entries),
         *footnotes.footnotes(entries, letters),
         *footnotes.gap_lines(entries),
@@ -146,6 +149,7 @@ def _text_board(board: Board) -> str:
     table = tabulate([headers, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True)
     lines = [
         *_whole_names(board),
+        *spread_lines(board),
         *_class_lines(entries),
         *footnotes.footnotes(entries, letters),
         *footnotes.gap_lines(entries),

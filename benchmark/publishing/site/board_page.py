@@ -10,6 +10,7 @@ from benchmark.publishing.leaderboard.cells import Cell
 from benchmark.publishing.leaderboard.columns import CLEAN, GAIN, IMAGES, WORST, columns_of
 from benchmark.publishing.leaderboard.escaping import shortened
 from benchmark.publishing.leaderboard.ranking import Board, BoardGroup
+from benchmark.publishing.leaderboard.seeds import spread_lines, wanted_lines
 from benchmark.publishing.site.panels import tradeoff
 from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf
@@ -74,6 +75,8 @@ def _notes(
     board: Board, letters: dict[str, str], places: Mapping[str, str], beside: Beside
 ) -> Iterator[tuple[str, str]]:
     """The lines below the table, each with its place; a mark leads to the note that begins with it."""
+    for text in (*spread_lines(board), *wanted_lines(board)):
+        yield "", text
     for text in footnotes.footnotes(board.entries, letters):
         yield places.get(text.partition(":")[0], ""), text
     for text in (

@@ -35,9 +35,16 @@ Figure = tuple[str, str, str]
 
 
 def entry_view(
-    placed: Placed, claims: Sequence[Claim], sheet: bytes | None = None
+    placed: Placed, claims: Sequence[Claim], sheet: bytes | None = None, spread: str = ""
 ) -> dict[str, Any]:
-    """An entry, ready for its template, beside what its paper claims under the same classifier and threat."""
+    """An entry, ready for its template.
+
+    Args:
+        placed: The entry, and where its page is.
+        claims: Of its paper, under the same classifier and threat.
+        sheet: Its example images; None where they are not there.
+        spread: What its board says of it over seeds.
+    """
     entry = placed.entry
     order = {"raised": 0, "ok": 1, "not-run": 2}
     rules = list(Rule) if entry.defense.stochastic else [Rule.SINGLE]
@@ -49,6 +56,7 @@ def entry_view(
         "figures": [*_claimed(claims), *_figures(entry)],
         "claims": list(map(_claim, claims)),
         "undefended": list(_undefended(entry)),
+        "spread": spread,
         "worst_class": dict(zip(("clean", "worst case"), class_cells(entry), strict=False)),
         "notes": footnotes([entry], {}),
         "families": list(_families(entry, rules)),
