@@ -14,7 +14,7 @@ from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain, shortened
 from benchmark.publishing.leaderboard.ranking import Board, Line, boards, unlike_protocol
 from benchmark.publishing.leaderboard.seeds import spread_lines, wanted_lines
-from benchmark.records.entry import Entry
+from benchmark.records.entry import Entry, is_undefended
 from benchmark.records.rates import RULES
 
 NAME_WIDTH = 18
@@ -96,10 +96,12 @@ def _markdown_board(board: Board) -> str:
 
 def class_rows(entries: Iterable[Entry]) -> list[list[str]]:
     """For each entry that says it its name, and clean accuracy and worst case with their worst class."""
-    named = [
-        (f"{each.defense.label} / {each.classifier.name}", class_cells(each)) for each in entries
-    ]
-    return [[name, *said] for name, said in named if said]
+    return [[_who(entry), *said] for entry in entries if (said := class_cells(entry))]
+
+
+def _who(entry: Entry) -> str:
+    name = entry.classifier.name
+    return f"{name}, undefended" if is_undefended(entry) else f"{entry.defense.label} / {name}"
 
 
 def rules_cells(entry: Entry) -> list[str]:
