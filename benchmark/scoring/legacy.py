@@ -9,7 +9,7 @@ from statistics import fmean
 from benchmark.records.entry import Entry, Rate
 from benchmark.records.protocol import FAMILIES
 from benchmark.records.rates import OTHER_MACHINE, share
-from benchmark.scoring.choice import rate_of
+from benchmark.scoring.choice import rate_of, worst_class
 from benchmark.scoring.derived import sha256_of
 from benchmark.scoring.flags import flags_of
 
@@ -94,8 +94,20 @@ def _columns(entry: Entry) -> Iterator[str]:
 
 
 def _worst_class(entry: Entry) -> Iterator[str]:
-    if entry.worst_class is not None:
-        yield "worst_class: entries of schema 1 have none"
+    said, images = entry.worst_class, entry.per_image
+    found = ((said.clean, images.clean), (said.worst, images.worst)) if said else ()
+    for one, bits in found:
+        made = worst_class(images.labels, bits) if bits else None
+        if made is None or (one.label, one.n) != (made.label, made.n):
+            yield "worst_class is not that of its outcomes"
+        elif not all(
+            _is_close(*pair) for pair in zip(_ends(one.rate), _ends(made.rate), strict=True)
+        ):
+            yield "worst_class: its rate is not that of its outcomes"
+
+
+def _ends(rate: Rate) -> tuple[float, float, float]:
+    return rate.low, rate.value, rate.high
 
 
 def _flags(entry: Entry) -> Iterator[str]:

@@ -81,4 +81,4 @@ def test_an_entry_from_before_has_none_and_is_shown_without():
     assert old.worst_class is None
     assert to_text([old, toy("new")]).count("worst class: ") == 1
     forged = old.model_copy(update={"worst_class": toy("a").worst_class})
-    assert "worst_class: entries of schema 1 have none" in problems_of(forged)
+    assert "worst_class is not that of its outcomes" in problems_of(forged)
