@@ -32,7 +32,7 @@ DERIVED = re.compile(
     r"|criterion\..*|stand_ins.*|dataset\.n|threat\.text|(clean|worst)\..*|columns\..*|undefended\..*"
     r"|flags.*|cost\..*|(attacks|sources)\.\d+\.(rates|outcomes|margins|status).*"
     r"|diagnosis\.\d+\.(rate|outcomes.*)|eps_curve.*|per_image\.(clean|worst|chosen|choices).*"
-    r"|challenges\.\d+\.(images|chosen|lowered_by|worst_before.*|worst_after.*)|attacks|gaps|clean|worst"
+    r"|challenges\.\d+\.(images|chosen|lowered_by|worst_before.*|worst_after.*)|attacks|gaps|clean|worst|worst_class.*"
 )
 """Places of leaves that follow from others; a list that follows counts with its items."""
 OWN = load_protocol("ci").model_copy(update={"name": "mine", "summary": "of my own"})

@@ -164,7 +164,9 @@ def _command_without_slice(context: click.Context) -> str:
         is_typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if name == "slice" or not is_typed:
             continue
-        value = context.params[name]
-        for item in value if isinstance(value, tuple) else (value,):
-            words += [option.opts[0]] if item is True else [option.opts[0], str(item)]
+        # what is not handed on, such as --offline, is a flag
+        value = context.params.get(name, True)
+        for item in value if option.multiple else (value,):
+            said = ",".join(map(str, item)) if isinstance(item, tuple) else str(item)
+            words += [option.opts[0]] if item is True else [option.opts[0], said]
     return shlex.join(words)

@@ -30,7 +30,7 @@ from benchmark.records.identity import (
 from benchmark.records.missing_rows import Gap as Gap
 from benchmark.records.missing_rows import StandIn
 from benchmark.records.protocol import FAMILIES, Column
-from benchmark.records.rates import Cost, refuse_other_mean
+from benchmark.records.rates import Cost, WorstClass, refuse_other_mean
 from benchmark.records.rates import Rate as Rate
 from benchmark.records.rates import Rates as Rates
 
@@ -65,6 +65,8 @@ class Entry(Strict):
     columns: Columns
     worst: Rates | None
     """The worst case; its twin under each rule is `clean` under that rule."""
+    worst_class: WorstClass | None = None
+    """None without a worst case, and in entries from before it was said."""
     undefended: Undefended
     flags: tuple[Flag, ...]
     cost: Cost

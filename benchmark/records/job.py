@@ -21,8 +21,6 @@ MIXED = "mixed"
 
 RUNTIME_FIELDS = frozenset({"row"})
 """Fields that decide nothing about the result; all others are in the key."""
-LATER = {"is_last": False}
-"""Fields that came after keys were pinned, with their defaults, at which no key holds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +120,6 @@ class Job:
         identity = {
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in RUNTIME_FIELDS
         }
-        for name, value in LATER.items():
-            if identity[name] == value:
-                del identity[name]
         return hashlib.sha256(canonical(identity).encode()).hexdigest()
 
 

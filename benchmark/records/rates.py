@@ -41,6 +41,22 @@ class Rates(Strict):
         return found
 
 
+class ClassRate(Strict):
+    """The accuracy of single draws on the images of one class, with that class's own interval."""
+
+    label: Count
+    n: Annotated[int, Field(ge=1)]
+    """Images of it."""
+    rate: Rate
+
+
+class WorstClass(Strict):
+    """The class that has the least accuracy, the first of several, among clean images and in the worst case."""
+
+    clean: ClassRate
+    worst: ClassRate
+
+
 @dataclass(frozen=True, slots=True)
 class RuleInfo:
     """How a rule is named.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.engine.criterion import Outcome, Rule, worst
-from benchmark.records.rates import RULES, Rate, Rates, mean_rate, share
+from benchmark.records.rates import RULES, ClassRate, Rate, Rates, mean_rate, share
 from benchmark.records.scores import Scores
 from benchmark.scoring.statistics import interval
 
@@ -62,6 +62,18 @@ def rates_of(chosen: Mapping[Rule, Chosen]) -> Rates:
 def rates(candidates: Candidates, n: int) -> Rates:
     """Under each rule, the accuracy on the images chosen out of these rows."""
     return rates_of(choose_all(candidates, n))
+
+
+def worst_class(labels: Sequence[int], bits: Sequence[str]) -> ClassRate:
+    """The class of which the least is right, the first of several, of at least one image.
+
+    Its interval is that of its own images; that it is the least of many is not in it.
+    """
+    by_class: dict[int, list[str]] = {}
+    for label, outcome in sorted(zip(labels, bits, strict=True)):
+        by_class.setdefault(label, []).append(outcome)
+    label, own = min(by_class.items(), key=lambda each: mean_rate(each[1]))
+    return ClassRate(label=label, n=len(own), rate=rate_of(own))
 
 
 def rate_of(bits: Sequence[str]) -> Rate:

@@ -20,8 +20,9 @@ from benchmark.records.missing_rows import StandIn, Why
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import protocol_names, published
 from benchmark.records.protocol_rows import Faced
+from benchmark.records.rates import WorstClass
 from benchmark.scoring.challenge_chain import choices_of, settled, with_challenges_of
-from benchmark.scoring.choice import choose, choose_all, rates, rates_of
+from benchmark.scoring.choice import choose, choose_all, rates, rates_of, worst_class
 from benchmark.scoring.derived_rows import Rows
 from benchmark.scoring.flags import flags_of
 
@@ -156,7 +157,8 @@ def _worst_case(entry: Entry, rows: Rows) -> dict[str, Any]:
     if not rows.clean:
         nothing = {"clean": (), "worst": (), "chosen": (), "choices": None}
         per_image = images.model_copy(update=nothing)
-        return {"clean": None, "worst": None, "challenges": (), "per_image": per_image}
+        none = dict.fromkeys(("clean", "worst", "worst_class"))
+        return {**none, "challenges": (), "per_image": per_image}
     start = choose_all(rows.counting(), n)
     if not entry.defense.stochastic:
         # where two images are both wrong, or both right, the entry's own stays
@@ -173,6 +175,10 @@ def _worst_case(entry: Entry, rows: Rows) -> dict[str, Any]:
     return {
         "clean": rates(rows.clean, n),
         "worst": rates_of(standing),
+        "worst_class": WorstClass(
+            clean=worst_class(images.labels, per_image.clean),
+            worst=worst_class(images.labels, per_image.worst),
+        ),
         "challenges": challenges,
         "per_image": per_image,
     }

@@ -27,6 +27,7 @@ from benchmark.scoring.diagnosis_flags import (
     examined,
     random_noise,
 )
+from benchmark.scoring.flag_explanations import EXPLANATIONS
 from benchmark.scoring.flag_parts import (
     WEAKER_POINTS,
     Finding,
@@ -57,34 +58,6 @@ STANDARD_ERRORS = 3.0
 """By how many standard errors of the paired difference a worst case may lie above what it was chosen from:
 choice and score meet different draws, so that by chance it does; 1 row in 700 lies farther."""
 
-EXPLANATIONS = {
-    "transfer-beats-white-box": "images made on other classifiers do more harm than the adaptive attacks",
-    "oblivious-beats-adaptive": "images made on the bare classifier do more harm than the adaptive attacks",
-    "one-step": "one signed step does more harm than many",
-    "zero-gradients": "gradients are zero: the attack was blind",
-    "clean-fails": "clean images fail under the vote or any-of-n rule itself",
-    "autoattack-warnings": "AutoAttack itself complained about the victim",
-    "autoattack-native": "AutoAttack's own verdict is not what its images do when drawn again",
-    "convergence": "accuracy was still falling in the last quarter of the steps",
-    "training-floor-clean": "a trained defense loses too many clean images",
-    "training-floor-oblivious": "a trained defense hardly helps where only its classifier is attacked",
-    "no-attack-effect": "no attack changed anything",
-    "black-box-beats-white-box": "an attacker who sees outputs alone does more harm than the adaptive attacks",
-    "doubled-steps": "twice the steps change the number: the attack was too short",
-    "doubled-eot": "twice the draws a gradient change the number: its gradients were too noisy",
-    "eps-curve-rises": "a larger budget leaves more accuracy than a smaller one",
-    "eps-curve-ends-high": "accuracy is left where every image can be turned into grey",
-    "gradient-not-as-declared": "autograd through a purifier is not what it declares",
-    "random-noise": "random points fool images that every attack left alone",
-    "memorises-images": "a purifier gives back evaluation images, and others not",
-    "batch-dependent": "what becomes of an image hangs on its batch",
-    "undeclared-randomness": "it is random in a way that it does not declare",
-    "worst-above-column": "the worst case is above what it was chosen from, by more than its draws explain",
-    "surrogate-misleads": "the attacks follow gradients that miss what a recovered one tells of the victim",
-    "unlike-published": "the bare classifier's clean accuracy is not the one that RobustBench publishes of it",
-}
-"""What it means that a flag is raised, by its id; in the order in which flags stand in an entry."""
-
 
 def flags_of(entry: Entry) -> tuple[Flag, ...]:
     """All flags of an entry, in the order of `EXPLANATIONS`; the entry's own flags are not looked at."""
@@ -92,6 +65,12 @@ def flags_of(entry: Entry) -> tuple[Flag, ...]:
 
 
 def _beats_adaptive(entry: Entry, column: Column) -> Finding:
+    """Whether a column is ahead of the adaptive one, both scored in the same way.
+
+    AutoAttack's is, too: of a random victim its images are drawn again, as others' are, and its own verdict, by
+    the last draw alone, is compared with nothing. Though it does not count there, what it found was there to
+    be found.
+    """
     weaker, adaptive = entry.family_rate(column), entry.family_rate(Column.ADAPTIVE)
     if weaker is None or adaptive is None:
         return f"the {column} or the adaptive column has no value"
@@ -271,6 +250,7 @@ def _errors(worst: Sequence[str], bits: Sequence[str]) -> float:
 CHECKS: Final[Mapping[str, Callable[[Entry], Finding]]] = {
     "transfer-beats-white-box": partial(_beats_adaptive, column=Column.TRANSFER),
     "oblivious-beats-adaptive": partial(_beats_adaptive, column=Column.OBLIVIOUS),
+    "autoattack-beats-adaptive": partial(_beats_adaptive, column=Column.AUTOATTACK),
     "one-step": _one_step,
     "zero-gradients": _zero_gradients,
     "clean-fails": _clean_fails,

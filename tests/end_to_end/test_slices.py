@@ -145,7 +145,7 @@ def typed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_bytes(PROTOCOL)
     return ["run", "--defense", "gaussian", "--defense-arg", "sigma=0.1", "--protocol", "tiny.yaml",
-            "--runs", "shared", "--workers", "1"]  # fmt: skip
+            "--classes", "3,8", "--offline", "--runs", "shared", "--workers", "1"]  # fmt: skip
 
 
 def test_the_command_line_prints_what_is_left_and_the_command_that_assembles(

@@ -8,12 +8,13 @@ from tabulate import tabulate
 
 from benchmark.engine.criterion import Rule
 from benchmark.publishing.leaderboard import diagnosis_table, footnotes
-from benchmark.publishing.leaderboard.cells import bound, percent, pipe, with_interval
+from benchmark.publishing.leaderboard.cells import bound, class_cells, percent, pipe, with_interval
 from benchmark.publishing.leaderboard.columns import WORST, columns_of
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain, shortened
 from benchmark.publishing.leaderboard.ranking import Board, Line, boards, unlike_protocol
-from benchmark.records.entry import Entry
+from benchmark.publishing.leaderboard.seeds import spread_lines, wanted_lines
+from benchmark.records.entry import Entry, is_undefended
 from benchmark.records.rates import RULES
 
 NAME_WIDTH = 18
@@ -80,6 +81,9 @@ def _markdown_board(board: Board) -> str:
     if diagnosed := diagnosis_table.diagnosis_rows(entries):
         parts += [diagnosis_table.TITLE, pipe(diagnosed, diagnosis_table.HEADERS)]
     notes = [
+        *spread_lines(board),
+        *wanted_lines(board),
+        *_class_lines(entries),
         *footnotes.footnotes(entries, letters),
         *footnotes.gap_lines(entries),
         *fewer_lines(board),
@@ -88,6 +92,16 @@ def _markdown_board(board: Board) -> str:
     if notes:
         parts.append("\n".join(f"- {markdown(note)}" for note in notes))
     return "\n\n".join(parts)
+
+
+def class_rows(entries: Iterable[Entry]) -> list[list[str]]:
+    """For each entry that says it its name, and clean accuracy and worst case with their worst class."""
+    return [[_who(entry), *said] for entry in entries if (said := class_cells(entry))]
+
+
+def _who(entry: Entry) -> str:
+    name = entry.classifier.name
+    return f"{name}, undefended" if is_undefended(entry) else f"{entry.defense.label} / {name}"
 
 
 def rules_cells(entry: Entry) -> list[str]:
@@ -137,6 +151,8 @@ def _text_board(board: Board) -> str:
     table = tabulate([headers, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True)
     lines = [
         *_whole_names(board),
+        *spread_lines(board),
+        *_class_lines(entries),
         *footnotes.footnotes(entries, letters),
         *footnotes.gap_lines(entries),
         *undefended_lines(board),
@@ -144,6 +160,14 @@ def _text_board(board: Board) -> str:
         *other_lines(board),
     ]
     return "\n".join([plain(heading(board)), table, *(f"  {plain(note)}" for note in lines)])
+
+
+def _class_lines(entries: Sequence[Entry]) -> list[str]:
+    """One line for each entry: clean accuracy and worst case with their worst class."""
+    return [
+        f"worst class: {name}: clean {clean}, worst case {worst}"
+        for name, clean, worst in class_rows(entries)
+    ]
 
 
 def _whole_names(board: Board) -> list[str]:

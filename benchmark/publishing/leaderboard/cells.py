@@ -13,6 +13,7 @@ from benchmark.publishing.leaderboard.escaping import markdown
 from benchmark.publishing.leaderboard.ranking import Gain, Line
 from benchmark.records.entry import Entry, Rate, is_undefended
 from benchmark.records.protocol import Column
+from benchmark.records.rates import ClassRate
 
 NOT_APPLICABLE = "n/a"
 """Stands where no row of a column exists for such a task."""
@@ -73,6 +74,23 @@ def bound(entry: Entry) -> str:
 def percent(share: float | None, missing: str = "gap") -> str:
     """A share in %."""
     return missing if share is None else f"{100 * share:.1f}"
+
+
+def class_cells(entry: Entry) -> list[str]:
+    """Clean accuracy and worst case, each with its worst class; nothing in entries that do not say it."""
+    found = entry.worst_class
+    if found is None or entry.clean is None or entry.worst is None:
+        return []
+    sign = bound(entry)
+    return [
+        _beside("", entry.clean.single, found.clean),
+        _beside(sign, entry.worst.single, found.worst),
+    ]
+
+
+def _beside(sign: str, mean: Rate, one: ClassRate) -> str:
+    least = f"{sign}{percent(one.rate.value)} (class {one.label}, n = {one.n})"
+    return f"{sign}{percent(mean.value)} → {least}"
 
 
 def interval(rate: Rate | Gain) -> str:

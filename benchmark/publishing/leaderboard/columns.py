@@ -107,6 +107,23 @@ BOARD_COLUMNS = (
     IMAGES,
 )
 """In the order in which they stand; another one is another line here."""
+CLASS_COLUMNS = (
+    BoardColumn(
+        name="clean-class",
+        title="worst class, clean",
+        short="",
+        cell=lambda line: (cells.class_cells(line.entry) or ["–"])[0],
+        span=lambda line: line.entry.worst_class.clean.rate if line.entry.worst_class else None,
+    ),
+    BoardColumn(
+        name="worst-class",
+        title="worst class, worst case",
+        short="",
+        cell=lambda line: (cells.class_cells(line.entry) or ["–"])[-1],
+        span=lambda line: line.entry.worst_class.worst.rate if line.entry.worst_class else None,
+    ),
+)
+"""Of the class that has least: on no board, where they stand in a table of their own; in tables for papers."""
 FIGURES = [c for c in BOARD_COLUMNS if c.name in ("clean", "oblivious", "adaptive", "worst")]
 """Those that stand large on an entry's page, and beside a paper's claim."""
 

@@ -14,6 +14,7 @@ from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain
 from benchmark.publishing.leaderboard.footnotes import raised
 from benchmark.records.entry import Entry
+from benchmark.scoring.flag_explanations import said_of
 
 HEADERS = ("", "base", "candidate", "change (95 % bounds)", "p", "lost", "gained")
 IMAGES = 8
@@ -196,6 +197,4 @@ def _remarks(comparison: Comparison) -> list[str]:
     if base.preliminary or candidate.preliminary:
         notes.append("preliminary: a protocol for a first look, or fewer images than it asks for")
     risen = {*raised(candidate)} - {*raised(base)}
-    if risen:
-        notes.append(f"flags that only the candidate raises: {', '.join(sorted(risen))}")
-    return notes
+    return [*notes, *(f"only the candidate raises {said_of(name)}" for name in sorted(risen))]

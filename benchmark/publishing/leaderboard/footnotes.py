@@ -13,7 +13,7 @@ from benchmark.records.identity import Stage
 from benchmark.records.protocol import PRECISION, SEED, Column
 from benchmark.records.provenance import Difference, TrainedFor, other_arguments
 from benchmark.scoring.audit_figures import valid_audit
-from benchmark.scoring.flags import EXPLANATIONS
+from benchmark.scoring.flag_explanations import EXPLANATIONS, said_of
 
 NATIVE = (
     "† AutoAttack on a stochastic victim: its images drawn again (its own verdict, by the last draw alone, in "
@@ -69,10 +69,7 @@ def _undiagnosed(board: Sequence[Entry]) -> list[Entry]:
 
 def footnotes(board: Sequence[Entry], letters: dict[str, str]) -> list[str]:
     """One line for each mark on a board; `letters` are those of `marks`."""
-    notes = [
-        f"{mark}: {name}{': ' if name in EXPLANATIONS else ''}{EXPLANATIONS.get(name, '')}"
-        for name, mark in letters.items()
-    ]
+    notes = [f"{mark}: {said_of(name)}" for name, mark in letters.items()]
     if _undiagnosed(board):
         notes.append(NO_DIAGNOSIS)
     if any(native(entry) for entry in board):

@@ -11,12 +11,14 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from benchmark.errors import BenchError
 from benchmark.files.atomic import write_whole
 from benchmark.publishing.leaderboard.escaping import plain, shortened
 from benchmark.records.entry import Entry
 from benchmark.records.entry_parts import AttackRecord
+from benchmark.records.protocol import Column
 
 SIZE = (8.0, 4.5)
 """Of a figure, in inches."""
@@ -54,7 +56,9 @@ def plot_convergence(entry: Entry, path: Path) -> None:
     A line is the share of images that the attack, by its own count, has not yet turned: the lowest so far,
     since a trace starts again with each restart; steps of restarts follow one another. The dot at its end is
     the verdict on its images. Where the two are far apart the attack counts on something else than the victim
-    (the bare classifier, its own draws): such a line is thin. Dotted are clean accuracy and worst case.
+    (the bare classifier, its own draws): such a line is thin. Level lines are what AutoAttack left, which keeps
+    no steps (its images drawn again; thin its own verdict, where it is another), and dotted clean accuracy and
+    worst case.
 
     Args:
         entry: With at least one attack that kept a trace of two steps.
@@ -74,14 +78,20 @@ def plot_convergence(entry: Entry, path: Path) -> None:
 def _convergence(figure: Figure, entry: Entry, rows: Sequence[AttackRecord]) -> None:
     axes = figure.add_subplot()
     ranked = sorted(rows, key=lambda row: (-min(row.trace), row.id))  # as the lines end, from above
-    for row, colour in zip(ranked, colours(len(ranked)), strict=True):
+    autoattack = [row for row in entry.attacks if row.column is Column.AUTOATTACK and row.rates]
+    levels = [row for row in autoattack if row not in rows]
+    several = colours(len(ranked) + len(levels))
+    for row, colour in zip(ranked, several, strict=False):
         steps, _, verdict = trace_line(axes, row, colour)
         axes.plot(steps, verdict, "o", color=colour, markersize=3.5, clip_on=False)
+    for row, colour in zip(levels, several[len(ranked) :], strict=True):
+        _level_line(axes, row, colour)
     _levels(axes, entry)
     axes.set_xscale("log")
     axes.set_xlim(1, max(len(row.trace) for row in rows) * 1.05)
     axes.set_ylim(-2, 102)
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(LogFormatter())  # the usual one's text is markup
     axes.set_xlabel("step of the attack (restarts one after the other)")
     axes.set_ylabel("images still classified rightly, lowest so far (%)")
     _name(figure, axes, entry)
@@ -100,6 +110,21 @@ def trace_line(axes: Axes, row: AttackRecord, colour: Any) -> tuple[int, float, 
         label=f" {shortened(row.id, NAME_LENGTH)}",
     )
     return len(lowest), 100 * lowest[-1], 100 * verdict
+
+
+def _level_line(axes: Axes, row: AttackRecord, colour: Any) -> None:
+    """Draws what an attack without steps left, and thin its own verdict if that is another."""
+    again = [row.rates.single.value] if row.rates else []
+    said = list(dict.fromkeys(f"{100 * share:.1f}" for share in (*again, *row.trace[-1:])))
+    label = f" {shortened(row.id, NAME_LENGTH)} {', natively '.join(said)}"
+    for i, level in enumerate(said):
+        axes.axhline(
+            float(level),
+            color=colour,
+            linestyle=(0, (8, 2, 1.5, 2)),
+            linewidth=0.7 if i else 1.6,
+            label=label if i == 0 else None,
+        )
 
 
 def plot_eps_curve(entry: Entry, path: Path) -> None:
@@ -143,7 +168,7 @@ def _levels(axes: Axes, entry: Entry) -> None:
     for name, rates, above in (("clean", entry.clean, 3), ("worst case", entry.worst, -10)):
         if rates:
             level = 100 * rates.single.value
-            axes.axhline(level, color="0.45", linestyle=":", linewidth=1)
+            axes.axhline(level, color="0.25", linestyle=":", linewidth=1.2)
             at: Any = {"xycoords": ("axes fraction", "data"), "xytext": (-2, above), "ha": "right"}
             axes.annotate(f"{name} {level:.1f}", (1, level), **_SMALL, **at)
 
@@ -164,7 +189,7 @@ def _name(figure: Figure, axes: Axes, entry: Entry) -> None:
         loc="outside right upper",
         frameon=False,
         fontsize=8,
-        title="attack (dashed: BPDA; dot: verdict;\nthin: counts by something else)",
+        title="attack (dashed: BPDA; dot or level:\nverdict; thin: counts by something else)",
         title_fontsize=8,
         alignment="left",
     )

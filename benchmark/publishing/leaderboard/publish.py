@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from benchmark.publishing.leaderboard import baselines
 from benchmark.publishing.leaderboard.board_text import to_markdown
 from benchmark.publishing.leaderboard.data_file import read_lines
 from benchmark.publishing.leaderboard.escaping import file_name, short_hash
+from benchmark.publishing.leaderboard.same_content import content_of, has_content_of
 from benchmark.records.entry import Entry
 from benchmark.records.entry_boundary import rendered
 from benchmark.records.entry_files import read_entry
@@ -53,7 +53,7 @@ def entry_path(leaderboards: Path, entry: Entry) -> Path:
     """
     folder = leaderboards.joinpath(*folder_names(entry))
     stem = entry_stem(entry)
-    said = short_hash(_content(entry) + entry.dataset.pixels_sha256)
+    said = short_hash(content_of(entry) + entry.dataset.pixels_sha256)
     plain, hashed = folder / f"{stem}.json", folder / f"{stem}--{said}.json"
     others = folder.glob(f"{glob.escape(stem)}--{'[0-9a-f]' * 8}.json")
     taken = {path: found for path in (plain, *sorted(others)) if (found := _held(path))}
@@ -156,40 +156,9 @@ def _publish_once(folder: Path) -> Published:
     return Published(page, tuple(entries), tuple(damaged.values()))
 
 
-def has_content_of(entry: Entry, other: Entry) -> bool:
-    """Whether one entry is the other, run again: all that decides its numbers is the same.
-
-    Hashes of source that were made by other versions of the key say nothing about each other.
-    """
-    is_hashed_alike = entry.key_version == other.key_version
-    ours, theirs = (_content(each, has_source=is_hashed_alike) for each in (entry, other))
-    pixels = {entry.dataset.pixels_sha256, other.dataset.pixels_sha256}
-    return (
-        ours == theirs and len(pixels - {""}) < 2
-    )  # an entry whose clean row is a gap has no hash
-
-
 def _held(path: Path) -> Entry | None:
     """The entry in a file; a damaged one is nobody's, and is mended by being written again."""
     try:
         return read_entry(path) if path.is_file() else None
     except BenchError:
         return None
-
-
-def _content(entry: Entry, *, has_source: bool = True) -> str:
-    """What decides an entry's numbers, but for the pixels, as text."""
-    source = set() if has_source else {"source_sha256", "content_sha256"}
-    left_out = {"training", *source}
-    stages = [stage.model_dump(mode="json", exclude=left_out) for stage in entry.defense.stages]
-    return json.dumps(
-        [
-            [entry.defense.label, stages],
-            entry.classifier.model_dump(mode="json", exclude=source),
-            entry.dataset.model_dump(mode="json", exclude={"pixels_sha256", "classes"}),
-            [entry.threat.norm, entry.threat.eps, entry.threat.input_shape],
-            [entry.protocol.name, entry.protocol.version, entry.protocol.sha256],
-            [entry.criterion.model_dump(), entry.seed, entry.precision],
-        ],
-        sort_keys=True,
-    )

@@ -9,7 +9,7 @@ from itertools import chain
 from tabulate import tabulate
 
 from benchmark.publishing.leaderboard.cells import NOT_APPLICABLE, with_ends
-from benchmark.publishing.leaderboard.columns import BOARD_COLUMNS, columns_of
+from benchmark.publishing.leaderboard.columns import BOARD_COLUMNS, CLASS_COLUMNS, columns_of
 from benchmark.publishing.leaderboard.data_file import csv_text
 from benchmark.publishing.leaderboard.eligibility import why_unranked
 from benchmark.publishing.leaderboard.escaping import markdown, plain
@@ -47,7 +47,7 @@ WORDS: Mapping[str, Callable[[Line], Cell]] = {
     "not-ranked": lambda line: "; ".join(why_unranked(line.entry)) or None,
 }
 """Columns that are no share."""
-SPANS = {column.name: column for column in BOARD_COLUMNS if column.span}
+SPANS = {column.name: column for column in (*BOARD_COLUMNS, *CLASS_COLUMNS) if column.span}
 """Columns of single draws that are accuracies, or the difference of two."""
 COLUMNS = (*WORDS, *SPANS)
 INTERVALS = ("worst", "gain")

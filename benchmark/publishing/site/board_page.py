@@ -10,14 +10,17 @@ from benchmark.publishing.leaderboard.cells import Cell
 from benchmark.publishing.leaderboard.columns import CLEAN, GAIN, IMAGES, WORST, columns_of
 from benchmark.publishing.leaderboard.escaping import shortened
 from benchmark.publishing.leaderboard.ranking import Board, BoardGroup
+from benchmark.publishing.leaderboard.seeds import spread_lines, wanted_lines
 from benchmark.publishing.site.panels import tradeoff
 from benchmark.publishing.site.references import Beside
 from benchmark.publishing.site.urls import Shelf
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import Column
-from benchmark.scoring.flags import EXPLANATIONS
+from benchmark.scoring.flag_explanations import EXPLANATIONS
 
 THEIRS = "RobustBench’s own"
+CLASS_TITLE = "Accuracy, and that of the class that has least of it."
+CLASS_HEADERS = ("defense / classifier", "clean → worst class", "worst case → worst class")
 NAME_LENGTH = 48
 """Characters of a name in a table; the entry's own page says all of it."""
 
@@ -72,6 +75,8 @@ def _notes(
     board: Board, letters: dict[str, str], places: Mapping[str, str], beside: Beside
 ) -> Iterator[tuple[str, str]]:
     """The lines below the table, each with its place; a mark leads to the note that begins with it."""
+    for text in (*spread_lines(board), *wanted_lines(board)):
+        yield "", text
     for text in footnotes.footnotes(board.entries, letters):
         yield places.get(text.partition(":")[0], ""), text
     for text in (
@@ -94,6 +99,9 @@ def _tables(
     entries: Sequence[Entry],
 ) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
     """Caption, headers and rows of what stands below; whatever else a board has to say is yielded here."""
+    if classed := board_text.class_rows(entries):
+        shown = [(shortened(name, 2 * NAME_LENGTH), *cells) for name, *cells in classed]
+        yield CLASS_TITLE, CLASS_HEADERS, shown
     if diagnosed := diagnosis_table.diagnosis_rows(entries):
         yield diagnosis_table.TITLE, diagnosis_table.HEADERS, diagnosed
     random = [board_text.rules_cells(entry) for entry in entries if entry.defense.stochastic]

@@ -9,7 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.engine.criterion import Rule
-from benchmark.publishing.leaderboard.cells import bound, interval, percent, with_interval
+from benchmark.publishing.leaderboard.cells import (
+    bound,
+    class_cells,
+    interval,
+    percent,
+    with_interval,
+)
 from benchmark.publishing.leaderboard.claims import Claim
 from benchmark.publishing.leaderboard.columns import FIGURES
 from benchmark.publishing.leaderboard.footnotes import footnotes
@@ -22,7 +28,7 @@ from benchmark.records.environments import told_apart
 from benchmark.records.identity import Stage
 from benchmark.records.protocol import FAMILIES, Column
 from benchmark.records.rates import RULES
-from benchmark.scoring.flags import EXPLANATIONS
+from benchmark.scoring.flag_explanations import EXPLANATIONS, NEXT_STEPS
 
 ONE_DRAW = "one draw"
 """Stands under the rules of many draws where only one is met."""
@@ -31,9 +37,16 @@ Figure = tuple[str, str, str]
 
 
 def entry_view(
-    placed: Placed, claims: Sequence[Claim], sheet: bytes | None = None
+    placed: Placed, claims: Sequence[Claim], sheet: bytes | None = None, spread: str = ""
 ) -> dict[str, Any]:
-    """An entry, ready for its template, beside what its paper claims under the same classifier and threat."""
+    """An entry, ready for its template.
+
+    Args:
+        placed: The entry, and where its page is.
+        claims: Of its paper, under the same classifier and threat.
+        sheet: Its example images; None where they are not there.
+        spread: What its board says of it over seeds.
+    """
     entry = placed.entry
     order = {"raised": 0, "ok": 1, "not-run": 2}
     rules = list(Rule) if entry.defense.stochastic else [Rule.SINGLE]
@@ -45,12 +58,15 @@ def entry_view(
         "figures": [*_claimed(claims), *_figures(entry)],
         "claims": list(map(_claim, claims)),
         "undefended": list(_undefended(entry)),
+        "spread": spread,
+        "worst_class": dict(zip(("clean", "worst case"), class_cells(entry), strict=False)),
         "notes": footnotes([entry], {}),
         "families": list(_families(entry, rules)),
         "rules": said if entry.defense.stochastic else ["accuracy"],
         "chosen": Counter(entry.per_image.chosen),
         "flags": sorted(entry.flags, key=lambda flag: order[flag.verdict]),
         "explanations": EXPLANATIONS,
+        "next_steps": NEXT_STEPS,
         "gallery": gallery(placed, is_there=sheet is not None),
         "panels": list(panels(entry)),
         "stages": [(stage.label, _stage(stage)) for stage in entry.defense.stages],

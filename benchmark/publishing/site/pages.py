@@ -15,6 +15,7 @@ from benchmark.publishing.leaderboard.board_text import place_of, remarks
 from benchmark.publishing.leaderboard.cells import Cell, with_interval
 from benchmark.publishing.leaderboard.escaping import plain, shortened
 from benchmark.publishing.leaderboard.footnotes import name_marks, raised
+from benchmark.publishing.leaderboard.seeds import spreads
 from benchmark.publishing.site.board_page import NAME_LENGTH, board_view, explained, summaries
 from benchmark.publishing.site.entry_page import entry_view, words
 from benchmark.publishing.site.references import Beside
@@ -75,12 +76,15 @@ def _shelf(
     page = _page(environment, "board.html", "../", boards=views, **shared)
     made = {f"{shelf.folder}/index.html": page}
     claimed = beside.claimed([placed.entry for placed in shelf.places.values()])
+    spread = {key: said for board in shelf.boards for key, said in spreads(board).items()}
     for placed in shelf.places.values():
         path, text = f"{shelf.folder}/{placed.stem}", entry_text(placed.entry)
         sheet = sheets.get(text)
         if sheet is not None:
             made[f"{path}.png"] = sheet
-        view = entry_view(placed, claimed.get(id(placed.entry), ()), sheet)
+        view = entry_view(
+            placed, claimed.get(id(placed.entry), ()), sheet, spread.get(id(placed.entry), "")
+        )
         made[f"{path}.html"] = _page(environment, "entry.html", "../", **view, **shared)
         made[f"{path}.json"] = text.encode()
     return made

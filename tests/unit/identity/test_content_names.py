@@ -29,8 +29,8 @@ from benchmark.evaluation.prepare.prepare import bench_of, prepare
 from benchmark.evaluation.prepare.request import Request
 from benchmark.identity.content_names import known_by, without_content
 from benchmark.plugins import DEFENSES
-from benchmark.publishing.leaderboard.publish import has_content_of
 from benchmark.publishing.leaderboard.ranking import boards
+from benchmark.publishing.leaderboard.same_content import has_content_of
 from tests.helpers.sample_entries import toy
 
 DEFENSE = """

@@ -12,6 +12,7 @@ from benchmark.errors import BenchError
 from benchmark.publishing.leaderboard.comparison import Conclusion, Held, compare, pair
 from benchmark.publishing.leaderboard.comparison_text import to_json, to_markdown, to_text
 from benchmark.records.entry_files import write_entry
+from benchmark.scoring.flag_explanations import said_of
 from tests.helpers.run_builder import Run, deterministic
 from tests.helpers.sample_entries import cells, toy
 
@@ -185,6 +186,14 @@ def test_a_gap_is_not_compared_and_is_named():
     gap = Run(rows=rows, label="new", failed=frozenset({("pgd", 0)})).entry()
     with pytest.raises(BenchError, match=r"candidate \(new on net, .* has a gap, .*: pgd: "):
         compare(fixed("1100"), gap)
+
+
+def test_a_flag_that_only_the_candidate_raises_says_what_to_do_next():
+    base = toy("toy", pgd="1100")
+    candidate = toy("toy", pgd="1111", clean="1111")
+    said = f"only the candidate raises {said_of('no-attack-effect')}"
+    assert said in to_text(compare(base, candidate), 0.05, ["worst"])
+    assert "raises" not in to_text(compare(candidate, base), 0.05, ["worst"])
 
 
 def test_folders_are_paired_by_row_and_the_rest_is_named():

@@ -36,7 +36,26 @@ def lines(path):
 def test_each_attack_with_a_trace_has_a_line_as_long_as_it(tmp_path):
     plot_convergence(traced(), tmp_path / "c.svg")
     drawn = lines(tmp_path / "c.svg")
-    assert sorted(drawn) == [2, 2, 2, 3], "two traces, and the levels of clean and worst case"
+    levels = [2] * len(("autoattack", "clean", "worst case"))
+    assert sorted(drawn) == sorted([3, 2, *levels])
+
+
+@pytest.mark.parametrize(("native", "levels"), [((), 1), ((0.25,), 1), ((0.5,), 2)])
+def test_autoattack_is_a_level_line_and_its_own_verdict_another_where_it_differs(
+    native, levels, tmp_path
+):
+    rows = deterministic(clean="1111", pgd="1100", autoattack="1000")
+    traces = {"pgd": (1.0, 0.75, 0.5), "autoattack": native}
+    plot_convergence(Run(rows=rows, traces=traces).entry(), tmp_path / "c.svg")
+    assert sorted(lines(tmp_path / "c.svg")) == [2] * (levels + len(("clean", "worst case"))) + [3]
+
+
+@pytest.mark.parametrize("steps", [2, 9])
+def test_no_tick_is_markup_however_few_steps_there_are(steps, tmp_path):
+    traces = {"pgd": (*[1.0] * (steps - 1), 0.5)}
+    entry = Run(rows=deterministic(clean="11", pgd="10"), traces=traces).entry()
+    plot_convergence(entry, tmp_path / "c.svg")
+    assert "mathdefault" not in (tmp_path / "c.svg").read_text()
 
 
 def test_the_same_entry_gives_the_same_bytes_in_every_kind(tmp_path):

@@ -17,11 +17,11 @@ from benchmark.publishing.site.pages import render
 from benchmark.publishing.site.panels import panels
 from benchmark.publishing.site.urls import settled, shelves
 from benchmark.records.entry import Entry
-from benchmark.scoring.flags import EXPLANATIONS
+from benchmark.scoring.flag_explanations import NEXT_STEPS, said_of
 from tests.helpers.html_reader import Page, broken_links, pages
 from tests.helpers.run_builder import Run, deterministic
 from tests.helpers.sample_entries import toy
-from tests.helpers.site_entries import BOARD
+from tests.helpers.site_entries import BOARD, TRACED
 from tests.helpers.site_entries import entries as every
 
 
@@ -108,7 +108,7 @@ def test_a_board_is_a_plain_table_in_rank_order_with_captions_and_row_headers(en
 
 def test_a_board_names_flags_gaps_intervals_and_the_undefended_classifier(site):
     text = Page(site[BOARD]).text
-    assert f"autoattack-warnings: {EXPLANATIONS['autoattack-warnings']}" in text
+    assert said_of("autoattack-warnings") in text
     assert (
         "gap: holed on net: transfer (transfer): images 2 to 4 failed: RuntimeError: it | crashed"
         in text
@@ -117,6 +117,16 @@ def test_a_board_names_flags_gaps_intervals_and_the_undefended_classifier(site):
     assert "net undefended: not measured" in text
     assert "first preliminary" in text
     assert "Stochastic victims under each rule" in text
+
+
+def test_what_to_do_next_stands_beside_raised_flags_alone(site):
+    entry = TRACED.entry()
+    raised = {flag.id for flag in entry.flags if flag.verdict == "raised"}
+    (path,) = [path for path in site if path.endswith("toy--net.html")]
+    text = Page(site[path]).text
+    assert "autoattack-warnings" in raised
+    assert text.count("Next: ") == len(raised)
+    assert all(f"Next: {NEXT_STEPS[name]}" in text for name in raised)
 
 
 def test_every_page_has_one_main_heading_a_language_and_unique_ids(site):

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmark.records.run import DefenseMeasurement
-from benchmark.scoring import diagnosis_flags, flags
+from benchmark.scoring import diagnosis_flags
 from benchmark.scoring import flag_parts as signs
 from benchmark.scoring.diagnosis_flags import EXAMINED
+from benchmark.scoring.flag_explanations import EXPLANATIONS, NEXT_STEPS
 from benchmark.scoring.flag_parts import Measured
 from tests.helpers.run_builder import Run, Varied, deterministic
 
@@ -263,7 +264,20 @@ def test_a_run_without_clean_rates_raises_nothing_of_a_diagnosis():
     assert not [flag.id for flag in made.entry().flags if flag.verdict == "raised"]
 
 
+PAGE = Path(__file__).resolve().parents[3] / "docs/flags.md"
+
+
 def test_every_flag_has_an_explanation_and_a_line_on_its_page():
-    assert set(BOUNDARIES) < set(flags.EXPLANATIONS)
-    page = (Path(__file__).resolve().parents[3] / "docs/flags.md").read_text()
-    assert [name for name in flags.EXPLANATIONS if f"`{name}`" not in page] == []
+    assert set(BOUNDARIES) < set(EXPLANATIONS)
+    assert list(EXPLANATIONS) == list(NEXT_STEPS)
+    rules, _, _ = PAGE.read_text().partition("## What to do next")
+    assert [name for name in EXPLANATIONS if f"`{name}`" not in rules] == []
+
+
+def test_the_page_of_flags_says_of_each_what_to_do_next_in_the_same_words():
+    _, _, table = PAGE.read_text().partition("| raised | what to do next |")
+    rows = [line.split(" | ") for line in table.strip().split("\n\n")[0].splitlines()[1:]]
+    said = {
+        name: step.removesuffix(" |") for names, step in rows for name in names.split("`")[1::2]
+    }
+    assert said == NEXT_STEPS

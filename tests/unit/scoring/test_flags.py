@@ -6,8 +6,9 @@ import pytest
 
 from benchmark.engine.criterion import Criterion, Outcome, Rule
 from benchmark.records.protocol import Column
+from benchmark.scoring.flag_explanations import EXPLANATIONS
 from benchmark.scoring.flag_parts import percent, points
-from benchmark.scoring.flags import EXPLANATIONS, flags_of
+from benchmark.scoring.flags import flags_of
 from tests.helpers.run_builder import WHOLE, Run, deterministic
 
 TEN = deterministic(clean="1" * 10, pgd="1" * 5 + "0" * 5)
@@ -31,6 +32,24 @@ def test_an_entry_carries_every_flag_once_in_a_fixed_order():
 def test_an_attacker_who_knows_less_must_not_be_ahead(column, bits, expected):
     name = {"transfer": "transfer-beats-white-box", "oblivious": "oblivious-beats-adaptive"}[column]
     assert verdict(Run(rows=TEN | deterministic(**{column: bits})), name) == expected
+
+
+@pytest.mark.parametrize(("bits", "expected"), [("0" * 10, "raised"), ("1" * 5 + "0" * 5, "ok")])
+def test_the_adaptive_attacks_must_find_what_autoattack_finds(bits, expected):
+    run = Run(rows=TEN | deterministic(autoattack=bits))
+    assert verdict(run, "autoattack-beats-adaptive") == expected
+    assert verdict(Run(rows=TEN), "autoattack-beats-adaptive") == "not-run"
+
+
+@pytest.mark.parametrize(
+    ("again", "native", "expected"), [("1000", 0.5, "raised"), ("1100", 0.0, "ok")]
+)
+def test_of_a_random_victim_autoattacks_images_are_compared_drawn_again(again, native, expected):
+    """Though they do not count there; its own verdict, by one lucky draw, says nothing."""
+    rows = {"clean": ["1111"] * 4, "pgd": ["1100"] * 4, "autoattack": [again] * 4}
+    run = Run(rows=rows, is_stochastic=True, traces={"autoattack": (native,)})
+    assert not any(row.counts for row in run.entry().attacks if row.id == "autoattack")
+    assert verdict(run, "autoattack-beats-adaptive") == expected
 
 
 def test_a_column_that_is_a_gap_is_compared_with_nothing():
