@@ -82,6 +82,9 @@ class AttackRecord(Strict):
     margins: tuple[float, ...] = ()
     """Mean margin (true logit minus best other) on `select` draws of the images that `outcomes` are of, rounded
     (`benchmark.records.rates.kept_margin`). Empty for a source, a gap, and in entries from before."""
+    context: tuple[Count, ...] = ()
+    """At how many of `eot` draws the victim was right about this row's own image under single draws, asked as the
+    attack asks. Empty where the attack asks nothing, for a source, a gap, and in entries from before."""
     scores: Scores | None = None
     """Of this row's own images, of which `rates`, `outcomes` and `margins` follow. Of a gap those that it did
     finish; None where there are none, and in entries of schema 1."""
@@ -94,6 +97,9 @@ class AttackRecord(Strict):
             raise ValueError("a gap has no rates and no outcomes")
         single = self.rates.single if self.rates else None
         refuse_other_mean(f"attack {self.id!r}", single, self.outcomes)
+        n = len(self.scores.single.outcomes) if self.scores and self.status == "ok" else 0
+        if self.context and (len(self.context) != n or max(self.context) > self.eot):
+            raise ValueError(f"context: expected {n} counts of at most {self.eot}")
         if self.margins and len(self.margins) != len(self.outcomes):
             raise ValueError(f"margins: expected {len(self.outcomes)}, one an image")
         return self

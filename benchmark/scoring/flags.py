@@ -17,6 +17,7 @@ from benchmark.records.entry_parts import AttackRecord, Flag
 from benchmark.records.protocol import Column
 from benchmark.records.rates import mean_rate, share
 from benchmark.scoring.choice import choose
+from benchmark.scoring.context_flag import verdict_unlike_attack
 from benchmark.scoring.derived_rows import Rows
 from benchmark.scoring.diagnosis_flags import (
     EXAMINED,
@@ -81,6 +82,7 @@ EXPLANATIONS = {
     "undeclared-randomness": "it is random in a way that it does not declare",
     "worst-above-column": "the worst case is above what it was chosen from, by more than its draws explain",
     "surrogate-misleads": "the attacks follow gradients that miss what a recovered one tells of the victim",
+    "verdict-unlike-attack": "it answers otherwise while it is attacked than in the verdict, on the same images",
     "unlike-published": "the bare classifier's clean accuracy is not the one that RobustBench publishes of it",
 }
 """What it means that a flag is raised, by its id; in the order in which flags stand in an entry."""
@@ -288,6 +290,7 @@ CHECKS: Final[Mapping[str, Callable[[Entry], Finding]]] = {
     "random-noise": random_noise,
     **{name: partial(examined, name=name) for name in EXAMINED},
     "worst-above-column": _worst_above_column,
+    "verdict-unlike-attack": verdict_unlike_attack,
     "unlike-published": unlike_published,
 }
 """The rule of each flag."""

@@ -50,6 +50,7 @@ class AttackOutput:
         backwards: Rows passed backward.
         gradients: Gradients taken, of means over EOT rows.
         zero_gradients: Those of them that were zero everywhere.
+        is_followed: Whether some gradient led back through the whole victim.
         trace: Share of images still classified rightly, step by step.
         warnings: What the attack complained about.
     """
@@ -59,6 +60,7 @@ class AttackOutput:
     backwards: int
     gradients: int
     zero_gradients: int
+    is_followed: bool
     trace: tuple[float, ...]
     warnings: tuple[str, ...]
 
@@ -71,6 +73,7 @@ class AttackOutput:
             backwards=target.backwards,
             gradients=target.gradients,
             zero_gradients=target.zero_gradients,
+            is_followed=target.followed > 0,
             trace=tuple(target.trace),
             warnings=tuple(target.warnings),
         )
@@ -95,6 +98,7 @@ class AttackOutput:
             backwards=self.backwards + again.backwards,
             gradients=self.gradients + again.gradients,
             zero_gradients=self.zero_gradients + again.zero_gradients,
+            is_followed=self.is_followed or again.is_followed,
             trace=self.trace + tuple(share * correct for correct in again.trace),
             warnings=self.warnings + again.warnings,
         )

@@ -126,30 +126,33 @@ def answers(
         ContractBroken: A logit is not finite.
     """
     asked = criterion.draws if victim.stochastic else 1
-    b, m = candidates.shape[:2]
-    x = candidates.flatten(0, 1)  # (b * m, c, h, w)
-    originals = torch.arange(b, device=y.device).repeat_interleave(m * asked)
     repeated = draws.repeat(asked)  # (b * asked): all candidates of an image meet the same draws
-    which = torch.arange(b * asked, device=y.device).view(b, 1, asked)
-    which = which.expand(b, m, asked).flatten()
+    order = repeated.order()
 
-    def one_pass(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def one_pass(x: Tensor, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows = order[part]
+        at = rows // asked
         with torch.no_grad():
-            logits = victim.logits(
-                x[part // asked], draws=repeated.take(which[part]), mode=GradientMode.EXACT
-            )
+            logits = victim.logits(x[at], draws=repeated.take(rows), mode=GradientMode.EXACT)
         if not bool(logits.isfinite().all()):
             raise ContractBroken(
                 "the victim returned a logit that is not finite; a purifier or a classifier divides by "
                 "zero or overflows"
             )
-        label = y[originals[part], None]
+        label = y[at, None]
         best, rivals = logits.scatter(1, label, -torch.inf).max(1)
         return logits.argmax(1), logits.gather(1, label).squeeze(1) - best, rivals
 
-    passes = (room or BatchLimit(ROWS)).passes(b * m * asked, one_pass, y.device)
+    room = room or BatchLimit(ROWS)
+    found = [
+        passed
+        for x in candidates.unbind(1)  # each by itself, as an attack asks about one iterate an image
+        for _, passed in room.passes(len(order), partial(one_pass, x), y.device)
+    ]
+    back = order.argsort()
     predictions, margins, rivals = (
-        torch.cat(each).view(b, m, asked) for each in zip(*(f for _, f in passes), strict=True)
+        torch.cat(each).view(-1, len(order))[:, back].view(-1, len(y), asked).transpose(0, 1)
+        for each in zip(*found, strict=True)
     )
     return Answers(predictions, margins.double(), rivals)
 
