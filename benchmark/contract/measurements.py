@@ -18,7 +18,7 @@ from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.acceptance import ROUNDED
 from benchmark.engine.victims.defense import Defense, Derivative, weakest_gradient
 from benchmark.engine.victims.setting import Setting
-from benchmark.engine.victims.victim import GradientMode, Victim, Vote
+from benchmark.engine.victims.victim import GradientMode, Unaware, Victim, Vote
 from benchmark.errors import BenchError
 from benchmark.records.protocol_rows import BEST
 from benchmark.records.run import DefenseMeasurement
@@ -152,7 +152,8 @@ def _slope(sample: Sample) -> Iterator[Found]:
     victim, x, where = _finest(sample)
     nobodys = NOBODYS + torch.arange(len(x), device=x.device)
     draws = Draws.of(sample.seed, nobodys, "slope")
-    asked = victim.inner if isinstance(victim, Vote) else victim  # a vote has no derivative
+    asked = victim.inner if isinstance(victim, Unaware) else victim
+    asked = asked.inner if isinstance(asked, Vote) else asked  # a vote has no derivative
     logits = partial(asked.logits, draws=draws, mode=GradientMode.EXACT)
     rounding = max((subject.finest.rounding for subject in sample.subjects()), default=0.0)
     slope = autograd_of(logits, x, draws, rounding=rounding, kinks=KINKS)

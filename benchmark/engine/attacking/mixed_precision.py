@@ -50,9 +50,9 @@ class AttackOutput:
         backwards: Rows passed backward.
         gradients: Gradients taken, of means over EOT rows.
         zero_gradients: Those of them that were zero everywhere.
-        is_followed: Whether some gradient led back through the whole victim.
         trace: Share of images still classified rightly, step by step.
         warnings: What the attack complained about.
+        is_followed: Whether some gradient led back through the whole victim.
     """
 
     candidates: Tensor
@@ -60,9 +60,9 @@ class AttackOutput:
     backwards: int
     gradients: int
     zero_gradients: int
-    is_followed: bool
     trace: tuple[float, ...]
     warnings: tuple[str, ...]
+    is_followed: bool = False
 
     @classmethod
     def of(cls, candidates: Tensor, target: Target) -> AttackOutput:
