@@ -13,6 +13,8 @@ from benchmark.scoring.flag_parts import Finding, percent, raised_above
 ALARMS = 1 - NormalDist().cdf(3.0)
 """How often an honest victim may raise it, all rows and both signs together: as often as a single figure lies 3
 standard errors above its mean, 1 in 741. Each of several rows gets its share (Bonferroni)."""
+SINCE = 3
+"""The version of job keys from which on each row that asks its victim is asked about again."""
 FLIPS = 0.02
 """The share of a deterministic victim's answers that may be others in the other context, since rounding is."""
 NEAR = 1e-3
@@ -37,6 +39,14 @@ def verdict_unlike_attack(entry: Entry) -> Finding:
         f"{percent(mean_rate(_bits(row)))} in the verdict (standard errors of the difference)"
     )
     return raised_above(abs(errors), allowed, detail)
+
+
+def is_context_missing(entry: Entry) -> bool:
+    """Whether a row of the worst case asked its victim and was not compared, though entries of its kind are."""
+    return entry.key_version >= SINCE and any(
+        row.counts and row.status == "ok" and row.cost.forwards_per_image and not row.context
+        for row in entry.attacks
+    )
 
 
 def _bits(row: AttackRecord) -> tuple[str, ...]:

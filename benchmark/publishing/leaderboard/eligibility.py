@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmark.records.entry import Entry
 from benchmark.records.protocol_files import protocol_names
-from benchmark.scoring.context_flag import verdict_unlike_attack
+from benchmark.scoring.context_flag import is_context_missing, verdict_unlike_attack
 from benchmark.scoring.diagnosis_flags import EXAMINED
 from benchmark.scoring.flag_parts import Measured, raised_above
 
@@ -40,6 +40,8 @@ def _unlike_attack(entry: Entry) -> Iterator[str]:
     found = verdict_unlike_attack(entry)
     if isinstance(found, Measured) and found.is_raised:
         yield "verdict-unlike-attack"
+    elif is_context_missing(entry):
+        yield "verdict-unlike-attack could not be checked"
 
 
 def _refuted(entry: Entry) -> Iterator[str]:
