@@ -73,9 +73,7 @@ def _errors(row: AttackRecord, *, is_random: bool) -> tuple[float, float]:
             for count, said in zip(right, bits, strict=True)
             for p in [(count + said.count("1") + 1) / (asked + len(said) + 2)]
         )
-    apart = math.fsum(
-        share(said) - count / asked for count, said in zip(right, bits, strict=True)
-    )
+    apart = math.fsum(share(said) - count / asked for count, said in zip(right, bits, strict=True))
     return round(apart / math.sqrt(variance), 9), math.fsum(right) / (asked * n)
 
 

@@ -140,9 +140,7 @@ class AttackBatch:
             return ()
         target = self._target(self.victim, torch.arange(len(chosen)).to(self.x.device), "")
         draws = self._draws("").at("context")
-        return right_in_context(
-            target, chosen, self.y, draws=draws, is_followed=output.is_followed
-        )
+        return right_in_context(target, chosen, self.y, draws=draws, is_followed=output.is_followed)
 
     def _draws(self, place: str) -> Draws:
         """Those of the b images in an attempt."""

@@ -146,7 +146,9 @@ def answers(
     room = room or BatchLimit(ROWS)
     found = [
         passed
-        for x in candidates.unbind(1)  # each by itself, as an attack asks about one iterate an image
+        for x in candidates.unbind(
+            1
+        )  # each by itself, as an attack asks about one iterate an image
         for _, passed in room.passes(len(order), partial(one_pass, x), y.device)
     ]
     back = order.argsort()
