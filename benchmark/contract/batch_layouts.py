@@ -23,8 +23,8 @@ RUN = 4
 def spread(subject: Subject) -> tuple[Tensor, str]:
     """How far each image's outputs lie apart over ways of asking, `(b,)`, and the way that lies farthest.
 
-    It is asked alone, in parts of a batch, in another order, repeated, shuffled, beside others, and as an attack
-    asks, who wants a gradient; what breaks down under gradients alone is a gap of each row that asks for them.
+    It is asked alone, in parts of a batch, in another order, repeated, shuffled, beside others, and as one asks
+    who wants a gradient; what breaks down under gradients alone is a gap of each row that asks for them.
     """
     whole = subject.purify()
     ways = [*_in_parts(subject), *_beside(subject), *_followed(subject)]
@@ -43,7 +43,7 @@ def _in_parts(subject: Subject) -> Iterator[Way]:
     half, few = len(every) // 2, every[:RUN]
     by_chance = torch.randperm(2 * len(every), generator=torch.Generator().manual_seed(0))
     parts = {
-        "alone": list(few.split(1)),
+        "alone": [few[i : i + 1] for i in range(len(few))],
         "in half a batch": [every[:half], every[half:]],
         "in another order": [every.flip(0)],
         "in a run of its own": [few.repeat_interleave(RUN)],

@@ -83,8 +83,8 @@ class AttackRecord(Strict):
     """Mean margin (true logit minus best other) on `select` draws of the images that `outcomes` are of, rounded
     (`benchmark.records.rates.kept_margin`). Empty for a source, a gap, and in entries from before."""
     context: tuple[Count, ...] = ()
-    """At how many of `eot` draws the victim was right about this row's own image under single draws, asked as the
-    attack asks. Empty where the attack asks nothing, for a source, a gap, and in entries from before."""
+    """At how many of `eot` draws the victim was right about this row's own image under single draws, asked as
+    the attack asks. Empty where the attack asks nothing, for a source, a gap, and in entries from before."""
     scores: Scores | None = None
     """Of this row's own images, of which `rates`, `outcomes` and `margins` follow. Of a gap those that it did
     finish; None where there are none, and in entries of schema 1."""

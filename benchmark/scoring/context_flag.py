@@ -1,4 +1,4 @@
-"""The flag of a verdict unlike its attack: chosen images asked about as the attack asks, and as the verdict does."""
+"""The flag of a verdict unlike its attack: images asked about as the attack asks, and as the verdict does."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ NEAR = 1e-3
 def verdict_unlike_attack(entry: Entry) -> Finding:
     """Whether the victim answers otherwise while it is attacked than in the verdict, on the same images.
 
-    Of each row of the worst case that asked its victim anything: the image that single draws chose, at EOT draws
-    in the attack's context against `score` draws in the verdict. No draw of either chose or made the image, so
-    that an honest victim is right as often here as there.
+    Of each row of the worst case that asked its victim anything: the image that single draws chose, at EOT
+    draws in the attack's context against `score` draws in the verdict. No draw of either chose or made the
+    image, so that an honest victim is right as often here as there.
     """
     rows = [row for row in entry.attacks if row.counts and row.context]
     if not rows:

@@ -82,7 +82,7 @@ EXPLANATIONS = {
     "undeclared-randomness": "it is random in a way that it does not declare",
     "worst-above-column": "the worst case is above what it was chosen from, by more than its draws explain",
     "surrogate-misleads": "the attacks follow gradients that miss what a recovered one tells of the victim",
-    "verdict-unlike-attack": "it answers otherwise while it is attacked than in the verdict, on the same images",
+    "verdict-unlike-attack": "on the same images it answers otherwise while it is attacked than in the verdict",
     "unlike-published": "the bare classifier's clean accuracy is not the one that RobustBench publishes of it",
 }
 """What it means that a flag is raised, by its id; in the order in which flags stand in an entry."""

@@ -88,7 +88,6 @@ class Target:
 
     def predict(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Logits `(b, k)` without gradients, cut into batches."""
-
         order = draws.order()
 
         def one_pass(part: Tensor) -> Tensor:
