@@ -1,4 +1,4 @@
-"""Layouts: whether an image's answer hangs on what else is in its batch."""
+"""Layouts: whether an image's answer hangs on what else is in its batch, or on who asks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,72 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from benchmark.compute.sandbox import sandboxed
 from benchmark.contract.ask import MOVED, ProbedVictim
+from benchmark.contract.probe import Subject
 from benchmark.engine.victims.acceptance import ROUNDED, wide_rows
+from benchmark.engine.victims.defense import Derivative
+from benchmark.engine.victims.victim import GradientMode
+from benchmark.errors import BenchError, ContractBroken
 
 RUN = 4
 """Draws of each image in a short run of EOT rows."""
+
+
+def spread(subject: Subject) -> tuple[Tensor, str]:
+    """How far each image's outputs lie apart over ways of asking, `(b,)`, and the way that lies farthest.
+
+    It is asked alone, in parts of a batch, in another order, repeated, shuffled, beside others, and as one asks
+    who wants a gradient; what breaks down under gradients alone is a gap of each row that asks for them.
+    """
+    whole = subject.purify()
+    ways = [*_in_parts(subject), *_beside(subject), *_followed(subject)]
+    found = [(out - whole[rows]).abs().flatten(1).amax(1) for _, rows, out in ways]
+    rows, apart = torch.cat([rows for _, rows, _ in ways]), torch.cat(found)
+    farthest = int(torch.stack([each.max() for each in found]).argmax())
+    return torch.stack([apart[rows == i].max() for i in range(len(whole))]), ways[farthest][0]
+
+
+Way = tuple[str, Tensor, Tensor]
+"""A way of asking: its name, the images' positions `(r,)`, and what came out for them, `(r, c, h, w)`."""
+
+
+def _in_parts(subject: Subject) -> Iterator[Way]:
+    every = torch.arange(len(subject.images), device=subject.images.device)
+    half, few = len(every) // 2, every[:RUN]
+    by_chance = torch.randperm(2 * len(every), generator=torch.Generator().manual_seed(0))
+    parts = {
+        "alone": [few[i : i + 1] for i in range(len(few))],
+        "in half a batch": [every[:half], every[half:]],
+        "in another order": [every.flip(0)],
+        "in a run of its own": [few.repeat_interleave(RUN)],
+        "repeated and shuffled": [every.repeat(2)[by_chance.to(every.device)]],
+    }
+    for name, batches in parts.items():
+        for rows in batches:
+            yield name, rows, subject.purify(subject.images[rows], subject.draws.take(rows))
+
+
+def _beside(subject: Subject) -> Iterator[Way]:
+    x, draws = subject.images, subject.draws
+    images = torch.cat((draws.images, draws.images + len(x)))
+    longer = replace(draws, images=images, rows=draws.rows.repeat(2))
+    every = torch.arange(len(x), device=x.device)
+    yield "beside others", every, subject.purify(torch.cat((x, 1 - x)), longer)[: len(x)]
+
+
+def _followed(subject: Subject) -> Iterator[Way]:
+    every = torch.arange(len(subject.images), device=subject.images.device)
+    is_exact = subject.defense.gradient is not Derivative.NONE
+    for mode in (GradientMode.EXACT, GradientMode.BPDA)[not is_exact :]:
+        try:
+            with sandboxed(f"asked for gradients ({mode}), it"):
+                out = subject.purify(mode=mode)
+        except ContractBroken:
+            raise
+        except BenchError:
+            continue
+        yield f"where its gradient is wanted ({mode})", every, out
 
 
 def crowd_of(here: ProbedVictim, fine: ProbedVictim) -> tuple[float, str]:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from benchmark.compute.sandbox import generators_kept, one_line, seed_all
+from benchmark.contract.batch_layouts import spread
 from benchmark.contract.probe import (
     Subject,
     differentiated,
     generator_states,
     rebuilt,
-    spread,
 )
 from benchmark.engine.victims.defense import Defense, Derivative
 from benchmark.engine.victims.setting import Setting
@@ -158,11 +158,13 @@ def has_a_surrogate_with_a_gradient(subject: Subject) -> Finding:
 
 
 def treats_each_image_alone(subject: Subject) -> Finding:
-    """An image comes out the same alone, permuted, padded and split across batches."""
-    worst, rounding = (float(spread(each).max()) for each in (subject.double, subject))
+    """An image comes out the same alone, permuted, padded, repeated, and where its gradient is wanted."""
+    apart, where = spread(subject.double)
+    worst, rounding = (float(each.max()) for each in (apart, spread(subject)[0]))
     return Finding(
         worst <= TOLERANCE,
-        f"outputs differ by {worst:.3g} in float64, by {rounding:.3g} in {subject.images.dtype}",
+        f"outputs differ by {worst:.3g} in float64{f' {where}' if worst else ''}, by {rounding:.3g} in "
+        f"{subject.images.dtype}",
     )
 
 

@@ -15,7 +15,7 @@ from benchmark.contract.probe import NOBODYS, USUAL, Differences, ball_of
 from benchmark.contract.sample import Sample
 from benchmark.contract.slopes import DIRECTIONS, cosine_of, gradient_of, moves_of
 from benchmark.engine.randomness import Draws
-from benchmark.engine.victims.victim import GradientMode, Victim, Vote
+from benchmark.engine.victims.victim import GradientMode, Unaware, Victim, Vote
 from benchmark.errors import BenchError
 from benchmark.records.gradients import MeasuredGradient, MeasuredGradients
 
@@ -130,7 +130,8 @@ class _Asked:
 
 
 def _unvoted(victim: Victim) -> Victim:
-    return victim.inner if isinstance(victim, Vote) else victim
+    inner = victim.inner if isinstance(victim, Unaware) else victim
+    return inner.inner if isinstance(inner, Vote) else victim
 
 
 def _are_one(gradient: Tensor, other: Tensor) -> bool:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from benchmark.compute.sandbox import sandboxed
 from benchmark.contract.ask import MOVED
+from benchmark.contract.batch_layouts import spread
 from benchmark.contract.checks import MOST, TOLERANCE
 from benchmark.contract.gradients import measured
-from benchmark.contract.probe import NOBODYS, Subject, ball_of, spread
+from benchmark.contract.probe import NOBODYS, Subject, ball_of
 from benchmark.contract.sample import Sample
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.acceptance import ROUNDED
@@ -222,16 +223,17 @@ def _left(subject: Subject, images: Tensor, place: str) -> float:
 
 
 def _batch(sample: Sample) -> Iterator[Found]:
-    """The greatest difference of an image's outputs over ways of batching it, in float64.
+    """The greatest difference of an image's outputs over ways of asking for it, in float64.
 
     Where that is not to be had, the share of images that move by more than `ROUNDED`, of which some may: steps
     by the sign of a gradient make much of rounding.
     """
     for subject in sample.subjects():
-        apart, name = spread(subject.finest), subject.defense.name
+        (apart, where), name = spread(subject.finest), subject.defense.name
         most, share = float(apart.max()), float((apart > ROUNDED).double().mean())
         if subject.finest.images.dtype == torch.float64:
-            yield most, TOLERANCE, f"{name}: a pixel of the same image differs by {most:.3g}"
+            way = f" {where}" if most else ""
+            yield most, TOLERANCE, f"{name}: a pixel of the same image differs by {most:.3g}{way}"
         else:
             yield share, MOVED, f"{name}: in float32, {share:.1%} of the images differ"
 

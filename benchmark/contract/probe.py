@@ -100,14 +100,25 @@ class Subject:
         """The defense before its classifier."""
         return Purified([self.defense], self.setting.defended(), is_checkpointed=is_checkpointed)
 
-    def purify(self, x: Tensor | None = None, draws: Draws | None = None) -> Tensor:
-        """Purified images without gradients; of the subject's own images and draws by default."""
-        with torch.no_grad():
-            return self.victim().purify(
-                self.images if x is None else x,
+    def purify(
+        self,
+        x: Tensor | None = None,
+        draws: Draws | None = None,
+        *,
+        mode: GradientMode | None = None,
+    ) -> Tensor:
+        """Purified images without a graph; of the subject's own images and draws by default.
+
+        Where there is a mode, they are asked for as an attack does, by images that want their gradient.
+        """
+        shown = (self.images if x is None else x).detach().clone()
+        with torch.set_grad_enabled(mode is not None):
+            out = self.victim().purify(
+                shown.requires_grad_(mode is not None),
                 draws=self.draws if draws is None else draws,
-                mode=GradientMode.EXACT,
+                mode=mode or GradientMode.EXACT,
             )
+        return out.detach()
 
 
 def rebuilt(defense: Defense, setting: Setting) -> Defense:
@@ -240,23 +251,6 @@ def rounding_of(x: Tensor, out: Tensor) -> float:
         if torch.equal(out.to(dtype).double(), out):
             return float(torch.finfo(dtype).eps)
     return 0.0 if x.dtype == torch.float64 else float(torch.finfo(torch.float32).eps)
-
-
-def spread(subject: Subject) -> Tensor:
-    """The greatest difference of each image's outputs over ways of batching it, `(b,)`."""
-    x, draws = subject.images, subject.draws
-    whole, b = subject.purify(), len(x)
-    worst = x.new_zeros(b)
-    every = torch.arange(b, device=x.device)
-    alone = [every[i : i + 1] for i in range(min(b, 4))]
-    parts = (*alone, every[: b // 2], every[b // 2 :], every.flip(0))
-    asked = [(rows, subject.purify(x[rows], draws.take(rows))) for rows in parts]
-    images = torch.cat((draws.images, draws.images + b))
-    longer = replace(draws, images=images, rows=draws.rows.repeat(2))
-    asked.append((every, subject.purify(torch.cat((x, 1 - x)), longer)[:b]))
-    for rows, out in asked:
-        worst[rows] = worst[rows].maximum((out - whole[rows]).abs().flatten(1).amax(1))
-    return worst
 
 
 def generator_states() -> list[bytes]:

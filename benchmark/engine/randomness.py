@@ -83,6 +83,13 @@ class Draws:
             self, images=self.images.repeat_interleave(n), rows=rows, path=(*self.path, f"x{n}")
         )
 
+    def order(self) -> Tensor:
+        """Positions `(b,)` of the rows as a victim is asked: every image's first repetition, then every second.
+
+        Attacks and verdicts alike lay rows out so, and neither says by its order how often an image is asked.
+        """
+        return self.rows.argsort(stable=True)
+
     def to(self, device: torch.device | str) -> Draws:
         """The same draws with their indices on a device, where the numbers are then made."""
         return replace(self, images=self.images.to(device), rows=self.rows.to(device))
@@ -153,8 +160,8 @@ class _Opaque(Draws):
         """
         if name in _SECRETS:
             raise ContractBroken(
-                f"draws.{name} would tell who asks; a purifier draws by at(), uniform(), normal(), integers(), "
-                f"permutations() or generators()"
+                f"draws.{name} would tell who asks; a purifier, and what wraps one, draws by at(), repeat(), "
+                f"uniform(), normal(), integers(), permutations() or generators()"
             )
         return super().__getattribute__(name)
 

@@ -109,6 +109,14 @@ def verdict_passes(job: Job, candidates: int, *, is_stochastic: bool) -> int:
     return passes + (scored * job.criterion.asked(Role.SCORE) if is_stochastic else 0)
 
 
+def context_passes(job: Job, passes: Passes) -> int:
+    """Passes forward for one image that ask about the chosen one as its attack asked (`right_in_context`).
+
+    Where the attack goes backward there are as many passes backward. What is asked once a shard is left out.
+    """
+    return job.eot if passes.forwards and not job.is_source else 0
+
+
 class _Estimator:
     """Reckons rows one by one; all of them, by their job's key, tell how many images sources hand on."""
 
@@ -134,6 +142,7 @@ class _Estimator:
                 first = passes.candidates // 2
                 verdict += choice_passes(job, first, is_stochastic=is_stochastic)
             seconds = self._seconds(job, passes, verdict)
+            verdict += context_passes(job, passes)
         return RowExpense(
             id=row.id,
             column="diagnosis" if row.diagnosis else row.column or "source",
@@ -186,10 +195,11 @@ class _Estimator:
             has_auxiliary=passes.auxiliary > 0,
         )
         speed = self.stopwatch.speed(attacking, victim)
+        asked = context_passes(job, passes)
         return (
             seconds
-            + passes.forwards * speed.forward
-            + passes.backwards * speed.backward
+            + (passes.forwards + asked) * speed.forward
+            + (passes.backwards + (asked if passes.backwards else 0)) * speed.backward
             + passes.auxiliary * speed.auxiliary
         )
 

@@ -26,7 +26,8 @@ class RowExpense:
         images: How many there are.
         done: How many of them are finished and kept already.
         passes: Of the attack, for one image; None where its class does not say.
-        verdict: Passes forward for one image that choose its candidate and score it; None likewise.
+        verdict: Passes forward for one image that choose its candidate, score it, and ask about it once more as
+            the attack asked; None likewise.
         disk: Bytes for one image, the record included.
         seconds: For one image, verdict included; None where the passes are not known.
     """

@@ -8,7 +8,7 @@ from math import ceil
 from benchmark.engine.arguments import parameters_of
 from benchmark.engine.threat import Norm, Threat
 from benchmark.errors import BenchError
-from benchmark.estimate.estimate import passes_of, verdict_passes
+from benchmark.estimate.estimate import context_passes, passes_of, verdict_passes
 from benchmark.evaluation.prepare.plan import Plannable, make_plan, unasked
 from benchmark.files.atomic import write_whole
 from benchmark.plugins import ATTACKS
@@ -95,6 +95,7 @@ def _spent(protocol: Protocol, *, is_stochastic: bool) -> tuple[Spent, tuple[str
         spent["verdicts"] += verdict_passes(
             row.job, passes.candidates, is_stochastic=is_random(row.job)
         )
+        spent["verdicts"] += context_passes(row.job, passes)
     return Spent(**spent), tuple(unknown)
 
 

@@ -87,6 +87,9 @@ class AttackRecord(Strict):
     margins: tuple[float, ...] = ()
     """Mean margin (true logit minus best other) on the draws that chose, of the images that `outcomes` are of,
     rounded (`benchmark.records.rates.kept_margin`). Empty for a source, a gap, and in entries from before."""
+    context: tuple[Count, ...] = ()
+    """At how many of `eot` draws the victim was right about this row's own image under single draws, asked as
+    the attack asks. Empty where the attack asks nothing, for a source, a gap, and in entries from before."""
     scores: Scores | None = None
     """Of this row's own images, of which `rates`, `outcomes` and `margins` follow. Of a gap those that it did
     finish; None where there are none, and in entries of schema 1."""
@@ -106,6 +109,9 @@ class AttackRecord(Strict):
         refuse_other_mean(f"attack {self.id!r}", single, self.outcomes)
         if self.knows_draw and self.counts:
             raise ValueError(f"attack {self.id!r} knows the draw, and enters no worst case")
+        n = len(self.scores.single.outcomes) if self.scores and self.status == "ok" else 0
+        if self.context and (len(self.context) != n or max(self.context) > self.eot):
+            raise ValueError(f"context: expected {n} counts of at most {self.eot}")
         if self.margins and len(self.margins) != len(self.outcomes):
             raise ValueError(f"margins: expected {len(self.outcomes)}, one an image")
         return self

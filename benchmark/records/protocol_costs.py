@@ -26,7 +26,7 @@ class Spent(Strict):
     auxiliary: int
     """Looks at the purifiers' auxiliary loss, with its gradient."""
     verdicts: int
-    """Passes forward that choose each job's candidate and score it."""
+    """Passes forward that choose each job's candidate, score it, and ask about it as its attack asked."""
 
 
 class ProtocolCost(Strict):

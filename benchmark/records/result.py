@@ -56,6 +56,8 @@ class Result:
         trace: Share of images still classified rightly, step by step.
         warnings: What the attack itself complained about.
         zero_gradients: Share of gradients that were zero everywhere.
+        context: At how many EOT draws each image was right, asked about as its attack asked; empty where the
+            attack asked its victim nothing.
         pixels_sha256: Of the shard's clean images and labels.
         environment: Versions and hardware of the process that computed it, by name.
         fingerprints: Digests of those of its victim and of the victims of the jobs that it needs, in order.
@@ -71,6 +73,7 @@ class Result:
     trace: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
     zero_gradients: float = 0.0
+    context: tuple[int, ...] = ()
     pixels_sha256: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     fingerprints: tuple[str, ...] = ()
@@ -121,6 +124,7 @@ class Result:
             values["cost"] = ShardCost(**values["cost"])
             values["trace"] = tuple(values["trace"])
             values["warnings"] = tuple(values["warnings"])
+            values["context"] = tuple(map(int, values.get("context", ())))
             values["fingerprints"] = tuple(map(_word, values["fingerprints"]))
             facts = values["environment"].items()
             values["environment"] = {_word(name): _word(text) for name, text in facts}

@@ -65,6 +65,11 @@ class RowResult:
             for i in range(steps)
         )
 
+    def context(self) -> tuple[int, ...]:
+        """At how many EOT draws each image was right while attacked; empty where some image was not asked."""
+        found = tuple(count for result in self.finished for count in result.context)
+        return found if len(found) == self.n else ()
+
     def warnings(self) -> tuple[str, ...]:
         """What the attack complained about, each complaint once."""
         return tuple(dict.fromkeys(text for result in self.finished for text in result.warnings))

@@ -27,6 +27,7 @@ EXPLANATIONS = {
     "undeclared-randomness": "it is random in a way that it does not declare",
     "worst-above-column": "the worst case is above what it was chosen from, by more than its draws explain",
     "surrogate-misleads": "the attacks follow gradients that miss what a recovered one tells of the victim",
+    "verdict-unlike-attack": "on the same images it answers otherwise while it is attacked than in the verdict",
     "unlike-published": "the bare classifier's clean accuracy is not the one that RobustBench publishes of it",
 }
 """What it means that a flag is raised, by its id; in the order in which flags stand in an entry."""
@@ -63,6 +64,7 @@ NEXT_STEPS = {
     "undeclared-randomness": "declare stochastic = True, draw from draws alone, until bench check NAME passes",
     "worst-above-column": "score more draws: --protocol standard, or criterion: {draws: 100} in a FILE.yaml",
     "surrogate-misleads": "take out what hides the gradient (detach, no_grad, jit), or mend the surrogate",
+    "verdict-unlike-attack": "let answers hang on images and draws alone: not on batch, gradients or who asks",
     "unlike-published": "compare weights, preparation and data with RobustBench's (--model, --dataset, --data)",
 }
 """What to do about a flag that is raised, by its id, with a command or an option where there is one."""

@@ -17,6 +17,7 @@ from benchmark.records.entry_parts import AttackRecord, Flag
 from benchmark.records.protocol import Column
 from benchmark.records.rates import mean_rate, share
 from benchmark.scoring.choice import choose
+from benchmark.scoring.context_flag import verdict_unlike_attack
 from benchmark.scoring.derived_rows import Rows
 from benchmark.scoring.diagnosis_flags import (
     EXAMINED,
@@ -268,6 +269,7 @@ CHECKS: Final[Mapping[str, Callable[[Entry], Finding]]] = {
     "random-noise": random_noise,
     **{name: partial(examined, name=name) for name in EXAMINED},
     "worst-above-column": _worst_above_column,
+    "verdict-unlike-attack": verdict_unlike_attack,
     "unlike-published": unlike_published,
 }
 """The rule of each flag."""

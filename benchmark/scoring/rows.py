@@ -58,6 +58,7 @@ def record_of(measured: RowResult) -> AttackRecord:
         warnings=measured.warnings(),
         zero_gradients=measured.zero_gradients(),
         scores=measured.scores(),
+        context=measured.context(),
     )
 
 

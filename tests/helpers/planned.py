@@ -23,6 +23,7 @@ from benchmark.records.gradients import MeasuredGradient, MeasuredGradients
 from benchmark.records.job import PluginId
 from benchmark.records.protocol import Protocol
 from benchmark.records.protocol_files import load_protocol
+from benchmark.records.rates import share
 from benchmark.records.result import Result, ShardCost, Status
 from benchmark.records.run import DefenseMeasurement, PlannedAttack, Run
 from benchmark.records.task import Task
@@ -181,11 +182,19 @@ class Chance:
                 backwards=backwards * size,
                 seconds=0.5 * size,
             ),
+            context=self._context(images, job.eot) if forwards and not job.is_source else (),
             trace=tuple(sorted(left, reverse=True)),
             zero_gradients=0.01 if backwards else 0.0,
             environment={"purifybench": "0.1.0", "python": "3.11.7", "torch": "2.15.0"},
             pixels_sha256=HASH,
         )
+
+    def _context(self, images: list[Mapping[Rule, Outcome]], eot: int) -> tuple[int, ...]:
+        """As an honest victim answers; a deterministic one, as in the verdict."""
+        rates = [share(image[Rule.SINGLE].bits) for image in images]
+        if not self.is_stochastic:
+            return tuple(round(rate) * eot for rate in rates)
+        return tuple(sum(self.random.random() < rate for _ in range(eot)) for rate in rates)
 
     def _image(self, asked: Criterion, mean: float, is_random: bool) -> Mapping[Rule, Outcome]:
         right = min(1.0, max(0.0, self.random.gauss(mean, 0.02)))

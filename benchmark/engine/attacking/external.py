@@ -153,6 +153,7 @@ class AutoAttackReport:
             target.room.halve(2 * self.rows)
         target.forwards += self.forwards
         target.backwards += self.backwards
+        target.followed += self.backwards
         target.warnings.extend(self.warnings)
 
 

@@ -52,6 +52,7 @@ class AttackOutput:
         zero_gradients: Those of them that were zero everywhere.
         trace: Share of images still classified rightly, step by step.
         warnings: What the attack complained about.
+        is_followed: Whether some gradient led back through the whole victim.
     """
 
     candidates: Tensor
@@ -61,6 +62,7 @@ class AttackOutput:
     zero_gradients: int
     trace: tuple[float, ...]
     warnings: tuple[str, ...]
+    is_followed: bool = False
 
     @classmethod
     def of(cls, candidates: Tensor, target: Target) -> AttackOutput:
@@ -71,6 +73,7 @@ class AttackOutput:
             backwards=target.backwards,
             gradients=target.gradients,
             zero_gradients=target.zero_gradients,
+            is_followed=target.followed > 0,
             trace=tuple(target.trace),
             warnings=tuple(target.warnings),
         )
@@ -96,6 +99,7 @@ class AttackOutput:
             backwards=self.backwards + again.backwards,
             gradients=self.gradients + again.gradients,
             zero_gradients=self.zero_gradients + again.zero_gradients,
+            is_followed=self.is_followed or again.is_followed,
             trace=self.trace + tuple(share * correct for correct in again.trace),
             warnings=self.warnings + again.warnings,
         )

@@ -61,6 +61,8 @@ class Target:
         self.room = BatchLimit(self.batch_size)
         self.leaves_early = self.leaves_early and not self.victim.stochastic
         self.forwards = self.backwards = self.gradients = self.zero_gradients = 0
+        self.followed = 0
+        """Rows whose gradient led back through the whole victim."""
         self.trace: list[float] = []
         self.warnings: list[str] = []
 
@@ -72,6 +74,7 @@ class Target:
     def logits(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Logits `(b, k)` of the victim, differentiable where gradients are enabled; one draw a row."""
         self.forwards += len(x)
+        self.followed += len(x) if torch.is_grad_enabled() else 0
         return self.victim.logits(x, draws=draws, mode=self.mode)
 
     def bare_logits(self, x: Tensor) -> Tensor:
@@ -85,12 +88,15 @@ class Target:
 
     def predict(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Logits `(b, k)` without gradients, cut into batches."""
+        order = draws.order()
 
         def one_pass(part: Tensor) -> Tensor:
+            rows = order[part]
             with self._counted_if_whole(), torch.no_grad():
-                return self.logits(x[part], draws=draws.take(part))
+                return self.logits(x[rows], draws=draws.take(rows))
 
-        return torch.cat([found for _, found in self.room.passes(len(x), one_pass, x.device)])
+        found = torch.cat([found for _, found in self.room.passes(len(x), one_pass, x.device)])
+        return found[order.argsort()]
 
     def mean_logits(self, x: Tensor, *, draws: Draws) -> Tensor:
         """Logits `(b, k)` without gradients, the mean over EOT rows."""
@@ -116,7 +122,8 @@ class Target:
         """
         b, n = len(x), self.eot
         rows = draws.repeat(n) if n > 1 else draws
-        which = torch.arange(b, device=x.device).repeat_interleave(n)
+        order = rows.order()
+        rows, which = rows.take(order), torch.div(order, n, rounding_mode="floor")
         loss = x.new_zeros(b)
         gradient = torch.zeros_like(x)
         logits = x.new_zeros(b, self.classes)
@@ -151,7 +158,7 @@ class Target:
 
     def count(self, inner: Target) -> None:
         """Adds what another one counted."""
-        for name in ("forwards", "backwards", "gradients", "zero_gradients"):
+        for name in ("forwards", "backwards", "gradients", "zero_gradients", "followed"):
             setattr(self, name, getattr(self, name) + getattr(inner, name))
 
     @contextmanager

@@ -18,6 +18,7 @@ from benchmark.engine.attacking.attack import Attack
 from benchmark.engine.attacking.mixed_precision import AttackOutput, search_then_confirm
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.criterion import Criterion, Outcome, Rule
+from benchmark.engine.judging.in_context import right_in_context
 from benchmark.engine.judging.verdict import judge, survivors
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat
@@ -33,12 +34,15 @@ class Judged:
         output: Its candidates, and what it spent.
         outcomes: For each rule, one an image.
         chosen: The images chosen under each rule, `(b, r, c, h, w)` as `judge` gives them.
+        context: At how many EOT draws the victim was right about the image chosen under single draws, asked
+            as the attack asked, `(b,)`; empty where the attack asked it nothing.
         seconds: Wall-clock seconds of the attack, without the verdict.
     """
 
     output: AttackOutput
     outcomes: Mapping[Rule, tuple[Outcome, ...]]
     chosen: Tensor
+    context: tuple[int, ...]
     seconds: float
 
 
@@ -98,7 +102,13 @@ class AttackBatch:
         settle(self.x.device)  # a GPU may still be at work when the last call returns
         seconds = time.perf_counter() - began
         outcomes, chosen = judge(self.victim, output.candidates, self.y, **self._asked)
-        return Judged(output=output, outcomes=outcomes, chosen=chosen, seconds=seconds)
+        return Judged(
+            output=output,
+            outcomes=outcomes,
+            chosen=chosen,
+            context=self._context(output, chosen[:, 0]),
+            seconds=seconds,
+        )
 
     def _output(self) -> AttackOutput:
         b = len(self.x)
@@ -131,6 +141,32 @@ class AttackBatch:
     def _attempt(self, victim: Victim, which: Tensor, place: str) -> AttackOutput:
         """One run of the attack on the images at positions `(k,)`, at draws of a place."""
         which = which.to(self.x.device)
+        target = self._target(victim, which, place)
+        attack = copy.copy(self.attack)  # nothing of one run stays for the next
+        candidates = attack(
+            target,
+            self.x[which],
+            self.y[which],
+            threat=self.threat,
+            draws=self._draws(place).take(which),
+        )
+        if self.mode is GradientMode.RECOVERED:
+            target.warnings += [f"recovered: broken at {where}" for where in broken_in(victim)]
+        return AttackOutput.of(candidates, target)
+
+    def _context(self, output: AttackOutput, chosen: Tensor) -> tuple[int, ...]:
+        if self.is_source or not output.forwards:
+            return ()
+        target = self._target(self.victim, torch.arange(len(chosen)).to(self.x.device), "")
+        draws = self._draws("").at("context")
+        return right_in_context(target, chosen, self.y, draws=draws, is_followed=output.is_followed)
+
+    def _draws(self, place: str) -> Draws:
+        """Those of the b images in an attempt."""
+        names = (self.attack.name, self.mode.value, *([place] if place else []))
+        return self.draws.at("attack", *names)
+
+    def _target(self, victim: Victim, which: Tensor, place: str) -> Target:
         target = Target(
             victim,
             classes=self.classes,
@@ -143,15 +179,4 @@ class AttackBatch:
         )
         if self.room_of is not None:
             target.room = self.room_of(place)
-        names = (self.attack.name, self.mode.value, *([place] if place else []))
-        attack = copy.copy(self.attack)  # nothing of one run stays for the next
-        candidates = attack(
-            target,
-            self.x[which],
-            self.y[which],
-            threat=self.threat,
-            draws=self.draws.at("attack", *names).take(which),
-        )
-        if self.mode is GradientMode.RECOVERED:
-            target.warnings += [f"recovered: broken at {where}" for where in broken_in(victim)]
-        return AttackOutput.of(candidates, target)
+        return target

@@ -144,11 +144,13 @@ def answers(
     """
     asked = criterion.asked(role) if victim.stochastic else 1
     repeated = draws.at(role.value).repeat(asked)  # (k * asked)
+    order = _order(draws, asked)
 
     def one_pass(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        of = part // asked
+        rows = order[part]
+        of = rows // asked
         with torch.no_grad():
-            logits = victim.logits(x[of], draws=repeated.take(part), mode=GradientMode.EXACT)
+            logits = victim.logits(x[of], draws=repeated.take(rows), mode=GradientMode.EXACT)
         if not bool(logits.isfinite().all()):
             raise ContractBroken(
                 "the victim returned a logit that is not finite; a purifier or a classifier divides by "
@@ -158,11 +160,27 @@ def answers(
         best, rivals = logits.scatter(1, label, -torch.inf).max(1)
         return logits.argmax(1), logits.gather(1, label).squeeze(1) - best, rivals
 
-    passes = (room or BatchLimit(ROWS)).passes(len(x) * asked, one_pass, y.device)
+    passes = (room or BatchLimit(ROWS)).passes(len(order), one_pass, y.device)
+    back = order.argsort()
     predictions, margins, rivals = (
-        torch.cat(each).view(len(x), asked) for each in zip(*(f for _, f in passes), strict=True)
+        torch.cat(each)[back].view(len(x), asked)
+        for each in zip(*(f for _, f in passes), strict=True)
     )
     return Answers(predictions, margins.double(), rivals)
+
+
+def _order(draws: Draws, asked: int) -> Tensor:
+    """Positions `(k * asked,)` as a victim is asked: one image of each original at each draw, then others.
+
+    So an attack asks about its iterates, too (`Draws.order`).
+    """
+    images, position = draws.images.sort(stable=True)
+    counts = torch.unique_consecutive(images, return_counts=True)[1]
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    turn = torch.empty_like(position)
+    turn[position] = torch.arange(len(images), device=images.device) - first
+    repeated = torch.arange(asked, device=images.device)
+    return (turn[:, None] * asked + repeated).flatten().argsort(stable=True)
 
 
 def _choices(

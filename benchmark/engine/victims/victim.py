@@ -155,6 +155,18 @@ class KnownDraw(Around):
         return Draws(draws.seed, draws.images, torch.zeros_like(draws.rows), self.path)
 
 
+class Unaware(Around):
+    """A victim that a plugin wraps, whose draws tell it no more than a purifier's do about who asks."""
+
+    def logits(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        """Those of the victim inside, `(b, k)`."""
+        return self.inner.logits(x, draws=draws.opaque(), mode=mode)
+
+    def auxiliary_loss(self, x: Tensor, *, draws: Draws, mode: GradientMode) -> Tensor:
+        """That of the victim inside, `(b,)`."""
+        return self.inner.auxiliary_loss(x, draws=draws.opaque(), mode=mode)
+
+
 class MeanLogits(Victim):
     """The mean of several victims' logits (HGD's ensembles: Liao et al., CVPR 2018, Table 9)."""
 

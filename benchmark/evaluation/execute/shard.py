@@ -79,6 +79,7 @@ def run_shard(
         ),
         trace=spent.trace,
         warnings=spent.warnings,
+        context=judged.context,
         zero_gradients=spent.zero_gradients / max(1, spent.gradients),
         pixels_sha256=pixels_sha256(x, y.tolist()),
     )

@@ -12,7 +12,7 @@ from benchmark.compute.sandbox import sandboxed
 from benchmark.engine.victims.classifier import Classifier
 from benchmark.engine.victims.purified import Purified
 from benchmark.engine.victims.setting import Setting
-from benchmark.engine.victims.victim import MeanLogits, Victim
+from benchmark.engine.victims.victim import MeanLogits, Unaware, Victim
 from benchmark.evaluation.prepare.purifier import PreparedDefense, prepare_stage
 from benchmark.evaluation.prepare.request import Request
 from benchmark.evaluation.prepare.resolve import FoundStage
@@ -98,8 +98,10 @@ class _Builder:
             found = next(self.found)
             staged.append(prepare_stage(found, setting, before=staged, known=self.known))
         self.stages += staged
-        victim: Victim = Purified([one.defense for one in staged], classifier)
+        plain = Purified([one.defense for one in staged], classifier)
+        victim: Victim = plain
         for one in staged:
             with sandboxed(f"defense {one.defense.name!r}: wrapping its victim"):
                 victim = one.defense.wrap(victim)
+        victim = victim if victim is plain else Unaware(victim)
         return Built(victim, classifier, "+".join(one.plugin.label for one in staged))

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from benchmark.records.entry import Entry
 from benchmark.records.protocol_files import protocol_names
+from benchmark.scoring.context_flag import is_context_missing, verdict_unlike_attack
 from benchmark.scoring.diagnosis_flags import EXAMINED
-from benchmark.scoring.flag_parts import raised_above
+from benchmark.scoring.flag_parts import Measured, raised_above
 
 LEGACY = "made under schema 1, from which nothing can be recomputed; made again by its command, it is ranked"
 UNBOUND = "its protocol neither ships with the project nor stands in the entry"
@@ -17,6 +18,7 @@ CONTRADICTED = "an audit contradicts it: of its own images its victim says other
 def why_unranked(entry: Entry) -> tuple[str, ...]:
     """Short reasons for which an entry is not ranked, though it has a number; none where it is.
 
+    One whose victim answers otherwise while it is attacked is not.
     A declaration that was measured to be wrong takes the rank, and so does one that could not be measured: a
     plugin that breaks down while it is looked at is not believed. What does not apply, such as the gradient of
     a purifier that declares none, is measured as right.
@@ -29,7 +31,17 @@ def why_unranked(entry: Entry) -> tuple[str, ...]:
         *(() if is_bound else (UNBOUND,)),
         *((CONTRADICTED,) if contradicted else ()),
         *_refuted(entry),
+        *_unlike_attack(entry),
     )
+
+
+def _unlike_attack(entry: Entry) -> Iterator[str]:
+    """The flag of a victim that was measured to know when it is attacked."""
+    found = verdict_unlike_attack(entry)
+    if isinstance(found, Measured) and found.is_raised:
+        yield "verdict-unlike-attack"
+    elif is_context_missing(entry):
+        yield "verdict-unlike-attack could not be checked"
 
 
 def _refuted(entry: Entry) -> Iterator[str]:

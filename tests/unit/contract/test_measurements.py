@@ -80,6 +80,24 @@ class Hidden(Defense):
             return x.flip(-1)
 
 
+class Guarded(Defense):
+    """Its dropout is on where nobody wants a gradient."""
+
+    name = "guarded"
+    stochastic = True
+    gradient = Derivative.EXACT
+
+    def purify(self, x, *, draws):
+        kept = draws.at("kept").uniform(tuple(x.shape[1:]), dtype=x.dtype) > 0.1
+        return x if torch.is_grad_enabled() else x * kept
+
+
+def test_what_a_purifier_does_to_whoever_wants_its_gradient_is_said():
+    (found,) = (each for each in examine(exhibit(Guarded())) if each.id == "batch")
+    assert "differs by 0.7" in found.detail
+    assert found.detail.endswith("where its gradient is wanted (exact)")
+
+
 @pytest.mark.parametrize(
     ("liar", "expected"),
     [

@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from benchmark.compute.memory import BatchLimit
+from benchmark.engine.attacking.losses import LOSSES
+from benchmark.engine.attacking.search import untargeted
+from benchmark.engine.attacking.target import Target
 from benchmark.engine.criterion import Criterion, Rule
 from benchmark.engine.judging.verdict import ROWS, judge, survivors
 from benchmark.engine.randomness import Draws
@@ -50,6 +53,7 @@ def draws(b):
 
 FIXED = images([[2, 1, 0], [1, 1.5, 0], [0, 3, 1]], [[0, 2, 1], [0, 4, 0], [1, 2, 0]])
 LABELS = torch.tensor([0, 1])
+ZEROS = {role: torch.zeros(4, 3) for role in ("select", "score")}
 
 
 def test_a_fixed_victim_is_asked_once_and_the_least_margin_is_chosen_of_equal_rates():
@@ -58,7 +62,7 @@ def test_a_fixed_victim_is_asked_once_and_the_least_margin_is_chosen_of_equal_ra
     for rule in Rule:
         assert [(o.rate, o.margin, o.bits) for o in outcomes[rule]] == [(0, -3, "0"), (1, 1, "1")]
     assert torch.equal(chosen[:, 0], torch.stack((FIXED[0, 2], FIXED[1, 0])))
-    assert [(role, len(found)) for role, found, _ in victim.asked] == [("x1", 6)]
+    assert [(role, len(found)) for role, found, _ in victim.asked] == [("x1", 2)] * 3
 
 
 def test_a_first_candidate_is_kept_where_others_are_no_worse():
@@ -96,8 +100,9 @@ def test_a_random_victim_is_chosen_on_select_draws_and_scored_on_score_draws():
     }
     assert {o.margin for o in one.values()} == {(1 - 1 - 1 + 1) / 4}
     assert torch.equal(chosen[0, 0], x[0, 0])
-    assert victim.asked[0] == ("select", [7] * 8, [0, 1, 2, 3] * 2)  # both meet the same draws
-    assert victim.asked[1:] == [("score", [7] * 4, [0, 1, 2, 3])]  # once for all three rules
+    select = ("select", [7] * 4, [0, 1, 2, 3])
+    assert victim.asked[:2] == [select] * 2  # both meet the same draws, each by itself
+    assert victim.asked[2:] == [("score", [7] * 4, [0, 1, 2, 3])]  # once for all three rules
 
 
 def test_each_rule_chooses_for_itself():
@@ -124,12 +129,24 @@ def test_survivors_are_those_that_every_candidate_leaves_right_at_some_draw():
 
 def test_verdicts_are_made_in_one_layout_of_512_rows_and_a_smaller_room_changes_none():
     assert ROWS == 512
-    few, many = Written(), Written()
-    a, _ = judge(few, FIXED, LABELS, draws=draws(2), criterion=CRITERION, room=BatchLimit(2))
+    few, many = Written(ZEROS), Written(ZEROS)
+    a, _ = judge(few, FIXED, LABELS, draws=draws(2), criterion=CRITERION, room=BatchLimit(3))
     b, _ = judge(many, FIXED, LABELS, draws=draws(2), criterion=CRITERION)
     assert a == b
-    assert max(len(found) for _, found, _ in few.asked) == 2
-    assert max(len(found) for _, found, _ in many.asked) == 6
+    assert max(len(found) for _, found, _ in few.asked) == 3
+    assert max(len(found) for _, found, _ in many.asked) == 8
+
+
+def test_an_attack_and_a_verdict_lay_out_their_rows_alike():
+    """A draw of each image, then the next of each: neither order nor repetition says who asks."""
+    asked, judged = Written(ZEROS), Written(ZEROS)
+    judge(judged, FIXED[:, :1], LABELS, draws=draws(2), criterion=CRITERION)
+    target = Target(asked, classes=3, eot=CRITERION.draws)
+    goal = untargeted(target, LABELS, LOSSES["ce"])
+    target.ascend(FIXED[:, 0], goal, draws=draws(2).at("select"))
+    target.mean_logits(FIXED[:, 0], draws=draws(2).at("select"))
+    assert asked.asked == [judged.asked[0]] * 2
+    assert judged.asked[0] == ("select", [7, 8] * 4, [0, 0, 1, 1, 2, 2, 3, 3])
 
 
 def test_a_logit_that_is_not_finite_is_refused():

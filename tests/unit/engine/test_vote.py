@@ -2,10 +2,14 @@
 
 import math
 
+import pytest
 import torch
 
 from benchmark.engine.randomness import Draws
-from benchmark.engine.victims.victim import GradientMode, Victim, Vote
+from benchmark.engine.victims.victim import Around, GradientMode, Victim, Vote
+from benchmark.errors import ContractBroken
+from benchmark.evaluation.prepare.prepare import prepare
+from tests.helpers.tiny_task import SHAPE, Noise, request
 
 SIDES = torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64)
 
@@ -36,3 +40,40 @@ def test_a_vote_is_the_logarithm_of_smoothed_shares_with_the_gradient_of_soft_on
     by_row = 2 * SIDES * shares * (1 - shares)
     soft = by_row.mean(1) / (shares.mean(1) + 1e-3)
     torch.testing.assert_close(slope.flatten(), soft)
+
+
+class Voting(Noise):
+    """Wraps its victim in one that votes, or that looks at something of the draws."""
+
+    name = "voting"
+
+    def __init__(self, *, seen: str = "") -> None:
+        super().__init__()
+        self.seen = seen
+
+    def wrap(self, purified):
+        return Looking(purified, self.seen) if self.seen else Vote(purified, 3)
+
+
+class Looking(Around):
+    def __init__(self, inner, seen):
+        super().__init__(inner)
+        self.seen = seen
+
+    def logits(self, x, *, draws, mode):
+        getattr(draws, self.seen)
+        return super().logits(x, draws=draws, mode=mode)
+
+
+def test_a_plugins_own_victim_votes_as_ever_and_is_told_nothing_of_who_asks(tmp_path):
+    draws = Draws.of(0, torch.arange(3), "select").repeat(2)
+    x = torch.rand(6, *SHAPE, dtype=torch.float64)
+    asked = {"draws": draws, "mode": GradientMode.EXACT}
+    plain = prepare(request(tmp_path, defense=Noise())).victim
+    voting = prepare(request(tmp_path, defense=Voting())).victim
+    assert torch.equal(voting.logits(x, **asked), Vote(plain, 3).logits(x, **asked))
+    assert torch.equal(voting.auxiliary_loss(x, **asked), Vote(plain, 3).auxiliary_loss(x, **asked))
+    for seen in ("images", "rows", "path", "seed"):
+        curious = prepare(request(tmp_path, defense=Voting(seen=seen))).victim
+        with pytest.raises(ContractBroken, match=f"draws.{seen} would tell who asks"):
+            curious.logits(x, **asked)

@@ -84,6 +84,9 @@ def legacy(entry: Entry) -> Entry:
     values = entry.model_dump()
     for row in (*values["attacks"], *values["sources"], *values["diagnosis"]):
         del row["scores"]
+        row.pop("context", None)
+    later = "verdict-unlike-attack"
+    values["flags"] = tuple(one for one in values["flags"] if one["id"] != later)
     for name in ("content", "content_sha256"):
         del values["protocol"][name]
     return Entry.model_validate({**values, "schema_version": 1})
