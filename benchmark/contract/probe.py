@@ -111,10 +111,12 @@ class Subject:
 
         Where there is a mode, they are asked for as an attack does, by images that want their gradient.
         """
-        shown = (self.images if x is None else x).detach().clone()
+        shown = self.images if x is None else x
+        if mode is not None:
+            shown = shown.detach().clone().requires_grad_()
         with torch.set_grad_enabled(mode is not None):
             out = self.victim().purify(
-                shown.requires_grad_(mode is not None),
+                shown,
                 draws=self.draws if draws is None else draws,
                 mode=mode or GradientMode.EXACT,
             )

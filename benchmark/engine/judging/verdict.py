@@ -144,10 +144,10 @@ def answers(
     """
     asked = criterion.asked(role) if victim.stochastic else 1
     repeated = draws.at(role.value).repeat(asked)  # (k * asked)
-    order = _order(draws, asked)
+    turns = _turns(draws, asked)
 
-    def one_pass(part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        rows = order[part]
+    def one_pass(turn: Tensor, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows = turn[part]
         of = rows // asked
         with torch.no_grad():
             logits = victim.logits(x[of], draws=repeated.take(rows), mode=GradientMode.EXACT)
@@ -160,19 +160,23 @@ def answers(
         best, rivals = logits.scatter(1, label, -torch.inf).max(1)
         return logits.argmax(1), logits.gather(1, label).squeeze(1) - best, rivals
 
-    passes = (room or BatchLimit(ROWS)).passes(len(order), one_pass, y.device)
-    back = order.argsort()
+    room = room or BatchLimit(ROWS)
+    found = [
+        passed
+        for turn in turns
+        for _, passed in room.passes(len(turn), partial(one_pass, turn), y.device)
+    ]
+    back = torch.cat(turns).argsort()
     predictions, margins, rivals = (
-        torch.cat(each)[back].view(len(x), asked)
-        for each in zip(*(f for _, f in passes), strict=True)
+        torch.cat(each)[back].view(len(x), asked) for each in zip(*found, strict=True)
     )
     return Answers(predictions, margins.double(), rivals)
 
 
-def _order(draws: Draws, asked: int) -> Tensor:
-    """Positions `(k * asked,)` as a victim is asked: one image of each original at each draw, then others.
+def _turns(draws: Draws, asked: int) -> list[Tensor]:
+    """Positions among `(k * asked,)` rows as a victim is asked: one image of each original, then another.
 
-    So an attack asks about its iterates, too (`Draws.order`).
+    So an attack asks about its iterates, one an image, and at each draw in turn (`Draws.order`).
     """
     images, position = draws.images.sort(stable=True)
     counts = torch.unique_consecutive(images, return_counts=True)[1]
@@ -180,7 +184,10 @@ def _order(draws: Draws, asked: int) -> Tensor:
     turn = torch.empty_like(position)
     turn[position] = torch.arange(len(images), device=images.device) - first
     repeated = torch.arange(asked, device=images.device)
-    return (turn[:, None] * asked + repeated).flatten().argsort(stable=True)
+    return [
+        ((turn == i).nonzero().flatten() * asked + repeated[:, None]).flatten()
+        for i in range(int(counts.max()))
+    ]
 
 
 def _choices(

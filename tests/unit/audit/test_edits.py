@@ -190,7 +190,7 @@ def test_a_row_is_as_its_protocol_plans_it(change, said):
 @pytest.mark.parametrize(
     ("rule", "change", "said"),
     [
-        ("single", {"rates": 0.33}, "is no share of 20 draws"),
+        ("single", {"rates": 0.33}, "is no share of 80 draws"),
         ("single", {"outcomes": "111"}, "has 3 outcomes, and 20 were asked for"),
         ("single", {"rates": 1.0, "margins": -1.0}, "does not go with a rate of 1.0"),
         ("single", {"rates": 0.0, "margins": -1.0}, "too few for its rate of"),

@@ -198,8 +198,8 @@ def test_the_command_prints_what_a_program_may_read(tmp_path, capsys):
     assert (fixed["defense"], random["defense"]) == ("none", "gaussian")
     assert random["is_stochastic"]
     rows = {row["id"]: row for row in random["rows"]}
-    assert rows["apgd-ce:exact"]["passes"]["forwards"] == 10 * (51 + 5)
-    assert rows["autoattack:bpda"]["passes"]["forwards"] == 4047
+    assert rows["apgd-ce"]["passes"]["forwards"] == 10 * (51 + 5)
+    assert rows["autoattack"]["passes"]["forwards"] == 4047
     assert rows["pgd:exact"]["forwards_left"] == 4 * 400
     assert all(row["seconds"] > 0 for row in rows.values())
 
