@@ -71,8 +71,16 @@ class MeasuredGradients(Strict):
 
     @property
     def distinct(self) -> list[MeasuredGradient]:
-        """Those that lead somewhere, each once; `bpda` alone where none does."""
+        """Those that lead somewhere, each once; `bpda` alone where none does.
+
+        A recovered gradient, which takes long, is left out where the exact one is hardly ever zero and tells as
+        much of the answers, by all that chance leaves to say.
+        """
         found = [each for each in self.modes if not each.same_as and not each.error]
+        exact, recovered = self.modes[0], self.modes[2]
+        tells_as_much = exact.cosine >= recovered.cosine - self.floor
+        if exact in found and exact.zeros <= ZEROS and tells_as_much:
+            found = [each for each in found if each is not recovered]
         return [each for each in found if each.zeros < 1] or [self.modes[1]]
 
     @property

@@ -43,7 +43,13 @@ TRUE, HIDDEN, NONE = (
     [
         (TRUE, ["exact", "bpda"], ["exact"], ["exact"]),
         (HIDDEN, ["bpda", "recovered"], ["recovered"], ["recovered"]),
-        (NONE, ["exact", "bpda", "recovered"], ["bpda", "recovered"], ["bpda"]),
+        (NONE, ["exact", "bpda"], ["bpda", "exact"], ["bpda"]),
+        (
+            gradients(0.1, 0.3, 0.25),
+            ["exact", "bpda", "recovered"],
+            ["bpda", "recovered"],
+            ["bpda"],
+        ),
         (gradients(0.9, "exact", "exact"), ["exact"], ["exact"], ["exact"]),
         (gradients(None, None, None), ["bpda"], ["bpda"], ["bpda"]),
     ],
