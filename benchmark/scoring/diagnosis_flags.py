@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from benchmark.engine.criterion import Rule
 from benchmark.engine.threat import Knowledge
 from benchmark.records.diagnosis import CurvePoint, DiagnosisRecord, Kind
 from benchmark.records.entry import Entry
 from benchmark.records.protocol import Column
 from benchmark.records.rates import mean_rate, share
+from benchmark.scoring.choice import choose
 from benchmark.scoring.flag_parts import (
     WEAKER_POINTS,
     Finding,
@@ -42,8 +44,13 @@ them has the others alone."""
 
 
 def black_box_beats_white_box(entry: Entry) -> Finding:
-    """Whether the best attack on outputs alone is ahead of the best adaptive one by `WEAKER_POINTS`."""
+    """Whether the best attack on outputs alone is ahead of the best adaptive one by `WEAKER_POINTS`.
+
+    One that went on from what all others found is held against these together.
+    """
     black = lowest(row for row in entry.attacks if row.knowledge is Knowledge.BLACK_BOX)
+    if any(row.last and row.scores for row in entry.attacks):
+        return _beyond_all_others(entry)
     adaptive_rows = [row for row in entry.attacks if row.column is Column.ADAPTIVE]
     white = lowest(row for row in adaptive_rows if row.knowledge is Knowledge.WHITE_BOX)
     if black is None or white is None:
@@ -51,6 +58,19 @@ def black_box_beats_white_box(entry: Entry) -> Finding:
     (weaker, row), (adaptive, other) = black, white
     detail = f"{row} {percent(weaker)}, {other} {percent(adaptive)} (points ahead)"
     return raised_above(points(adaptive, weaker), WEAKER_POINTS, detail)
+
+
+def _beyond_all_others(entry: Entry) -> Finding:
+    """Whether rows that come last lower the worst case of all others by more than `WEAKER_POINTS`."""
+    n = len(entry.per_image.indices)
+    counting = [row for row in entry.attacks if row.counts and row.scores]
+    others = [(row.id, row.scores) for row in counting if not row.last]
+    if not others:
+        return "no other attack that counts finished"
+    every = [(row.id, row.scores) for row in counting]
+    before, after = (mean_rate(choose(rows, Rule.SINGLE, n).bits) for rows in (others, every))
+    detail = f"all other attacks {percent(before)}, then queries {percent(after)} (points ahead)"
+    return raised_above(points(before, after), WEAKER_POINTS, detail)
 
 
 def doubled(entry: Entry, kind: Kind) -> Finding:

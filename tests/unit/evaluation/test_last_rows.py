@@ -71,6 +71,8 @@ def test_where_none_is_what_stands_is_asked_and_the_worst_case_falls(grains):
     column = grains.columns.black_box.rates.single.value
     assert grains.worst.single.value == found["square"] == column
     assert [row.id for row in rows.values() if row.last] == ["nes", "square"]
+    (flag,) = [each for each in grains.flags if each.id == "black-box-beats-white-box"]
+    assert flag.verdict == "raised"
     assert all_problems_of(grains) == []
 
 
