@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.compute.sandbox import sandboxed
+from benchmark.compute.sandbox import fresh_global_state, sandboxed
 from benchmark.contract.probe import NOBODYS, USUAL, Differences, ball_of
 from benchmark.contract.sample import Sample
 from benchmark.contract.slopes import DIRECTIONS, cosine_of, gradient_of, moves_of
@@ -39,7 +39,7 @@ def measured(sample: Sample) -> MeasuredGradients:
     """
     asked = _Asked(sample)
     with sandboxed("measuring its gradients"):
-        with torch.no_grad():
+        with fresh_global_state("slope"), torch.no_grad():
             y = asked.logits(GradientMode.EXACT).argmax(1)
         steps, moved = moves_of(asked.victim, asked.x, y, asked.draws, asked.threat)
     modes: list[MeasuredGradient] = []

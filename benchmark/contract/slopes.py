@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from benchmark.compute.sandbox import fresh_global_state
 from benchmark.engine.attacking.losses import margin
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Threat
@@ -21,7 +22,7 @@ STEP = 0.25
 
 def gradient_of(victim: Victim, x: Tensor, y: Tensor, draws: Draws, mode: GradientMode) -> Tensor:
     """Of the margins of classes `(b,)`, `(b, c, h, w)`; zeros where nothing leads back."""
-    with torch.enable_grad():
+    with fresh_global_state("slope"), torch.enable_grad():
         leaf = x.detach().requires_grad_()
         total = margin(victim.logits(leaf, draws=draws, mode=mode), y).sum()
         found = (
@@ -74,11 +75,11 @@ def _changes(victim: Victim, x: Tensor, y: Tensor, steps: Tensor, draws: Draws) 
     ends = torch.stack((x[:, None] + steps, x[:, None] - steps), 2).clamp(0, 1).flatten(0, 2)
     which = torch.arange(b, device=x.device).repeat_interleave(2 * k)
     found = []
-    with torch.no_grad():
-        for start in range(0, len(ends), ROWS):
-            rows = slice(start, start + ROWS)
-            at = draws.take(which[rows])
+    for start in range(0, len(ends), ROWS):
+        rows = slice(start, start + ROWS)
+        at = draws.take(which[rows])
+        with fresh_global_state("slope"), torch.no_grad():
             logits = victim.logits(ends[rows], draws=at, mode=GradientMode.EXACT)
-            found.append(margin(logits, y[which[rows]]).double())
+        found.append(margin(logits, y[which[rows]]).double())
     higher, lower = torch.cat(found).view(b, k, 2).unbind(2)
     return higher - lower

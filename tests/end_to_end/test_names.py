@@ -74,7 +74,7 @@ MISTAKES = [
     ("challenge a.json b.npz --device cdua", "Did you mean 'cuda'?"),
     ("compare a b --tolerance nan", "expected a number from 0 to 100"),
     ("compare a b --gate wrost", "Did you mean 'worst'?"),
-    ("table a --columns worts", "Did you mean 'worst'?"),
+    ("table a --columns worts", "Did you mean 'worst' or 'worst-class'?"),
     ("list models --dataset CIFAR10", "Did you mean 'cifar10'?"),
     ("list defences", "Did you mean 'defenses'?"),
     ("rnu", "Did you mean 'run'?"),

@@ -16,7 +16,7 @@ from benchmark.engine.dataset import images_of, labels_of
 from benchmark.engine.judging.attack_batch import AttackBatch
 from benchmark.engine.randomness import Draws
 from benchmark.engine.victims.purified import Purified
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, ContractBroken
 from benchmark.evaluation.execute.evaluate import evaluate
 from benchmark.evaluation.prepare.prepare import prepare
 from benchmark.evaluation.prepare.request import Request
@@ -72,7 +72,7 @@ def line(name: str) -> tuple[list[str], bool]:
             left, said = 0.0, "-"
         try:
             entry = evaluate(options=request(mask, Path(folder)))
-        except BenchError as error:
+        except ContractBroken as error:
             return [name, said, "refused", str(error)[:90], "held"], True
     published = entry.worst.single.value if entry.worst else None
     reasons = why_unranked(entry)

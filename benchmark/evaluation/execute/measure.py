@@ -71,8 +71,11 @@ def examine_once(
     followed = {row.job.gradient for row in attacks if row.knowledge is Knowledge.WHITE_BOX}
     seen = sorted({digest for each in results[job.key] for digest in each.fingerprints})
     decides = [[job.key, *seen], indices, sorted(followed)]
-    sample = replace(exhibit_of(ready, indices, every), followed=followed)
-    make = partial(examination.examine, sample)
+
+    def make() -> tuple[DefenseMeasurement, ...]:
+        sample = exhibit_of(ready, indices, every)
+        return examination.examine(replace(sample, followed=followed))
+
     found = _once(ready, examination.__name__, decides, _EXAMINED, make)
     return (*ready.examination, *found)
 
@@ -91,7 +94,7 @@ def measure_gradients(ready: Prepared, *, keeps: bool) -> MeasuredGradients:
     n = MEASURED if is_asked else EXAMINED
     every = indices_of(ready.dataset, "test", ready.request.order)
     indices = tuple(dict.fromkeys((*ready.order, *every)))[:n]
-    sample = exhibit_of(ready, indices, every)
+    sample = exhibit_of(ready, indices, every, compares=False)
     draws = Draws.of(sample.seed, torch.tensor(indices, device=ready.device), "answers")
     with torch.no_grad(), sandboxed("measuring its gradients"):
         answers = ready.victim.logits(sample.images, draws=draws, mode=GradientMode.EXACT)
@@ -138,16 +141,19 @@ def _once(
     return found
 
 
-def exhibit_of(ready: Prepared, indices: tuple[int, ...], every: Sequence[int]) -> Sample:
+def exhibit_of(
+    ready: Prepared, indices: tuple[int, ...], every: Sequence[int], *, compares: bool = True
+) -> Sample:
     """What is examined of a request.
 
     Args:
         ready: The prepared request.
         indices: Of the images on which it is examined.
         every: Of the images that its purifiers might know, into the evaluation split.
+        compares: Whether training images are wanted to compare with.
     """
     images = images_of(ready.dataset, "test", torch.tensor(indices))
-    fresh = _fresh(ready, len(indices))
+    fresh = _fresh(ready, len(indices)) if compares else None
     dtype = dtype_of(ready.request)
     return Sample(
         victim=ready.victim,

@@ -99,11 +99,11 @@ def test_the_first_view_is_the_image_itself_and_the_others_are_not():
     target.logits = lambda rows, *, draws: seen.append(rows.detach()) or inner(rows, draws=draws)
     attack = RP2(steps=1, views=4, placement="centre", shift=1, brightness=0.3)
     attack(target, x[:2], y[:2], threat=Threat.parse("sticker:0.3"), draws=image_draws(2))
-    views = seen[0].view(2, 4, *x.shape[1:])
-    assert torch.allclose(views[:, 0], x[:2], atol=1e-12)
+    views = seen[0].view(4, 2, *x.shape[1:])  # a view of each image, then the next of each
+    assert torch.allclose(views[0], x[:2], atol=1e-12)
     for other in range(1, 4):
-        assert (views[:, other] - x[:2]).flatten(1).abs().amax(1).min() > 1e-3
-    ratio = views[:, 1:].mean((2, 3, 4)) / x[:2].mean((1, 2, 3))[:, None]
+        assert (views[other] - x[:2]).flatten(1).abs().amax(1).min() > 1e-3
+    ratio = views[1:].mean((2, 3, 4)) / x[:2].mean((1, 2, 3))
     assert 0.5 < float(ratio.min()) < float(ratio.max()) < 1.5
 
 

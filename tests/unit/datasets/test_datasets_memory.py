@@ -92,9 +92,9 @@ def test_images_are_decoded_for_a_job_and_not_once_more_before_a_run(counting, t
     cached = []
     listener = Listener(on_done=lambda task, result, was: cached.append(was))
     run(request(tmp_path, dataset=counting), listener)
-    named, probed, fingerprint, examined, searched = 1, 1, 1, 1, 1
+    named, probed, measured, fingerprint, examined, searched = 1, 1, 1, 1, 1, 1
     assert not any(cached)
-    before = named + probed + fingerprint + examined + searched
+    before = named + probed + measured + fingerprint + examined + searched
     assert len(counting.asked) == before + len(cached)
 
 
@@ -104,7 +104,7 @@ def test_what_is_done_is_compared_with_each_shards_images_once(counting, tmp_pat
     cached = []
     listener = Listener(on_done=lambda task, result, was: cached.append(was))
     run(request(tmp_path, dataset=counting), listener)
-    probed, fingerprint, shards = 1, 1, 3
+    probed, measured, fingerprint, shards = 1, 1, 1, 3
     assert all(cached)
     assert len(cached) > shards
-    assert len(counting.asked) == probed + fingerprint + shards
+    assert len(counting.asked) == probed + measured + fingerprint + shards
