@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +18,7 @@ _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
+_HALF, _LOW = np.uint64(32), np.uint64(_WORD)
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> Tensor:
@@ -27,17 +31,46 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
     Returns:
         Four random 32-bit words for each counter, int64, in a new last dimension of size 4.
     """
-    is_here = counter[0].device.type == "cpu"  # where numpy takes a third of the time
-    c0, c1, c2, c3 = (word.numpy() if is_here else word for word in counter)
-    k0, k1 = key
-    for _ in range(_ROUNDS):
-        p0 = c0 * _MULTIPLIERS[0]  # wraps as uint64 would; the bits are the same
-        p1 = c2 * _MULTIPLIERS[1]
+    if counter[0].device.type == "cpu":
+        return _philox_here([word.numpy() for word in counter], key)
+    c0, c1, c2, c3 = counter
+    for k0, k1 in _keys(key):
+        p0, p1 = (
+            c0 * _MULTIPLIERS[0],
+            c2 * _MULTIPLIERS[1],
+        )  # wrap as uint64 would; the bits are the same
         hi0, lo0 = (p0 >> 32) & _WORD, p0 & _WORD
         hi1, lo1 = (p1 >> 32) & _WORD, p1 & _WORD
         c0, c1, c2, c3 = hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0
-        k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
-    return torch.stack([torch.as_tensor(word) for word in (c0, c1, c2, c3)], dim=-1)
+    return torch.stack((c0, c1, c2, c3), dim=-1)
+
+
+def _philox_here(counter: Sequence[np.ndarray[Any, Any]], key: tuple[int, int]) -> Tensor:
+    """The same by numpy, both halves at once and in place: two thirds of the time or less."""
+    shape = counter[0].shape
+    c = np.empty((2, *shape), np.uint64)
+    d = np.empty_like(c)
+    c[0], d[0], c[1], d[1] = counter
+    by = np.array(_MULTIPLIERS, np.uint64).reshape(2, *(1 for _ in shape))
+    keys = np.array(_keys(key), np.uint64).reshape(_ROUNDS, *by.shape)
+    high = np.empty_like(c)
+    for k in keys:
+        np.multiply(c, by, out=c)
+        np.right_shift(c, _HALF, out=high)
+        np.bitwise_and(c, _LOW, out=c)
+        np.bitwise_xor(high[::-1], d, out=d)
+        np.bitwise_xor(d, k, out=d)
+        c, d = d, c[::-1]
+    found = np.empty((*shape, 4), np.int64)
+    found[..., 0], found[..., 1], found[..., 2], found[..., 3] = c[0], d[0], c[1], d[1]
+    return torch.from_numpy(found)
+
+
+def _keys(key: tuple[int, int]) -> list[tuple[int, int]]:
+    """The keys of all rounds."""
+    return [
+        ((key[0] + i * _WEYL[0]) & _WORD, (key[1] + i * _WEYL[1]) & _WORD) for i in range(_ROUNDS)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
