@@ -176,3 +176,43 @@ class Constant(Defense):
         steps = x.detach() * self.levels
         is_touched = ((steps - steps.round()).abs() > 1e-3).flatten(1).any(1).view(-1, 1, 1, 1)
         return torch.where(is_touched, 0.0 * x + 0.5, x)
+
+
+class Hidden(Defense):
+    """Changes nothing where no gradient can follow, and names a surrogate that points elsewhere.
+
+    Neither of the gradients that it offers says anything; the operations that it is made of do.
+    """
+
+    name = "hidden"
+    stochastic = False
+    gradient = Derivative.NONE
+    summary = "the identity behind no_grad and a turned surrogate; broken on purpose"
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """The image, without a gradient."""
+        del draws
+        with torch.no_grad():
+            return x * 1.0
+
+    def surrogate(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """Its mirror image."""
+        del draws
+        return x.flip(-1)
+
+
+class Grains(Hidden):
+    """The same, shaken pixel by pixel by a hash of itself, so that not even its operations say what it does.
+
+    Answers do: an attacker who sees these alone goes on where every gradient stops.
+    """
+
+    name = "grains"
+    summary = "a hash of the image as its noise; broken on purpose"
+
+    def purify(self, x: Tensor, *, draws: Draws) -> Tensor:
+        """The image and up to a tenth more or less of each pixel, the same for the same image."""
+        del draws
+        with torch.no_grad():
+            grain = (torch.sin(1e4 * x) * 1e4).frac().abs() - 0.5
+            return (x + 0.2 * grain).clamp(0, 1)

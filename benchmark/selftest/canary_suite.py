@@ -24,6 +24,8 @@ from benchmark.selftest.canaries import (
     BitDepth,
     Constant,
     Crowd,
+    Grains,
+    Hidden,
     Memoriser,
     Saturating,
     ZeroGradient,
@@ -77,6 +79,8 @@ def canaries() -> tuple[Canary, ...]:
         Canary(Memoriser(images=SAMPLES), flags=("no-attack-effect", "memorises-images")),
         Canary(Crowd(), flags=("batch-dependent",), checks=("treats_each_image_alone",)),
         Canary(Constant(), flags=("zero-gradients",)),
+        Canary(Hidden(), falls=Rule.SINGLE),
+        Canary(Grains(), flags=("black-box-beats-white-box",)),
     )
 
 
@@ -103,10 +107,16 @@ def image_row(name: str, column: Column, knowledge: Knowledge, *sources: str) ->
     )
 
 
+def _last_row(name: str, attack: str, **fields: Any) -> AttackRow:
+    """A row of queries where no gradient is confirmed."""
+    return AttackRow(id=name, attack=attack, when="unconfirmed", last=True, **fields)
+
+
 _MADE: dict[str, Any] = {"steps": 20, "step_size": 0.25, "loss": "margin"}
 _SOURCE = {**_MADE, "keep": "max_margin"}
 _TERMS: dict[str, Any] = {"steps": 10, "step_size": 0.25, "lambdas": [0.0, 1.0]}
 _white = partial(white_box_row, eot=8)
+_last = partial(_last_row, column=Column.BLACK_BOX, knowledge=Knowledge.BLACK_BOX)
 PROTOCOL = Protocol(
     name="canaries",
     version=1,
@@ -126,7 +136,10 @@ PROTOCOL = Protocol(
         _white("pgd", "pgd", ["exact", "bpda"], **_MADE),
         _white("apgd-ce", "apgd", ["best"], steps=20),
         _white("auxiliary-a2", "auxiliary", ["best"], Column.AUXILIARY, **_TERMS),
+        _white("pgd-measured", "pgd", ["measured"], **_MADE),
         image_row("transfer", Column.TRANSFER, Knowledge.TRANSFER, "made-surrogates"),
+        _last("last-nes", "nes", gradients=["guide"], arguments={"queries": 300, "directions": 8}),
+        _last("last-square", "square", arguments={"queries": 300, "draws": 4}),
     ],
     diagnosis=Diagnosis(of="pgd", doubled=["steps"], curve=[0.5, 2.0], points=10, examined=16),
 )
