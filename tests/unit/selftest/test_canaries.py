@@ -57,6 +57,8 @@ def test_every_kind_that_is_known_is_there():
         "memoriser",
         "crowd",
         "constant",
+        "hidden",
+        "grains",
     }
 
 
