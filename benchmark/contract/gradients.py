@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.compute.memory import BatchLimit
 from benchmark.compute.sandbox import fresh_global_state, sandboxed
 from benchmark.contract.probe import NOBODYS, USUAL, Differences, ball_of
 from benchmark.contract.sample import Sample
@@ -40,7 +41,7 @@ def measured(sample: Sample) -> MeasuredGradients:
     asked = _Asked(sample)
     with sandboxed("measuring its gradients"):
         with fresh_global_state("slope"), torch.no_grad():
-            y = asked.logits(GradientMode.EXACT).argmax(1)
+            y = asked.logits(asked.victim, asked.x, GradientMode.EXACT).argmax(1)
         steps, moved = moves_of(asked.victim, asked.x, y, asked.draws, asked.threat)
     modes: list[MeasuredGradient] = []
     found: dict[str, Tensor] = {}
@@ -87,10 +88,15 @@ class _Asked:
             (torch.arange(len(x)) % 2 == 1).to(x.device)[:, None, None, None], moved, x
         )
         self._sample = replace(sample, images=self.x)
+        self._room = BatchLimit(len(x))
 
-    def logits(self, mode: GradientMode) -> Tensor:
-        """Of the images, `(b, k)`."""
-        return self.victim.logits(self.x, draws=self.draws, mode=mode)
+    def logits(self, victim: Victim, x: Tensor, mode: GradientMode) -> Tensor:
+        """Of the images or such as have their draws, `(b, k)`, as many at once as memory allows."""
+
+        def one_pass(at: Tensor) -> Tensor:
+            return victim.logits(x[at], draws=self.draws.take(at), mode=mode)
+
+        return torch.cat([found for _, found in self._room.passes(len(x), one_pass, x.device)])
 
     def gradient(self, mode: GradientMode, y: Tensor) -> Tensor:
         """Of the margins of classes `(b,)`, `(b, c, h, w)`.
@@ -99,13 +105,12 @@ class _Asked:
             BenchError: The victim breaks down, or it is not finite.
         """
         with sandboxed(f"asked for gradients ({mode}), it"):
-            parts = torch.split(torch.arange(len(y), device=y.device), AT_ONCE)
-            found = torch.cat(
-                [
-                    gradient_of(self.victim, self.x[at], y[at], self.draws.take(at), mode)
-                    for at in parts
-                ]
-            )
+
+            def one_pass(at: Tensor) -> Tensor:
+                return gradient_of(self.victim, self.x[at], y[at], self.draws.take(at), mode)
+
+            passes = BatchLimit(AT_ONCE).passes(len(y), one_pass, y.device)
+            found = torch.cat([gradient for _, gradient in passes])
         if not bool(found.isfinite().all()):
             raise BenchError(f"asked for gradients ({mode}), it gives some that are not finite")
         return found
@@ -115,15 +120,16 @@ class _Asked:
         """Central differences of the logits in float64, taken once for all modes, and whose they are."""
         victim, x, _ = self._sample.finest()
         rounding = max((one.finest.rounding for one in self._sample.subjects()), default=0.0)
-        logits = partial(_unvoted(victim).logits, draws=self.draws, mode=GradientMode.EXACT)
-        return Differences(logits, x, self.draws, rounding=rounding, kinks=KINKS), _unvoted(victim)
+        asked = _unvoted(victim)
+        logits = partial(self.logits, asked, mode=GradientMode.EXACT)
+        return Differences(logits, x, self.draws, rounding=rounding, kinks=KINKS), asked
 
     def slopes(self, mode: GradientMode) -> float | None:
         """The share of points at which a mode's gradient is the derivative; None where it breaks down."""
         try:
             with sandboxed("its slopes"):
                 differences, victim = self._differences
-                slope = differences.hold(partial(victim.logits, draws=self.draws, mode=mode))
+                slope = differences.hold(partial(self.logits, victim, mode=mode))
         except BenchError:
             return None
         return 0.0 if slope.is_flat else slope.agrees

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from benchmark.compute.memory import BatchLimit
 from benchmark.compute.sandbox import fresh_global_state
 from benchmark.engine.attacking.losses import margin
 from benchmark.engine.randomness import Draws
@@ -74,12 +75,13 @@ def _changes(victim: Victim, x: Tensor, y: Tensor, steps: Tensor, draws: Draws) 
     b, k = steps.shape[:2]
     ends = torch.stack((x[:, None] + steps, x[:, None] - steps), 2).clamp(0, 1).flatten(0, 2)
     which = torch.arange(b, device=x.device).repeat_interleave(2 * k)
-    found = []
-    for start in range(0, len(ends), ROWS):
-        rows = slice(start, start + ROWS)
-        at = draws.take(which[rows])
+
+    def one_pass(rows: Tensor) -> Tensor:
+        at = which[rows]
         with fresh_global_state("slope"), torch.no_grad():
-            logits = victim.logits(ends[rows], draws=at, mode=GradientMode.EXACT)
-        found.append(margin(logits, y[which[rows]]).double())
-    higher, lower = torch.cat(found).view(b, k, 2).unbind(2)
+            logits = victim.logits(ends[rows], draws=draws.take(at), mode=GradientMode.EXACT)
+        return margin(logits, y[at]).double()
+
+    passes = BatchLimit(ROWS).passes(len(ends), one_pass, x.device)
+    higher, lower = torch.cat([found for _, found in passes]).view(b, k, 2).unbind(2)
     return higher - lower

@@ -224,4 +224,4 @@ def test_a_model_given_twice_is_evaluated_once(bench):
         "run", "--defense", "none", "--model", "digits-mlp", "--model", "digits-mlp"
     )
     assert status == 0
-    assert out.count("digits-mlp") == 1
+    assert len([line for line in out.splitlines() if line.startswith("   digits-mlp")]) == 1

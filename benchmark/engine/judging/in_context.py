@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 from benchmark.engine.attacking.target import Target
 from benchmark.engine.randomness import Draws
@@ -44,5 +44,6 @@ def _with_votes(
 ) -> tuple[Tensor, Tensor]:
     """An objective whose logits are votes, so that their mean over draws is a share of these."""
     logits = target.logits(rows, draws=draws)
-    votes = one_hot(logits.detach().argmax(1), target.classes).to(rows.dtype)
+    votes = torch.zeros_like(rows[:, :1, 0, 0]).expand(len(rows), target.classes)
+    votes = votes.scatter(1, logits.detach().argmax(1, keepdim=True), 1.0)
     return cross_entropy(logits, y[which], reduction="none"), votes

@@ -14,6 +14,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from benchmark.compute.memory import BatchLimit
 from benchmark.compute.sandbox import sandboxed
 from benchmark.contract import gradients
 from benchmark.contract import measurements as examination
@@ -21,7 +22,7 @@ from benchmark.contract.sample import Sample
 from benchmark.engine.dataset import Dataset, images_of, indices_of, labels_of
 from benchmark.engine.randomness import Draws
 from benchmark.engine.threat import Knowledge
-from benchmark.engine.victims.victim import GradientMode
+from benchmark.engine.victims.victim import GradientMode, Victim
 from benchmark.errors import BenchError
 from benchmark.evaluation.prepare.prepare import Prepared, dtype_of
 from benchmark.files.atomic import write_whole
@@ -97,7 +98,7 @@ def measure_gradients(ready: Prepared, *, keeps: bool) -> MeasuredGradients:
     sample = exhibit_of(ready, indices, every, compares=False)
     draws = Draws.of(sample.seed, torch.tensor(indices, device=ready.device), "answers")
     with torch.no_grad(), sandboxed("measuring its gradients"):
-        answers = ready.victim.logits(sample.images, draws=draws, mode=GradientMode.EXACT)
+        answers = torch.cat([found for _, found in _answers(ready.victim, sample.images, draws)])
     victim = [asdict(plugin) for plugin in ready.plugins], ready.victim_sha256, ready.composition
     bare = ready.classifier
     decides = [
@@ -106,6 +107,15 @@ def measure_gradients(ready: Prepared, *, keeps: bool) -> MeasuredGradients:
     ]
     make = partial(gradients.measured, sample)
     return _once(ready, gradients.__name__, decides, _GRADIENTS, make, keeps=keeps)
+
+
+def _answers(victim: Victim, x: Tensor, draws: Draws) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits of images `(b, c, h, w)`, as many at once as memory allows, with their positions."""
+
+    def one_pass(at: Tensor) -> Tensor:
+        return victim.logits(x[at], draws=draws.take(at), mode=GradientMode.EXACT)
+
+    return BatchLimit(len(x)).passes(len(x), one_pass, x.device)
 
 
 def _once(
