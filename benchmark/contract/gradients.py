@@ -94,7 +94,8 @@ class _Asked:
         """Of the images or such as have their draws, `(b, k)`, as many at once as memory allows."""
 
         def one_pass(at: Tensor) -> Tensor:
-            return victim.logits(x[at], draws=self.draws.take(at), mode=mode)
+            part = x.narrow(0, int(at[0]), len(at))
+            return victim.logits(part, draws=self.draws.take(at), mode=mode)
 
         return torch.cat([found for _, found in self._room.passes(len(x), one_pass, x.device)])
 
